@@ -1,0 +1,6 @@
+"""`python -m mcp_server` is `useapi-mcp`."""
+
+from mcp_server.cli import main
+
+if __name__ == "__main__":
+    main()

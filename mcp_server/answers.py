@@ -1,0 +1,225 @@
+"""What an answer of the vendor means: its JSON, the wait it asks for, and its errors in our words."""
+
+import email.utils
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mcp_server.clock import epoch
+from mcp_server.errors import (
+    AccountError,
+    CreditsError,
+    ExpiredError,
+    NotFoundError,
+    RateLimitError,
+    RefusedError,
+    ServerError,
+    SubscriptionError,
+    TokenError,
+    UpstreamError,
+)
+from mcp_server.redaction import one_line, quoted
+
+_LONGEST_RETRY_AFTER_S = 86_400
+_LINK = re.compile(r"https?://[A-Za-z0-9\[][!#-;=?-~]*")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An error the vendor documents: how to know it, and what it means for the caller.
+
+    `says` is a part of the error text; "" is any text, and then the text is quoted.
+    `cooldown_s` is the documented wait, told where the answer names none.
+    """
+
+    status: int
+    says: str
+    error: type[UpstreamError]
+    what: str
+    do: str
+    cooldown_s: int | Literal["until UTC midnight"] | None = None
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """What sending must know of a service: its name, documented errors and base64 fields."""
+
+    name: str
+    title: str
+    problems: tuple[Problem, ...] = ()
+    base64_fields: frozenset[str] = frozenset()
+
+
+# The platform's own errors, where a service documents nothing more precise
+# (useapi.net, conventions common to all services, read 27 July 2026).
+_PLATFORM = (
+    Problem(401, "", TokenError, "useapi.net does not accept the token.",
+            "Set USEAPI_TOKEN to the whole token, `user:` included, and restart the server."),
+    Problem(402, "", SubscriptionError, "the subscription is missing or has expired.",
+            "Renew it on useapi.net; nothing works until then."),
+    Problem(403, "", RefusedError, "access is refused.",
+            "Use an id of your own account, and check that the account's plan includes this."),
+    Problem(404, "", NotFoundError, "this id is not known.",
+            "Check the id; a job or file that was deleted or has expired is gone."),
+    Problem(408, "", ServerError, "it gave up waiting for its own work.",
+            "Wait a minute, then read the job again."),
+    Problem(410, "", ExpiredError, "this job is no longer kept.",
+            "Submit the source again, or go on from a newer job."),
+    Problem(412, "", CreditsError, "the linked account has too few credits.",
+            "Buy credits or wait for the next refill, then call again."),
+    Problem(422, "", RefusedError, "moderation refused the request.",
+            "Use another source; the same one will be refused again."),
+    Problem(429, "", RateLimitError, "it is busy and took nothing.",
+            "Wait, then call again with the same arguments."),
+    Problem(596, "", AccountError, "the linked account's session is broken.",
+            "Reconnect the account on useapi.net, then call again; before that it is no use."),
+)  # fmt: skip
+
+
+def explained(
+    vendor: Vendor, status: int, data: Any, *, wait_s: float | None, now: float
+) -> UpstreamError | None:
+    """The error an answer stands for; None if its status is none of an error.
+
+    Args:
+        data: the parsed body, None if it was no JSON (a gateway's page).
+        wait_s: seconds the answer asks to wait, if it does.
+        now: seconds since the epoch.
+    """
+    if not 400 <= status < 600:
+        return None
+    said = error_text(data)
+    problem = next(
+        p
+        for p in (*vendor.problems, *_PLATFORM, _unknown(status, no_json=data is None))
+        if p.status == status and p.says.lower() in said.lower()
+    )
+    what = problem.what if problem.error is TokenError else f"{vendor.title}: {problem.what}"
+    if said and not problem.says and problem.error is not TokenError:
+        what += f" It said: “{quoted(said)}”."
+    if wait_s is None and problem.cooldown_s is not None:
+        day_s = 86_400
+        wait_s = problem.cooldown_s if isinstance(problem.cooldown_s, int) else day_s - now % day_s
+    retry_after = min(round(wait_s), _LONGEST_RETRY_AFTER_S) if wait_s is not None else None
+    error = problem.error(
+        what,
+        problem.do,
+        service=vendor.name,
+        http_status=status,
+        retry_after_seconds=retry_after if problem.error.retryable else None,
+    )
+    if isinstance(error, RefusedError):
+        error.vendor_text = said
+    return error
+
+
+def _unknown(status: int, *, no_json: bool) -> Problem:
+    if status < 500:
+        return Problem(
+            status, "", RefusedError, f"the request was refused (status {status}).",
+            "Correct the arguments, then call again.",
+        )  # fmt: skip
+    page = " with a gateway's page instead of an answer" if no_json else ""
+    return Problem(
+        status, "", ServerError, f"it failed (status {status}{page}).",
+        "Wait a minute, then call again.",
+    )  # fmt: skip
+
+
+def error_text(data: Any) -> str:
+    """The error of an answer or a job as text.
+
+    `error` is a string or an object; the details may also stand inside `response`
+    (useapi.net, google-flow videos/upscale, Model of errors, 25 May 2026).
+    """
+    if not isinstance(data, dict):
+        return ""
+    parts: list[object] = [data["error"]] if isinstance(data.get("error"), str) else []
+    response = data.get("response")
+    for inner in (data.get("error"), response.get("error") if isinstance(response, dict) else None):
+        if isinstance(inner, dict):
+            details = inner.get("details")
+            parts += [inner.get("status"), inner.get("message")]
+            parts += [d.get("reason") for d in objs(details)]
+    if not parts:
+        parts.append(data.get("message"))
+    return ": ".join(dict.fromkeys(p for p in parts if isinstance(p, str) and p))
+
+
+def asked_wait_s(header: str | None, data: Any, now: float) -> float | None:
+    """Seconds an answer asks to wait: header `Retry-After`, else `retryAfter` in the body.
+
+    Where in the body it stands is not documented; *assumed*: at the top or in `error`.
+    """
+    tops = objs([data])
+    inner = objs([top.get("error") for top in tops])
+    for given in (header, *(found.get("retryAfter") for found in (*tops, *inner))):
+        wait_s = _seconds_until(given, now)
+        if wait_s is not None:
+            return wait_s
+    return None
+
+
+def parsed(body: bytes) -> Any:
+    """JSON of sane depth and numbers; None for anything else."""
+    try:
+        return json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+
+
+# What vendor JSON holds can be anything: each of these takes what fits and leaves the rest.
+
+
+def obj(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def objs(value: object) -> list[dict[str, Any]]:
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def text(value: object, most: int = 300) -> str | None:
+    """One clean line, or None."""
+    return one_line(value, most) or None if isinstance(value, str) else None
+
+
+def number(value: object) -> float | None:
+    """A finite number of sane size, or None. A bool is none."""
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+    return value if fits else None  # type: ignore[return-value]  # `fits` says it is one
+
+
+def whole(value: object) -> int | None:
+    """A count or a size: a whole number from 0, or None."""
+    found = number(value)
+    return round(found) if found is not None and found >= 0 else None
+
+
+def link(value: object) -> str | None:
+    """A web address in plain ASCII, or None: no other scheme, nothing a terminal would obey."""
+    fits = isinstance(value, str) and len(value) <= 8192 and _LINK.fullmatch(value)
+    return value if fits else None  # type: ignore[return-value]  # `fits` says it is one
+
+
+def _seconds_until(given: object, now: float) -> float | None:
+    """From seconds, an ISO time or an HTTP date."""
+    if isinstance(given, bool) or not isinstance(given, str | int | float):
+        return None
+    written = str(given).strip()[:64]
+    try:
+        seconds = float(written)
+    except ValueError:
+        moment = epoch(written)
+        if moment is None:
+            try:
+                moment = email.utils.parsedate_to_datetime(written).timestamp()
+            except (ValueError, OverflowError):
+                return None
+        seconds = max(moment - now, 0)
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

@@ -1,0 +1,98 @@
+"""App: what a running server holds open, built when it starts and closed when it stops."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+
+from mcp_server.clock import Clock
+from mcp_server.errors import UnsupportedError
+from mcp_server.jobs import OUR_ID_PREFIX, Job
+from mcp_server.journal import Journal, KeyLocks
+from mcp_server.output_folder import OutputFolder
+from mcp_server.services import service_named
+from mcp_server.settings import Settings
+from mcp_server.submitting import Submitting
+from mcp_server.upstream import Upstream
+from mcp_server.waiting import Waiting
+
+if TYPE_CHECKING:
+    import httpx
+
+DRAIN_S = 15.0
+
+
+@dataclass(frozen=True)
+class App:
+    """The parts a tool call works with."""
+
+    settings: Settings
+    clock: Clock
+    upstream: Upstream
+    journal: Journal
+    submitting: Submitting
+    waiting: Waiting
+
+    async def drain(self) -> None:
+        """Let paid requests that are on their way be answered and written down, for 15 s at most."""
+        with anyio.move_on_after(DRAIN_S):
+            await self.submitting.idle()
+
+    async def cancel(self, job_id: str) -> tuple[Job, str]:
+        """Cancel a job as far as its vendor offers it, or give up an unconfirmed one.
+
+        Returns:
+            The job as it really is afterwards, and what there is to say about it.
+        """
+        row = self.journal.get(job_id)
+        if row is not None and row.state == "unconfirmed":
+            self.submitting.forget(row)
+            return self.submitting.told(self.journal.get(row.id) or row), (
+                "Given up: the vendor was not asked, and if it did take the request, "
+                "the same call will be charged a second time."
+            )
+        job = await self.waiting.read(job_id)
+        if job.ended:
+            return job, "There was nothing to cancel."
+        if job.job_id.startswith(OUR_ID_PREFIX):
+            raise UnsupportedError(
+                "This request has no answer from the vendor yet, so it can't be cancelled.",
+                "Call get_job with this job_id in a minute.",
+                job_id=job.job_id,
+            )
+        await service_named(job.service).cancel(self.upstream, job.job_id)
+        return await self.waiting.read(job_id, afresh=True), (
+            "The vendor was asked to cancel it; credits are not known to come back."
+        )
+
+
+@asynccontextmanager
+async def open_app(
+    settings: Settings,
+    clock: Clock,
+    transport: "httpx.AsyncBaseTransport | None" = None,
+    locks: KeyLocks | None = None,
+) -> AsyncIterator[App]:
+    """Open the parts, and close them in the order that loses nothing.
+
+    Work in flight is stopped before its connections are: an outcome that our own shutdown caused
+    must never be taken for the vendor's.
+    """
+    outputs = OutputFolder(settings.output_folder())
+    upstream = Upstream(settings, clock, outputs, transport)
+    journal = Journal(settings.state_folder(), clock.now, locks)
+    submitting = Submitting(settings, clock, upstream, journal)
+    hold_s = min(settings.sandbox_job_seconds, 15.0) if settings.sandbox else 15.0
+    waiting = Waiting(clock, upstream, journal, submitting.look, submitting.told, hold_s)
+    app = App(settings, clock, upstream, journal, submitting, waiting)
+    try:
+        yield app
+    finally:
+        with anyio.CancelScope(shield=True):
+            await app.drain()
+            await submitting.close()
+            await waiting.close()
+            await upstream.close()
+            journal.close()

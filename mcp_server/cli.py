@@ -1,0 +1,181 @@
+"""The command line: reads arguments and environment, and starts what they ask for."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from mcp_server import __version__
+from mcp_server.clock import Clock
+from mcp_server.errors import SettingsError
+from mcp_server.redaction import log_to_stderr
+from mcp_server.settings import Settings
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from mcp_server.sandbox import Sandbox
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; a wrong setting ends it with one line and exit code 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given = _parser(arguments).parse_args(arguments)
+    try:
+        settings = Settings.read(os.environ)
+    except SettingsError as error:
+        print(f"useapi-mcp: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    log_to_stderr(settings.log_level, settings.secret)
+    with contextlib.suppress(KeyboardInterrupt):
+        if given.command == "sandbox":
+            _serve_sandbox(settings, given.port)
+        elif given.command == "demo":
+            _run_demo(given.folder)
+        else:
+            if given.sandbox:
+                settings = settings.model_copy(update={"sandbox": True})
+            asyncio.run(_serve_stdio(settings))
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="useapi-mcp",
+        description="MCP server that upscales video, raises frame rates and upscales images "
+        "on useapi.net. Without a command it serves MCP over stdio.",
+        epilog="Settings are environment variables: USEAPI_TOKEN first; README names them all.",
+    )
+    parser.add_argument("--version", action="version", version=f"useapi-mcp {__version__}")
+    parser.add_argument(
+        "--sandbox", action="store_true", help="serve a built-in sandbox: no token, no cost"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    sandbox = commands.add_parser(
+        "sandbox",
+        help="serve the sandbox alone, as a plain HTTP API",
+        description="Answers on 127.0.0.1 as the documents of api.useapi.net say. "
+        "Any well-formed token is right.",
+        epilog=_sources_help() if "sandbox" in arguments else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sandbox.add_argument("--port", type=int, default=8001, help="port to serve on (default 8001)")
+    demo = commands.add_parser(
+        "demo", help="do the main job from start to end in the sandbox, and show the files"
+    )
+    demo.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("useapi-mcp-demo"),
+        help="folder for the files (default: useapi-mcp-demo)",
+    )
+    return parser
+
+
+async def _serve_stdio(settings: Settings) -> None:
+    # Imported here: --version and a wrong setting answer at once.
+    from mcp_server.server import create_server
+
+    async with contextlib.AsyncExitStack() as stack:
+        sources, folder = "", None
+        if settings.sandbox:
+            from mcp_server.sandbox import SOURCES
+
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="useapi-mcp-")))
+            origin = await stack.enter_async_context(_sandbox_in_process(settings))
+            settings = _for_sandbox(settings, origin, folder)
+            sources = " ".join(source.id for source in SOURCES if source.good)
+
+        def leave() -> None:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            sys.stderr.flush()
+            os._exit(0)
+
+        server = create_server(settings, sandbox_sources=sources, leave=leave)
+        await server.run_stdio_async()
+
+
+def _for_sandbox(settings: Settings, origin: str, folder: Path) -> Settings:
+    """Settings whose API is the sandbox: nothing leaves the machine, nothing stays behind."""
+    return settings.model_copy(
+        update={
+            "base_url": origin,
+            "token": SecretStr("user:0-sandbox"),
+            "state_dir": folder / "state",
+            "output_dir": settings.output_dir or folder / "output",
+        }
+    )
+
+
+@contextlib.asynccontextmanager
+async def _sandbox_in_process(settings: Settings) -> AsyncIterator[str]:
+    """The sandbox on a port the system chooses, in this process and loop; gives its origin."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = _uvicorn(_sandbox(settings))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started:
+            await asyncio.sleep(0.001)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = server.force_exit = True
+            await serving
+
+
+def _serve_sandbox(settings: Settings, port: int) -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            print(f"useapi-mcp: port {port} can't be served ({error}).", file=sys.stderr)
+            raise SystemExit(2) from None
+        chosen = listener.getsockname()[1]
+        print(f"Sandbox of api.useapi.net at http://127.0.0.1:{chosen} (Ctrl-C ends it)", flush=True)
+        asyncio.run(_uvicorn(_sandbox(settings), own_signals=True).serve(sockets=[listener]))
+
+
+def _sandbox(settings: Settings) -> "Sandbox":
+    from mcp_server.sandbox import Sandbox
+
+    return Sandbox(job_seconds=settings.sandbox_job_seconds, now=Clock().now)
+
+
+def _sources_help() -> str:
+    from mcp_server.sandbox import help_text
+
+    return help_text()
+
+
+def _uvicorn(app: "Sandbox", *, own_signals: bool = False) -> "uvicorn.Server":
+    import uvicorn
+
+    class InProcess(uvicorn.Server):
+        """Leaves signals to the process it is a guest in."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Generator[None, None, None]:
+            yield
+
+    config = uvicorn.Config(
+        app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+    )
+    return uvicorn.Server(config) if own_signals else InProcess(config)
+
+
+def _run_demo(folder: Path) -> None:
+    from mcp_server.demo import run
+    from mcp_server.sandbox import SOURCES
+
+    good = {(source.service, source.kind): source.id for source in SOURCES if source.good}
+    asyncio.run(run(folder, good))

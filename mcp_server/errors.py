@@ -1,0 +1,190 @@
+"""Everything that can go wrong, sorted by what the caller can do about it.
+
+    UseapiError                    `what` happened, what to `do` next
+    ├── SettingsError              a setting is wrong; the server does not start
+    ├── RequestError               nothing was sent; change the arguments
+    │   ├── UnknownIdError         no service owns this id
+    │   └── UnsupportedError       this service can't do that, or takes no such argument
+    ├── UpstreamError              the vendor answered with an error
+    │   ├── TokenError             401: useapi.net does not know the token
+    │   ├── SubscriptionError      402: the useapi.net subscription has ended
+    │   ├── CreditsError           412: the linked account is out of credits
+    │   ├── RefusedError           400, 403, 422: this request will not be done
+    │   ├── NotFoundError          404
+    │   ├── ExpiredError           410: the vendor keeps the job no longer
+    │   ├── RateLimitError         429: later, perhaps at `retry_after_seconds`
+    │   ├── CaptchaError           Google did not accept the captcha, or its provider failed
+    │   ├── AccountError           596: the linked account must be connected again
+    │   └── ServerError            408, 5xx and gateway pages
+    ├── UnreachableError           no connection: nothing was sent
+    ├── UnansweredError            sent, but no usable answer: it may have been done
+    ├── UnexpectedAnswerError      answered, but not as documented
+    ├── BudgetError                the day's credits are spent; nothing was sent
+    ├── DeclinedError              the user said no; nothing was sent
+    ├── DownloadError              the file can't be had or can't be saved
+    └── JournalError               what was submitted can't be written down, so nothing is
+"""
+
+from typing import ClassVar
+
+
+class UseapiError(Exception):
+    """An error with one sentence for what happened and one for what to do next.
+
+    The keyword fields are told to the agent as data where they are known.
+    """
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+    next_action: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        what: str,
+        do: str,
+        *,
+        service: str | None = None,
+        http_status: int | None = None,
+        retry_after_seconds: int | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        super().__init__(f"{what} {do}")
+        self.what = what
+        self.do = do
+        self.service = service
+        self.http_status = http_status
+        self.retry_after_seconds = retry_after_seconds
+        self.job_id = job_id
+
+    def facts(self) -> dict[str, str | int | bool]:
+        """The fields an agent can branch on; what is unknown is absent."""
+        known = {
+            "code": self.code,
+            "service": self.service,
+            "http_status": self.http_status,
+            "retryable": self.retryable,
+            "retry_after_seconds": self.retry_after_seconds,
+            "job_id": self.job_id,
+            "next_action": self.next_action,
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
+
+class SettingsError(UseapiError):
+    code = "wrong_setting"
+    next_action = "fix_settings"
+
+
+class RequestError(UseapiError):
+    code = "invalid_argument"
+    next_action = "fix_arguments"
+
+
+class UnknownIdError(RequestError):
+    code = "unknown_id"
+
+
+class UnsupportedError(RequestError):
+    code = "unsupported"
+
+
+class UpstreamError(UseapiError):
+    code = "upstream_error"
+
+
+class TokenError(UpstreamError):
+    code = "wrong_token"
+    next_action = "set_token"
+
+
+class SubscriptionError(UpstreamError):
+    code = "no_subscription"
+    next_action = "renew_subscription"
+
+
+class CreditsError(UpstreamError):
+    code = "no_credits"
+    next_action = "buy_credits"
+
+
+class RefusedError(UpstreamError):
+    """`vendor_text` is what the vendor said, in one clean line."""
+
+    code = "refused"
+    next_action = "fix_arguments"
+
+    vendor_text: str = ""
+
+
+class NotFoundError(UpstreamError):
+    code = "not_found"
+    next_action = "check_id"
+
+
+class ExpiredError(UpstreamError):
+    code = "expired"
+    next_action = "submit_again"
+
+
+class RateLimitError(UpstreamError):
+    code = "rate_limited"
+    retryable = True
+    next_action = "wait_then_retry"
+
+
+class CaptchaError(UpstreamError):
+    code = "captcha"
+    next_action = "fix_captcha"
+
+
+class AccountError(UpstreamError):
+    code = "account_error"
+    next_action = "reconnect_account"
+
+
+class ServerError(UpstreamError):
+    code = "server_error"
+    retryable = True
+    next_action = "wait_then_retry"
+
+
+class UnreachableError(UseapiError):
+    code = "unreachable"
+    retryable = True
+    next_action = "wait_then_retry"
+
+
+class UnansweredError(UseapiError):
+    """The bytes of a paid request left and nothing usable came back.
+
+    `vendor_answered` says the vendor itself answered, with a JSON body: its work on the request
+    is over, so a look soon after proves something. A cut, a time-out or a gateway's page does not.
+    """
+
+    code = "unanswered"
+    next_action = "list_jobs"
+
+    vendor_answered: bool = False
+
+
+class UnexpectedAnswerError(UseapiError):
+    code = "unexpected_answer"
+
+
+class BudgetError(UseapiError):
+    code = "budget_spent"
+    next_action = "raise_budget"
+
+
+class DeclinedError(UseapiError):
+    code = "declined"
+    next_action = "ask_user"
+
+
+class DownloadError(UseapiError):
+    code = "download_failed"
+
+
+class JournalError(UseapiError):
+    code = "journal_unusable"
+    next_action = "fix_settings"

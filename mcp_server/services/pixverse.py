@@ -1,0 +1,181 @@
+"""PixVerse v2: upscales a video to 4K.
+
+Sources: useapi.net, POST pixverse/videos/upscale (6 December 2024), GET videos/video_id
+(22 September 2025), GET videos (8 July 2025); the vendor's own clients of June to September 2026
+for status 8, for `output_width` 0 on a completed record and for ids sent raw.
+What they leave open is marked *assumed*.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from mcp_server.answers import Problem, Vendor, link, number, obj, objs, text, whole
+from mcp_server.clock import epoch
+from mcp_server.errors import AccountError, NotFoundError, RateLimitError, RequestError
+from mcp_server.jobs import Failure, Job, Media, Status
+from mcp_server.services.service import LONGEST_ID, Endpoint, Found, Option, Order, Service
+from mcp_server.upstream import Answer, Upstream
+
+_CLOCK_SKEW_S = 120  # between the vendor's clock and ours, *assumed* to be at most this
+_404_MEANS_WORKING_S = 3600  # the documents give no limit; *assumed* to be generous
+
+_ID = (
+    r"(?!.*\.\.)user:[0-9]{1,20}-pixverse:(?P<email>[A-Za-z0-9._+=~!$&'*-]+@[A-Za-z0-9.-]+)"
+    r"-%s:[0-9]{1,30}"
+)
+_VIDEO = re.compile(_ID % "video", re.ASCII)
+_ANY = re.compile(_ID % "[a-z]{2,20}", re.ASCII)
+
+_COMPLETED, _MODERATED, _FAILED = 1, 7, 8
+
+_PROBLEMS = (
+    Problem(429, "", RateLimitError, "its queue is full, nothing was taken.",
+            "Wait 10 to 30 seconds, then call again with the same arguments.", cooldown_s=30),
+    Problem(596, "", AccountError, "the PixVerse account has a pending error.",
+            "Solve it on PixVerse, then update the account on useapi.net; before that it is no use."),
+)  # fmt: skip
+
+
+class PixVerse(Service):
+    """A video's id is its job's id."""
+
+    vendor = Vendor("pixverse", "PixVerse", _PROBLEMS)
+    id_forms = ("user:<number>-pixverse:<e-mail>-video:<number>",)
+    where_ids_are = (
+        "A PixVerse source_id is the video_id in the answer that made the video, or in GET /videos."
+    )
+    abilities = "PixVerse upscales a video to 4K (it takes no resolution)."
+    media_hosts = ("https://media.pixverse.ai",)
+    endpoints = {
+        "upscale_video": Endpoint(
+            path="/v2/pixverse/videos/upscale",
+            source_field="video_id",
+            source=_VIDEO,
+            source_is="the video_id of a video (user:…-pixverse:…-video:…)",
+            options={
+                "reply_url": Option("replyUrl"),
+                "reply_ref": Option("replyRef"),
+                "max_jobs": Option("maxJobs", low=1, high=8),
+            },
+        ),
+    }
+
+    def owns(self, some_id: str) -> bool:
+        return len(some_id) <= LONGEST_ID and _ANY.fullmatch(some_id) is not None
+
+    def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
+        record = obj(answer.data)
+        job_id = record.get("video_id")
+        if not isinstance(job_id, str) or not self.owns(job_id):
+            raise self.strange("video id")
+        return Job(
+            job_id=job_id,
+            service="pixverse",
+            operation="upscale_video",
+            status="running",
+            source_id=order.source_id,
+            # Seen on POST videos/create; whether this answer has it too is not documented.
+            forecast_credits=number(record.get("cost_credits")),
+        )
+
+    async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
+        if not _VIDEO.fullmatch(job_id):
+            raise RequestError(
+                "This is not the id of a video on PixVerse.",
+                "Give a video_id.",
+                service=self.name,
+            )
+        try:
+            answer = await upstream.read(self.vendor, f"/v2/pixverse/videos/{job_id}")
+        except NotFoundError:
+            # "404: the video is still processing", but a wrong id is answered the same.
+            if age_s is not None and age_s <= _404_MEANS_WORKING_S:
+                return Job(
+                    job_id=job_id, service="pixverse", operation="upscale_video", status="running"
+                )
+            listed = await self._list(upstream, job_id)
+            record = next((r for r in listed if r.get("video_id") == job_id), None)
+            if record is None:
+                raise
+            return self._job(job_id, record)
+        if not _is_record(answer.data):
+            raise self.strange("video")
+        return self._job(job_id, answer.data)
+
+    async def find(self, upstream: Upstream, order: Order, sent_at: float) -> Found | None:
+        made: list[tuple[float, Job]] = []
+        for record in await self._list(upstream, order.source_id):
+            job_id = record.get("video_id")
+            if record.get("original_video_id") != order.source_id or not record.get("upscaled"):
+                continue
+            if isinstance(job_id, str) and self.owns(job_id):
+                job = self._job(job_id, record)
+                made.append((epoch(job.created_at or "") or 0, job))
+        for created, job in sorted(made, key=lambda pair: -pair[0]):
+            ours = created >= sent_at - _CLOCK_SKEW_S
+            if ours or job.status != "failed":
+                return Found(job, ours=ours)
+        return None
+
+    async def _list(self, upstream: Upstream, some_id: str) -> list[dict[str, Any]]:
+        """The account's newest videos: GET /videos (40 of them by default)."""
+        found = _ANY.fullmatch(some_id)
+        account = quote(found["email"], safe="") if found else ""
+        answer = await upstream.read(self.vendor, f"/v2/pixverse/videos?email={account}")
+        data = obj(answer.data).get("data")
+        if not isinstance(data, list):
+            raise self.strange("list of videos")
+        return objs(data)
+
+    def _job(self, job_id: str, record: Mapping[str, Any]) -> Job:
+        source_id = record.get("original_video_id")
+        status = _status(record)
+        upscaled = bool(record.get("upscaled"))
+        failure = None
+        if status == "failed":
+            moderated = record.get("video_status") == _MODERATED or (
+                record.get("video_status_name") == "MODERATED"
+            )
+            failure = Failure(
+                code="moderated" if moderated else "vendor_failed",
+                message="PixVerse's moderation refused it." if moderated else "PixVerse failed.",
+            )
+        return Job(
+            job_id=job_id,
+            service="pixverse",
+            operation="upscale_video" if upscaled else "generate_video",
+            status=status,
+            source_id=source_id if isinstance(source_id, str) and self.owns(source_id) else None,
+            model=text(record.get("model")),
+            media=(
+                Media(
+                    kind="video",
+                    url=link(record.get("url")),
+                    mime_type="video/mp4",
+                    width=whole(record.get("output_width")),
+                    height=whole(record.get("output_height")),
+                    thumbnail_url=link(record.get("first_frame")),
+                    media_id=job_id,
+                ),
+            )
+            if status == "completed"
+            else None,
+            failure=failure,
+            created_at=text(record.get("created_at")),
+        )
+
+
+def _is_record(data: Any) -> bool:
+    return isinstance(data, dict) and ("video_status" in data or "video_status_name" in data)
+
+
+def _status(record: Mapping[str, Any]) -> Status:
+    """Neither `url` nor `video_status_final` alone proves anything: both come too early."""
+    status, name = record.get("video_status"), record.get("video_status_name")
+    if status in (_MODERATED, _FAILED) or name in ("MODERATED", "FAILED"):
+        return "failed"
+    finished = status == _COMPLETED or (status is None and name == "COMPLETED")
+    there = (number(record.get("output_width")) or 0) > 0 and link(record.get("url")) is not None
+    return "completed" if finished and there else "running"

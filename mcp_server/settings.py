@@ -1,0 +1,221 @@
+"""Settings: every option of the server, read once from the environment and checked."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from mcp_server.errors import SettingsError
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_TEMPLATE = re.compile(r"\$\{[^}]*\}")
+
+Hosts = Annotated[
+    tuple[str, ...],
+    BeforeValidator(
+        lambda given: (
+            tuple(h.strip().lower() for h in given.split(",") if h.strip())
+            if isinstance(given, str)
+            else given
+        )
+    ),
+]
+
+
+def _setting(name: str, description: str, default: Any = None, **limits: Any) -> Any:
+    return Field(default, alias=name, description=description, **limits)
+
+
+class Settings(BaseModel):
+    """Made by `Settings.read(environment)`; an unset, empty or `${template}` value is the default."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, hide_input_in_errors=True)
+
+    token: SecretStr | None = _setting(
+        "USEAPI_TOKEN", "Your useapi.net API token, whole, with its `user:` prefix."
+    )
+    base_url: str = _setting(
+        "USEAPI_BASE_URL",
+        "Where the API is; https, or http to this machine only.",
+        "https://api.useapi.net",
+    )
+    sandbox: bool = _setting(
+        "USEAPI_SANDBOX", "true = use the built-in sandbox: no token, no cost, like --sandbox.", False
+    )
+    sandbox_job_seconds: float = _setting(
+        "USEAPI_SANDBOX_JOB_SECONDS", "Seconds a job in the sandbox takes.", 3.0, ge=0, le=3600
+    )
+    output_dir: Path | None = _setting(
+        "USEAPI_OUTPUT_DIR", "Folder for finished files; default: your downloads folder/useapi-mcp."
+    )
+    state_dir: Path | None = _setting(
+        "USEAPI_STATE_DIR", "Folder for the journal; default: your system's folder for app state."
+    )
+    reply_url: str | None = _setting(
+        "USEAPI_REPLY_URL", "Default webhook (https) that the vendor calls about jobs.", max_length=1024
+    )
+    reply_url_hosts: Hosts = _setting(
+        "USEAPI_REPLY_URL_HOSTS",
+        "Hosts that `reply_url` may name, comma-separated; default: only that of USEAPI_REPLY_URL.",
+        (),
+    )
+    reply_ref: str | None = _setting(
+        "USEAPI_REPLY_REF", "Default reference echoed to the webhook.", max_length=1024
+    )
+    max_jobs: int | None = _setting(
+        "USEAPI_MAX_JOBS", "Default ceiling of concurrent jobs, 1-50 (PixVerse 1-8).", ge=1, le=50
+    )
+    captcha_retry: int | None = _setting(
+        "USEAPI_CAPTCHA_RETRY", "Default captcha attempts on Google Flow, 1-10.", ge=1, le=10
+    )
+    captcha_order: str | None = _setting(
+        "USEAPI_CAPTCHA_ORDER",
+        "Default captcha providers on Google Flow, comma-separated; not with USEAPI_CAPTCHA_RETRY.",
+        max_length=500,
+    )
+    max_credits_per_day: float | None = _setting(
+        "USEAPI_MAX_CREDITS_PER_DAY", "Credits a service may cost per UTC day; default: no limit.", ge=0
+    )
+    confirm_credits: float = _setting(
+        "USEAPI_CONFIRM_CREDITS", "From this known price on, in credits, the user is asked.", 50, ge=0
+    )
+    max_download_mb: int = _setting(
+        "USEAPI_MAX_DOWNLOAD_MB", "Largest file that is saved, in MB.", 2048, ge=1
+    )
+    http_token: SecretStr | None = _setting(
+        "USEAPI_HTTP_TOKEN", "Bearer token clients of `useapi-mcp http` must send."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
+        "USEAPI_LOG_LEVEL", "What is logged to stderr: DEBUG, INFO, WARNING or ERROR.", "WARNING"
+    )
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Self:
+        """Take what is ours from the environment.
+
+        Raises:
+            SettingsError: one line that names the first wrong setting, never its value.
+        """
+        given = {
+            name: text.strip()
+            for field in cls.model_fields.values()
+            if (name := str(field.alias)) in environment
+            and (text := environment[name]).strip()
+            and not _TEMPLATE.search(text)
+        }
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            what = first["msg"].removeprefix("Value error, ")
+            name = str(first["loc"][0]) if first["loc"] else ""
+            sentence = f"{name}: {what[:1].lower()}{what[1:]}." if name else f"{what}."
+            raise SettingsError(sentence, "Correct it and start again.") from None
+
+    @field_validator("token")
+    @classmethod
+    def _token_fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
+        if token and not re.fullmatch(r"[\x21-\x7e]+", token.get_secret_value()):
+            raise ValueError("the token holds spaces or characters that no token has")
+        return token
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url_is_safe(cls, url: str) -> str:
+        parts = urlsplit(url)
+        try:
+            port_is_right = parts.port != 0
+        except ValueError:
+            port_is_right = False
+        if not parts.hostname or not port_is_right or parts.username is not None:
+            raise ValueError("it must be an address like https://api.useapi.net")
+        if parts.path.strip("/") or parts.query or parts.fragment:
+            raise ValueError("it must have no path: the server adds it")
+        if parts.scheme != "https" and not (
+            parts.scheme == "http" and parts.hostname.lower() in LOOPBACK
+        ):
+            raise ValueError("it must begin with https:// (http:// only to this machine)")
+        return url.rstrip("/")
+
+    @field_validator("reply_url")
+    @classmethod
+    def _reply_url_is_https(cls, url: str | None) -> str | None:
+        if url is not None and not is_https(url):
+            raise ValueError("it must begin with https:// and name a host")
+        return url
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, level: Any) -> Any:
+        return level.upper() if isinstance(level, str) else level
+
+    @model_validator(mode="after")
+    def _one_captcha_setting(self) -> Self:
+        if self.captcha_retry is not None and self.captcha_order is not None:
+            raise ValueError(
+                "USEAPI_CAPTCHA_RETRY and USEAPI_CAPTCHA_ORDER can't both be set: "
+                "the vendor takes one captcha option at a time"
+            )
+        return self
+
+    @property
+    def secret(self) -> str | None:
+        """The token itself: for the one header that carries it, and for the log's filter."""
+        return self.token.get_secret_value() if self.token else None
+
+    @property
+    def is_loopback(self) -> bool:
+        return (urlsplit(self.base_url).hostname or "").lower() in LOOPBACK
+
+    @property
+    def allowed_reply_hosts(self) -> frozenset[str]:
+        own = {str(urlsplit(self.reply_url).hostname)} if self.reply_url else set()
+        return frozenset(self.reply_url_hosts) or frozenset(own)
+
+    @property
+    def job_defaults(self) -> dict[str, Any]:
+        """Defaults for the arguments every paid tool has, by argument name."""
+        names = ("reply_url", "reply_ref", "max_jobs", "captcha_retry", "captcha_order")
+        return {n: value for n in names if (value := getattr(self, n)) is not None}
+
+    def output_folder(self) -> Path:
+        import platformdirs
+
+        return _whole(self.output_dir or Path(platformdirs.user_downloads_dir()) / "useapi-mcp")
+
+    def state_folder(self) -> Path:
+        import platformdirs
+
+        own = Path(platformdirs.user_state_dir("useapi-mcp", appauthor=False))
+        return _whole(self.state_dir or own)
+
+
+def _whole(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def is_https(url: str) -> bool:
+    """An https URL that names a host and carries no credentials."""
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme == "https"
+            and bool(parts.hostname)
+            and parts.username is None
+            and (parts.port is None or parts.port > 0)
+            and re.fullmatch(r"[\x21-\x7e]+", url) is not None
+        )
+    except ValueError:
+        return False

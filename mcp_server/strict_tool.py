@@ -1,0 +1,107 @@
+"""StrictTool: a tool that refuses what it does not take, and tells every error in our words."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from pydantic import ValidationError, create_model
+
+from mcp_server.errors import RequestError, UseapiError
+from mcp_server.results import error_answer
+
+Schema = dict[str, Any]
+
+
+class _Arguments(FuncMetadata):
+    """Null and "" are not given, and a string that looks like JSON stays a string."""
+
+    def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in data.items() if value is not None and value != ""}
+
+
+class StrictTool(Tool):
+    """The one border where errors become answers.
+
+    The SDK would drop an unknown argument silently (a misspelt option would spend credits), hide
+    an ordinary exception's text from the model, and put a prefix before a ToolError's.
+    """
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], **options: Any) -> "StrictTool":
+        """A strict tool of a function. `options` are those of `Tool.from_function`."""
+        tool = cls.from_function(function, **options)
+        assert isinstance(tool, cls)
+        metadata = tool.fn_metadata
+        arguments = create_model(metadata.arg_model.__name__, __base__=metadata.arg_model)
+        arguments.model_config["extra"] = "forbid"
+        arguments.model_rebuild(force=True)
+        tool.fn_metadata = _Arguments(
+            arg_model=arguments,
+            output_model=metadata.output_model,
+            output_schema=lean(metadata.output_schema or {}),
+        )
+        tool.parameters = lean(arguments.model_json_schema(by_alias=True))
+        return tool
+
+    async def run(self, arguments: dict[str, Any], context: Any, convert_result: bool = False) -> Any:
+        try:
+            return await super().run(arguments, context, convert_result)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                return error_answer(self._refusal(error.__cause__))
+            if isinstance(error.__cause__, UseapiError):
+                return error_answer(error.__cause__)
+            raise  # a bug of ours: the SDK withholds its text and logs it
+
+    def _refusal(self, invalid: ValidationError) -> RequestError:
+        """The first fault of the arguments, in one sentence."""
+        fault = next(e for e in invalid.errors() if e["type"] != "none_required")
+        name = str(fault["loc"][0]) if fault["loc"] else "arguments"
+        properties = self.parameters["properties"]
+        known = ", ".join(properties)
+        if fault["type"] == "extra_forbidden":
+            what = f"{self.name} has no argument {name[:60]!r}, so nothing was sent."
+            return RequestError(what, f"It takes: {known}.")
+        if fault["type"] == "missing":
+            what = f"{self.name} needs {name}, so nothing was sent."
+            return RequestError(what, f"It takes: {known}.")
+        allowed = properties.get(name, {}).get("enum")
+        must = (
+            f"must be one of {', '.join(map(str, allowed))}"
+            if allowed
+            else fault["msg"][:1].lower() + fault["msg"][1:].removeprefix("alue error, ")
+        )
+        what = f"{name}: {must}; nothing was sent."
+        return RequestError(what, "Call again with that corrected.")
+
+
+def lean(schema: Schema) -> Schema:
+    """A JSON schema without titles, `$ref`, null and null defaults, which some models misread."""
+    leaned = _lean(schema, schema.get("$defs", {}))
+    assert isinstance(leaned, dict)
+    return leaned
+
+
+def _lean(part: Any, definitions: Schema) -> Any:
+    if isinstance(part, list):
+        return [_lean(item, definitions) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        own = {key: value for key, value in part.items() if key != "$ref"}
+        return _lean(definitions[part["$ref"].rsplit("/", 1)[1]] | own, definitions)
+    choices = [c for c in part.get("anyOf", []) if c != {"type": "null"}]
+    if len(choices) == 1:
+        own = {key: value for key, value in part.items() if key not in ("anyOf", "default")}
+        return _lean(own | choices[0], definitions)
+    return {
+        key: {name: _lean(value, definitions) for name, value in value.items()}
+        if key == "properties"
+        else _lean(value, definitions)
+        for key, value in part.items()
+        if key != "$defs"
+        and not (key == "title" and isinstance(value, str))
+        and not (key == "default" and value is None)
+    }

@@ -1,0 +1,307 @@
+"""The one door to the vendor's API: it adds the token, sends, retries, and knows what was sent."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mcp_server.answers import Vendor, asked_wait_s, explained, parsed
+from mcp_server.clock import Clock
+from mcp_server.cutting import CutError, Cutter
+from mcp_server.errors import (
+    RateLimitError,
+    ServerError,
+    TokenError,
+    UnansweredError,
+    UnexpectedAnswerError,
+    UnreachableError,
+    UseapiError,
+)
+from mcp_server.output_folder import OutputFolder, SavedFile
+from mcp_server.retries import Fate, pause_before_retry
+from mcp_server.settings import Settings
+
+if TYPE_CHECKING:  # httpx takes 30 ms to import: a server that only lists its tools never does
+    import httpx
+
+log = logging.getLogger(__name__)
+
+JSON_LIMIT_BYTES = 8 << 20
+READ_TIMEOUT_S = 30.0
+_CONNECT_TIMEOUT_S, _WRITE_TIMEOUT_S = 5.0, 10.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A good answer: parsed JSON, and the files that were cut out of it, by their `cut:<n>`."""
+
+    status: int
+    data: Any
+    files: tuple[SavedFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Request:
+    method: str
+    path: str
+    body: Mapping[str, Any] | None = None
+    read_timeout_s: float = READ_TIMEOUT_S
+    stem: str | None = None
+    on_send: Callable[[], None] | None = None
+
+    @property
+    def paid(self) -> bool:
+        return self.on_send is not None
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """One try that brought no good answer."""
+
+    fate: Fate
+    error: UseapiError
+    wait_s: float | None = None
+
+
+class Upstream:
+    """Sends requests to the vendor and to nobody else; the token goes only to its origin."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        outputs: OutputFolder,
+        transport: "httpx.AsyncBaseTransport | None" = None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._outputs = outputs
+        self._transport = transport
+        self._clients: tuple[httpx.AsyncClient, httpx.AsyncClient] | None = None
+        self._in_flight: set[asyncio.Task[Any]] = set()
+
+    @property
+    def origin(self) -> str:
+        return self._settings.base_url
+
+    async def read(self, vendor: Vendor, path: str, *, stem: str | None = None) -> Answer:
+        """GET `path`, up to three times.
+
+        Args:
+            path: from a fixed template, sent as it is: `:` and `@` unencoded.
+            stem: how a file that comes as base64 is to be named.
+
+        Raises:
+            UpstreamError, UnreachableError, UnexpectedAnswerError.
+        """
+        return await self._persist(vendor, _Request("GET", path, stem=stem))
+
+    async def delete(self, vendor: Vendor, path: str) -> Answer:
+        """DELETE `path`: free, and harmless to repeat."""
+        return await self._persist(vendor, _Request("DELETE", path))
+
+    async def pay(
+        self,
+        vendor: Vendor,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        on_send: Callable[[], None],
+        read_timeout_s: float,
+        stem: str | None = None,
+    ) -> Answer:
+        """POST what costs money: sent again only where it is certain that nothing was done.
+
+        Args:
+            on_send: called when connected, before the first byte leaves; what it raises stops it.
+
+        Raises:
+            UnansweredError: it left, and nothing usable came back.
+            UpstreamError, UnreachableError: it was refused, or never left.
+        """
+        request = _Request("POST", path, body, read_timeout_s, stem, on_send)
+        return await self._persist(vendor, request)
+
+    def require_token(self) -> None:
+        """Raise a TokenError if no token is set."""
+        if self._settings.secret is None:
+            raise TokenError(
+                "No useapi.net token is set, so nothing was sent.",
+                "Set USEAPI_TOKEN in the server's environment and restart it; "
+                "to try it without a token, start the server with --sandbox.",
+            )
+
+    async def close(self) -> None:
+        for client in self._clients or ():
+            await client.aclose()
+
+    async def _persist(self, vendor: Vendor, request: _Request) -> Answer:
+        self.require_token()
+        tries, waited = 0, False
+        while True:
+            tries += 1
+            result = await self._uncut(self._try(vendor, request))
+            if isinstance(result, Answer):
+                return result
+            pause = pause_before_retry(
+                result.fate,
+                paid=request.paid,
+                tries=tries,
+                vendor_wait_s=result.wait_s,
+                waited_before=waited,
+                random=random.random,
+            )
+            if pause is None:
+                raise result.error
+            waited = waited or result.fate is Fate.TOO_EARLY
+            log.info("%s: %s; once more in %.1f s", vendor.name, result.fate.value, pause)
+            await self._clock.sleep(pause)
+
+    async def _uncut(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await work that a cancelled caller leaves alone: httpx 0.28 loses a pool slot when cut."""
+        task = asyncio.ensure_future(work)
+        self._in_flight.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    def _done(self, task: "asyncio.Task[Any]") -> None:
+        self._in_flight.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: its caller may have left
+
+    async def _try(self, vendor: Vendor, request: _Request) -> Answer | _Failure:
+        import httpx
+
+        sent = False
+
+        async def trace(event: str, _: Any) -> None:
+            # Fires when connected, TLS included, and before the first byte: the last safe moment.
+            nonlocal sent
+            if event.endswith("send_request_headers.started") and not sent:
+                if request.on_send:
+                    request.on_send()
+                sent = True
+
+        try:
+            return await self._exchange(vendor, request, trace)
+        except (httpx.TransportError, CutError, _TooSlowError) as error:
+            return self._broken(vendor, request, error, sent=sent)
+
+    async def _exchange(
+        self, vendor: Vendor, request: _Request, trace: Callable[[str, Any], Any]
+    ) -> Answer | _Failure:
+        import httpx
+
+        url = httpx.URL(self._settings.base_url).copy_with(raw_path=request.path.encode("ascii"))
+        if url.raw_path != request.path.encode("ascii"):
+            raise AssertionError("a path is sent as it is, or not at all")
+        cutter = Cutter(
+            vendor.base64_fields,
+            self._outputs.begin,
+            limit_bytes=JSON_LIMIT_BYTES,
+            file_limit_bytes=self._settings.max_download_mb << 20,
+        )
+        deadline = self._clock.elapsed() + 2 * request.read_timeout_s
+        try:
+            async with self._client(paid=request.paid).stream(
+                request.method,
+                url,
+                json=request.body,
+                headers={
+                    "Authorization": f"Bearer {self._settings.secret}",
+                    "Accept": "application/json",
+                    "Accept-Encoding": "identity",
+                },
+                timeout=httpx.Timeout(
+                    request.read_timeout_s, connect=_CONNECT_TIMEOUT_S, write=_WRITE_TIMEOUT_S
+                ),
+                extensions={"trace": trace},
+            ) as response:
+                async for chunk in response.aiter_raw():
+                    cutter.feed(chunk)
+                    if self._clock.elapsed() > deadline:
+                        raise _TooSlowError
+            data = parsed(cutter.finish())
+            status = response.status_code
+            if 200 <= status < 300 and data is not None:
+                full = [file for file in cutter.files if file.tell() > 0]
+                stem = request.stem or vendor.name
+                names = (stem if n == 0 else f"{stem}-{n + 1}" for n in range(len(full)))
+                return Answer(status, data, tuple(map(self._outputs.keep, full, names)))
+            wait_s = asked_wait_s(response.headers.get("retry-after"), data, self._clock.now())
+            return self._refused(vendor, request, status, data, wait_s)
+        finally:
+            for file in cutter.files:
+                self._outputs.discard(file)
+
+    def _client(self, *, paid: bool) -> "httpx.AsyncClient":
+        """Two clients over one TLS context: a paid request never travels on a reused connection,
+        where a cut says nothing about whether it arrived."""
+        import httpx
+
+        if self._clients is None:
+            # A proxy from the environment is the user's wish, but never for this machine itself.
+            options: dict[str, Any] = {
+                "verify": httpx.create_ssl_context(),
+                "trust_env": not self._settings.is_loopback,
+                "transport": self._transport,
+            }
+            unpooled = httpx.Limits(max_keepalive_connections=0)
+            self._clients = (
+                httpx.AsyncClient(**options),
+                httpx.AsyncClient(**options, limits=unpooled),
+            )
+        return self._clients[1 if paid else 0]
+
+    def _broken(
+        self, vendor: Vendor, request: _Request, error: Exception, *, sent: bool
+    ) -> _Failure:
+        """The exchange itself failed: before or after the first byte left?"""
+        reason = type(error).__name__
+        if not sent:
+            what = f"{vendor.title} on useapi.net could not be reached ({reason}): nothing was sent."
+            do = "Check the network, then call again."
+            return _Failure(Fate.NOT_SENT, UnreachableError(what, do, service=vendor.name))
+        if request.paid:
+            return _Failure(Fate.MAYBE_DONE, _unanswered(vendor, f"the answer broke off ({reason})"))
+        kind = UnexpectedAnswerError if isinstance(error, CutError) else UnreachableError
+        what = f"{vendor.title} on useapi.net did not answer in full ({reason})."
+        do = "Call again in a minute; reading changes nothing."
+        return _Failure(Fate.MAYBE_DONE, kind(what, do, service=vendor.name))
+
+    def _refused(
+        self, vendor: Vendor, request: _Request, status: int, data: Any, wait_s: float | None
+    ) -> _Failure:
+        """It answered, but not well: what that means, and whether anything may have been done."""
+        error = explained(vendor, status, data, wait_s=wait_s, now=self._clock.now())
+        if isinstance(error, RateLimitError):
+            return _Failure(Fate.TOO_EARLY, error, wait_s)
+        if error is not None and not isinstance(error, ServerError):
+            return _Failure(Fate.REFUSED, error)
+        if request.paid:
+            unanswered = _unanswered(vendor, f"it answered with status {status}", status)
+            unanswered.vendor_answered = isinstance(data, dict) and status >= 400
+            return _Failure(Fate.MAYBE_DONE, unanswered)
+        if error is not None:
+            return _Failure(Fate.MAYBE_DONE, error, wait_s)
+        what = f"{vendor.title} answered with status {status} and without usable JSON."
+        do = "Wait a minute, then call again."
+        strange = UnexpectedAnswerError(what, do, service=vendor.name, http_status=status)
+        return _Failure(Fate.MAYBE_DONE, strange)
+
+
+class _TooSlowError(Exception):
+    """An answer that trickles in for longer than twice the read time-out."""
+
+
+def _unanswered(vendor: Vendor, how: str, status: int | None = None) -> UnansweredError:
+    return UnansweredError(
+        f"The request was sent to {vendor.title}, but {how}, so it may have been done.",
+        "Call this tool again with the same arguments, and only those: it looks before it sends.",
+        service=vendor.name,
+        http_status=status,
+    )

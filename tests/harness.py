@@ -1,0 +1,193 @@
+"""A whole server in memory: the official client, our server, the sandbox as its vendor.
+
+Time is virtual (tests/virtual_time.py) and the network between server and sandbox can be told to
+fail: refuse connections, cut them before or after the vendor acted, be slow, or answer otherwise.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+from mcp import Client
+from mcp.types import CallToolResult, ResourceLink, TextContent
+
+from mcp_server.clock import Clock
+from mcp_server.journal import KeyLocks
+from mcp_server.sandbox import SOURCES, Sandbox
+from mcp_server.server import create_server
+from mcp_server.settings import Settings
+
+EPOCH = 1_780_000_000.0
+GOOD = {(source.service, source.kind): source.id for source in SOURCES if source.good}
+TOKEN = "user:777-canary0token"
+ORIGIN = "https://api.useapi.net"
+
+
+class VirtualClock(Clock):
+    """Wall time that starts at EPOCH and runs with the virtual loop; `jump_s` sets it wrong."""
+
+    def __init__(self) -> None:
+        self.jump_s = 0.0
+
+    def now(self) -> float:
+        return EPOCH + asyncio.get_running_loop().time() + self.jump_s
+
+
+@dataclass
+class Fault:
+    """What goes wrong with one request, in this order.
+
+    Args:
+        connects: False = the connection is refused, no byte leaves.
+        before_s: seconds until the vendor sees the request.
+        reaches: whether the vendor sees it at all.
+        after_s: seconds from its work until the answer is on the wire.
+        then: "answer" = its own answer arrives; "cut" = the connection breaks instead; an
+            httpx.Response = that arrives instead.
+    """
+
+    connects: bool = True
+    before_s: float = 0.0
+    reaches: bool = True
+    after_s: float = 0.0
+    then: Literal["answer", "cut"] | httpx.Response = "answer"
+
+
+class Network(httpx.AsyncBaseTransport):
+    """Carries requests to the sandbox as a network does: it goes on when its caller leaves.
+
+    `faults` are used up, in order, by the requests for which `concerns` is true (default: POSTs).
+    """
+
+    def __init__(self, vendor: Callable[..., Any]) -> None:
+        self._vendor = httpx.ASGITransport(app=vendor)
+        self.faults: list[Fault] = []
+        self.concerns: Callable[[httpx.Request], bool] = lambda request: request.method == "POST"
+        self.sent: list[httpx.Request] = []
+        self._under_way: set[asyncio.Task[httpx.Response]] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        fault = self.faults.pop(0) if self.faults and self.concerns(request) else Fault()
+        if not fault.connects:
+            raise httpx.ConnectError("connection refused", request=request)
+        trace = request.extensions.get("trace")
+        if trace is not None:  # what httpcore does when it is connected; ASGITransport never does
+            await trace("http11.send_request_headers.started", {"request": request})
+        self.sent.append(request)
+        timeout = request.extensions["timeout"]["read"]
+        task = asyncio.create_task(self._carry(request, fault))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        done, _ = await asyncio.wait({task}, timeout=timeout)
+        if not done:
+            raise httpx.ReadTimeout("read timed out", request=request)
+        return task.result()
+
+    async def _carry(self, request: httpx.Request, fault: Fault) -> httpx.Response:
+        await asyncio.sleep(fault.before_s)
+        answer = None
+        if fault.reaches:
+            answer = await self._vendor.handle_async_request(request)
+            await answer.aread()
+        await asyncio.sleep(fault.after_s)
+        if isinstance(fault.then, httpx.Response):
+            answer = fault.then
+        if fault.then == "cut" or answer is None:
+            raise httpx.RemoteProtocolError("server disconnected", request=request)
+        unread = httpx.ByteStream(answer.content)
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=unread)
+
+    async def settle(self) -> None:
+        """Let what is under way arrive."""
+        while self._under_way:
+            await asyncio.wait(set(self._under_way))
+
+
+@dataclass
+class Reply:
+    """A tool's answer, as an agent has it."""
+
+    text: str
+    data: dict[str, Any] | None
+    is_error: bool
+    links: list[ResourceLink] = field(default_factory=list)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The line of JSON an error ends with."""
+        import json
+
+        assert self.is_error, self.text
+        return dict(json.loads(self.text.splitlines()[-1]))
+
+    @property
+    def job(self) -> dict[str, Any]:
+        assert not self.is_error, self.text
+        assert self.data is not None
+        return self.data
+
+
+@dataclass
+class Harness:
+    """A running server and everything round it."""
+
+    client: Client
+    sandbox: Sandbox
+    network: Network
+    clock: VirtualClock
+    settings: Settings
+    folder: Path
+
+    async def call(self, tool: str, /, **arguments: Any) -> Reply:
+        progress = arguments.pop("progress_callback", None)
+        return reply(await self.client.call_tool(tool, arguments, progress_callback=progress))
+
+    def posts(self) -> list[httpx.Request]:
+        """The paid requests whose bytes left."""
+        return [request for request in self.network.sent if request.method == "POST"]
+
+
+def reply(result: Any) -> Reply:
+    assert isinstance(result, CallToolResult)
+    text = "\n".join(c.text for c in result.content if isinstance(c, TextContent))
+    links = [c for c in result.content if isinstance(c, ResourceLink)]
+    return Reply(text, result.structured_content, bool(result.is_error), links)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    folder: Path,
+    *,
+    vendor: Callable[..., Any] | None = None,
+    sandbox: Sandbox | None = None,
+    network: Network | None = None,
+    clock: VirtualClock | None = None,
+    locks: KeyLocks | None = None,
+    job_seconds: float = 3.0,
+    client_options: dict[str, Any] | None = None,
+    **environment: str,
+) -> AsyncIterator[Harness]:
+    """A server with its state below `folder`; a second one on the same folder is a restart.
+
+    Args:
+        vendor: any ASGI app in the sandbox's place.
+        environment: settings by their names; USEAPI_TOKEN="" is none at all.
+    """
+    clock = clock or VirtualClock()
+    sandbox = sandbox or Sandbox(job_seconds=job_seconds, now=clock.now)
+    network = network or Network(vendor or sandbox)
+    settings = Settings.read(
+        {
+            "USEAPI_TOKEN": TOKEN,
+            "USEAPI_OUTPUT_DIR": str(folder / "output"),
+            "USEAPI_STATE_DIR": str(folder / "state"),
+            **environment,
+        }
+    )
+    server = create_server(settings, clock=clock, transport=network, locks=locks)
+    async with Client(server, **(client_options or {})) as client:
+        yield Harness(client, sandbox, network, clock, settings, folder)

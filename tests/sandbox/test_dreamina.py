@@ -1,0 +1,305 @@
+"""The sandbox's Dreamina: what its endpoints take, refuse and answer."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mcp_server.sandbox import dreamina_jobs as there
+from tests.sandbox.api import JOB_S, Api, open_api
+
+AT = "/v1/dreamina"
+UPSCALE, INTERPOLATE = f"{AT}/videos/upscale", f"{AT}/videos/interpolate"
+UPSCALE_IMAGE = f"{AT}/images/upscale"
+
+
+async def error(api: Api, path: str, body: object, status: int = 400) -> str:
+    answer = await api.post(path, body, status=status)
+    assert ["error"] == list(answer)
+    return str(answer["error"])
+
+
+async def finished(api: Api, path: str, body: object) -> Any:
+    job = await api.post(path, body)
+    await asyncio.sleep(JOB_S)
+    kind = "images" if job["type"] == "upscale" else "videos"
+    return await api.get(f"{AT}/{kind}/{job['jobid']}")
+
+
+async def test_an_upscale_job_is_created_as_the_page_shows() -> None:
+    """POST videos/upscale, 2 April 2026: the 200."""
+    async with open_api() as api:
+        job = await api.post(UPSCALE, {"jobid": there.GOOD_VIDEO})
+
+        expected = {
+            "jobid": "j0528202640000000001V-u12345-CA:user@example.com-bot:dreamina",
+            "type": "video-upscale",
+            "status": "created",
+            "model": "seedance-2.0-fast",
+            "created": "2026-05-28T20:26:40.000Z",
+            "request": {"jobid": there.GOOD_VIDEO},
+            "response": {"forecastCost": 30},
+            "code": 200,
+        }
+        assert expected == job
+        assert expected == await api.get(f"{AT}/videos/{job['jobid']}")
+
+
+@pytest.mark.parametrize("fps", [30, 60])
+async def test_an_interpolation_job_is_created_as_the_page_shows(fps: int) -> None:
+    """POST videos/interpolate, 2 April 2026: the 200; what 30 fps costs is assumed."""
+    async with open_api() as api:
+        job = await api.post(INTERPOLATE, {"jobid": there.GOOD_VIDEO, "fps": fps})
+
+        assert "F-u12345-CA:user@example.com-bot:dreamina" == job["jobid"][20:]
+        assert ("video-interpolate", "created") == (job["type"], job["status"])
+        assert {"jobid": there.GOOD_VIDEO, "fps": fps} == job["request"]
+        assert {"forecastCost": {30: 33, 60: 66}[fps]} == job["response"]
+
+
+async def test_an_image_upscale_job_echoes_its_resolution_under_another_name() -> None:
+    """POST images/upscale, 2 March 2026: `upscaleResolution` in, `resolution` back; 4k and the
+    first image when not given.
+    """
+    async with open_api() as api:
+        job = await api.post(UPSCALE_IMAGE, {"jobid": there.GOOD_IMAGE})
+
+        assert "I-u12345-US:user@example.com-bot:dreamina" == job["jobid"][20:]
+        assert ("upscale", "created") == (job["type"], job["status"])
+        assert {"jobid": there.GOOD_IMAGE, "imageIndex": 0, "resolution": "4k"} == job["request"]
+        assert {"forecastCost": 0} == job["response"]
+
+
+async def test_a_video_is_upscaled_once() -> None:
+    """POST videos/upscale, 2 April 2026: 400 with the id of the earlier job."""
+    async with open_api() as api:
+        first = await api.post(UPSCALE, {"jobid": there.GOOD_VIDEO})
+        await asyncio.sleep(2 * JOB_S)
+
+        text = await error(api, UPSCALE, {"jobid": there.GOOD_VIDEO})
+        earlier = await error(api, UPSCALE, {"jobid": there.UPSCALED_VIDEO})
+
+        assert f"Source video already upscaled: {first['jobid']}" == text
+        assert f"Source video already upscaled: {there.UPSCALE_OF_IT}" == earlier
+
+
+async def test_a_video_is_interpolated_once_whatever_the_rate() -> None:
+    """POST videos/interpolate, 2 April 2026: 400 with the id of the earlier job."""
+    async with open_api() as api:
+        text = await error(api, INTERPOLATE, {"jobid": there.INTERPOLATED_VIDEO, "fps": 30})
+
+        assert f"Source video already interpolated: {there.INTERPOLATION_OF_IT}" == text
+
+
+async def test_a_video_and_its_upscale_are_each_interpolated_once() -> None:
+    """POST videos/interpolate, 2 April 2026: "both original and upscaled"; counting is assumed."""
+    async with open_api() as api:
+        upscale = await finished(api, UPSCALE, {"jobid": there.GOOD_VIDEO})
+
+        for source in (there.GOOD_VIDEO, upscale["jobid"]):
+            await api.post(INTERPOLATE, {"jobid": source, "fps": 60})
+            await error(api, INTERPOLATE, {"jobid": source, "fps": 60})
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+async def test_a_job_that_failed_or_was_cancelled_may_be_repeated(cancel: bool) -> None:
+    """Assumed: the pages do not say."""
+    source = there.GOOD_VIDEO if cancel else there.MODERATED_VIDEO
+    async with open_api() as api:
+        first = await api.post(UPSCALE, {"jobid": source})
+        await error(api, UPSCALE, {"jobid": source})
+
+        await asyncio.sleep(1 if cancel else JOB_S)
+        if cancel:
+            await api.delete(f"{AT}/scheduler/{first['jobid']}")
+        second = await api.post(UPSCALE, {"jobid": source})
+
+        assert first["jobid"] != second["jobid"]
+
+
+async def test_an_image_may_be_upscaled_again() -> None:
+    """POST images/upscale, 2 March 2026: no once-only rule."""
+    async with open_api() as api:
+        first = await api.post(UPSCALE_IMAGE, {"jobid": there.GOOD_IMAGE})
+        second = await api.post(UPSCALE_IMAGE, {"jobid": there.GOOD_IMAGE})
+
+        assert first["jobid"] != second["jobid"]
+
+
+async def test_a_source_must_be_there_and_finished_and_of_the_right_kind() -> None:
+    """All three POST pages, 2 March and 2 April 2026; the texts about kinds are assumed."""
+    missing = there.video_id(100)
+    async with open_api() as api:
+        for path, kind, job, other in (
+            (UPSCALE, "video", there.UNFINISHED_VIDEO, there.GOOD_IMAGE),
+            (UPSCALE_IMAGE, "image", there.UNFINISHED_IMAGE, there.GOOD_VIDEO),
+        ):
+            unfinished = f"Source {kind} job is created, must be completed"
+            assert unfinished == await error(api, path, {"jobid": job})
+            assert f"Source {kind} job not found" == await error(api, path, {"jobid": missing}, 404)
+            assert f"Source {kind} job not found" == await error(api, path, {"jobid": other}, 404)
+        upscale_twice = await error(api, UPSCALE, {"jobid": there.UPSCALE_OF_IT})
+        assert "Source video job is video-upscale, must be video" == upscale_twice
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "text"),
+    [
+        (UPSCALE, {}, "Parameter jobid is required"),
+        (UPSCALE_IMAGE, {}, "Parameter jobid is required"),
+        (INTERPOLATE, {"fps": 60}, "Parameter jobid is required"),
+        (INTERPOLATE, {"jobid": there.GOOD_VIDEO}, "Parameter fps is required"),
+        (
+            INTERPOLATE,
+            {"jobid": there.GOOD_VIDEO, "fps": 24},
+            "Parameter fps (24) valid values: 30, 60",
+        ),
+        (
+            UPSCALE,
+            {"jobid": there.GOOD_VIDEO, "maxJobs": 51},
+            "Parameter maxJobs (51) valid range: 1-50",
+        ),
+        (
+            UPSCALE_IMAGE,
+            {"jobid": there.GOOD_IMAGE, "imageIndex": 4},
+            "Parameter imageIndex (4) valid values: 0, 1, 2, 3",
+        ),
+        (
+            UPSCALE_IMAGE,
+            {"jobid": there.GOOD_IMAGE, "upscaleResolution": "6k"},
+            "Parameter upscaleResolution (6k) valid values: 2k, 4k, 8k",
+        ),
+        (
+            UPSCALE_IMAGE,
+            {"jobid": there.GOOD_IMAGE, "detailStrength": 2},
+            "Parameter detailStrength (2) valid range: 0-1",
+        ),
+    ],
+)
+async def test_a_value_out_of_range_is_refused(path: str, body: object, text: str) -> None:
+    """"fps (24)" and "jobid is required" are documented (2 April, 2 March 2026), others assumed."""
+    async with open_api() as api:
+        assert text == await error(api, path, body)
+        assert [] == api.sandbox.accepted
+
+
+@pytest.mark.parametrize("source_id", there.REFUSALS)
+async def test_an_error_source_answers_its_error_and_takes_no_job(source_id: str) -> None:
+    refusal = there.REFUSALS[source_id]
+    path = UPSCALE if refusal.kind == "video" else UPSCALE_IMAGE
+    async with open_api() as api:
+        answer = await api.http.post(path, json={"jobid": source_id})
+
+        assert (refusal.status, refusal.body) == (answer.status_code, answer.json())
+        wait = str(refusal.retry_after) if refusal.retry_after else None
+        assert wait == answer.headers.get("retry-after")
+        assert [] == api.sandbox.accepted
+
+
+async def test_a_source_that_is_busy_once_is_taken_the_second_time() -> None:
+    async with open_api() as api:
+        await error(api, UPSCALE, {"jobid": there.video_id(431)}, 429)
+
+        await api.post(UPSCALE, {"jobid": there.video_id(431)})
+
+
+async def test_a_lost_answer_hides_a_job_that_was_taken() -> None:
+    """Assumed: the gateway's page; afterwards the once-only rule tells the job's id."""
+    async with open_api() as api:
+        lost = await api.http.post(UPSCALE, json={"jobid": there.LOST_VIDEO})
+        text = await error(api, UPSCALE, {"jobid": there.LOST_VIDEO})
+
+        assert 524 == lost.status_code
+        assert "text/html" in lost.headers["content-type"]
+        job_id = api.sandbox.accepted[0].job_id
+        assert f"Source video already upscaled: {job_id}" == text
+
+
+async def test_max_jobs_of_the_request_is_a_ceiling_for_what_runs() -> None:
+    """POST videos/upscale, 2 April 2026; that 429 means so: the vendor's script, 19 July 2026."""
+    async with open_api() as api:
+        await api.post(UPSCALE, {"jobid": there.GOOD_VIDEO, "maxJobs": 1})
+        await error(api, UPSCALE, {"jobid": there.SECOND_VIDEO, "maxJobs": 1}, 429)
+
+        await api.post(UPSCALE, {"jobid": there.SECOND_VIDEO, "maxJobs": 2})
+        await asyncio.sleep(JOB_S)
+        await api.post(UPSCALE, {"jobid": there.THIRD_VIDEO, "maxJobs": 1})
+
+
+async def test_the_scheduler_lists_what_runs_by_account() -> None:
+    """GET scheduler, 23 February 2026."""
+    async with open_api() as api:
+        idle = await api.get(f"{AT}/scheduler")
+        body = {"jobid": there.GOOD_VIDEO, "replyUrl": "https://example.com/hook"}
+        job = await api.post(UPSCALE, body)
+        await asyncio.sleep(2)
+        busy = await api.get(f"{AT}/scheduler")
+        await asyncio.sleep(JOB_S)
+
+        assert {"executing": {}, "total": 0} == idle == await api.get(f"{AT}/scheduler")
+        entry = {
+            "jobid": job["jobid"],
+            "submitId": "0528202640000000001",
+            "model": "seedance-2.0-fast",
+            "elapsedSeconds": 2,
+            "replyUrl": "https://example.com/hook",
+        }
+        assert {"executing": {"CA:user@example.com": [entry]}, "total": 1} == busy
+
+
+async def test_a_cancelled_job_has_failed_and_left_the_scheduler() -> None:
+    """DELETE scheduler/jobid, 23 February 2026: "Cancelled by user"; its own bodies are assumed."""
+    async with open_api() as api:
+        job = await api.post(UPSCALE, {"jobid": there.GOOD_VIDEO})
+        at = f"{AT}/scheduler/{job['jobid']}"
+
+        cancelled = await api.delete(at)
+        again = await api.delete(at, status=404)
+        record = await api.get(f"{AT}/videos/{job['jobid']}")
+
+        assert {"jobid": job["jobid"], "deleted": True} == cancelled
+        assert {"error": "Job not found"} == again
+        assert ("failed", "Cancelled by user") == (record["status"], record["error"])
+        assert 0 == (await api.get(f"{AT}/scheduler"))["total"]
+
+
+async def test_an_id_must_be_sent_raw() -> None:
+    """The vendor's clients of 2026: an encoded `:` or `@` breaks the path match; text assumed."""
+    async with open_api() as api:
+        encoded = there.GOOD_VIDEO.replace(":", "%3A")
+        await api.get(f"{AT}/videos/{there.GOOD_VIDEO}")
+
+        answer = await api.http.get(f"http://sandbox{AT}/videos/{encoded}")
+
+        assert 400 == answer.status_code
+        assert ("GET", f"{AT}/videos/{encoded}") == api.sandbox.requests[-1]
+
+
+async def test_jobs_are_read_where_they_belong() -> None:
+    """GET videos/jobid and images/jobid, 2026; the 404s are assumed."""
+    async with open_api() as api:
+        await api.get(f"{AT}/images/{there.GOOD_VIDEO}", status=404)
+        await api.get(f"{AT}/videos/{there.GOOD_IMAGE}", status=404)
+        await api.get(f"{AT}/videos/{there.video_id(100)}", status=404)
+
+
+async def test_a_job_is_kept_for_thirty_days() -> None:
+    """GET videos/jobid, 23 February 2026; what comes after is assumed."""
+    async with open_api() as api:
+        job = await finished(api, UPSCALE, {"jobid": there.GOOD_VIDEO})
+        await asyncio.sleep(there.KEPT_S - 2 * JOB_S)
+        await api.get(f"{AT}/videos/{job['jobid']}")
+
+        await asyncio.sleep(2 * JOB_S)
+
+        await api.get(f"{AT}/videos/{job['jobid']}", status=404)
+
+
+async def test_accounts_are_listed_by_region_and_email() -> None:
+    """GET accounts, 23 February 2026."""
+    async with open_api() as api:
+        accounts = await api.get(f"{AT}/accounts")
+
+        assert {"CA:user@example.com", "US:user@example.com"} == accounts.keys()
+        fields = {"account", "email", "region", "maxJobs", "sessionExpires"}
+        assert fields == accounts["CA:user@example.com"].keys()

@@ -1,0 +1,138 @@
+"""The sandbox as a whole: who is let in, what is written down, what is not there."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from mcp_server.sandbox import SOURCES, VENDORS, Accepted, help_text
+from tests.sandbox.api import EPOCH_S, open_api
+
+ACCOUNT = "/v2/account"
+GOOD = {(source.service, source.kind): source.id for source in SOURCES if source.good}
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        b"Bearer user:12345-abcDEF",
+        b"Bearer YOUR_API_TOKEN",
+        b"Bearer API token",
+        "Bearer …".encode(),
+    ],
+)
+async def test_any_well_formed_token_and_the_examples_words_for_one_are_right(token: bytes) -> None:
+    """auth.md, 2026: `user:<digits>-<alphanumeric>`; the examples of the upscale pages; assumed."""
+    async with open_api() as api:
+        answer = await api.http.get(ACCOUNT, headers={b"Authorization": token})
+
+        assert 200 == answer.status_code
+
+
+@pytest.mark.parametrize(
+    "token", ["", "Bearer", "Bearer abc", "Bearer user:12345", "Bearer 12345-abc", "user:1-abc"]
+)
+async def test_any_other_token_is_unauthorized(token: str) -> None:
+    """Every page of 2026: 401 {"error": "Unauthorized"}."""
+    async with open_api() as api:
+        answer = await api.http.get(ACCOUNT, headers={"Authorization": token})
+
+        assert 401 == answer.status_code
+        assert {"error": "Unauthorized"} == answer.json()
+
+
+@pytest.mark.parametrize("path", ["/", "/ping", "/v1/dreamina/nothing", "/v2/pixverse/videos/a/b"])
+async def test_an_unknown_path_answers_the_gateways_page(path: str) -> None:
+    """Recorded in July 2025: 522/523 and HTML, not a JSON 404."""
+    async with open_api() as api:
+        answer = await api.http.get(path)
+
+        assert 523 == answer.status_code
+        assert answer.headers["content-type"].startswith("text/html")
+
+
+async def test_a_paid_post_is_written_down_once_with_what_it_made() -> None:
+    async with open_api() as api:
+        await asyncio.sleep(7)
+        body = {"jobid": GOOD["dreamina", "video"], "maxJobs": 2}
+
+        made = await api.post("/v1/dreamina/videos/upscale", body)
+        await api.post("/v1/dreamina/videos/upscale", body, status=400)
+
+        path = "/v1/dreamina/videos/upscale"
+        expected = Accepted("dreamina", path, body["jobid"], made["jobid"], body, EPOCH_S + 7)
+        assert [expected] == api.sandbox.accepted
+
+
+async def test_every_request_is_written_down_as_it_was_sent() -> None:
+    async with open_api() as api:
+        await api.http.get("/v2/pixverse/videos?limit=1")
+        await api.http.post("/v1/a%3Ab", json={})
+        await api.http.get(ACCOUNT, headers={"Authorization": "no"})
+
+        expected = [
+            ("GET", "/v2/pixverse/videos?limit=1"),
+            ("POST", "/v1/a%3Ab"),
+            ("GET", ACCOUNT),
+        ]
+        assert expected == api.sandbox.requests
+
+
+def test_each_kind_of_each_service_has_one_source_to_start_with() -> None:
+    kinds = {(source.service, source.kind) for source in SOURCES}
+
+    assert kinds == GOOD.keys()
+    assert len(GOOD) == sum(source.good for source in SOURCES)
+
+
+def test_source_ids_are_unique_and_the_help_tells_what_each_is_for() -> None:
+    text = help_text()
+
+    assert len(SOURCES) == len({source.id for source in SOURCES})
+    assert [source.id for source in SOURCES] == [
+        line[2:] for line in text.splitlines() if line[2:] in {source.id for source in SOURCES}
+    ]
+    assert all(source.use in text for source in SOURCES)
+    headings = [line for line in text.splitlines() if line and line[0] not in " *"][1:]
+    assert sorted(headings) == sorted(set(headings))
+
+
+def test_every_vendor_has_a_prefix_of_its_own() -> None:
+    prefixes = [vendor.prefix for vendor in VENDORS]
+
+    assert len(prefixes) == len(set(prefixes))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/dreamina/videos/upscale",
+        "/v1/google-flow/videos/upscale",
+        "/v1/google-flow/images/upscale",
+        "/v2/pixverse/videos/upscale",
+    ],
+)
+@pytest.mark.parametrize("content", [b"", b"no json", b"[]", b"\xff"])
+async def test_a_body_that_is_no_json_object_is_refused(path: str, content: bytes) -> None:
+    """Assumed: 400."""
+    async with open_api() as api:
+        headers = {"Content-Type": "application/json"}
+
+        answer = await api.http.post(path, content=content, headers=headers)
+
+        assert 400 == answer.status_code
+        assert {"error": "Invalid JSON body"} == answer.json()
+
+
+async def test_two_requests_at_once_do_not_wait_for_each_other() -> None:
+    """Google Flow's synchronous upscale waits for its job; everything else goes on."""
+    async with open_api() as api:
+        body = {"mediaGenerationId": GOOD["google-flow", "image"]}
+
+        slow = asyncio.create_task(api.http.post("/v1/google-flow/images/upscale", json=body))
+        await asyncio.sleep(1)
+        quick = await api.http.get(ACCOUNT)
+
+        assert 200 == quick.status_code
+        assert not slow.done()
+        assert isinstance(await slow, httpx.Response)
