@@ -2,11 +2,12 @@
 
 import email.utils
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mcp_server.clock import epoch
+from mcp_server.clock import epoch, iso
 from mcp_server.errors import (
     AccountError,
     CreditsError,
@@ -101,7 +102,7 @@ def explained(
     if wait_s is None and problem.cooldown_s is not None:
         day_s = 86_400
         wait_s = problem.cooldown_s if isinstance(problem.cooldown_s, int) else day_s - now % day_s
-    retry_after = min(round(wait_s), _LONGEST_RETRY_AFTER_S) if wait_s is not None else None
+    retry_after = min(math.ceil(wait_s), _LONGEST_RETRY_AFTER_S) if wait_s is not None else None
     error = problem.error(
         what,
         problem.do,
@@ -110,7 +111,7 @@ def explained(
         retry_after_seconds=retry_after if problem.error.retryable else None,
     )
     if isinstance(error, RefusedError):
-        error.vendor_text = said
+        error.vendor_text = one_line(said, 1000)
     return error
 
 
@@ -187,8 +188,9 @@ def text(value: object, most: int = 300) -> str | None:
 
 def number(value: object) -> float | None:
     """A finite number of sane size, or None. A bool is none."""
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
-    return value if fits else None  # type: ignore[return-value]  # `fits` says it is one
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) < 1e15 else None
 
 
 def whole(value: object) -> int | None:
@@ -199,8 +201,18 @@ def whole(value: object) -> int | None:
 
 def link(value: object) -> str | None:
     """A web address in plain ASCII, or None: no other scheme, nothing a terminal would obey."""
-    fits = isinstance(value, str) and len(value) <= 8192 and _LINK.fullmatch(value)
-    return value if fits else None  # type: ignore[return-value]  # `fits` says it is one
+    if not isinstance(value, str) or len(value) > 8192:
+        return None
+    return value if _LINK.fullmatch(value) else None
+
+
+def moment(value: object) -> str | None:
+    """A time, told as ISO 8601 in UTC; None for what is none."""
+    seconds = epoch(value) if isinstance(value, str) else None
+    try:
+        return iso(seconds) if seconds is not None else None
+    except (ValueError, OverflowError, OSError):  # before the year 1 in UTC
+        return None
 
 
 def _seconds_until(given: object, now: float) -> float | None:
@@ -211,14 +223,21 @@ def _seconds_until(given: object, now: float) -> float | None:
     try:
         seconds = float(written)
     except ValueError:
-        moment = epoch(written)
-        if moment is None:
-            try:
-                moment = email.utils.parsedate_to_datetime(written).timestamp()
-            except (ValueError, OverflowError):
-                return None
-        seconds = max(moment - now, 0)
+        then = epoch(written)
+        if then is None:
+            then = _http_date(written)
+        if then is None:
+            return None
+        seconds = max(then - now, 0)
     return seconds if 0 <= seconds < float("inf") else None
+
+
+def _http_date(written: str) -> float | None:
+    found = email.utils.parsedate_tz(written)
+    try:
+        return email.utils.mktime_tz((*found[:9], found[9] or 0)) if found is not None else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _refuse(constant: str) -> None:

@@ -34,10 +34,11 @@ class App:
     journal: Journal
     submitting: Submitting
     waiting: Waiting
+    drain_s: float
 
     async def drain(self) -> None:
-        """Let paid requests that are on their way be answered and written down, for 15 s at most."""
-        with anyio.move_on_after(DRAIN_S):
+        """Let paid requests that are on their way be answered and written down, up to a time."""
+        with anyio.move_on_after(self.drain_s):
             await self.submitting.idle()
 
     async def cancel(self, job_id: str) -> tuple[Job, str]:
@@ -74,6 +75,7 @@ async def open_app(
     clock: Clock,
     transport: "httpx.AsyncBaseTransport | None" = None,
     locks: KeyLocks | None = None,
+    drain_s: float = DRAIN_S,
 ) -> AsyncIterator[App]:
     """Open the parts, and close them in the order that loses nothing.
 
@@ -86,7 +88,7 @@ async def open_app(
     submitting = Submitting(settings, clock, upstream, journal)
     hold_s = min(settings.sandbox_job_seconds, 15.0) if settings.sandbox else 15.0
     waiting = Waiting(clock, upstream, journal, submitting.look, submitting.told, hold_s)
-    app = App(settings, clock, upstream, journal, submitting, waiting)
+    app = App(settings, clock, upstream, journal, submitting, waiting, drain_s)
     try:
         yield app
     finally:

@@ -22,6 +22,7 @@ from mcp_server.settings import Settings
 
 if TYPE_CHECKING:
     import uvicorn
+    from starlette.types import ASGIApp
 
     from mcp_server.sandbox import Sandbox
 
@@ -32,10 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser(arguments).parse_args(arguments)
     try:
         settings = Settings.read(os.environ)
+        log_to_stderr(settings.log_level, settings.secret)
+        _run(given, settings)
     except SettingsError as error:
         print(f"useapi-mcp: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    log_to_stderr(settings.log_level, settings.secret)
+
+
+def _run(given: argparse.Namespace, settings: Settings) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         if given.command == "sandbox":
             _serve_sandbox(settings, given.port)
@@ -44,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             if given.sandbox:
                 settings = settings.model_copy(update={"sandbox": True})
-            asyncio.run(_serve_stdio(settings))
+            asyncio.run(_serve_http(settings, given) if given.command else _serve_stdio(settings))
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -68,6 +73,11 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sandbox.add_argument("--port", type=int, default=8001, help="port to serve on (default 8001)")
+    http = commands.add_parser("http", help="serve MCP over Streamable HTTP at /mcp")
+    if "http" in arguments:
+        from mcp_server import http_command
+
+        http_command.add_arguments(http)
     demo = commands.add_parser(
         "demo", help="do the main job from start to end in the sandbox, and show the files"
     )
@@ -84,15 +94,7 @@ async def _serve_stdio(settings: Settings) -> None:
     # Imported here: --version and a wrong setting answer at once.
     from mcp_server.server import create_server
 
-    async with contextlib.AsyncExitStack() as stack:
-        sources, folder = "", None
-        if settings.sandbox:
-            from mcp_server.sandbox import SOURCES
-
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="useapi-mcp-")))
-            origin = await stack.enter_async_context(_sandbox_in_process(settings))
-            settings = _for_sandbox(settings, origin, folder)
-            sources = " ".join(source.id for source in SOURCES if source.good)
+    async with _vendor(settings) as (settings, sources, folder):
 
         def leave() -> None:
             if folder is not None:
@@ -102,6 +104,37 @@ async def _serve_stdio(settings: Settings) -> None:
 
         server = create_server(settings, sandbox_sources=sources, leave=leave)
         await server.run_stdio_async()
+
+
+async def _serve_http(settings: Settings, given: argparse.Namespace) -> None:
+    from mcp_server import http_command
+
+    async with _vendor(settings) as (settings, sources, _):
+        await http_command.serve(settings, given, sources)
+
+
+def http_worker() -> "ASGIApp":
+    """What `uvicorn --factory mcp_server.cli:http_worker --workers N` runs in each worker."""
+    from mcp_server import http_command
+
+    settings = Settings.read(os.environ)
+    log_to_stderr(settings.log_level, settings.secret)
+    return http_command.worker(settings)
+
+
+@contextlib.asynccontextmanager
+async def _vendor(settings: Settings) -> AsyncIterator[tuple[Settings, str, Path | None]]:
+    """Settings as they are, or for a sandbox that runs as long as this; its sources and folder."""
+    if not settings.sandbox:
+        yield settings, "", None
+        return
+    from mcp_server.sandbox import SOURCES
+
+    with tempfile.TemporaryDirectory(prefix="useapi-mcp-") as name:
+        folder = Path(name)
+        async with _sandbox_in_process(settings) as origin:
+            sources = " ".join(source.id for source in SOURCES if source.good)
+            yield _for_sandbox(settings, origin, folder), sources, folder
 
 
 def _for_sandbox(settings: Settings, origin: str, folder: Path) -> Settings:
@@ -141,7 +174,9 @@ def _serve_sandbox(settings: Settings, port: int) -> None:
             print(f"useapi-mcp: port {port} can't be served ({error}).", file=sys.stderr)
             raise SystemExit(2) from None
         chosen = listener.getsockname()[1]
-        print(f"Sandbox of api.useapi.net at http://127.0.0.1:{chosen} (Ctrl-C ends it)", flush=True)
+        print(
+            f"Sandbox of api.useapi.net at http://127.0.0.1:{chosen} (Ctrl-C ends it)", flush=True
+        )
         asyncio.run(_uvicorn(_sandbox(settings), own_signals=True).serve(sockets=[listener]))
 
 

@@ -1,8 +1,11 @@
-"""The output folder: where finished files go, under names the server makes."""
+"""The output folder: where finished files go, whole, once, and never over another file."""
 
+import contextlib
+import errno
 import hashlib
 import os
 import secrets
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +22,11 @@ _EXTENSIONS = {
     "image/webp": ".webp",
     "image/gif": ".gif",
 }
+
+
+_TEMPORARY = ".useapi-mcp-{}.part"
+# What a file system without hard links says: FAT, some network and phone storage.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class OutputFolder:
         Raises:
             DownloadError: the folder can't be made or written.
         """
-        name = self.path / f".useapi-mcp-{secrets.token_hex(8)}.part"
+        name = self.path / _TEMPORARY.format(secrets.token_hex(8))
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             return open(name, "x+b", opener=_for_its_owner)  # noqa: SIM115 - closed by keep or discard
@@ -56,6 +64,19 @@ class OutputFolder:
                 f"The output folder {self.path} can't be written ({error.strerror}).",
                 "Set USEAPI_OUTPUT_DIR to a folder that can.",
             ) from None
+
+    def sweep(self, before: float) -> None:
+        """Remove temporary files that a killed server left, last written before this epoch time."""
+        for left in self.path.glob(_TEMPORARY.format("*")):
+            with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
+                if left.lstat().st_mtime < before:
+                    left.unlink()
+
+    def free_bytes(self) -> int:
+        try:
+            return shutil.disk_usage(self.path).free
+        except OSError:
+            return 0
 
     def discard(self, file: BinaryIO) -> None:
         file.close()
@@ -87,7 +108,7 @@ class OutputFolder:
         for number in range(1, 1000):
             path = self.path / f"{stem}{f'-{number}' if number > 1 else ''}{extension}"
             try:
-                os.link(file.name, path)  # fails if the name is taken, atomically
+                _link(file.name, path)
             except FileExistsError:
                 if _same_bytes(file, path):
                     return path
@@ -98,12 +119,26 @@ class OutputFolder:
         )
 
 
+def _link(temporary: str, path: Path) -> None:
+    """Give a file its name, which fails atomically if the name is taken."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Take the name with an empty file of our own, then put the whole one in its place.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.replace(temporary, path)
+
+
 def _for_its_owner(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
 def _same_bytes(file: BinaryIO, path: Path) -> bool:
     if path.is_symlink() or not path.is_file():
+        return False
+    if path.stat().st_size != os.fstat(file.fileno()).st_size:
         return False
     file.seek(0)
     with path.open("rb") as other:

@@ -9,10 +9,16 @@ _SECRETS = (
     (re.compile(r"(?i)\bBearer\s+[^\s\"',;]+"), "Bearer ***"),
     (re.compile(r"\buser:\d+-(?!email:|pixverse:|bot:)[\w.~+/=-]+"), "user:***"),
     (re.compile(r"(?i)email:[0-9a-f]{6,}"), "email:***"),
-    (re.compile(r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+"), "***@***"),
+    # Looked for from where a word begins only: from everywhere, a long word would take for ever.
+    (re.compile(r"(?<![\w.+-])[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+"), "***@***"),
     (re.compile(r"(https?://[^\s?#\"'<>]+)\?[^\s\"'<>]*"), r"\1?***"),
 )
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
+# Characters that show nothing and are of other categories than those left out below: they can
+# carry a hidden text.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 def redact(text: str, token: str | None = None) -> str:
@@ -26,18 +32,12 @@ def redact(text: str, token: str | None = None) -> str:
 
 def one_line(text: str, most: int = 300) -> str:
     """Vendor text as data: one line, cut, without control, ANSI, bidi and zero-width characters."""
-    text = _ANSI.sub("", text[: 20 * most])
-    kept = (
-        " " if c.isspace() else "" if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co"} else c
-        for c in text
-    )
-    line = " ".join("".join(kept).split())
-    return line if len(line) <= most else line[: most - 1] + "…"
+    return _cut(_cleaned(text[: 20 * most]), most)
 
 
-def quoted(text: str) -> str:
-    """Vendor text for a sentence of ours: one line, e-mail addresses masked."""
-    return redact(one_line(text))
+def quoted(text: str, most: int = 300) -> str:
+    """Vendor text for a sentence of ours: one line, e-mail addresses masked before it is cut."""
+    return _cut(redact(_cleaned(text[: 20 * most])), most)
 
 
 class RedactingFormatter(logging.Formatter):
@@ -59,3 +59,16 @@ def log_to_stderr(level: str, token: str | None) -> None:
     logging.root.setLevel(level)
     for noisy in ("httpx", "httpcore", "uvicorn.access"):  # they log whole URLs, ids and all
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.root.level))
+
+
+def _cleaned(text: str) -> str:
+    text = _UNSEEN.sub("", _ANSI.sub("", text))
+    kept = (
+        " " if c.isspace() else "" if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co"} else c
+        for c in text
+    )
+    return " ".join("".join(kept).split())
+
+
+def _cut(line: str, most: int) -> str:
+    return line if len(line) <= most else line[: most - 1] + "…"

@@ -12,6 +12,7 @@ from mcp_server.redaction import one_line
 from mcp_server.services import service_named
 
 LONGEST_TEXT = 8000
+SANDBOX_NOTE = "This is the sandbox: nothing is real or charged."
 
 _DOING = {
     "upscale_video": "upscaling the video",
@@ -24,16 +25,11 @@ _DOING = {
 
 def job_answer(job: Job, *, note: str = "", sandbox: bool = False) -> CallToolResult:
     """One job as text, structured content and a link for each of its files."""
-    lines = [_sentence(job)]
-    if note:
-        lines[0] = f"{note} {lines[0]}"
-    if sandbox:
-        lines[0] += " (Sandbox: nothing real was done or charged.)"
-    room = LONGEST_TEXT - len(lines[0])
-    for item in job.media or ():
-        place = item.path or item.url or ""
+    said = " ".join(part for part in (note, _told(job), SANDBOX_NOTE if sandbox else "") if part)
+    lines, room = [said], LONGEST_TEXT - len(said)
+    for place in _places(job):
         room -= len(place) + 1
-        if place and room >= 0:  # a link that is cut is none; the data holds it whole
+        if room >= 0:  # a link that is cut is none; the data holds it whole
             lines.append(place)
     return CallToolResult(
         content=[_text("\n".join(lines)), *_links(job)],
@@ -43,14 +39,16 @@ def job_answer(job: Job, *, note: str = "", sandbox: bool = False) -> CallToolRe
 
 def list_answer(jobs: list[Job], *, sandbox: bool = False) -> CallToolResult:
     """Jobs, one a line: all of them as data, as many as fit as text."""
-    head = f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}, newest first."
-    if not jobs:
+    head = f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}, newest first, as last known."
+    if jobs:
+        head += " get_job reads one as it is now."
+    else:
         head = "No such job: this server has submitted none that fits."
     if sandbox:
-        head += " (Sandbox.)"
+        head += f" {SANDBOX_NOTE}"
     lines, room = [head], LONGEST_TEXT - len(head) - 40
     for number, job in enumerate(jobs):
-        line = f"{job.created_at or ''} {job.operation} {job.status}: {job.job_id}"
+        line = " ".join(p for p in (job.created_at, job.operation, job.status, job.job_id) if p)
         room -= len(line) + 1
         if room < 0:
             lines.append(f"… and {len(jobs) - number} more.")
@@ -60,72 +58,90 @@ def list_answer(jobs: list[Job], *, sandbox: bool = False) -> CallToolResult:
     return CallToolResult(content=[_text("\n".join(lines))], structured_content=listed)
 
 
-def error_answer(error: UseapiError) -> CallToolResult:
+def error_answer(error: UseapiError, *, sandbox: bool = False) -> CallToolResult:
     """What happened, what to do next, and one line of JSON to branch on."""
+    said = f"{error.what} {error.do} {SANDBOX_NOTE if sandbox else ''}".rstrip()
     facts = json.dumps(error.facts(), separators=(",", ":"))
-    return CallToolResult(content=[_text(f"{error.what} {error.do}\n{facts}")], is_error=True)
+    return CallToolResult(content=[_text(f"{said}\n{facts}")], is_error=True)
 
 
-def _sentence(job: Job) -> str:
+def _told(job: Job) -> str:
+    """State, size, where it is and what to call next, in plain sentences."""
     title = service_named(job.service).vendor.title
-    doing = _DOING[job.operation]
     if job.status == "completed":
-        again = " It was made by an earlier call; nothing was submitted." if job.reused else ""
-        return f"Job {job.job_id} on {title} is completed{_result(job)}.{again}{_then(job)}"
+        again = " An earlier call made it, so nothing was submitted now." if job.reused else ""
+        return f"Job {job.job_id} on {title} is completed{_result(job)}.{again} {_where(job)}"
     if job.status == "running":
-        again = "an earlier call started it; nothing was submitted now. " if job.reused else ""
         cost = f" (forecast: {job.forecast_credits:g} credits)" if job.forecast_credits else ""
+        again = " An earlier call started it, so nothing was submitted now." if job.reused else ""
         return (
-            f"{title} is {doing}{cost}: {again}job {job.job_id} is running. "
+            f"{title} is {_DOING[job.operation]}{cost}: job {job.job_id} is running.{again} "
             "Call get_job with this job_id and wait_seconds=50 until it ends."
         )
     if job.status == "submitting":
         return (
             f"{title} has not answered yet; the request goes on as job {job.job_id}. "
-            "Call get_job with this job_id; don't submit it another way."
+            "Call get_job with this job_id and wait_seconds=50; "
+            "the same call again would join it, not pay again."
         )
     if job.status == "unconfirmed":
         return (
-            f"It is not known whether {title} took job {job.job_id}, so it is not sent again. "
-            "The same call looks for it again; cancel_job with this job_id gives it up, "
-            "and then it may be charged a second time."
+            f"It is not known whether {title} took job {job.job_id}{_because(job)}, "
+            "so it is not sent again. The same call or get_job looks for it again; cancel_job "
+            "with this job_id gives it up, and then the same call may be charged a second time."
         )
-    reason = f": {one_line(job.failure.message)}" if job.failure else ""
-    return f"Job {job.job_id} on {title} {_ENDED[job.status]}{reason.rstrip('.')}.{_after(job)}"
+    ended = "failed" if job.status == "failed" else "was cancelled"
+    return f"Job {job.job_id} on {title} {ended}{_because(job)}.{_after(job)}"
 
 
-_ENDED = {"failed": "failed", "cancelled": "was cancelled"}
+def _because(job: Job) -> str:
+    return f": {one_line(job.failure.message).rstrip('.')}" if job.failure else ""
 
 
 def _after(job: Job) -> str:
     if job.failure is not None and job.failure.code == "moderated":
-        return " Another try with the same source will be refused again."
-    return " The same call may be made again." if job.source_id else ""
+        return " The same source will be refused again; use another."
+    return " The same call submits it anew, at its price." if job.source_id else ""
 
 
 def _result(job: Job) -> str:
     """`: 2560x1440, 60 fps, 5.0 s`, as far as it is known."""
-    media = job.media or ()
-    if not media:
+    if not job.media:
         return ", but its record holds no file"
-    first, facts = media[0], []
+    first, facts = job.media[0], []
+    if len(job.media) > 1:
+        facts.append(f"{len(job.media)} files")
     if first.width and first.height:
         facts.append(f"{first.width}x{first.height}")
     if first.frame_rate:
         facts.append(f"{first.frame_rate:g} fps")
     if first.duration_ms:
         facts.append(f"{first.duration_ms / 1000:.1f} s")
-    if len(media) > 1:
-        facts.append(f"{len(media)} files")
     return f": {', '.join(facts)}" if facts else ""
 
 
-def _then(job: Job) -> str:
-    if any(item.path for item in job.media or ()):
-        return " The file is on the server's disk:"
-    if any(item.url for item in job.media or ()):
-        return " The link expires in hours:"
-    return " Read it again later for a link."
+def _where(job: Job) -> str:
+    media = job.media or ()
+    several = len(media) > 1
+    if any(item.path for item in media):
+        files, are = ("files", "are") if several else ("file", "is")
+        return f"The {files} {are} saved on the server's disk, at the path below."
+    if any(item.url for item in media):
+        links, expire, files = (
+            ("links", "expire", "files") if several else ("link", "expires", "file")
+        )
+        return (
+            f"The {links} below {expire} within hours; "
+            f"download_media with this job_id saves the {files}."
+        )
+    return "Call get_job again later for a link."
+
+
+def _places(job: Job) -> list[str]:
+    """Where the files are, the server's disk first."""
+    media = job.media or ()
+    paths = [item.path for item in media if item.path]
+    return paths + [item.url for item in media if item.url]
 
 
 def _links(job: Job) -> list[ContentBlock]:

@@ -8,14 +8,21 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from mcp.server import MCPServer
+from mcp.server import CacheHint, MCPServer
+from mcp.server.caching import CacheableMethod
+from mcp.server.request_state import RequestStateSecurity
+from mcp.types import Icon
 
 from mcp_server import __version__
-from mcp_server.app import App, open_app
+from mcp_server.app import DRAIN_S, App, open_app
 from mcp_server.clock import Clock
+from mcp_server.job_tasks import job_tasks
 from mcp_server.journal import KeyLocks
+from mcp_server.known_names import only_known
+from mcp_server.resources import PROMPTS, add_resources
 from mcp_server.services import SERVICES
 from mcp_server.settings import Settings
+from mcp_server.tasks import refuse_undeclared_listen
 from mcp_server.tools import all_tools
 
 if TYPE_CHECKING:
@@ -24,6 +31,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WEBSITE = "https://github.com/useapi-mcp/useapi-mcp"
+_UNCHANGING: tuple[CacheableMethod, ...] = (
+    "server/discover",
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+)
+# An arrow that grows: two squares, the second twice the first.
+_ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' "
+    "fill='none' stroke='%237048e8' stroke-width='2'%3E%3Crect x='3' y='13' width='8' height='8'/"
+    "%3E%3Cpath d='M3 9V3h18v18h-6M12 12l6-6m-5 0h5v5'/%3E%3C/svg%3E"
+)
 
 
 def create_server(
@@ -34,6 +54,8 @@ def create_server(
     locks: KeyLocks | None = None,
     sandbox_sources: str = "",
     leave: Callable[[], None] | None = None,
+    drain_s: float = DRAIN_S,
+    request_state_key: bytes | None = None,
 ) -> MCPServer[App]:
     """A server with everything it needs, ready to be run on any transport.
 
@@ -42,11 +64,16 @@ def create_server(
         sandbox_sources: ids to try in the sandbox, told in the instructions.
         leave: ends the process; given by one that runs nothing else. Then SIGTERM and SIGINT let
             paid requests be answered, and call it.
+        drain_s: how long paid requests may take to be answered when the server stops.
+        request_state_key: seals a question to the user; workers behind one port share it.
     """
+
+    opened: list[App] = []
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncIterator[App]:
-        async with open_app(settings, clock or Clock(), transport, locks) as app:
+        async with open_app(settings, clock or Clock(), transport, locks, drain_s) as app:
+            opened.append(app)
             app.journal.check()
             if app.journal.fault is not None:
                 log.error("%s Paid calls are refused until then.", app.journal.fault)
@@ -54,16 +81,26 @@ def create_server(
                 _leave_on_signals(app, leave)
             yield app
 
+    tools = all_tools()
+    known = only_known(frozenset(tool.name for tool in tools), PROMPTS)
     server: MCPServer[App] = MCPServer(
         "useapi-mcp",
         title="useapi.net upscaler",
         version=__version__,
         website_url=WEBSITE,
+        icons=[Icon(src=_ICON, mime_type="image/svg+xml", sizes=["any"])],
         instructions=instructions(sandbox_sources),
-        tools=list(all_tools()),
+        tools=list(tools),
         lifespan=lifespan,
         log_level=settings.log_level,
+        extensions=[job_tasks()],
+        middleware=[known, refuse_undeclared_listen],
+        cache_hints=dict.fromkeys(_UNCHANGING, CacheHint(ttl_ms=3_600_000, scope="public")),
+        request_state_security=RequestStateSecurity(keys=[request_state_key])
+        if request_state_key is not None
+        else None,
     )
+    add_resources(server, lambda: opened[-1])
     return server
 
 
@@ -91,8 +128,13 @@ def _leave_on_signals(app: App, leave: Callable[[], None]) -> None:
         await app.drain()
         leave()
 
+    def begin() -> None:
+        if not leaving:
+            leaving.add(loop.create_task(drain_and_leave()))
+
+    def on_signal(*_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it is leaving as it is
+            loop.call_soon_threadsafe(begin)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError):  # Windows has no loop signal handlers
-            loop.add_signal_handler(
-                number, lambda: leaving.add(loop.create_task(drain_and_leave()))
-            )
+        signal.signal(number, on_signal)  # not the loop's own way, which Windows lacks

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
-from pydantic import ValidationError, create_model
+from pydantic import ValidationError, create_model, field_validator
 
 from mcp_server.errors import RequestError, UseapiError
+from mcp_server.redaction import one_line
 from mcp_server.results import error_answer
 
 Schema = dict[str, Any]
@@ -19,6 +20,13 @@ class _Arguments(FuncMetadata):
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in data.items() if value is not None and value != ""}
+
+
+def _no_boolean(given: Any) -> Any:
+    """No argument here is true or false, and pydantic would read true as 1."""
+    if isinstance(given, bool):
+        raise ValueError("no boolean")  # noqa: TRY004 - a TypeError is no fault to pydantic
+    return given
 
 
 class StrictTool(Tool):
@@ -34,7 +42,11 @@ class StrictTool(Tool):
         tool = cls.from_function(function, **options)
         assert isinstance(tool, cls)
         metadata = tool.fn_metadata
-        arguments = create_model(metadata.arg_model.__name__, __base__=metadata.arg_model)
+        arguments = create_model(
+            metadata.arg_model.__name__,
+            __base__=metadata.arg_model,
+            __validators__={"no_boolean": field_validator("*", mode="before")(_no_boolean)},
+        )
         arguments.model_config["extra"] = "forbid"
         arguments.model_rebuild(force=True)
         tool.fn_metadata = _Arguments(
@@ -45,36 +57,49 @@ class StrictTool(Tool):
         tool.parameters = lean(arguments.model_json_schema(by_alias=True))
         return tool
 
-    async def run(self, arguments: dict[str, Any], context: Any, convert_result: bool = False) -> Any:
+    async def run(
+        self, arguments: dict[str, Any], context: Any, convert_result: bool = False
+    ) -> Any:
         try:
             return await super().run(arguments, context, convert_result)
         except ToolError as error:
-            if isinstance(error.__cause__, ValidationError):
-                return error_answer(self._refusal(error.__cause__))
-            if isinstance(error.__cause__, UseapiError):
-                return error_answer(error.__cause__)
-            raise  # a bug of ours: the SDK withholds its text and logs it
+            fault = error.__cause__
+            if isinstance(fault, ValidationError) and not isinstance(error, UnexpectedToolError):
+                fault = self._refusal(fault)
+            if isinstance(fault, UseapiError):
+                settings = context.request_context.lifespan_context.settings
+                return error_answer(fault, sandbox=settings.sandbox)
+            raise  # a bug: the SDK withholds its text and logs it
 
     def _refusal(self, invalid: ValidationError) -> RequestError:
         """The first fault of the arguments, in one sentence."""
-        fault = next(e for e in invalid.errors() if e["type"] != "none_required")
-        name = str(fault["loc"][0]) if fault["loc"] else "arguments"
+        fault = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = one_line(str(fault["loc"][0]), 60)
         properties = self.parameters["properties"]
-        known = ", ".join(properties)
+        takes = f"It takes: {', '.join(properties)}."
         if fault["type"] == "extra_forbidden":
-            what = f"{self.name} has no argument {name[:60]!r}, so nothing was sent."
-            return RequestError(what, f"It takes: {known}.")
+            return RequestError(f"{self.name} has no argument {name}, so nothing was done.", takes)
         if fault["type"] == "missing":
-            what = f"{self.name} needs {name}, so nothing was sent."
-            return RequestError(what, f"It takes: {known}.")
-        allowed = properties.get(name, {}).get("enum")
-        must = (
-            f"must be one of {', '.join(map(str, allowed))}"
-            if allowed
-            else fault["msg"][:1].lower() + fault["msg"][1:].removeprefix("alue error, ")
+            return RequestError(f"{self.name} needs {name}, so nothing was done.", takes)
+        return RequestError(
+            f"{name} must be {_wanted(properties[name])}, so nothing was done.",
+            "Call again with that corrected.",
         )
-        what = f"{name}: {must}; nothing was sent."
-        return RequestError(what, "Call again with that corrected.")
+
+
+def _wanted(schema: Schema) -> str:
+    """What an argument must be, in words."""
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
+    if schema["type"] in ("integer", "number"):
+        kind = "a whole number" if schema["type"] == "integer" else "a number"
+        return f"{kind} from {schema['minimum']} to {schema['maximum']}"
+    text = "text"
+    if "maxLength" in schema:
+        text += f" of {schema.get('minLength', 1)} to {schema['maxLength']} characters"
+    if "pattern" in schema:
+        text += f" that matches {schema['pattern']}"
+    return text
 
 
 def lean(schema: Schema) -> Schema:

@@ -1,4 +1,8 @@
-"""The tools an agent sees: what they take, what they say of themselves, and whom they ask."""
+"""The tools an agent sees: what they take, what they say of themselves, and whom they ask.
+
+A tool's docstring is its description: lines are joined, paragraphs are kept.
+"""
+# ruff: noqa: ARG001 - a paid tool's arguments are read from its signature and used by its resolvers
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -73,11 +77,21 @@ ImageIndex = Annotated[
 ]
 OriginalStrength = Annotated[
     float | None,
-    Field(ge=0, le=1, description="Dreamina only: how much of the original to keep; default 0.65."),
+    Field(
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Dreamina only: how much of the original to keep; default 0.65.",
+    ),
 ]
 DetailStrength = Annotated[
     float | None,
-    Field(ge=0, le=1, description="Dreamina only: how much detail to add; default 0.5."),
+    Field(
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Dreamina only: how much detail to add; default 0.5.",
+    ),
 ]
 ReplyUrl = Annotated[
     str | None,
@@ -220,6 +234,7 @@ _plan_upscale_image = _planner(
 async def upscale_video(
     ctx: Ctx,
     source_id: SourceVideo,
+    *,
     plan: Annotated[Plan, Resolve(_plan_upscale_video)],
     consent: Annotated[ElicitationResult[Consent], Resolve(_consenter(_plan_upscale_video))],
     resolution: VideoResolution = None,
@@ -230,11 +245,13 @@ async def upscale_video(
     captcha_retry: CaptchaRetry = None,
     captcha_order: CaptchaOrder = None,
 ) -> JobAnswer:
-    """Start upscaling a finished video. Returns at once with a job; then call get_job with \
-wait_seconds until it ends.
-Costs credits: Google Flow 1080p free, 4K 50; Dreamina about 30; PixVerse by length. The same call \
-again never pays twice: it returns the job there is (reused: true). Dreamina upscales a generated \
-video once; upscale before interpolating."""
+    """Start upscaling a finished video.
+
+    Returns at once with a job; then call get_job with wait_seconds until it ends.
+    Costs credits: Google Flow 1080p free, 4K 50; Dreamina about 30; PixVerse by length.
+    The same call again never pays twice: it returns the job there is (reused: true).
+    Dreamina upscales a generated video once; upscale before interpolating.
+    """
     return await _submit(ctx, plan, consent)
 
 
@@ -242,22 +259,26 @@ async def interpolate_video(
     ctx: Ctx,
     source_id: SourceClip,
     fps: FrameRate,
+    *,
     plan: Annotated[Plan, Resolve(_plan_interpolate_video)],
     consent: Annotated[ElicitationResult[Consent], Resolve(_consenter(_plan_interpolate_video))],
     reply_url: ReplyUrl = None,
     reply_ref: ReplyRef = None,
     max_jobs: MaxJobs = None,
 ) -> JobAnswer:
-    """Start raising a finished Dreamina video to 30 or 60 frames per second. Returns at once with \
-a job; then call get_job with wait_seconds until it ends.
-Costs credits, about 66; each video once. For both, upscale first, then interpolate the result. \
-The same call again returns the same job."""
+    """Start raising a finished Dreamina video to 30 or 60 frames per second.
+
+    Returns at once with a job; then call get_job with wait_seconds until it ends.
+    Costs credits, about 66 for 60 fps; each video once. For both, upscale first, then interpolate
+    the result. The same call again never pays twice: it returns the job there is.
+    """
     return await _submit(ctx, plan, consent)
 
 
 async def upscale_image(
     ctx: Ctx,
     source_id: SourceImage,
+    *,
     plan: Annotated[Plan, Resolve(_plan_upscale_image)],
     consent: Annotated[ElicitationResult[Consent], Resolve(_consenter(_plan_upscale_image))],
     resolution: ImageResolution = None,
@@ -271,10 +292,12 @@ async def upscale_image(
     captcha_retry: CaptchaRetry = None,
     captcha_order: CaptchaOrder = None,
 ) -> JobAnswer:
-    """Start upscaling a finished image. Returns at once with a job; then call get_job with \
-wait_seconds until it ends.
-May cost credits (forecast_credits). Google Flow results are saved to a file and come back as \
-path. The same call again returns the same job."""
+    """Start upscaling a finished image.
+
+    Returns at once with a job; then call get_job with wait_seconds until it ends.
+    May cost credits (forecast_credits). Google Flow results are saved to a file and come back as
+    path. The same call again never pays twice: it returns the job there is.
+    """
     return await _submit(ctx, plan, consent)
 
 
@@ -286,8 +309,10 @@ async def get_job(
     ] = 0,
 ) -> JobAnswer:
     """State of a job and, once completed, its media with URL and size. Free.
-Still running after wait_seconds is no error: call again. A failed job is status failed with the \
-reason. URLs expire within hours."""
+
+    Still running after wait_seconds is no error: call again. A failed job is status failed with
+    the reason. URLs expire within hours; download_media keeps a file.
+    """
     app = ctx.request_context.lifespan_context
     if wait_seconds == 0:
         job = await app.waiting.read(job_id)
@@ -303,17 +328,21 @@ async def list_jobs(
     ] = None,
     limit: Annotated[int, Field(ge=1, le=100, description="How many, newest first.")] = 20,
 ) -> Annotated[CallToolResult, JobList]:
-    """Jobs this server submitted, newest first, as last known; no network. Call it after a lost \
-answer, before submitting again."""
+    """Jobs this server submitted, newest first, as last known; no network.
+
+    Call it after a lost answer, before submitting again.
+    """
     app = ctx.request_context.lifespan_context
     jobs = [app.submitting.told(row) for row in app.journal.recent(limit, status)]
     return list_answer(jobs, sandbox=app.settings.sandbox)
 
 
 async def cancel_job(ctx: Ctx, job_id: JobId) -> JobAnswer:
-    """Ask the vendor to cancel a running job and return its real state; Dreamina only. Credits are \
-not known to come back. On an unconfirmed job it gives the job up instead and asks the vendor \
-nothing: the same call may then be charged again."""
+    """Ask the vendor to cancel a running job and return its real state; Dreamina only.
+
+    Credits are not known to come back. On an unconfirmed job it gives the job up instead and asks
+    the vendor nothing: the same call may then be charged again.
+    """
     app = ctx.request_context.lifespan_context
     job, note = await app.cancel(job_id)
     return job_answer(job, note=note, sandbox=app.settings.sandbox)
@@ -325,7 +354,7 @@ def _tool(function: Callable[..., Any], title: str, hints: str) -> StrictTool:
     return StrictTool.of(
         function,
         title=title,
-        description=(function.__doc__ or "").replace("\\\n", ""),
+        description=_flowing(inspect.getdoc(function) or ""),
         annotations=ToolAnnotations(
             read_only_hint=read_only,
             destructive_hint=destructive,
@@ -333,6 +362,10 @@ def _tool(function: Callable[..., Any], title: str, hints: str) -> StrictTool:
             open_world_hint=open_world,
         ),
     )
+
+
+def _flowing(text: str) -> str:
+    return "\n".join(paragraph.replace("\n", " ") for paragraph in text.split("\n\n"))
 
 
 def all_tools() -> list[StrictTool]:

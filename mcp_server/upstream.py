@@ -7,19 +7,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mcp_server.answers import Vendor, asked_wait_s, explained, parsed
+from mcp_server.answers import Vendor, asked_wait_s, parsed
 from mcp_server.clock import Clock
 from mcp_server.cutting import CutError, Cutter
-from mcp_server.errors import (
-    RateLimitError,
-    ServerError,
-    TokenError,
-    UnansweredError,
-    UnexpectedAnswerError,
-    UnreachableError,
-    UseapiError,
-)
-from mcp_server.output_folder import OutputFolder, SavedFile
+from mcp_server.errors import DownloadError, TokenError
+from mcp_server.outcomes import Answer, Failure, broken_off, not_sent, refused
+from mcp_server.output_folder import OutputFolder
 from mcp_server.retries import Fate, pause_before_retry
 from mcp_server.settings import Settings
 
@@ -36,15 +29,6 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A good answer: parsed JSON, and the files that were cut out of it, by their `cut:<n>`."""
-
-    status: int
-    data: Any
-    files: tuple[SavedFile, ...] = ()
-
-
-@dataclass(frozen=True)
 class _Request:
     method: str
     path: str
@@ -56,15 +40,6 @@ class _Request:
     @property
     def paid(self) -> bool:
         return self.on_send is not None
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """One try that brought no good answer."""
-
-    fate: Fate
-    error: UseapiError
-    wait_s: float | None = None
 
 
 class Upstream:
@@ -173,7 +148,7 @@ class Upstream:
         if not task.cancelled():
             task.exception()  # seen: its caller may have left
 
-    async def _try(self, vendor: Vendor, request: _Request) -> Answer | _Failure:
+    async def _try(self, vendor: Vendor, request: _Request) -> Answer | Failure:
         import httpx
 
         sent = False
@@ -193,7 +168,7 @@ class Upstream:
 
     async def _exchange(
         self, vendor: Vendor, request: _Request, trace: Callable[[str, Any], Any]
-    ) -> Answer | _Failure:
+    ) -> Answer | Failure:
         import httpx
 
         url = httpx.URL(self._settings.base_url).copy_with(raw_path=request.path.encode("ascii"))
@@ -256,52 +231,3 @@ class Upstream:
                 httpx.AsyncClient(**options, limits=unpooled),
             )
         return self._clients[1 if paid else 0]
-
-    def _broken(
-        self, vendor: Vendor, request: _Request, error: Exception, *, sent: bool
-    ) -> _Failure:
-        """The exchange itself failed: before or after the first byte left?"""
-        reason = type(error).__name__
-        if not sent:
-            what = f"{vendor.title} on useapi.net could not be reached ({reason}): nothing was sent."
-            do = "Check the network, then call again."
-            return _Failure(Fate.NOT_SENT, UnreachableError(what, do, service=vendor.name))
-        if request.paid:
-            return _Failure(Fate.MAYBE_DONE, _unanswered(vendor, f"the answer broke off ({reason})"))
-        kind = UnexpectedAnswerError if isinstance(error, CutError) else UnreachableError
-        what = f"{vendor.title} on useapi.net did not answer in full ({reason})."
-        do = "Call again in a minute; reading changes nothing."
-        return _Failure(Fate.MAYBE_DONE, kind(what, do, service=vendor.name))
-
-    def _refused(
-        self, vendor: Vendor, request: _Request, status: int, data: Any, wait_s: float | None
-    ) -> _Failure:
-        """It answered, but not well: what that means, and whether anything may have been done."""
-        error = explained(vendor, status, data, wait_s=wait_s, now=self._clock.now())
-        if isinstance(error, RateLimitError):
-            return _Failure(Fate.TOO_EARLY, error, wait_s)
-        if error is not None and not isinstance(error, ServerError):
-            return _Failure(Fate.REFUSED, error)
-        if request.paid:
-            unanswered = _unanswered(vendor, f"it answered with status {status}", status)
-            unanswered.vendor_answered = isinstance(data, dict) and status >= 400
-            return _Failure(Fate.MAYBE_DONE, unanswered)
-        if error is not None:
-            return _Failure(Fate.MAYBE_DONE, error, wait_s)
-        what = f"{vendor.title} answered with status {status} and without usable JSON."
-        do = "Wait a minute, then call again."
-        strange = UnexpectedAnswerError(what, do, service=vendor.name, http_status=status)
-        return _Failure(Fate.MAYBE_DONE, strange)
-
-
-class _TooSlowError(Exception):
-    """An answer that trickles in for longer than twice the read time-out."""
-
-
-def _unanswered(vendor: Vendor, how: str, status: int | None = None) -> UnansweredError:
-    return UnansweredError(
-        f"The request was sent to {vendor.title}, but {how}, so it may have been done.",
-        "Call this tool again with the same arguments, and only those: it looks before it sends.",
-        service=vendor.name,
-        http_status=status,
-    )

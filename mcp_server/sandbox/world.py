@@ -1,6 +1,7 @@
 """What the sandbox's vendors share: the clock, new ids, the list of paid work, the sources."""
 
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ class World:
         return True
 
 
-class Vendor:
+class Vendor(ABC):
     """One service: what it is called, what it starts with, what it answers."""
 
     prefix: ClassVar[str]
@@ -135,8 +136,8 @@ class Vendor:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def routes(self) -> list[Route]:
-        raise NotImplementedError
+    @abstractmethod
+    def routes(self) -> list[Route]: ...
 
 
 def moment(epoch_s: float) -> datetime:

@@ -1,10 +1,12 @@
 """Draws the sandbox's sample media: one small scene, the same at every size and frame rate.
 
 Needs `ffmpeg` with libx264 and librsvg on the PATH (Debian: `apt-get install ffmpeg`; tried with
-5.1) and a few minutes: `python -m tests.sandbox.make_samples`. The files are committed; nobody has
-to run this to build, test or use the package. The scene is drawn anew for every file, not enlarged,
-so more pixels really show more detail and more frames really move more smoothly: a "before and
-after" looks as it should. It lasts two seconds and then starts over without a jump.
+5.1) and half a minute: `python -m tests.sandbox.make_samples`. The same ffmpeg makes the same
+bytes. The files are committed; nobody has to run this to build, test or use the package.
+
+The scene is drawn anew for every file, not enlarged, so more pixels really show more detail and
+more frames really move more smoothly: a "before and after" looks as it should. It lasts two
+seconds and then starts over without a jump.
 """
 
 import math

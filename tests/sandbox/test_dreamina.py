@@ -58,8 +58,9 @@ async def test_an_interpolation_job_is_created_as_the_page_shows(fps: int) -> No
 
 
 async def test_an_image_upscale_job_echoes_its_resolution_under_another_name() -> None:
-    """POST images/upscale, 2 March 2026: `upscaleResolution` in, `resolution` back; 4k and the
-    first image when not given.
+    """POST images/upscale, 2 March 2026: `upscaleResolution` in, `resolution` back.
+
+    4k and the first image when not given.
     """
     async with open_api() as api:
         job = await api.post(UPSCALE_IMAGE, {"jobid": there.GOOD_IMAGE})
@@ -177,7 +178,10 @@ async def test_a_source_must_be_there_and_finished_and_of_the_right_kind() -> No
     ],
 )
 async def test_a_value_out_of_range_is_refused(path: str, body: object, text: str) -> None:
-    """"fps (24)" and "jobid is required" are documented (2 April, 2 March 2026), others assumed."""
+    """POST videos/interpolate, 2 April 2026: fps. POST images/upscale, 2 March 2026: jobid.
+
+    The other texts are assumed.
+    """
     async with open_api() as api:
         assert text == await error(api, path, body)
         assert [] == api.sandbox.accepted
@@ -245,6 +249,19 @@ async def test_the_scheduler_lists_what_runs_by_account() -> None:
             "replyUrl": "https://example.com/hook",
         }
         assert {"executing": {"CA:user@example.com": [entry]}, "total": 1} == busy
+
+
+async def test_the_scheduler_knows_each_account_and_only_the_hooks_it_was_given() -> None:
+    """GET scheduler, 23 February 2026: `replyUrl?`."""
+    async with open_api() as api:
+        await api.post(UPSCALE, {"jobid": there.GOOD_VIDEO})
+        await api.post(UPSCALE_IMAGE, {"jobid": there.GOOD_IMAGE})
+
+        jobs = await api.get(f"{AT}/scheduler")
+
+        assert ["CA:user@example.com", "US:user@example.com"] == list(jobs["executing"])
+        fields = {"jobid", "submitId", "model", "elapsedSeconds"}
+        assert fields == jobs["executing"]["US:user@example.com"][0].keys()
 
 
 async def test_a_cancelled_job_has_failed_and_left_the_scheduler() -> None:

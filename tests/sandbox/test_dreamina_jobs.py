@@ -16,7 +16,7 @@ AT = "/v1/dreamina"
 async def finished(api: Api, path: str, body: object) -> Any:
     job = await api.post(f"{AT}/{path}", body)
     await asyncio.sleep(JOB_S)
-    return await api.get(f"{AT}/{path.split('/')[0]}/{job['jobid']}")
+    return await api.get(f"{AT}/{path.split('/', maxsplit=1)[0]}/{job['jobid']}")
 
 
 async def load(api: Api, url: str) -> containers.Facts:
@@ -155,7 +155,7 @@ async def test_the_words_for_an_id_in_the_examples_are_finished_jobs() -> None:
 
 
 async def test_what_the_caller_wants_back_is_echoed() -> None:
-    """POST videos/upscale, 2 April 2026: replyRef is "passed back"; that GET shows it is assumed."""
+    """POST videos/upscale, 2 April 2026: replyRef is "passed back"; where is assumed."""
     async with open_api() as api:
         body = {"jobid": there.GOOD_IMAGE, "replyRef": "mine", "detailStrength": 0.2, "maxJobs": 3}
 

@@ -1,6 +1,8 @@
 """The sandbox as a whole: who is let in, what is written down, what is not there."""
 
 import asyncio
+from collections.abc import MutableMapping
+from typing import Any
 
 import httpx
 import pytest
@@ -54,13 +56,14 @@ async def test_an_unknown_path_answers_the_gateways_page(path: str) -> None:
 async def test_a_paid_post_is_written_down_once_with_what_it_made() -> None:
     async with open_api() as api:
         await asyncio.sleep(7)
-        body = {"jobid": GOOD["dreamina", "video"], "maxJobs": 2}
+        source_id = GOOD["dreamina", "video"]
+        body = {"jobid": source_id, "maxJobs": 2}
 
         made = await api.post("/v1/dreamina/videos/upscale", body)
         await api.post("/v1/dreamina/videos/upscale", body, status=400)
 
         path = "/v1/dreamina/videos/upscale"
-        expected = Accepted("dreamina", path, body["jobid"], made["jobid"], body, EPOCH_S + 7)
+        expected = Accepted("dreamina", path, source_id, made["jobid"], body, EPOCH_S + 7)
         assert [expected] == api.sandbox.accepted
 
 
@@ -122,6 +125,24 @@ async def test_a_body_that_is_no_json_object_is_refused(path: str, content: byte
 
         assert 400 == answer.status_code
         assert {"error": "Invalid JSON body"} == answer.json()
+
+
+async def test_a_server_may_announce_its_start_and_its_end() -> None:
+    """ASGI's lifespan, as uvicorn speaks it."""
+    heard = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    said: list[str] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return next(heard)
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        said.append(message["type"])
+
+    async with open_api() as api:
+        await api.sandbox({"type": "lifespan", "app": api.sandbox}, receive, send)
+
+        assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == said
+        assert [] == api.sandbox.requests
 
 
 async def test_two_requests_at_once_do_not_wait_for_each_other() -> None:

@@ -10,9 +10,7 @@ VIDEO = "j0302140530123456789v-u12345-CA:user@example.com-bot:dreamina"
 
 
 async def test_a_form_is_read_like_json_its_numbers_and_booleans_too() -> None:
-    """POST pixverse/videos/upscale, 6 December 2024, and the vendor's Postman collection of July
-    2026 for Dreamina: multipart/form-data is taken, and holds only text.
-    """
+    """The vendor's Postman collection of July 2026 sends Dreamina's videos/* as form-data."""
     async with open_api() as api:
         form = {"jobid": (None, VIDEO), "fps": (None, "60"), "maxJobs": (None, "7")}
 

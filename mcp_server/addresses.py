@@ -1,0 +1,56 @@
+"""Which IP addresses are public: on the open internet, and nothing else in disguise.
+
+`ipaddress.is_global` alone is not enough: Python 3.11 calls `::127.0.0.1`, `64:ff9b:1::1`,
+`fec0::1` and `192.0.0.8` global, and an IPv6 address may carry an IPv4 address that is not.
+Sources: the IANA special-purpose registries; RFC 4291, 6052, 3056, 4380, 5214, 9637.
+"""
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the IPv4 address is in the last 32 bits
+_GLOBAL_UNICAST = IPv6Network("2000::/3")  # all that is given out; no mapped, local or multicast
+_DENIED = tuple(
+    map(
+        ip_network,
+        (
+            "192.0.0.0/24",  # protocol assignments
+            "192.88.99.0/24",  # 6to4 relays
+            "2001::/23",  # protocol assignments, Teredo among them
+            "3fff::/20",  # documentation
+        ),
+    )
+)
+_ISATAP = {0x00005EFE, 0x02005EFE}
+
+
+def is_public(text: str) -> bool:
+    """Whether this is an address on the open internet; False for what is no address at all."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    return _is_public(address) and all(map(_is_public, _embedded(address)))
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            return False
+        if address in _NAT64:
+            return True  # as public as the address it carries
+        if address not in _GLOBAL_UNICAST:
+            return False
+    denied = any(address in network for network in _DENIED)
+    return address.is_global and not address.is_multicast and not denied
+
+
+def _embedded(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address]:
+    """The IPv4 addresses that traffic to an IPv6 address may end at."""
+    if isinstance(address, IPv4Address):
+        return
+    number = int(address)
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    if address in _NAT64 or number >> 32 & 0xFFFFFFFF in _ISATAP:
+        yield IPv4Address(number & 0xFFFFFFFF)

@@ -1,0 +1,45 @@
+"""A call of what does not exist gets the protocol's own error; the SDK tells it as something else.
+
+The SDK answers an unknown tool with a tool's error, and an unknown prompt or one without its
+argument with an internal error and a traceback in the log.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mcp.server.context import (
+    CallNext,
+    HandlerResult,
+    ServerMiddleware,
+    ServerRequestContext,
+)
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS
+
+RequestContext = ServerRequestContext[Any, Any]
+
+
+def only_known(tools: frozenset[str], prompts: Mapping[str, frozenset[str]]) -> ServerMiddleware[Any]:
+    """Middleware that lets pass what exists.
+
+    Args:
+        prompts: the arguments that each prompt can't do without.
+    """
+
+    async def check(ctx: RequestContext, call_next: CallNext) -> HandlerResult:
+        params = ctx.params or {}
+        name = str(params.get("name"))[:100]
+        if ctx.method == "tools/call" and name not in tools:
+            raise MCPError(INVALID_PARAMS, f"Unknown tool: {name}")
+        if ctx.method == "prompts/get":
+            if name not in prompts:
+                raise MCPError(INVALID_PARAMS, f"Unknown prompt: {name}")
+            given = params.get("arguments")
+            missing = prompts[name] - set(given if isinstance(given, Mapping) else ())
+            if missing:
+                raise MCPError(
+                    INVALID_PARAMS, f"The prompt {name} needs: {', '.join(sorted(missing))}"
+                )
+        return await call_next(ctx)
+
+    return check

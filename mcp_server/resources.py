@@ -1,0 +1,79 @@
+"""What a host can show or offer without a tool call: the jobs as resources, and a prompt."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ResourceNotFoundError
+from mcp.server.mcpserver.prompts.base import Message, UserMessage
+from pydantic import Field
+
+from mcp_server.app import App
+from mcp_server.errors import ExpiredError, NotFoundError, RequestError
+
+PROMPTS = {"enhance_clip": frozenset({"source_id"})}
+"""The prompts, each with the arguments it can't do without."""
+
+_LISTED = 50
+
+Ctx = Context[App]
+
+
+def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
+    """Register `useapi://jobs`, `useapi://jobs/{job_id}` and the prompt `enhance_clip`.
+
+    Args:
+        opened: the app that runs; the SDK hands it to templates and tools, but to no plain resource.
+    """
+
+    @server.resource(
+        "useapi://jobs",
+        title="Jobs",
+        description=f"The last {_LISTED} jobs this server submitted, as last known.",
+        mime_type="application/json",
+    )
+    async def jobs() -> dict[str, Any]:
+        app = opened()
+        rows = app.journal.recent(_LISTED)
+        return {
+            "jobs": [
+                app.submitting.told(row).model_dump(mode="json", exclude_none=True) for row in rows
+            ]
+        }
+
+    @server.resource(
+        "useapi://jobs/{job_id}",
+        title="Job",
+        description="One job as it is now.",
+        mime_type="application/json",
+    )
+    async def job(ctx: Ctx, job_id: str) -> dict[str, Any]:
+        app = ctx.request_context.lifespan_context
+        try:
+            found = await app.waiting.read(job_id)
+        except (NotFoundError, ExpiredError, RequestError):
+            raise ResourceNotFoundError("There is no job with this id.") from None
+        return found.model_dump(mode="json", exclude_none=True)
+
+    @server.prompt(title="Enhance a clip")
+    async def enhance_clip(
+        source_id: Annotated[
+            str, Field(description="Dreamina jobid of a finished generated video")
+        ],
+        fps: Annotated[str, Field(description="30 or 60; default 60")] = "60",
+    ) -> list[Message]:
+        """Double a Dreamina video's size, then raise its frame rate, then save the file."""
+        return [
+            UserMessage(
+                f"Enhance the Dreamina video {source_id}, in this order, for an interpolated "
+                "video can't be upscaled any more:\n"
+                f"1. upscale_video(source_id={source_id}); then get_job(job_id, wait_seconds=50) "
+                "until it is completed.\n"
+                f"2. interpolate_video(source_id=<the job_id of step 1>, fps={fps}); wait for it "
+                "the same way.\n"
+                "3. download_media(job_id=<the job_id of step 2>).\n"
+                "Both steps cost credits: about 30 and 66. Then tell me the file's path, size and "
+                "frame rate, and what it cost."
+            )
+        ]
