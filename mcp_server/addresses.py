@@ -1,12 +1,17 @@
-"""Which IP addresses are public: on the open internet, and nothing else in disguise.
+"""Which hosts may be reached: those whose addresses are all on the open internet.
 
 `ipaddress.is_global` alone is not enough: Python 3.11 calls `::127.0.0.1`, `64:ff9b:1::1`,
 `fec0::1` and `192.0.0.8` global, and an IPv6 address may carry an IPv4 address that is not.
 Sources: the IANA special-purpose registries; RFC 4291, 6052, 3056, 4380, 5214, 9637.
 """
 
-from collections.abc import Iterator
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+
+RESOLVE_TIMEOUT_S = 10.0
 
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the IPv4 address is in the last 32 bits
 _GLOBAL_UNICAST = IPv6Network("2000::/3")  # all that is given out; no mapped, local or multicast
@@ -22,15 +27,61 @@ _DENIED = tuple(
     )
 )
 _ISATAP = {0x00005EFE, 0x02005EFE}
+# A name that no resolver takes for a number, nor looks up in a local domain.
+_HOST_NAME = re.compile(
+    r"(?=.{4,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]",
+    re.ASCII | re.IGNORECASE,
+)
+
+Resolver = Callable[[str], Awaitable[list[str]]]
+
+
+class NotPublicError(ValueError):
+    """The host is no proper name, or not all of its addresses are on the open internet."""
+
+
+async def system_resolver(host: str) -> list[str]:
+    """All addresses of a host, in the order the system would try them."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+        found = await loop.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+async def public_addresses(host: str, resolve: Resolver) -> list[str]:
+    """The addresses of a host; an address is its own. The caller connects to these and no others.
+
+    Raises:
+        NotPublicError: one of them is not public: then none is to be trusted.
+        OSError: it can't be resolved now.
+    """
+    if _is_address(host):
+        found = [host]
+    elif _HOST_NAME.fullmatch(host):
+        found = await resolve(host)
+        if not found:
+            raise OSError("the name has no address")
+    else:
+        raise NotPublicError
+    if not all(map(is_public, found)):
+        raise NotPublicError
+    return found
 
 
 def is_public(text: str) -> bool:
     """Whether this is an address on the open internet; False for what is no address at all."""
+    if not _is_address(text):
+        return False
+    address = ip_address(text)
+    return _is_public(address) and all(map(_is_public, _embedded(address)))
+
+
+def _is_address(text: str) -> bool:
     try:
-        address = ip_address(text)
+        ip_address(text)
     except ValueError:
         return False
-    return _is_public(address) and all(map(_is_public, _embedded(address)))
+    return True
 
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:
@@ -46,7 +97,7 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def _embedded(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address]:
-    """The IPv4 addresses that traffic to an IPv6 address may end at."""
+    """The IPv4 addresses at which traffic to an IPv6 address may end."""
     if isinstance(address, IPv4Address):
         return
     number = int(address)

@@ -1,4 +1,4 @@
-"""What an answer of the vendor means: its JSON, the wait it asks for, and its errors in our words."""
+"""What an answer of the vendor means: its JSON, the wait it asks for, its errors in our words."""
 
 import email.utils
 import json
@@ -23,6 +23,7 @@ from mcp_server.errors import (
 from mcp_server.redaction import one_line, quoted
 
 _LONGEST_RETRY_AFTER_S = 86_400
+_MOST_COMMAS = 250_000  # parsed JSON takes many times its own length in memory
 _LINK = re.compile(r"https?://[A-Za-z0-9\[][!#-;=?-~]*")
 
 
@@ -148,6 +149,13 @@ def error_text(data: Any) -> str:
     return ": ".join(dict.fromkeys(p for p in parts if isinstance(p, str) and p))
 
 
+def failure_text(record: dict[str, Any]) -> str | None:
+    """Why a job failed, as its record tells: one clean line, e-mail addresses masked."""
+    parts = (error_text(record), record.get("errorDetails"))
+    said = ": ".join(dict.fromkeys(part for part in parts if isinstance(part, str) and part))
+    return quoted(said) or None
+
+
 def asked_wait_s(header: str | None, data: Any, now: float) -> float | None:
     """Seconds an answer asks to wait: header `Retry-After`, else `retryAfter` in the body.
 
@@ -163,7 +171,9 @@ def asked_wait_s(header: str | None, data: Any, now: float) -> float | None:
 
 
 def parsed(body: bytes) -> Any:
-    """JSON of sane depth and numbers; None for anything else."""
+    """JSON of sane size, depth and numbers; None for anything else."""
+    if body.count(b",") > _MOST_COMMAS:
+        return None
     try:
         return json.loads(body, parse_constant=_refuse)
     except (ValueError, RecursionError):

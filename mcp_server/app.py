@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from mcp_server.addresses import Resolver, system_resolver
 from mcp_server.clock import Clock
+from mcp_server.downloads import Downloads, Report
 from mcp_server.errors import UnsupportedError
+from mcp_server.fetching import Fetcher
+from mcp_server.file_names import checked_stem
 from mcp_server.jobs import OUR_ID_PREFIX, Job
 from mcp_server.journal import Journal, KeyLocks
 from mcp_server.output_folder import OutputFolder
@@ -34,12 +38,23 @@ class App:
     journal: Journal
     submitting: Submitting
     waiting: Waiting
+    downloads: Downloads
     drain_s: float
 
     async def drain(self) -> None:
         """Let paid requests that are on their way be answered and written down, up to a time."""
         with anyio.move_on_after(self.drain_s):
             await self.submitting.idle()
+        self.downloads.close()
+
+    async def download(self, job_id: str, file_name: str | None, report: Report) -> Job:
+        """Save a completed job's media. What is on disk already needs no vendor."""
+        stem = checked_stem(file_name) if file_name is not None else None
+        row = self.journal.get(job_id)
+        known = self.submitting.told(row) if row is not None else None
+        if known is None or not self.downloads.has_all(known):
+            known = await self.waiting.read(job_id)
+        return await self.downloads.save(known, stem, report)
 
     async def cancel(self, job_id: str) -> tuple[Job, str]:
         """Cancel a job as far as its vendor offers it, or give up an unconfirmed one.
@@ -76,6 +91,7 @@ async def open_app(
     transport: "httpx.AsyncBaseTransport | None" = None,
     locks: KeyLocks | None = None,
     drain_s: float = DRAIN_S,
+    resolve: Resolver = system_resolver,
 ) -> AsyncIterator[App]:
     """Open the parts, and close them in the order that loses nothing.
 
@@ -88,7 +104,19 @@ async def open_app(
     submitting = Submitting(settings, clock, upstream, journal)
     hold_s = min(settings.sandbox_job_seconds, 15.0) if settings.sandbox else 15.0
     waiting = Waiting(clock, upstream, journal, submitting.look, submitting.told, hold_s)
-    app = App(settings, clock, upstream, journal, submitting, waiting, drain_s)
+
+    async def fresh_link(job: Job, position: int) -> str | None:
+        """Ask for a link in place of one that expired: the vendor's own way, else the job's."""
+        item = (job.media or ())[position]
+        url = await service_named(job.service).fresh_link(upstream, item)
+        if url is None:
+            again = (await waiting.read(job.job_id, afresh=True)).media or ()
+            url = again[position].url if position < len(again) else None
+        return url
+
+    fetcher = Fetcher(settings, clock, outputs, transport, resolve)
+    downloads = Downloads(clock, outputs, journal, fetcher, fresh_link)
+    app = App(settings, clock, upstream, journal, submitting, waiting, downloads, drain_s)
     try:
         yield app
     finally:

@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except SettingsError as error:
         print(f"useapi-mcp: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:  # who reads what is printed has left, as `check --json | head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
 
 
 def _run(given: argparse.Namespace, settings: Settings) -> None:
@@ -49,7 +52,12 @@ def _run(given: argparse.Namespace, settings: Settings) -> None:
         else:
             if given.sandbox:
                 settings = settings.model_copy(update={"sandbox": True})
-            asyncio.run(_serve_http(settings, given) if given.command else _serve_stdio(settings))
+            if given.command == "check":
+                asyncio.run(_check(settings, as_json=given.json))
+            else:
+                asyncio.run(
+                    _serve_http(settings, given) if given.command else _serve_stdio(settings)
+                )
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -78,6 +86,10 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         from mcp_server import http_command
 
         http_command.add_arguments(http)
+    check = commands.add_parser(
+        "check", help="tell whether token, subscription and linked accounts are in order; free"
+    )
+    check.add_argument("--json", action="store_true", help="print JSON instead of a table")
     demo = commands.add_parser(
         "demo", help="do the main job from start to end in the sandbox, and show the files"
     )
@@ -94,7 +106,7 @@ async def _serve_stdio(settings: Settings) -> None:
     # Imported here: --version and a wrong setting answer at once.
     from mcp_server.server import create_server
 
-    async with _vendor(settings) as (settings, sources, folder):
+    async with _vendor(settings) as (used, sources, folder):
 
         def leave() -> None:
             if folder is not None:
@@ -102,24 +114,38 @@ async def _serve_stdio(settings: Settings) -> None:
             sys.stderr.flush()
             os._exit(0)
 
-        server = create_server(settings, sandbox_sources=sources, leave=leave)
+        server = create_server(used, sandbox_sources=sources, leave=leave)
         await server.run_stdio_async()
 
 
 async def _serve_http(settings: Settings, given: argparse.Namespace) -> None:
     from mcp_server import http_command
 
-    async with _vendor(settings) as (settings, sources, _):
-        await http_command.serve(settings, given, sources)
+    async with _vendor(settings) as (used, sources, _):
+        await http_command.serve(used, given, sources)
+
+
+async def _check(settings: Settings, *, as_json: bool) -> None:
+    from mcp_server import check_command
+
+    async with _vendor(settings) as (used, _, _):
+        told, ok = await check_command.run(used, as_json=as_json)
+    print(told)
+    if not ok:
+        raise SystemExit(1)
 
 
 def http_worker() -> "ASGIApp":
     """What `uvicorn --factory mcp_server.cli:http_worker --workers N` runs in each worker."""
     from mcp_server import http_command
 
-    settings = Settings.read(os.environ)
-    log_to_stderr(settings.log_level, settings.secret)
-    return http_command.worker(settings)
+    try:
+        settings = Settings.read(os.environ)
+        log_to_stderr(settings.log_level, settings.secret)
+        return http_command.worker(settings)
+    except SettingsError as error:
+        print(f"useapi-mcp: {error}", file=sys.stderr)
+        raise SystemExit(3) from None  # to uvicorn: no other worker can start either
 
 
 @contextlib.asynccontextmanager
@@ -156,7 +182,7 @@ async def _sandbox_in_process(settings: Settings) -> AsyncIterator[str]:
         listener.bind(("127.0.0.1", 0))
         server = _uvicorn(_sandbox(settings))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started:
+        while not (server.started or serving.done()):  # noqa: ASYNC110 - uvicorn has no event
             await asyncio.sleep(0.001)
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -170,6 +196,7 @@ def _serve_sandbox(settings: Settings, port: int) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
+            listener.listen()  # whoever reads the address below may connect at once
         except (OSError, OverflowError) as error:
             print(f"useapi-mcp: port {port} can't be served ({error}).", file=sys.stderr)
             raise SystemExit(2) from None
@@ -213,4 +240,4 @@ def _run_demo(folder: Path) -> None:
     from mcp_server.sandbox import SOURCES
 
     good = {(source.service, source.kind): source.id for source in SOURCES if source.good}
-    asyncio.run(run(folder, good))
+    asyncio.run(run(folder.absolute(), good))

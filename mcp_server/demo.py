@@ -18,9 +18,12 @@ from mcp.types import CallToolResult, TextContent
 from mcp_server.containers import read_facts
 
 _BAR = 24
-_JOB_S = 3.0  # what a job takes in the sandbox; only the pace of the bars hangs on it
 
 Sources = Mapping[tuple[str, str], str]
+
+
+class FailedError(Exception):
+    """A job of the demo did not end as it should."""
 
 
 @dataclass
@@ -38,6 +41,7 @@ class Line:
 class Screen:
     """A bar a job, redrawn in place on a terminal; elsewhere a line for each change."""
 
+    in_place: bool
     lines: list[Line] = field(default_factory=list)
     drawn: int = 0
 
@@ -48,7 +52,7 @@ class Screen:
     def show(self, line: Line, status: str, done: float) -> None:
         changed = line.status != status
         line.status, line.done = status, done
-        if sys.stdout.isatty():
+        if self.in_place:
             up = f"\x1b[{self.drawn}A" if self.drawn else ""
             print(up + "\n".join(f"\x1b[2K{_bar(each)}" for each in self.lines), flush=True)
             self.drawn = len(self.lines)
@@ -62,6 +66,7 @@ class Demo:
 
     client: Client
     screen: Screen
+    job_s: float
 
     async def job(self, line: Line, source_id: str, tool: str, **options: Any) -> str:
         """Submit, follow to the end, save."""
@@ -74,7 +79,7 @@ class Demo:
         finally:
             bar.cancel()
         if job["status"] != "completed":
-            raise SystemExit(f"{line.title}: {job['status']}: {job.get('failure')}")
+            raise FailedError(f"{line.title}: {job['status']}: {job.get('failure')}")
         line.after = await self.save(str(job["job_id"]), f"{_file_name(line.title)}-after")
         self.screen.show(line, "completed", 1.0)
         return str(job["job_id"])
@@ -88,37 +93,45 @@ class Demo:
         assert isinstance(result, CallToolResult)
         if result.is_error or result.structured_content is None:
             said = next((c.text for c in result.content if isinstance(c, TextContent)), "")
-            raise SystemExit(f"{tool}: {said}")
+            raise FailedError(f"{tool}: {said}")
         return dict(result.structured_content)
 
     async def _advance(self, line: Line) -> None:
         """No service tells how far it is: the bar nears its end and waits there."""
         for tenth in range(1, 10):
             self.screen.show(line, "running", tenth / 10)
-            await asyncio.sleep(_JOB_S / 10)
+            await asyncio.sleep(self.job_s / 10)
 
 
-async def run(folder: Path, sources: Sources) -> None:
+async def run(folder: Path, sources: Sources, job_s: float = 3.0) -> None:
     """Do the main job on every service, side by side, and print what became of it.
 
     Args:
         folder: where the files go; made if need be.
         sources: the sandbox's good source ids, by service and kind.
+        job_s: seconds a job takes in the sandbox.
     """
-    folder = folder.absolute()
     server = StdioServerParameters(
         command=sys.executable,
         args=["-m", "mcp_server", "--sandbox"],
         env={
             **os.environ,
             "USEAPI_OUTPUT_DIR": str(folder),
-            "USEAPI_SANDBOX_JOB_SECONDS": f"{_JOB_S:g}",
+            "USEAPI_SANDBOX_JOB_SECONDS": f"{job_s:g}",
         },
     )
     print("Starting `useapi-mcp --sandbox` and talking to it over stdio …", flush=True)
     async with Client(server) as client:
-        demo = Demo(client, Screen())
-        await _all_jobs(demo, folder, sources)
+        demo = Demo(client, Screen(sys.stdout.isatty()), job_s)
+        try:
+            await _all_jobs(demo, folder, sources)
+            failure = ""
+        except (
+            FailedError
+        ) as error:  # kept until the server is closed, whose task group would wrap it
+            failure = str(error)
+    if failure:
+        raise SystemExit(failure)
     print(f"\n{_table(demo.screen.lines)}\n\nFiles in {folder}")
 
 

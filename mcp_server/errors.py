@@ -1,28 +1,28 @@
 """Everything that can go wrong, sorted by what the caller can do about it.
 
-    UseapiError                    `what` happened, what to `do` next
-    ├── SettingsError              a setting is wrong; the server does not start
-    ├── RequestError               nothing was sent; change the arguments
-    │   ├── UnknownIdError         no service owns this id
-    │   └── UnsupportedError       this service can't do that, or takes no such argument
-    ├── UpstreamError              the vendor answered with an error
-    │   ├── TokenError             401: useapi.net does not know the token
-    │   ├── SubscriptionError      402: the useapi.net subscription has ended
-    │   ├── CreditsError           412: the linked account is out of credits
-    │   ├── RefusedError           400, 403, 422: this request will not be done
-    │   ├── NotFoundError          404
-    │   ├── ExpiredError           410: the vendor keeps the job no longer
-    │   ├── RateLimitError         429: later, perhaps at `retry_after_seconds`
-    │   ├── CaptchaError           Google did not accept the captcha, or its provider failed
-    │   ├── AccountError           596: the linked account must be connected again
-    │   └── ServerError            408, 5xx and gateway pages
-    ├── UnreachableError           no connection: nothing was sent
-    ├── UnansweredError            sent, but no usable answer: it may have been done
-    ├── UnexpectedAnswerError      answered, but not as documented
-    ├── BudgetError                the day's credits are spent; nothing was sent
-    ├── DeclinedError              the user said no; nothing was sent
-    ├── DownloadError              the file can't be had or can't be saved
-    └── JournalError               what was submitted can't be written down, so nothing is
+UseapiError                    `what` happened, what to `do` next
+├── SettingsError              a setting is wrong; the server does not start
+├── RequestError               nothing was sent; change the arguments
+│   ├── UnknownIdError         no service owns this id
+│   └── UnsupportedError       this service can't do that, or takes no such argument
+├── UpstreamError              the vendor answered with an error
+│   ├── TokenError             401: useapi.net does not know the token
+│   ├── SubscriptionError      402: the useapi.net subscription has ended
+│   ├── CreditsError           412: the linked account is out of credits
+│   ├── RefusedError           400, 403, 422: this request will not be done
+│   ├── NotFoundError          404
+│   ├── ExpiredError           410: the vendor keeps the job no longer
+│   ├── RateLimitError         429: later, perhaps at `retry_after_seconds`
+│   ├── CaptchaError           Google did not accept the captcha, or its provider failed
+│   ├── AccountError           596: the linked account must be connected again
+│   └── ServerError            408, 5xx and gateway pages
+├── UnreachableError           no connection: nothing was sent
+├── UnansweredError            sent, but no usable answer: it may have been done
+├── UnexpectedAnswerError      answered, but not as documented
+├── BudgetError                the day's credits are spent; nothing was sent
+├── DeclinedError              the user said no; nothing was sent
+├── DownloadError              the file can't be had or can't be saved
+└── JournalError               what was submitted can't be written down, so nothing is
 """
 
 from typing import ClassVar

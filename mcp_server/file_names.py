@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from typing import NewType
 
 from mcp_server.errors import RequestError
 
@@ -12,8 +13,11 @@ _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$|c
 _FORBIDDEN = frozenset('/\\:*?"<>|')
 _MEDIA_EXTENSION = re.compile(r"\.(?:mp4|m4v|mov|webm|mkv|avi|jpe?g|png|webp|gif)\Z", re.IGNORECASE)
 
+Stem = NewType("Stem", str)
+"""A checked name without its extension."""
 
-def checked_stem(file_name: str) -> str:
+
+def checked_stem(file_name: str) -> Stem:
     """The name without a media extension: the one the file's own type asks for is put on it.
 
     Raises:
@@ -26,7 +30,7 @@ def checked_stem(file_name: str) -> str:
             f"file_name {fault}, so nothing was saved.",
             "Give a bare name such as my-video, without a folder, or leave it out.",
         )
-    return stem
+    return Stem(stem)
 
 
 def _fault(name: str) -> str | None:
@@ -38,7 +42,7 @@ def _fault(name: str) -> str | None:
     if any(_is_unseen(c) for c in name + plain):
         return "holds a control, invisible or unusual space character"
     if _FORBIDDEN & {*name, *plain}:
-        return "holds one of / \\ : * ? \" < > |"
+        return 'holds one of / \\ : * ? " < > |'
     if not plain.strip(" ."):
         return "is empty"
     if plain.startswith((".", " ", "-", "~")) or plain.endswith((".", " ")):

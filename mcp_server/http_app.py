@@ -11,6 +11,7 @@ import hmac
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -21,7 +22,8 @@ from mcp_server.app import App
 
 MCP_PATH = "/mcp"
 HEALTH_PATH = "/health"
-_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+MOST_BODY_BYTES = 4 * 1024 * 1024
+_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
 def http_app(
@@ -35,8 +37,8 @@ def http_app(
 
     Args:
         token: what clients must send as their bearer token; None lets everybody in.
-        allowed_hosts: values of `Host` besides this machine's own names at the port served.
-        allowed_origins: values of `Origin`; a request without one comes from no browser.
+        allowed_hosts: values of `Host` besides this machine's own, at the port served.
+        allowed_origins: values of `Origin` besides its own; without one it comes from no browser.
     """
     # Legacy clients are served without sessions: any worker can take any request. Answers are
     # event streams: JSON would lose progress and would not notice a client that has left.
@@ -44,14 +46,21 @@ def http_app(
         streamable_http_path=MCP_PATH,
         json_response=False,
         stateless_http=True,
+        max_request_body_size=MOST_BODY_BYTES,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     inner.router.routes.append(Route(HEALTH_PATH, _health))
-    return Gate(inner, token, allowed_hosts, allowed_origins)
-
-
-async def _health(_: Request) -> Response:
-    return JSONResponse({"status": "ok", "version": __version__})
+    app: ASGIApp = inner if token is None else TokenGate(inner, token)
+    if allowed_origins:
+        # Outside the token's gate: a browser asks leave (OPTIONS) without the token.
+        app = CORSMiddleware(
+            app,
+            allow_origins=sorted(allowed_origins),
+            allow_methods=["POST"],
+            allow_headers=["*"],
+            expose_headers=["WWW-Authenticate"],
+        )
+    return NameGate(app, allowed_hosts, allowed_origins)
 
 
 def request_state_key(token: str) -> bytes:
@@ -59,18 +68,20 @@ def request_state_key(token: str) -> bytes:
     return hmac.digest(token.encode(), b"useapi-mcp request state", hashlib.sha256)
 
 
-class Gate:
-    """Refuses a request with a wrong Host (421), a foreign Origin (403) or no token (401)."""
+async def _health(_: Request) -> Response:
+    return JSONResponse({"status": "ok", "version": __version__})
+
+
+class NameGate:
+    """Refuses a request for a name that is not served here (421), or from a foreign page (403).
+
+    A web page that made its own name point to this machine sends that name as its Host.
+    """
 
     def __init__(
-        self,
-        app: ASGIApp,
-        token: str | None,
-        allowed_hosts: frozenset[str],
-        allowed_origins: frozenset[str],
+        self, app: ASGIApp, allowed_hosts: frozenset[str], allowed_origins: frozenset[str]
     ) -> None:
         self._app = app
-        self._token = None if token is None else token.encode()
         self._hosts = frozenset(host.lower() for host in allowed_hosts)
         self._origins = frozenset(origin.lower() for origin in allowed_origins)
 
@@ -79,32 +90,53 @@ class Gate:
         await (refusal or self._app)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Response | None:
-        headers = Headers(scope=scope)
-        hosts, origins = headers.getlist("host"), headers.getlist("origin")
-        if len(hosts) != 1 or hosts[0].lower() not in self._hosts | _own_names(scope):
-            return PlainTextResponse("This Host is not served here.", status_code=421)
-        if any(origin.lower() not in self._origins for origin in origins):
-            return PlainTextResponse("This Origin is not allowed.", status_code=403)
-        if scope["path"] == HEALTH_PATH or self._token is None or self._has_token(headers):
-            return None
-        return PlainTextResponse(
-            "Send the server's token: Authorization: Bearer …",
+        headers, own = Headers(scope=scope), _own_names(scope)
+        hosts = [host.lower() for host in headers.getlist("host")]
+        origins = [origin.lower() for origin in headers.getlist("origin")]
+        if len(hosts) != 1 or hosts[0] not in self._hosts | own:
+            return PlainTextResponse(
+                "This Host is not served here; the operator can add it with --allowed-host.\n",
+                status_code=421,
+            )
+        if set(origins) - self._origins - {f"http://{name}" for name in own}:
+            return PlainTextResponse(
+                "This Origin is not allowed; the operator can add it with --allowed-origin.\n",
+                status_code=403,
+            )
+        return None
+
+
+class TokenGate:
+    """Refuses a request without the token (401); only `/health` needs none."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        if not token:
+            raise ValueError("an empty token would let everybody in")
+        self._app = app
+        self._token = token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asks_us = scope["type"] == "http" and scope["path"] != HEALTH_PATH
+        if not asks_us or self._is_sent(Headers(scope=scope)):
+            return await self._app(scope, receive, send)
+        refusal = PlainTextResponse(
+            "Send the server's token: Authorization: Bearer …\n",
             status_code=401,
             headers={"WWW-Authenticate": 'Bearer realm="useapi-mcp"'},
         )
+        await refusal(scope, receive, send)
 
-    def _has_token(self, headers: Headers) -> bool:
+    def _is_sent(self, headers: Headers) -> bool:
         given = headers.getlist("authorization")
         scheme, _, value = given[0].partition(" ") if len(given) == 1 else ("", "", "")
         sent = value.strip().encode("latin-1")
-        return scheme.lower() == "bearer" and hmac.compare_digest(sent, self._token or b"")
+        return scheme.lower() == "bearer" and hmac.compare_digest(sent, self._token)
 
 
 def _own_names(scope: Scope) -> frozenset[str]:
-    """This machine's own names, at the port the request came in by."""
-    address = scope.get("server")
-    if not address or address[1] is None:
+    """This machine's names and the address the request came in by, each with the port."""
+    address, port = scope.get("server") or ("", None)
+    if port is None:  # a socket of another kind
         return frozenset()
-    port = address[1]
-    bare = _LOOPBACK_NAMES if port == 80 else ()
-    return frozenset({*bare, *(f"{name}:{port}" for name in _LOOPBACK_NAMES)})
+    hosts = {f"[{host}]" if ":" in host else host for host in (*_LOOPBACK_NAMES, address)}
+    return frozenset({*(hosts if port == 80 else ()), *(f"{host}:{port}" for host in hosts)})

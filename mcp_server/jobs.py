@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 OUR_ID_PREFIX = "useapi-mcp:"
+MOST_MEDIA = 16  # no vendor documents more than 4; more would flood an agent
 
 Status = Literal["submitting", "running", "completed", "failed", "cancelled", "unconfirmed"]
 Operation = Literal[
@@ -60,9 +61,9 @@ class Job(BaseModel):
     failure: Failure | None = None
     created_at: Annotated[str | None, Field(description="ISO 8601 UTC")] = None
     updated_at: str | None = None
-    reused: Annotated[
-        bool | None, Field(description="an earlier job; nothing was submitted")
-    ] = None
+    reused: Annotated[bool | None, Field(description="an earlier job; nothing was submitted")] = (
+        None
+    )
     poll_after_seconds: int | None = None
 
     @property

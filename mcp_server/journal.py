@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from mcp_server.errors import BudgetError, JournalError
-from mcp_server.jobs import OUR_ID_PREFIX, TERMINAL
+from mcp_server.jobs import OUR_ID_PREFIX, TERMINAL, Status
 
 if TYPE_CHECKING:
     import sqlite3  # at run time only when a journal is used: 5 ms of start-up
@@ -204,11 +204,22 @@ class Journal:
                 (row,) = _select(database, f"where key = ? and {_IS_LIVE}", intent.key)
                 raise _taken(row) from refused
             if budget is not None:
-                _stay_within(budget, database, intent, midnight=now - now % 86400)
+                spent = _spent(database, intent.service, now) - intent.price
+                _stay_within(budget, spent, intent.service, intent.price)
             return _by_id(database, row_id)
 
-    def about_to_send(self, row_id: str) -> Row:
+    def check_budget(self, service: str, price: float, budget: float) -> None:
+        """Raise the BudgetError that `intend` would raise now."""
+        spent = 0.0
+        with suppress(JournalError), self._database() as database:
+            spent = _spent(database, service, self._now())
+        _stay_within(budget, spent, service, price)
+
+    def about_to_send(self, row_id: str, *, told_as: Status = "submitting") -> Row:
         """Count a POST whose bytes leave next.
+
+        Args:
+            told_as: the Job status the row has until it is answered.
 
         Raises:
             JournalError: this must not be sent: it was answered, ended or found unconfirmed in the
@@ -225,9 +236,8 @@ class Journal:
                 )
             now = self._now()
             first = now if row.first_sent_at is None else row.first_sent_at
-            return self._store(
-                database, replace(row, posts=row.posts + 1, sent_at=now, first_sent_at=first)
-            )
+            sent = replace(row, posts=row.posts + 1, sent_at=now, first_sent_at=first)
+            return self._store(database, sent, told_as)
 
     def accept(self, row_id: str, job_id: str | None, job: dict[str, Any]) -> Row:
         """Write down the vendor's answer: the job it made, or that it had made before.
@@ -316,10 +326,13 @@ class Journal:
             return _select(database, where, *values)
         return []
 
-    def _store(self, database: "sqlite3.Connection", row: Row) -> Row:
+    def _store(
+        self, database: "sqlite3.Connection", row: Row, told_as: Status | None = None
+    ) -> Row:
         """Write what can change of a row, with the columns that are derived from it."""
         job = row.job or {}
-        status = job.get("status") if row.state in ("accepted", "freed") else row.state
+        has_job = row.state in ("accepted", "freed")
+        status = told_as or (job.get("status") if has_job else row.state)
         database.execute(
             "update submission set state = ?, posts = ?, sent_at = ?, first_sent_at = ?,"
             " job_id = ?, job = ?, note = ?, updated_at = ?,"
@@ -523,10 +536,8 @@ def _taken(row: Row) -> JournalError:
     )
 
 
-def _stay_within(
-    budget: float, database: "sqlite3.Connection", intent: Intent, *, midnight: float
-) -> None:
-    """Raise BudgetError if the service's rows since midnight, the new one among them, exceed it.
+def _spent(database: "sqlite3.Connection", service: str, now: float) -> float:
+    """The credits of a service's rows since midnight UTC.
 
     Everything that was or may have been charged counts. What certainly was not is a request that
     the vendor refused, and one that ended before its bytes left.
@@ -535,14 +546,18 @@ def _stay_within(
         "select total(credits) from submission where service = ? and created_at >= ?"
         " and (state in ('submitting', 'unconfirmed', 'accepted')"
         " or job is not null or (posts > 0 and state <> 'failed'))",
-        (intent.service, midnight),
+        (service, now - now % 86400),
     ).fetchone()[0]
-    if total > budget:
+    return total
+
+
+def _stay_within(budget: float, spent: float, service: str, price: float) -> None:
+    if spent + price > budget:
         raise BudgetError(
-            f"This costs {intent.price:g} credits, and of today's {budget:g} for {intent.service}"
-            f" {total - intent.price:g} are spent; nothing was sent.",
+            f"This costs {price:g} credits, and of today's {budget:g} for {service}"
+            f" {spent:g} are spent; nothing was sent.",
             "Raise USEAPI_MAX_CREDITS_PER_DAY, or call again after midnight UTC.",
-            service=intent.service,
+            service=service,
         )
 
 

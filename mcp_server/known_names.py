@@ -7,19 +7,18 @@ argument with an internal error and a traceback in the log.
 from collections.abc import Mapping
 from typing import Any
 
-from mcp.server.context import (
-    CallNext,
-    HandlerResult,
-    ServerMiddleware,
-    ServerRequestContext,
-)
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
+
+from mcp_server.redaction import one_line
 
 RequestContext = ServerRequestContext[Any, Any]
 
 
-def only_known(tools: frozenset[str], prompts: Mapping[str, frozenset[str]]) -> ServerMiddleware[Any]:
+def only_known(
+    tools: frozenset[str], prompts: Mapping[str, frozenset[str]]
+) -> ServerMiddleware[Any]:
     """Middleware that lets pass what exists.
 
     Args:
@@ -28,18 +27,21 @@ def only_known(tools: frozenset[str], prompts: Mapping[str, frozenset[str]]) -> 
 
     async def check(ctx: RequestContext, call_next: CallNext) -> HandlerResult:
         params = ctx.params or {}
-        name = str(params.get("name"))[:100]
-        if ctx.method == "tools/call" and name not in tools:
-            raise MCPError(INVALID_PARAMS, f"Unknown tool: {name}")
+        name = params.get("name")
+        if ctx.method == "tools/call" and (not isinstance(name, str) or name not in tools):
+            raise MCPError(INVALID_PARAMS, f"Unknown tool: {_shown(name)}")
         if ctx.method == "prompts/get":
-            if name not in prompts:
-                raise MCPError(INVALID_PARAMS, f"Unknown prompt: {name}")
+            if not isinstance(name, str) or name not in prompts:
+                raise MCPError(INVALID_PARAMS, f"Unknown prompt: {_shown(name)}")
             given = params.get("arguments")
             missing = prompts[name] - set(given if isinstance(given, Mapping) else ())
             if missing:
-                raise MCPError(
-                    INVALID_PARAMS, f"The prompt {name} needs: {', '.join(sorted(missing))}"
-                )
+                needs = ", ".join(sorted(missing))
+                raise MCPError(INVALID_PARAMS, f"The prompt {name} needs: {needs}")
         return await call_next(ctx)
 
     return check
+
+
+def _shown(name: object) -> str:
+    return one_line(str(name), 100)

@@ -1,4 +1,4 @@
-"""What one try of a request came to: a good answer, or why not and whether it may have been done."""
+"""What one try of a request came to: an answer, or why not and whether it may have been done."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -79,7 +79,8 @@ class OutputFolder:
             return 0
 
     def discard(self, file: BinaryIO) -> None:
-        file.close()
+        with contextlib.suppress(OSError):  # closing writes what is left, and the disk may be full
+            file.close()
         Path(file.name).unlink(missing_ok=True)
 
     def keep(self, file: BinaryIO, stem: str) -> SavedFile:
@@ -104,11 +105,29 @@ class OutputFolder:
             self.discard(file)
         return SavedFile(path, size_bytes, facts)
 
+    def copy(self, path: Path, stem: str) -> SavedFile:
+        """Save once more, under another name, what was saved before.
+
+        Raises:
+            DownloadError: it can't be read, or can't be put in place.
+        """
+        file = self.begin()
+        try:
+            with path.open("rb") as saved:
+                shutil.copyfileobj(saved, file, 1 << 20)
+        except OSError as error:
+            self.discard(file)
+            raise DownloadError(
+                f"The file {path} can't be copied ({error.strerror}).",
+                "Make room, or call again without file_name.",
+            ) from None
+        return self.keep(file, stem)
+
     def _place(self, file: BinaryIO, stem: str, extension: str) -> Path:
         for number in range(1, 1000):
             path = self.path / f"{stem}{f'-{number}' if number > 1 else ''}{extension}"
             try:
-                _link(file.name, path)
+                _give_name(file, path)
             except FileExistsError:
                 if _same_bytes(file, path):
                     return path
@@ -119,16 +138,21 @@ class OutputFolder:
         )
 
 
-def _link(temporary: str, path: Path) -> None:
-    """Give a file its name, which fails atomically if the name is taken."""
+def _give_name(file: BinaryIO, path: Path) -> None:
+    """Name a temporary file, which fails atomically if the name is taken."""
     try:
-        os.link(temporary, path)
+        os.link(file.name, path)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
         # Take the name with an empty file of our own, then put the whole one in its place.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        os.replace(temporary, path)
+        file.close()
+        try:
+            Path(file.name).replace(path)
+        except OSError:
+            path.unlink()
+            raise
 
 
 def _for_its_owner(path: str, flags: int) -> int:

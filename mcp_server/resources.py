@@ -5,17 +5,21 @@ from typing import Annotated, Any
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ResourceNotFoundError
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.mcpserver.prompts.base import Message, UserMessage
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS
 from pydantic import Field
 
 from mcp_server.app import App
-from mcp_server.errors import ExpiredError, NotFoundError, RequestError
+from mcp_server.errors import ExpiredError, NotFoundError, RequestError, UseapiError
+from mcp_server.services import service_of
 
 PROMPTS = {"enhance_clip": frozenset({"source_id"})}
 """The prompts, each with the arguments it can't do without."""
 
 _LISTED = 50
+_FRAME_RATES = ("30", "60")
 
 Ctx = Context[App]
 
@@ -24,7 +28,7 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
     """Register `useapi://jobs`, `useapi://jobs/{job_id}` and the prompt `enhance_clip`.
 
     Args:
-        opened: the app that runs; the SDK hands it to templates and tools, but to no plain resource.
+        opened: the app that runs; the SDK hands it to tools and templates, but not to `jobs`.
     """
 
     @server.resource(
@@ -35,17 +39,13 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
     )
     async def jobs() -> dict[str, Any]:
         app = opened()
-        rows = app.journal.recent(_LISTED)
-        return {
-            "jobs": [
-                app.submitting.told(row).model_dump(mode="json", exclude_none=True) for row in rows
-            ]
-        }
+        told = [app.submitting.told(row) for row in app.journal.recent(_LISTED)]
+        return {"jobs": [job.model_dump(mode="json", exclude_none=True) for job in told]}
 
     @server.resource(
         "useapi://jobs/{job_id}",
         title="Job",
-        description="One job as it is now.",
+        description="One job as it is now, by any id that get_job takes.",
         mime_type="application/json",
     )
     async def job(ctx: Ctx, job_id: str) -> dict[str, Any]:
@@ -54,6 +54,8 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
             found = await app.waiting.read(job_id)
         except (NotFoundError, ExpiredError, RequestError):
             raise ResourceNotFoundError("There is no job with this id.") from None
+        except UseapiError as error:
+            raise ResourceError(f"{error.what} {error.do}") from None
         return found.model_dump(mode="json", exclude_none=True)
 
     @server.prompt(title="Enhance a clip")
@@ -64,6 +66,7 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
         fps: Annotated[str, Field(description="30 or 60; default 60")] = "60",
     ) -> list[Message]:
         """Double a Dreamina video's size, then raise its frame rate, then save the file."""
+        _check(source_id, fps)
         return [
             UserMessage(
                 f"Enhance the Dreamina video {source_id}, in this order, for an interpolated "
@@ -77,3 +80,15 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
                 "frame rate, and what it cost."
             )
         ]
+
+
+def _check(source_id: str, fps: str) -> None:
+    """Refuse what the tools that the prompt names would refuse."""
+    if fps not in _FRAME_RATES:
+        raise MCPError(INVALID_PARAMS, f"fps must be {' or '.join(_FRAME_RATES)}")
+    try:
+        service = service_of(source_id, "source_id")
+        service.order("upscale_video", source_id, {}, {})
+        service.order("interpolate_video", source_id, {"fps": int(fps)}, {})
+    except RequestError as error:
+        raise MCPError(INVALID_PARAMS, f"{error.what} {error.do}") from None

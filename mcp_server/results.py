@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
 
+from mcp_server.checking import Check
 from mcp_server.errors import UseapiError
 from mcp_server.jobs import Job, JobList, Media
 from mcp_server.redaction import one_line
@@ -56,6 +57,23 @@ def list_answer(jobs: list[Job], *, sandbox: bool = False) -> CallToolResult:
         lines.append(line)
     listed = JobList(jobs=tuple(jobs)).model_dump(mode="json", exclude_none=True)
     return CallToolResult(content=[_text("\n".join(lines))], structured_content=listed)
+
+
+def check_answer(found: Check, *, sandbox: bool = False) -> CallToolResult:
+    """What is there to work with: a line for the whole, one a service, each fault with its hint."""
+    whole = f"Token {found.token}, subscription {found.subscription}."
+    if found.problem:
+        whole = f"{found.problem} {found.hint}"
+    lines = ["Everything is there to work." if found.ok else "Not everything is there to work."]
+    lines[0] += f" {whole}{f' {SANDBOX_NOTE}' if sandbox else ''}"
+    for service in found.services:
+        accounts = (f"{a.name} {a.problem or 'healthy'}" for a in service.accounts)
+        parts = (service.problem, "; ".join(accounts), service.hint)
+        lines.append(f"{service.service}: {' '.join(part for part in parts if part)}")
+    return CallToolResult(
+        content=[_text("\n".join(lines))],
+        structured_content=found.model_dump(mode="json", exclude_none=True),
+    )
 
 
 def error_answer(error: UseapiError, *, sandbox: bool = False) -> CallToolResult:
@@ -148,13 +166,14 @@ def _links(job: Job) -> list[ContentBlock]:
     return [
         ResourceLink(
             type="resource_link",
-            uri=item.url or Path(str(item.path)).as_uri(),
+            uri=uri,
             name=_name(item, number),
             mime_type=item.mime_type,
             size=item.size_bytes,
         )
         for number, item in enumerate(job.media or (), start=1)
-        if item.url or item.path
+        for uri in (Path(item.path).as_uri() if item.path else None, item.url)
+        if uri
     ]
 
 

@@ -24,6 +24,7 @@ from mcp_server.services import SERVICES
 from mcp_server.settings import Settings
 from mcp_server.tasks import refuse_undeclared_listen
 from mcp_server.tools import all_tools
+from mcp_server.viewer import bind, viewer
 
 if TYPE_CHECKING:
     import httpx
@@ -67,7 +68,6 @@ def create_server(
         drain_s: how long paid requests may take to be answered when the server stops.
         request_state_key: seals a question to the user; workers behind one port share it.
     """
-
     opened: list[App] = []
 
     @asynccontextmanager
@@ -82,6 +82,7 @@ def create_server(
             yield app
 
     tools = all_tools()
+    bind(tools)
     known = only_known(frozenset(tool.name for tool in tools), PROMPTS)
     server: MCPServer[App] = MCPServer(
         "useapi-mcp",
@@ -93,7 +94,7 @@ def create_server(
         tools=list(tools),
         lifespan=lifespan,
         log_level=settings.log_level,
-        extensions=[job_tasks()],
+        extensions=[job_tasks(), viewer(settings)],
         middleware=[known, refuse_undeclared_listen],
         cache_hints=dict.fromkeys(_UNCHANGING, CacheHint(ttl_ms=3_600_000, scope="public")),
         request_state_security=RequestStateSecurity(keys=[request_state_key])
@@ -108,8 +109,8 @@ def instructions(sandbox_sources: str = "") -> str:
     """What an agent should know before its first call, the vital part first."""
     lines = [
         "Upscales video, raises frame rates and upscales images that were made on useapi.net.",
-        "A paid tool returns at once with a job; call get_job(job_id, wait_seconds=50) until it "
-        "ends. After a lost answer or a time-out make the same call again: it never pays twice.",
+        "A paid tool returns a job at once; call get_job(job_id, wait_seconds=50) until it ends.",
+        "After a lost answer or a time-out make the same call again: it never pays twice.",
         *(service.abilities for service in SERVICES),
         *(service.where_ids_are for service in SERVICES),
     ]
@@ -119,8 +120,11 @@ def instructions(sandbox_sources: str = "") -> str:
 
 
 def _leave_on_signals(app: App, leave: Callable[[], None]) -> None:
-    """Without this Ctrl-C hangs, for the SDK reads stdin in a thread that can't be cancelled, and
-    SIGTERM cuts a paid request in the middle. What is left undone is in the journal."""
+    """Let SIGTERM and SIGINT end the process when paid requests are written down.
+
+    Without this Ctrl-C hangs, for the SDK reads stdin in a thread that can't be cancelled, and
+    SIGTERM cuts a paid request in the middle. What is left undone is in the journal.
+    """
     loop = asyncio.get_running_loop()
     leaving: set[asyncio.Task[None]] = set()
 

@@ -21,6 +21,8 @@ from mcp_server.errors import SettingsError
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _TEMPLATE = re.compile(r"\$\{[^}]*\}")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_DEFAULT_PORTS = {"https": 443, "http": 80}
 
 Hosts = Annotated[
     tuple[str, ...],
@@ -39,7 +41,7 @@ def _setting(name: str, description: str, default: Any = None, **limits: Any) ->
 
 
 class Settings(BaseModel):
-    """Made by `Settings.read(environment)`; an unset, empty or `${template}` value is the default."""
+    """Made by `Settings.read(environment)`; an unset, empty or `${template}` value is default."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
@@ -52,7 +54,9 @@ class Settings(BaseModel):
         "https://api.useapi.net",
     )
     sandbox: bool = _setting(
-        "USEAPI_SANDBOX", "true = use the built-in sandbox: no token, no cost, like --sandbox.", False
+        "USEAPI_SANDBOX",
+        "true = use the built-in sandbox: no token, no cost, like --sandbox.",
+        False,
     )
     sandbox_job_seconds: float = _setting(
         "USEAPI_SANDBOX_JOB_SECONDS", "Seconds a job in the sandbox takes.", 3.0, ge=0, le=3600
@@ -64,7 +68,9 @@ class Settings(BaseModel):
         "USEAPI_STATE_DIR", "Folder for the journal; default: your system's folder for app state."
     )
     reply_url: str | None = _setting(
-        "USEAPI_REPLY_URL", "Default webhook (https) that the vendor calls about jobs.", max_length=1024
+        "USEAPI_REPLY_URL",
+        "Default webhook (https) that the vendor calls about jobs.",
+        max_length=1024,
     )
     reply_url_hosts: Hosts = _setting(
         "USEAPI_REPLY_URL_HOSTS",
@@ -83,13 +89,19 @@ class Settings(BaseModel):
     captcha_order: str | None = _setting(
         "USEAPI_CAPTCHA_ORDER",
         "Default captcha providers on Google Flow, comma-separated; not with USEAPI_CAPTCHA_RETRY.",
+        pattern=r"^\w+(, ?\w+){0,9}$",
         max_length=500,
     )
     max_credits_per_day: float | None = _setting(
-        "USEAPI_MAX_CREDITS_PER_DAY", "Credits a service may cost per UTC day; default: no limit.", ge=0
+        "USEAPI_MAX_CREDITS_PER_DAY",
+        "Credits a service may cost per UTC day; default: no limit.",
+        ge=0,
     )
     confirm_credits: float = _setting(
-        "USEAPI_CONFIRM_CREDITS", "From this known price on, in credits, the user is asked.", 50, ge=0
+        "USEAPI_CONFIRM_CREDITS",
+        "From this known price on, in credits, the user is asked.",
+        50,
+        ge=0,
     )
     max_download_mb: int = _setting(
         "USEAPI_MAX_DOWNLOAD_MB", "Largest file that is saved, in MB.", 2048, ge=1
@@ -134,20 +146,36 @@ class Settings(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _base_url_is_safe(cls, url: str) -> str:
-        parts = urlsplit(url)
+        """The origin, in its one spelling: the journal's keys begin with it."""
         try:
-            port_is_right = parts.port != 0
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port
         except ValueError:
-            port_is_right = False
-        if not parts.hostname or not port_is_right or parts.username is not None:
+            host, port = "", None
+        if not (_HOST.fullmatch(host) or host == "::1") or port == 0 or parts.username is not None:
             raise ValueError("it must be an address like https://api.useapi.net")
         if parts.path.strip("/") or parts.query or parts.fragment:
             raise ValueError("it must have no path: the server adds it")
-        if parts.scheme != "https" and not (
-            parts.scheme == "http" and parts.hostname.lower() in LOOPBACK
-        ):
+        if parts.scheme != "https" and not (parts.scheme == "http" and host in LOOPBACK):
             raise ValueError("it must begin with https:// (http:// only to this machine)")
-        return url.rstrip("/")
+        name = f"[{host}]" if ":" in host else host
+        end = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
+        return f"{parts.scheme}://{name}{end}"
+
+    @field_validator("reply_url_hosts")
+    @classmethod
+    def _hosts_are_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_HOST.fullmatch(host) for host in hosts):
+            raise ValueError("it must hold names of hosts, without https:// and without a path")
+        return hosts
+
+    @field_validator("output_dir", "state_dir")
+    @classmethod
+    def _whole(cls, path: Path | None) -> Path | None:
+        try:
+            return path and path.expanduser().absolute()
+        except RuntimeError:
+            raise ValueError("there is no such home folder") from None
 
     @field_validator("reply_url")
     @classmethod
@@ -177,7 +205,7 @@ class Settings(BaseModel):
 
     @property
     def is_loopback(self) -> bool:
-        return (urlsplit(self.base_url).hostname or "").lower() in LOOPBACK
+        return urlsplit(self.base_url).hostname in LOOPBACK
 
     @property
     def allowed_reply_hosts(self) -> frozenset[str]:
@@ -193,17 +221,12 @@ class Settings(BaseModel):
     def output_folder(self) -> Path:
         import platformdirs
 
-        return _whole(self.output_dir or Path(platformdirs.user_downloads_dir()) / "useapi-mcp")
+        return self.output_dir or Path(platformdirs.user_downloads_dir()) / "useapi-mcp"
 
     def state_folder(self) -> Path:
         import platformdirs
 
-        own = Path(platformdirs.user_state_dir("useapi-mcp", appauthor=False))
-        return _whole(self.state_dir or own)
-
-
-def _whole(path: Path) -> Path:
-    return path.expanduser().absolute()
+        return self.state_dir or Path(platformdirs.user_state_dir("useapi-mcp", appauthor=False))
 
 
 def is_https(url: str) -> bool:

@@ -52,7 +52,7 @@ class StrictTool(Tool):
         tool.fn_metadata = _Arguments(
             arg_model=arguments,
             output_model=metadata.output_model,
-            output_schema=lean(metadata.output_schema or {}),
+            output_schema=metadata.output_schema and lean(metadata.output_schema),
         )
         tool.parameters = lean(arguments.model_json_schema(by_alias=True))
         return tool
@@ -103,7 +103,10 @@ def _wanted(schema: Schema) -> str:
 
 
 def lean(schema: Schema) -> Schema:
-    """A JSON schema without titles, `$ref`, null and null defaults, which some models misread."""
+    """A JSON schema that is short, and free of `$ref` and null, which some models misread.
+
+    Titles and what a class says of itself are left out: a description stands at the argument.
+    """
     leaned = _lean(schema, schema.get("$defs", {}))
     assert isinstance(leaned, dict)
     return leaned
@@ -128,5 +131,7 @@ def _lean(part: Any, definitions: Schema) -> Any:
         for key, value in part.items()
         if key != "$defs"
         and not (key == "title" and isinstance(value, str))
+        and not (key == "description" and "properties" in part)
+        and not (key == "description" and "properties" in part)
         and not (key == "default" and value is None)
     }

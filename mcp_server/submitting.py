@@ -10,11 +10,10 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
-from typing import Any
 
-from mcp_server.clock import Clock, iso
+from mcp_server.clock import Clock
 from mcp_server.errors import (
+    DownloadError,
     ExpiredError,
     JournalError,
     NotFoundError,
@@ -23,11 +22,13 @@ from mcp_server.errors import (
     UnexpectedAnswerError,
     UseapiError,
 )
-from mcp_server.jobs import Failure, Job
+from mcp_server.jobs import Job, Status
 from mcp_server.journal import Intent, Journal, Row
+from mcp_server.ledger import Ledger, is_worked_on, order_of
 from mcp_server.output_folder import file_stem
+from mcp_server.reconciling import LOOKS_AFTER_SILENCE_S, Reconciling, looks_after
 from mcp_server.services import service_named
-from mcp_server.services.service import Found, Order, Service
+from mcp_server.services.service import Order
 from mcp_server.settings import Settings
 from mcp_server.upstream import Upstream
 
@@ -37,11 +38,7 @@ PATIENCE_S = 40.0  # clients give up after 60 s or less: then they hold an id of
 EARLY_ANSWER_S = 2.0  # for an answer that is the result: long enough for a refusal
 LOCK_POLL_S = 0.25
 REUSE_S = 86_400  # a job younger than this and not known to have ended is not given up for a 404
-
-# Ages at which a look is worth while. The vendor's own answer ends its work on the request; after
-# a cut it may still be solving a captcha for a minute, and a probe inside that time pays twice.
-LOOKS_AFTER_ANSWER_S = (2.0, 5.0, 10.0)
-LOOKS_AFTER_SILENCE_S = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
+MOST_POSTS = 2
 
 
 class Submitting:
@@ -54,6 +51,8 @@ class Submitting:
         self._clock = clock
         self._upstream = upstream
         self._journal = journal
+        self._ledger = Ledger(journal)
+        self._reconciling = Reconciling(clock, upstream, journal)
         self._tasks: dict[str, asyncio.Task[Job]] = {}
         self._posts_under_way = 0
         self._quiet = asyncio.Event()
@@ -71,8 +70,19 @@ class Submitting:
         return hashlib.sha256(json.dumps(wish).encode()).hexdigest()
 
     def is_live(self, order: Order) -> bool:
-        """Whether this very order was submitted before and stands, so that it costs nothing."""
-        return self._journal.live(self.key(order)) is not None
+        """Whether this very order was submitted before and stands, so that it costs nothing.
+
+        Raises:
+            JournalError, BudgetError: it would be refused.
+        """
+        if self._journal.fault is not None:
+            self._journal.check()  # it may have healed
+        live = self._journal.live(self.key(order)) is not None
+        if self._journal.fault is not None:
+            raise self._journal.fault
+        if not live and self._budget is not None:
+            self._journal.check_budget(order.service, order.price or 0, self._budget)
+        return live
 
     async def submit(self, order: Order) -> Job:
         """Submit an order, join the same one in flight, or return the job it made before.
@@ -92,67 +102,39 @@ class Submitting:
             task.add_done_callback(lambda done: self._done(key, done))
         patience_s = EARLY_ANSWER_S if order.endpoint.answers_when_done else PATIENCE_S
         await asyncio.wait({task}, timeout=patience_s)
-        if task.done():
-            return task.result()
-        row = self._journal.live(key)
-        if row is None:  # between two states: it answers any moment
-            return await asyncio.shield(task)
-        return self.told(row)
+        while not task.done():
+            row = self._journal.live(key)
+            if row is not None:  # one with an answer is being read, to be used again
+                return self.told(row).but(reused=row.state == "accepted" or None)
+            await asyncio.wait({task}, timeout=LOCK_POLL_S)  # between two states
+        return task.result()
 
     async def look(self, row: Row) -> Row:
         """Look once, without sending anything, what became of a row that has no answer.
 
         A row that somebody alive is working on is left to them.
         """
-        if row.key in self._tasks or not self._journal.try_lock(row.key):
+        if row.key in self._tasks or not self._try_lock(row.key):
             return row
         try:
             row = self._journal.get(row.id) or row
-            if row.state not in ("submitting", "unconfirmed"):
-                return row
-            service, order = self._reordered(row)
-            if self._ended_with_its_process(order, row):
-                return self._journal.get(row.id) or row
-            try:
-                found = await service.find(self._upstream, order, row.first_sent_at or 0)
-            except UseapiError as error:
-                log.info("a look for %s failed: %s", row.id, error.code)
-                return row
-            if found is not None:
-                self._accept(row, found.job)
-            return self._journal.get(row.id) or row
+            if row.state in ("submitting", "unconfirmed") and not self._died_for_nothing(row):
+                found = await self._reconciling.look(order_of(row), row)
+                if found is not None:
+                    self._ledger.accept(row, found.job)
+        except UseapiError as error:
+            log.info("a look for %s failed: %s", row.id, error.code)
         finally:
             self._journal.unlock(row.key)
+        return self._journal.get(row.id) or row
 
     def told(self, row: Row) -> Job:
         """A row as a job: what is known without asking the vendor."""
-        if row.job is not None:
-            return Job.model_validate(row.job)
-        service, order = self._reordered(row)
-        working = row.state == "submitting"
-        background = working and order.endpoint.answers_when_done and row.key in self._tasks
-        return Job.model_validate(
-            {
-                "job_id": row.id,
-                "service": row.service,
-                "operation": row.operation,
-                "status": "running"
-                if background
-                else row.state
-                if row.state in ("submitting", "unconfirmed", "failed", "cancelled")
-                else "cancelled",
-                "source_id": row.source_id,
-                "failure": None
-                if row.state in ("submitting", "unconfirmed", "accepted")
-                else {"code": row.state, "message": row.note or "No reason is known."},
-                "created_at": iso(row.created_at),
-                "updated_at": iso(row.updated_at),
-            }
-        )
+        return self._ledger.told(row)
 
     def forget(self, row: Row) -> None:
         """Give up an unconfirmed row: its key is free, and the same order may be sent again."""
-        self._journal.end(row.id, "freed", "forgotten at the user's wish")
+        self._journal.end(row.id, "cancelled", "Given up unconfirmed, at the user's wish.")
 
     async def idle(self) -> None:
         """Return when no paid request is on its way or waits to be written down."""
@@ -172,6 +154,13 @@ class Submitting:
         if fault is not None and not isinstance(fault, UseapiError):  # its callers may have left
             log.error("a submission ended by a bug", exc_info=fault)
 
+    def _try_lock(self, key: str) -> bool:
+        """Like the journal's, where one that can't be written only means: not now."""
+        try:
+            return self._journal.try_lock(key)
+        except JournalError:
+            return False
+
     async def _work(self, order: Order, key: str) -> Job:
         while not self._journal.try_lock(key):  # another process, alive, is at it
             await self._clock.sleep(LOCK_POLL_S)
@@ -182,68 +171,99 @@ class Submitting:
 
     async def _decide(self, order: Order, key: str) -> Job:
         """Under the key's lock: what there is to do for this order."""
-        service = service_named(order.service)
         row = self._journal.live(key)
         if row is not None and row.state == "accepted":
-            job = await self._reuse(service, row)
+            job = await self._reuse(row)
             if job is not None:
                 return job
             row = None
-        if row is not None and row.posts > 0:
-            if not self._ended_with_its_process(order, row):
-                return await self._recover(service, order, row)
-            row = None
-        if row is None:
-            intent = Intent(
-                key=key,
-                service=order.service,
-                operation=order.operation,
-                source_id=order.source_id,
-                arguments=dict(order.shaping),
-                price=order.price or 0,
-            )
-            row = self._journal.intend(intent, budget=self._budget)
-        return await self._send(service, order, row)
+        if row is not None and row.posts > 0 and not self._died_for_nothing(row):
+            return await self._recover(order, row)
+        if row is None or row.posts > 0:
+            row = self._intend(order, key)
+        return await self._send(order, row)
 
-    async def _reuse(self, service: Service, row: Row) -> Job | None:
+    def _intend(self, order: Order, key: str) -> Row:
+        intent = Intent(
+            key=key,
+            service=order.service,
+            operation=order.operation,
+            source_id=order.source_id,
+            arguments=dict(order.shaping),
+            price=order.price or 0,
+        )
+        return self._journal.intend(intent, budget=self._budget)
+
+    async def _reuse(self, row: Row) -> Job | None:
         """The job an earlier call made; None if it is free to be made again."""
         known = self.told(row)
         if row.job_id is None:  # the vendor has no job for it: what was written down is all
             return known.but(reused=True)
+        age_s = self._clock.now() - (row.first_sent_at or row.created_at)
         try:
-            age_s = self._clock.now() - (row.first_sent_at or row.created_at)
-            job = await service.read(self._upstream, row.job_id, age_s=age_s)
+            job = await service_named(row.service).read(self._upstream, row.job_id, age_s=age_s)
         except (NotFoundError, ExpiredError):
             if not known.ended and self._clock.now() - row.created_at < REUSE_S:
                 return known.but(reused=True)
-            self._journal.end(row.id, "freed", "the vendor keeps it no longer")
+            self._journal.end(row.id, "freed", "The vendor keeps it no longer.")
             return None
         except UseapiError as error:
             log.info("%s could not be read (%s): told as last known", row.id, error.code)
             return known.but(reused=True)
-        self._journal.record(row.job_id, job.model_dump(mode="json", exclude_none=True))
-        if job.status in ("failed", "cancelled"):
-            return None
-        return job.but(reused=True, source_id=job.source_id or row.source_id)
+        job = self._ledger.follow(row, job)
+        return None if job.status in ("failed", "cancelled") else job.but(reused=True)
 
-    async def _send(self, service: Service, order: Order, row: Row) -> Job:
+    async def _recover(self, order: Order, row: Row) -> Job:
+        """A row without an answer whose owner is gone, or who looked for it in vain."""
+        if row.state == "unconfirmed":
+            return await self._reconcile(order, row, (0.0,), may_send=False)
+        # How long ago its bytes left is known only from a clock that may have jumped since:
+        # a probe must not come too early, so the time starts anew.
+        return await self._reconcile(order, row, (0.0, *LOOKS_AFTER_SILENCE_S))
+
+    async def _reconcile(
+        self, order: Order, row: Row, looks_s: tuple[float, ...], *, may_send: bool = True
+    ) -> Job:
+        """Find what became of a request; send it once more where that is known to be safe."""
+        search = await self._reconciling.search(order, row, looks_s)
+        if search.found is not None:
+            job = self._ledger.accept(row, search.found.job)
+            return job if search.found.ours else job.but(reused=True)
+        row = self._journal.get(row.id) or row
+        safe = search.proves_absence and order.endpoint.refuses_repeats
+        if may_send and safe and row.posts < MOST_POSTS:
+            return await self._send(order, row)
+        return self._ledger.doubt(row, search.told)
+
+    async def _send(self, order: Order, row: Row) -> Job:
+        """Send it, the first time or once more, and settle what comes of it."""
         try:
-            return await self._post(service, order, row)
-        except JournalError:
+            return await self._post(order, row)
+        except JournalError:  # it did not leave
             raise
-        except (UnansweredError, UnexpectedAnswerError) as error:
+        except (UnansweredError, UnexpectedAnswerError, DownloadError) as error:
             if order.endpoint.answers_when_done:
-                raise self._fail(row, error, code="lost") from None
-            answered = not isinstance(error, UnansweredError) or error.vendor_answered
-            looks = LOOKS_AFTER_ANSWER_S if answered else LOOKS_AFTER_SILENCE_S
-            return await self._reconcile(service, order, row, looks)
-        except RefusedError as refusal:
-            return await self._resolve(service, order, row, refusal)
+                self._ledger.fail(row, "lost", error.what)
+                raise
+            return await self._reconcile(order, row, looks_after(error))
+        except (RefusedError, NotFoundError) as refusal:
+            return await self._resolve(order, row, refusal)
         except UseapiError as error:
-            raise self._fail(row, error) from None
+            if row.posts > 0:  # this one was refused; the first may have been done all the same
+                return self._ledger.doubt(row, f"sending it once more failed too ({error.code})")
+            self._ledger.fail(row, error.code, error.what)
+            raise
 
-    async def _post(self, service: Service, order: Order, row: Row) -> Job:
+    async def _post(self, order: Order, row: Row) -> Job:
         """Send it and write down the answer: what `idle` waits for."""
+        service, ended = service_named(order.service), False
+
+        def count() -> None:
+            if ended:  # cut by `close` while it connected: its key's lock is gone
+                raise asyncio.CancelledError
+            told_as: Status = "running" if order.endpoint.answers_when_done else "submitting"
+            self._journal.about_to_send(row.id, told_as=told_as)
+
         self._posts_under_way += 1
         self._quiet.clear()
         try:
@@ -251,128 +271,38 @@ class Submitting:
                 service.vendor,
                 order.endpoint.path,
                 order.body,
-                on_send=lambda: self._count(row),
+                on_send=count,
                 read_timeout_s=order.endpoint.read_timeout_s,
                 stem=file_stem(order.service, row.id),
             )
-            return self._accept(row, service.accepted(order, answer, row.id))
+            return self._ledger.accept(row, service.accepted(order, answer, row.id))
         finally:
+            ended = True
             self._posts_under_way -= 1
             if self._posts_under_way == 0:
                 self._quiet.set()
 
-    def _count(self, row: Row) -> None:
-        self._journal.about_to_send(row.id)
-
     async def _resolve(
-        self, service: Service, order: Order, row: Row, refusal: RefusedError
+        self, order: Order, row: Row, refusal: RefusedError | NotFoundError
     ) -> Job:
         """A refusal may name the job that did this before: then that is the answer."""
-        try:
-            job = await service.existing(self._upstream, order, refusal)
-        except UseapiError as error:
-            raise self._fail(row, error) from None
-        if job is None:
-            raise self._fail(row, refusal) from None
-        return self._accept(row, job).but(reused=True)
+        job, error = None, refusal
+        if isinstance(refusal, RefusedError):
+            try:
+                job = await service_named(order.service).existing(self._upstream, order, refusal)
+            except UseapiError as unreadable:
+                error = unreadable
+        if job is not None:
+            return self._ledger.accept(row, job).but(reused=True)
+        self._ledger.fail(row, error.code, error.what)
+        raise error from None
 
-    async def _recover(self, service: Service, order: Order, row: Row) -> Job:
-        """A row without an answer whose owner is gone, or who looked for it in vain."""
-        if row.state == "unconfirmed":
-            return await self._reconcile(service, order, row, (0.0,), may_send=False)
-        # How long ago its bytes left is known only from a clock that may have jumped since:
-        # a probe must not come too early, so the time starts anew.
-        return await self._reconcile(service, order, row, (0.0, *LOOKS_AFTER_SILENCE_S))
-
-    async def _reconcile(
-        self,
-        service: Service,
-        order: Order,
-        row: Row,
-        looks_s: Iterable[float],
-        *,
-        may_send: bool = True,
-    ) -> Job:
-        """Find by reading what became of a request whose answer was lost."""
-        began, proven, looks = self._clock.elapsed(), False, 0
-        for age_s in looks_s:
-            await self._clock.sleep(max(0.0, began + age_s - self._clock.elapsed()))
-            found, proven = await self._look_once(service, order, row)
-            looks += proven
-            if found is not None:
-                job = self._accept(row, found.job)
-                return job if found.ours else job.but(reused=True)
-        row = self._journal.get(row.id) or row
-        if may_send and proven and order.endpoint.refuses_repeats and row.posts < 2:
-            return await self._probe(service, order, row)
-        asked = f"{service.vendor.title} was asked {looks} times and did not list it"
-        return self._unconfirmed(row, asked if looks else f"{service.vendor.title} can't be read")
-
-    async def _look_once(
-        self, service: Service, order: Order, row: Row
-    ) -> tuple[Found | None, bool]:
-        """What was found, and whether the look counts: one that failed proves nothing."""
-        try:
-            return await service.find(self._upstream, order, row.first_sent_at or 0), True
-        except UseapiError as error:
-            log.info("a look for %s failed: %s", row.id, error.code)
-            return None, False
-
-    async def _probe(self, service: Service, order: Order, row: Row) -> Job:
-        """Send once more what the vendor itself refuses or caches if it was done."""
-        try:
-            return await self._post(service, order, row)
-        except JournalError:
-            raise
-        except (UnansweredError, UnexpectedAnswerError) as error:
-            answered = not isinstance(error, UnansweredError) or error.vendor_answered
-            looks = LOOKS_AFTER_ANSWER_S if answered else LOOKS_AFTER_SILENCE_S
-            return await self._reconcile(service, order, row, looks)  # posts is 2: no third
-        except RefusedError as refusal:
-            return await self._resolve(service, order, row, refusal)
-        except NotFoundError as error:
-            raise self._fail(row, error) from None
-        except UseapiError as error:
-            return self._unconfirmed(row, f"sending it once more failed too ({error.code})")
-
-    def _accept(self, row: Row, job: Job) -> Job:
-        job = job.but(source_id=job.source_id or row.source_id)
-        vendor_id = job.job_id if job.job_id != row.id else None
-        try:
-            self._journal.accept(row.id, vendor_id, _plain(job))
-        except JournalError as error:  # it was made: the caller must hear of it all the same
-            log.error("%s was made but not written down: %s", row.id, error)
-        return job
-
-    def _fail(self, row: Row, error: UseapiError, code: str | None = None) -> UseapiError:
-        failure = Failure(code=code or error.code, message=error.what)
-        job = self.told(row).but(status="failed", failure=failure)
-        self._journal.end(row.id, "failed", failure.message, _plain(job))
-        return error
-
-    def _unconfirmed(self, row: Row, note: str) -> Job:
-        return self.told(self._journal.unconfirmed(row.id, note))
-
-    def _ended_with_its_process(self, order: Order, row: Row) -> bool:
+    def _died_for_nothing(self, row: Row) -> bool:
         """Close a row of a dead process that can't have left anything to find."""
         if row.posts == 0:
-            self._fail_quietly(row, "never_sent", "The server stopped before it was sent.")
-            return True
-        if order.endpoint.answers_when_done:
-            self._fail_quietly(row, "lost", "The server stopped before the result arrived.")
-            return True
-        return False
-
-    def _fail_quietly(self, row: Row, code: str, message: str) -> None:
-        job = self.told(row).but(status="failed", failure=Failure(code=code, message=message))
-        self._journal.end(row.id, "failed", message, _plain(job))
-
-    def _reordered(self, row: Row) -> tuple[Service, Order]:
-        """The order a row was made of, as far as it shapes the result."""
-        service = service_named(row.service)
-        given = {name: value for name, value in row.arguments.items() if value is not None}
-        return service, service.order(row.operation, row.source_id, given, {})  # type: ignore[arg-type]  # a row's operation was a paid one
-
-
-def _plain(job: Job) -> dict[str, Any]:
-    return job.model_dump(mode="json", exclude_none=True)
+            self._ledger.fail(row, "never_sent", "The server stopped before it was sent.")
+        elif is_worked_on(row):
+            self._ledger.fail(row, "lost", "The server stopped before the result arrived.")
+        else:
+            return False
+        return True

@@ -5,7 +5,7 @@ that declares the extension on its request gets one; to all others the tools ans
 The wire follows ext-tasks, specification/draft (August 2026).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -78,11 +78,10 @@ class Tasks(Extension):
         self, params: CallToolRequestParams, ctx: RequestContext, call_next: CallNext
     ) -> HandlerResult:
         result = await call_next(ctx)
-        if _declared(ctx) and isinstance(result, CallToolResult) and not result.is_error:
-            task = self._created(ctx, params, result)
-            if task is not None:
-                return task.on_the_wire("task")
-        return result
+        if not (_declared(ctx) and isinstance(result, CallToolResult)) or result.is_error:
+            return result
+        task = self._created(ctx, params, result)
+        return result if task is None else task.on_the_wire("task")
 
     def methods(self) -> list[MethodBinding]:
         return [
@@ -120,18 +119,14 @@ class Tasks(Extension):
 
 def _declared(ctx: RequestContext) -> bool:
     able = ctx.session.client_capabilities
-    return (
-        ctx.protocol_version in _VERSIONS
-        and able is not None
-        and bool(able.extensions)
-        and IDENTIFIER in (able.extensions or {})
-    )
+    extensions = able.extensions if able is not None else None
+    return ctx.protocol_version in _VERSIONS and IDENTIFIER in (extensions or {})
 
 
 async def refuse_undeclared_listen(ctx: RequestContext, call_next: CallNext) -> HandlerResult:
     """Middleware: to listen for tasks a client must declare the extension too."""
-    if ctx.method == "subscriptions/listen" and ((ctx.params or {}).get("notifications") or {}).get(
-        "taskIds"
-    ):
-        require_client_extension(ctx, IDENTIFIER)
+    if ctx.method == "subscriptions/listen":
+        wanted = (ctx.params or {}).get("notifications")
+        if isinstance(wanted, Mapping) and wanted.get("taskIds"):
+            require_client_extension(ctx, IDENTIFIER)
     return await call_next(ctx)

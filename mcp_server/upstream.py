@@ -111,6 +111,10 @@ class Upstream:
             )
 
     async def close(self) -> None:
+        """Stop what nobody waits for any more, and close the connections."""
+        for task in self._in_flight:
+            task.cancel()
+        await asyncio.gather(*self._in_flight, return_exceptions=True)
         for client in self._clients or ():
             await client.aclose()
 
@@ -137,7 +141,7 @@ class Upstream:
             await self._clock.sleep(pause)
 
     async def _uncut(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await work that a cancelled caller leaves alone: httpx 0.28 loses a pool slot when cut."""
+        """Await work that a cancelled caller leaves alone: httpx 0.28 can lose a pool slot then."""
         task = asyncio.ensure_future(work)
         self._in_flight.add(task)
         task.add_done_callback(self._done)
@@ -153,18 +157,26 @@ class Upstream:
 
         sent = False
 
-        async def trace(event: str, _: Any) -> None:
+        async def trace(event: str, about: Mapping[str, Any]) -> None:
             # Fires when connected, TLS included, and before the first byte: the last safe moment.
+            # A proxy is asked with a CONNECT of its own first, which says nothing of the request.
             nonlocal sent
-            if event.endswith("send_request_headers.started") and not sent:
+            if not sent and event.endswith("send_request_headers.started"):
+                if about["request"].method == b"CONNECT":
+                    return
                 if request.on_send:
                     request.on_send()
                 sent = True
 
         try:
-            return await self._exchange(vendor, request, trace)
-        except (httpx.TransportError, CutError, _TooSlowError) as error:
-            return self._broken(vendor, request, error, sent=sent)
+            # A server that trickles keeps within every single time-out.
+            async with asyncio.timeout(2 * request.read_timeout_s):
+                return await self._exchange(vendor, request, trace)
+        except (httpx.TransportError, CutError, TimeoutError) as error:
+            reason, unusable = type(error).__name__, isinstance(error, CutError)
+            if not sent:
+                return not_sent(vendor, reason)
+            return broken_off(vendor, reason, paid=request.paid, unusable=unusable)
 
     async def _exchange(
         self, vendor: Vendor, request: _Request, trace: Callable[[str, Any], Any]
@@ -180,7 +192,6 @@ class Upstream:
             limit_bytes=JSON_LIMIT_BYTES,
             file_limit_bytes=self._settings.max_download_mb << 20,
         )
-        deadline = self._clock.elapsed() + 2 * request.read_timeout_s
         try:
             async with self._client(paid=request.paid).stream(
                 request.method,
@@ -197,25 +208,36 @@ class Upstream:
                 extensions={"trace": trace},
             ) as response:
                 async for chunk in response.aiter_raw():
-                    cutter.feed(chunk)
-                    if self._clock.elapsed() > deadline:
-                        raise _TooSlowError
-            data = parsed(cutter.finish())
-            status = response.status_code
-            if 200 <= status < 300 and data is not None:
+                    self._take(cutter, chunk)
+            data, status = parsed(cutter.finish()), response.status_code
+            # What a DELETE answers with is documented nowhere: its status is all that counts.
+            if 200 <= status < 300 and (data is not None or request.method == "DELETE"):
                 full = [file for file in cutter.files if file.tell() > 0]
                 stem = request.stem or vendor.name
                 names = (stem if n == 0 else f"{stem}-{n + 1}" for n in range(len(full)))
                 return Answer(status, data, tuple(map(self._outputs.keep, full, names)))
-            wait_s = asked_wait_s(response.headers.get("retry-after"), data, self._clock.now())
-            return self._refused(vendor, request, status, data, wait_s)
+            now = self._clock.now()
+            wait_s = asked_wait_s(response.headers.get("retry-after"), data, now)
+            return refused(vendor, status, data, paid=request.paid, wait_s=wait_s, now=now)
         finally:
             for file in cutter.files:
                 self._outputs.discard(file)
 
+    def _take(self, cutter: Cutter, chunk: bytes) -> None:
+        try:
+            cutter.feed(chunk)
+        except OSError as error:
+            raise DownloadError(
+                f"The file can't be saved in {self._outputs.path} ({error.strerror}).",
+                "Make room there or set USEAPI_OUTPUT_DIR to another folder.",
+            ) from None
+
     def _client(self, *, paid: bool) -> "httpx.AsyncClient":
-        """Two clients over one TLS context: a paid request never travels on a reused connection,
-        where a cut says nothing about whether it arrived."""
+        """One of two clients over one TLS context.
+
+        A paid request never travels on a reused connection: there, a cut says nothing about
+        whether it arrived.
+        """
         import httpx
 
         if self._clients is None:

@@ -17,26 +17,44 @@ import mcp_server
 PACKAGE = Path(mcp_server.__file__).parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "redaction", "containers", "cutting", "retries"),
-    ("jobs", "settings", "output_folder", "answers"),
-    ("upstream", "journal"),
-    ("services.service",),  # floor 3 has steps: what a service is,
+    ("errors", "clock", "redaction", "containers", "cutting", "retries", "addresses"),
+    ("jobs", "settings", "output_folder", "file_names", "answers", "arguments"),
+    ("outcomes",),
+    ("upstream", "journal", "fetching"),
+    ("services.accounts",),  # floor 3 has steps: what is told of accounts,
+    ("services.service",),  # what a service is,
+    ("services.dreamina_jobs", "services.google_flow_jobs"),  # how long records become jobs,
     ("services.dreamina", "services.google_flow", "services.pixverse"),  # the three, strangers,
     ("services",),  # and the list of them
-    ("submitting", "waiting", "downloads"),
+    ("ledger",),  # floor 4 has steps too: submissions in the words of jobs,
+    ("reconciling",),  # finding them by reading,
+    ("submitting", "waiting", "downloads", "checking"),  # and those who work on them
     ("results", "app"),
+    ("planning", "strict_tool"),
     ("tools", "tasks", "viewer"),
     ("server",),
-    ("demo",),  # so has floor 8
+    ("demo", "check_command"),  # so has floor 8
     ("cli",),
     ("__main__",),
 )
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
 
-SPEAK_MCP = ("results", "app", "tools", "tasks", "viewer", "server", "demo", "cli", "__main__")
+SPEAK_MCP = (
+    "results",
+    "app",
+    "planning",
+    "strict_tool",
+    "tools",
+    "tasks",
+    "viewer",
+    "server",
+    "demo",
+    "cli",
+    "__main__",
+)
 TALK_TO_THE_SHELL = ("demo", "cli", "__main__")
 DOORS = {  # an import or a name in use -> the only modules it may stand in
-    "httpx": ("upstream", "downloads"),
+    "httpx": ("upstream", "fetching"),
     "mcp": SPEAK_MCP,
     "mcp_types": SPEAK_MCP,
     "sqlite3": ("journal",),

@@ -89,6 +89,7 @@ def test_server_json_describes_a_setting_as_the_code_does(field: Any) -> None:
     )
     default = "" if field.default in (None, ()) else field.default
 
+    assert variable["description"] == field.description.removesuffix(".")
     assert variable["isSecret"] == ("SecretStr" in str(field.annotation))
     assert not variable["isRequired"]
     assert variable.get("default", "") == re.sub(r"\.0$", "", str(default)).replace(

@@ -18,6 +18,7 @@ from mcp_server.sandbox.account import Account
 from mcp_server.sandbox.dreamina import Dreamina
 from mcp_server.sandbox.google_flow import GoogleFlow
 from mcp_server.sandbox.pixverse import PixVerse
+from mcp_server.sandbox.users import USERS
 from mcp_server.sandbox.world import Accepted, Source, Vendor, World
 
 __all__ = ["SOURCES", "VENDORS", "Accepted", "Sandbox", "Source", "help_text"]
@@ -72,13 +73,15 @@ class Sandbox:
 
 
 def help_text() -> str:
-    """Every source id, by service and kind, with what it is for."""
+    """Every source id, by service and kind, with what it is for, and the users with faults."""
     lines = ["Ids the sandbox knows from the start (* = start here):"]
     for (service, kind), sources in groupby(SOURCES, lambda source: (source.service, source.kind)):
         lines.append(f"\n{service}, {kind}")
         lines += [
             f"{'*' if source.good else ' '} {source.id}\n      {source.use}" for source in sources
         ]
+    lines.append("\nTokens (any `user:<number>-<characters>` is right; these users show a fault)")
+    lines += [f"  user:{number}-x\n      {what}" for number, what in USERS.items()]
     return "\n".join(lines) + "\n"
 
 

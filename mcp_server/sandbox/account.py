@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mcp_server.sandbox import web
+from mcp_server.sandbox import users, web
 from mcp_server.sandbox.world import EMAIL, USER, Vendor
 
 
@@ -17,20 +17,25 @@ class Account(Vendor):
 
     async def get_account(self, request: Request) -> Response:
         """GET account, 7 April 2025. The names under `accounts` are assumed."""
-        one: web.Json = {"total": 1, "active": 1}
+        user = users.number(request)
+
+        def count(accounts: int) -> web.Json:
+            total = 0 if user == users.NO_ACCOUNTS else accounts
+            return {"total": total, "active": total - (user == users.BROKEN_ACCOUNTS)}
+
         return web.answer(
             {
                 "id": int(USER),
                 "email": EMAIL,
                 "created": "2025-04-07T12:00:00.000Z",
                 "name": "Sandbox",
-                "subscriptionIsActive": True,
+                "subscriptionIsActive": user != users.NO_SUBSCRIPTION,
                 "subscriptions": 1,
                 "maxAccountsPerAPI": 3,
                 "accounts": {
-                    "Dreamina API": {"total": 2, "active": 2},
-                    "Google Flow API": one,
-                    "PixVerse API": one,
+                    "Dreamina API": count(2),
+                    "Google Flow API": count(1),
+                    "PixVerse API": count(1),
                 },
                 "verified": True,
                 "sub": "261231",

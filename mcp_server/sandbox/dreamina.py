@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mcp_server.sandbox import web
+from mcp_server.sandbox import users, web
 from mcp_server.sandbox.dreamina_jobs import (
     BUSY,
     INTERPOLATE_CREDITS,
@@ -142,19 +142,21 @@ class Dreamina(Vendor):
         return web.answer({"jobid": job.jobid, "deleted": True})
 
     async def get_accounts(self, request: Request) -> Response:
-        """GET accounts, 23 February 2026: a map by account, without credits."""
-        return web.answer(
-            {
-                f"{region}:{EMAIL}": {
-                    "account": f"{region}:{EMAIL}",
-                    "email": EMAIL,
-                    "region": region,
-                    "maxJobs": DEFAULT_MAX_JOBS,
-                    "sessionExpires": iso(self.world.now() + KEPT_S),
-                }
-                for region in ("CA", "US")
+        """GET accounts, 23 February 2026: a map by account, without credits.
+
+        One in error has an `error`; its text is that of POST assets (2 March 2026).
+        """
+        accounts: dict[str, web.Json] = {
+            f"{region}:{EMAIL}": {
+                "account": f"{region}:{EMAIL}",
+                "email": EMAIL,
+                "region": region,
+                "maxJobs": DEFAULT_MAX_JOBS,
+                "sessionExpires": iso(self.world.now() + KEPT_S),
             }
-        )
+            for region in ("CA", "US")
+        }
+        return web.answer(users.linked(request, accounts, {"error": "Session expired"}))
 
     def _source(self, body: web.Json, kind: str, types: tuple[str, ...]) -> Job:
         """The finished job a POST names, or the documented 400 or 404."""

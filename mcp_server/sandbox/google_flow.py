@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mcp_server.sandbox import media, web
+from mcp_server.sandbox import media, users, web
 from mcp_server.sandbox.google_flow_captcha import CAPTCHA_FIELDS, captcha, check_captcha, invalid
 from mcp_server.sandbox.google_flow_jobs import (
     IMAGE_SIZES,
@@ -183,7 +183,7 @@ class GoogleFlow(Vendor):
         return web.answer({"url": link, "mediaGenerationId": name})
 
     async def get_accounts(self, request: Request) -> Response:
-        """GET accounts: a map by e-mail; `health` is "OK" or the error's text."""
+        """GET accounts: a map by e-mail; `health` is "OK" or the error's text (here assumed)."""
         account: web.Json = {
             "created": "2026-01-02T12:00:00.000Z",
             "health": "OK",
@@ -191,7 +191,8 @@ class GoogleFlow(Vendor):
             "project": {"projectId": "9f63078c", "projectTitle": "Sandbox"},
             "sessionData": {"expires": iso(self.world.now() + 24 * 3600)},
         }
-        return web.answer({EMAIL: account})
+        fault: web.Json = {"health": "refresh token rejected", "error": "refresh token rejected"}
+        return web.answer(users.linked(request, {EMAIL: account}, fault))
 
     async def _fields(self, request: Request, known: frozenset[str] | set[str]) -> web.Json:
         """The body, refused where a field is unknown (live notes, September 2026).

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mcp_server.sandbox import media, web
+from mcp_server.sandbox import media, users, web
 from mcp_server.sandbox.world import (
     EMAIL,
     USER,
@@ -211,9 +211,9 @@ class PixVerse(Vendor):
         return web.answer({"id": video.video_id, "deleted": True})
 
     async def get_accounts(self, request: Request) -> Response:
-        """GET accounts, 6 December 2024: a map by e-mail."""
+        """GET accounts, 6 December 2024: a map by e-mail. That `error` marks one is assumed."""
         account: web.Json = {"email": EMAIL, "password": "…secured…", "maxJobs": MAX_JOBS}
-        return web.answer({EMAIL: account})
+        return web.answer(users.linked(request, {EMAIL: account}, {"error": _PENDING}))
 
     def _source(self, body: web.Json) -> _Video:
         if not body.get("video_id"):

@@ -5,13 +5,12 @@ images/upscale (14 February 2026), GET jobs/jobid (20 May 2026), jobs (15 June 2
 assets/mediaGenerationId (14 June 2026). What they leave open is marked *assumed*.
 """
 
-import re
+import contextlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
-from mcp_server.answers import Problem, Vendor, error_text, link, number, obj, objs, text, whole
-from mcp_server.clock import epoch
+from mcp_server.answers import Problem, Vendor, link, moment, number, obj
 from mcp_server.errors import (
     CaptchaError,
     CreditsError,
@@ -21,40 +20,29 @@ from mcp_server.errors import (
     RequestError,
     UseapiError,
 )
-from mcp_server.jobs import Failure, Job, Media, Operation, PaidOperation, Status
-from mcp_server.output_folder import SavedFile, file_stem
-from mcp_server.services.service import (
-    LONGEST_ID,
-    Endpoint,
-    Found,
-    Option,
-    Order,
-    Service,
-    saved_media,
+from mcp_server.jobs import Job, Media, PaidOperation
+from mcp_server.outcomes import Answer
+from mcp_server.output_folder import file_stem
+from mcp_server.services.accounts import Account, linked
+from mcp_server.services.google_flow_jobs import (
+    IMAGE,
+    VIDEO,
+    as_job,
+    is_job_id,
+    is_media_id,
+    media_of,
+    model_of,
 )
-from mcp_server.upstream import Answer, Upstream
+from mcp_server.services.service import Endpoint, Found, Option, Order, Service
+from mcp_server.upstream import Upstream
 
-_CLOCK_SKEW_S = 120  # between the vendor's clock and ours, *assumed* to be at most this
-_MOST_CANDIDATES = 10  # of running or recent jobs that are read to find a lost one
-
-_MEDIA = r"(?!.*\.\.)user:[0-9]{1,20}-email:[0-9A-Fa-f]{2,300}-%s:[A-Za-z0-9._~+=-]{1,300}"
-_VIDEO = re.compile(_MEDIA % "video", re.ASCII)
-_IMAGE = re.compile(_MEDIA % "image", re.ASCII)
-_ANY_MEDIA = re.compile(_MEDIA % "[a-z]{2,20}", re.ASCII)
-# Two forms were seen; the number of digits and the letter are not documented.
-_JOB = re.compile(
-    r"(?!.*\.\.)(?:j[0-9]{6,40}[A-Za-z]{1,4}-u[0-9]{1,20}-email:[A-Za-z0-9._+=~!$&'*-]+@[A-Za-z0-9.-]+"
-    r"|[0-9]{8,30}-user:[0-9]{1,20})-bot:google-flow",
-    re.ASCII,
-)
+_MOST_CANDIDATES = 20  # of running or recent jobs that are read to find a lost one
 
 _CAPTCHA = {
     "captcha_token": Option("captchaToken"),
     "captcha_retry": Option("captchaRetry", low=1, high=10),
     "captcha_order": Option("captchaOrder"),
 }
-_STATUSES: Mapping[str, Status] = {"completed": "completed", "failed": "failed"}
-
 _CAPTCHA_DO = (
     "Call again with captcha_retry=5 or more, or add captcha providers on useapi.net "
     "and name them in captcha_order."
@@ -81,7 +69,7 @@ _PROBLEMS = (
             "every linked account is in a cool-down for this.",
             "Wait as long as told, or link further accounts on useapi.net."),
     Problem(503, "Captcha service failed", CaptchaError, "the captcha provider failed.",
-            "Check the provider's key and balance on useapi.net; until then it is no use to retry."),
+            "Check the provider's key and balance on useapi.net; until then it is no use."),
     Problem(402, "credit", CreditsError, "the Google plan or its credits do not cover this.",
             "Check the Google account's plan and credits, or use a lower resolution."),
     Problem(400, "Invalid job ID format", NotFoundError, "this is no job id of its own.",
@@ -110,11 +98,11 @@ class GoogleFlow(Service):
         "plan), and an image to 2k (default) or 4k."
     )
     media_hosts = ("https://flow-content.google", "https://storage.googleapis.com")
-    endpoints = {
+    endpoints: ClassVar[Mapping[PaidOperation, Endpoint]] = {
         "upscale_video": Endpoint(
             path="/v1/google-flow/videos/upscale",
             source_field="mediaGenerationId",
-            source=_VIDEO,
+            source=VIDEO,
             source_is="the mediaGenerationId of a video (user:…-video:…)",
             options={
                 "resolution": Option(
@@ -134,7 +122,7 @@ class GoogleFlow(Service):
         "upscale_image": Endpoint(
             path="/v1/google-flow/images/upscale",
             source_field="mediaGenerationId",
-            source=_IMAGE,
+            source=IMAGE,
             source_is="the mediaGenerationId of an image (user:…-image:…)",
             options={
                 "resolution": Option(
@@ -149,9 +137,7 @@ class GoogleFlow(Service):
     }
 
     def owns(self, some_id: str) -> bool:
-        return len(some_id) <= LONGEST_ID and bool(
-            _ANY_MEDIA.fullmatch(some_id) or _JOB.fullmatch(some_id)
-        )
+        return is_media_id(some_id) or is_job_id(some_id)
 
     def order(
         self,
@@ -171,213 +157,102 @@ class GoogleFlow(Service):
 
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         record = obj(answer.data)
-        job_id = next((i for i in (record.get("jobid"), record.get("jobId")) if _is_job(i)), None)
+        job_id = next((i for i in (record.get("jobid"), record.get("jobId")) if is_job_id(i)), None)
         # A sync or repeated answer holds the media itself: at the top, or in `response`.
-        holder = record if record.get("media") or record.get("operations") else _response(record)
-        media = _media(order.operation, holder, answer.files)
-        if job_id is None and not media:
+        at_top = record.get("media") or record.get("operations")
+        holder = record if at_top else obj(record.get("response"))
+        media = media_of(order.operation, holder, answer.files)
+        finished = any(item.url or item.path for item in media)  # else they are still being made
+        if job_id is None and not finished:
             raise self.strange("job id or result")
         return Job(
             job_id=job_id or our_id,
             service="google-flow",
             operation=order.operation,
-            status="completed" if media else "running",
+            status="completed" if finished else "running",
             source_id=order.source_id,
-            model=_model(holder),
-            media=media or None,
+            model=model_of(holder),
+            media=media if finished else None,
             remaining_credits=number(holder.get("remainingCredits")),
-            created_at=text(record.get("created")),
+            created_at=moment(record.get("created")),
         )
 
     async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
-        if not _is_job(job_id):
+        if not is_job_id(job_id):
             raise RequestError(
                 "This is the id of a video or image on Google Flow, not of a job.",
                 "Use it as a source_id, or give the job_id of a job.",
                 service=self.name,
             )
-        answer = await upstream.read(
-            self.vendor, f"/v1/google-flow/jobs/{job_id}", stem=file_stem(self.name, job_id)
-        )
+        answer = await self._record(upstream, job_id)
         if not isinstance(obj(answer.data).get("status"), str):
             raise self.strange("job")
-        job = self._job(job_id, answer)
-        if job.status == "completed" and job.media and not (job.media[0].url or job.media[0].path):
-            job = job.but(media=await self._with_links(upstream, job.media))
-        return job
+        job = as_job(job_id, answer)
+        return job.but(media=await self._linked(upstream, job.media)) if job.media else job
 
     async def find(self, upstream: Upstream, order: Order, sent_at: float) -> Found | None:
         listed: dict[str, float] = {}
         for option in ("executing", "history"):  # both must answer, or nothing is proven
             answer = await upstream.read(self.vendor, f"/v1/google-flow/jobs?options={option}")
-            if not isinstance(answer.data, dict):
+            data = obj(answer.data)
+            groups = [
+                data[name] for name in ("videos", "combined") if isinstance(data.get(name), dict)
+            ]
+            if not groups:
                 raise self.strange("list of jobs")
-            for group in ("videos", "combined"):
-                jobs = obj(obj(answer.data.get(group)).get(option))
+            for group in groups:
                 listed |= {
-                    i: (number(obj(j).get("timestamp")) or 0) / 1000 for i, j in jobs.items()
+                    job_id: number(obj(about).get("timestamp")) or 0
+                    for job_id, about in obj(group.get(option)).items()
+                    if is_job_id(job_id)
                 }
-        newest = sorted((i for i in listed if _is_job(i)), key=lambda i: -listed[i])
+        newest = sorted(listed, key=lambda job_id: -listed[job_id])
         for job_id in newest[:_MOST_CANDIDATES]:
-            answer = await upstream.read(
-                self.vendor, f"/v1/google-flow/jobs/{job_id}", stem=file_stem(self.name, job_id)
-            )
-            request = obj(obj(answer.data).get("request"))
-            resolution = request.get("resolution", "1080p")
-            if (
-                request.get("mediaGenerationId") == order.source_id
-                and "prompt" not in request  # an extension of the same video has one
-                and resolution == order.shaping.get("resolution")
-            ):
-                job = self._job(job_id, answer)
-                made = epoch(job.created_at or "")
-                return Found(job, ours=made is None or made >= sent_at - _CLOCK_SKEW_S)
+            answer = await self._record(upstream, job_id)
+            if self._same(order, obj(answer.data)):
+                found = Found.of(as_job(job_id, answer), sent_at)
+                if found.stands:
+                    return found
+        if len(newest) > _MOST_CANDIDATES:  # it may be among those that were not read
+            raise self.strange("list of jobs: too many are running")
         return None
 
-    async def _with_links(
-        self, upstream: Upstream, media: tuple[Media, ...]
-    ) -> tuple[Media, ...]:
-        """Media whose record holds no link: ask for one by the media id (the one encoded path)."""
+    async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
+        def fault(record: Mapping[str, Any]) -> object:
+            health = record.get("health", "It does not tell its health.")
+            return record.get("error") or (health if health != "OK" else None)
+
+        answer = await upstream.read(self.vendor, "/v1/google-flow/accounts")
+        return linked(self.vendor, answer.data, fault)
+
+    def _same(self, order: Order, record: Mapping[str, Any]) -> bool:
+        """Whether a job's echoed request is this order."""
+        request = obj(record.get("request"))
+        return (
+            request.get("mediaGenerationId") == order.source_id
+            and "prompt" not in request  # an extension of the same video has one
+            and request.get("resolution", "1080p") == order.shaping.get("resolution")
+        )
+
+    async def _record(self, upstream: Upstream, job_id: str) -> Answer:
+        path, stem = f"/v1/google-flow/jobs/{job_id}", file_stem(self.name, job_id)
+        return await upstream.read(self.vendor, path, stem=stem)
+
+    async def fresh_link(self, upstream: Upstream, media: Media) -> str | None:
+        """A job's record keeps the link it ended with; the media id gives a new one."""
+        unlinked = media.model_copy(update={"url": None, "path": None})
+        (linked,) = await self._linked(upstream, (unlinked,))
+        return linked.url
+
+    async def _linked(self, upstream: Upstream, media: tuple[Media, ...]) -> tuple[Media, ...]:
+        """Where a record holds no link, ask for one by the media id: the one encoded path."""
         linked = []
         for item in media:
-            if item.media_id is not None:
-                try:
-                    answer = await upstream.read(
-                        self.vendor, f"/v1/google-flow/assets/{quote(item.media_id, safe='')}"
-                    )
-                    item = item.model_copy(update={"url": link(obj(answer.data).get("url"))})
-                except UseapiError:  # the job itself was read: it is completed, without a link yet
-                    pass
-            linked.append(item)
+            url = item.url
+            if item.media_id and not url and not item.path:
+                path = f"/v1/google-flow/assets/{quote(item.media_id, safe='')}"
+                # The job itself was read: it is completed, with or without a link.
+                with contextlib.suppress(UseapiError):
+                    url = link(obj((await upstream.read(self.vendor, path)).data).get("url"))
+            linked.append(item.model_copy(update={"url": url}))
         return tuple(linked)
-
-    def _job(self, job_id: str, answer: Answer) -> Job:
-        record = obj(answer.data)
-        request, response = obj(record.get("request")), _response(record)
-        source_id = request.get("mediaGenerationId")
-        is_source = isinstance(source_id, str) and _ANY_MEDIA.fullmatch(source_id)
-        operation: Operation = "generate_image" if record.get("type") == "image" else (
-            "upscale_video" if is_source and "prompt" not in request else "generate_video"
-        )  # fmt: skip
-        status: Status = _STATUSES.get(str(record.get("status")), "running")
-        media = _media(operation, response or record, answer.files)
-        failure = None
-        if status == "completed" and not media and (said := _media_error(response or record)):
-            status, failure = "failed", Failure(code="vendor_failed", message=said)
-        elif status == "failed":
-            parts = (error_text(record), text(record.get("errorDetails")))
-            said = ": ".join(dict.fromkeys(p for p in parts if p))
-            failure = Failure(
-                code="vendor_failed", message=text(said) or "Google Flow gave no reason."
-            )
-        return Job(
-            job_id=job_id,
-            service="google-flow",
-            operation=operation,
-            status=status,
-            source_id=source_id if is_source else None,
-            model=_model(response) or text(request.get("model")),
-            media=media if status == "completed" else None,
-            remaining_credits=number(response.get("remainingCredits")),
-            failure=failure,
-            created_at=text(record.get("created")),
-            updated_at=text(record.get("updated")),
-        )
-
-
-def _is_job(some_id: object) -> bool:
-    return (
-        isinstance(some_id, str)
-        and len(some_id) <= LONGEST_ID
-        and _JOB.fullmatch(some_id) is not None
-    )
-
-
-def _response(record: Mapping[str, Any]) -> dict[str, Any]:
-    return obj(record.get("response"))
-
-
-def _media(
-    operation: Operation, holder: Mapping[str, Any], files: tuple[SavedFile, ...]
-) -> tuple[Media, ...]:
-    """The finished media of an answer: files that came as base64, else `media`, else `operations`.
-
-    Where `rawBytes` stands is documented nowhere; every one in the answer was cut into a file.
-    """
-    if files:
-        ids = [i for entry in objs(holder.get("media")) if (i := _media_id(entry))]
-        image = operation in {"generate_image", "upscale_image"}
-        return tuple(
-            saved_media(file, "image" if image else "video", ids[n] if n < len(ids) else None)
-            for n, file in enumerate(files)
-        )
-    if operation == "generate_image":
-        images = [
-            obj(obj(entry.get("image")).get("generatedImage"))
-            for entry in objs(holder.get("media"))
-        ]
-        return tuple(
-            Media(kind="image", url=url, media_id=_media_id(image))
-            for image in images
-            if (url := link(image.get("fifeUrl")))
-        )
-    good = [m for m in objs(holder.get("media")) if not _failed(_media_status(m))]
-    if good:
-        return tuple(
-            Media(
-                kind="video",
-                url=link(entry.get("videoUrl")),
-                mime_type="video/mp4",
-                thumbnail_url=link(entry.get("thumbnailUrl")),
-                media_id=_media_id(entry),
-            )
-            for entry in good
-        )
-    legacy = []
-    for entry in objs(holder.get("operations")):
-        video = obj(obj(obj(entry.get("operation")).get("metadata")).get("video"))
-        if not _failed(entry.get("status")) and (url := link(video.get("fifeUrl"))):
-            legacy.append(
-                Media(
-                    kind="video",
-                    url=url,
-                    mime_type="video/mp4",
-                    thumbnail_url=link(video.get("servingBaseUri")),
-                    media_id=_media_id(entry) or _media_id(video),
-                )
-            )
-    return tuple(legacy)
-
-
-def _media_id(entry: Mapping[str, Any]) -> str | None:
-    found = entry.get("mediaGenerationId")
-    fits = isinstance(found, str) and len(found) <= LONGEST_ID and _ANY_MEDIA.fullmatch(found)
-    return found if fits else None
-
-
-def _media_status(entry: Mapping[str, Any]) -> object:
-    status = obj(obj(entry.get("mediaMetadata")).get("mediaStatus"))
-    return status.get("mediaGenerationStatus")
-
-
-def _failed(status: object) -> bool:
-    return isinstance(status, str) and status.endswith("_FAILED")
-
-
-def _media_error(holder: Mapping[str, Any]) -> str | None:
-    """Why every medium of a completed job failed; None if none says so."""
-    for entry in objs(holder.get("media")):
-        if _failed(_media_status(entry)):
-            status = obj(obj(entry.get("mediaMetadata")).get("mediaStatus"))
-            return text(obj(status.get("error")).get("message")) or "Google Flow gave no reason."
-    if any(_failed(entry.get("status")) for entry in objs(holder.get("operations"))):
-        return "Google Flow gave no reason."
-    return None
-
-
-def _model(holder: Mapping[str, Any]) -> str | None:
-    for entry in objs(holder.get("media")):
-        found = text(obj(obj(entry.get("video")).get("generatedVideo")).get("model"))
-        if found:
-            return found
-    return None

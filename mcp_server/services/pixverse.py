@@ -8,17 +8,23 @@ What they leave open is marked *assumed*.
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
-from mcp_server.answers import Problem, Vendor, link, number, obj, objs, text, whole
-from mcp_server.clock import epoch
-from mcp_server.errors import AccountError, NotFoundError, RateLimitError, RequestError
-from mcp_server.jobs import Failure, Job, Media, Status
+from mcp_server.answers import Problem, Vendor, link, moment, number, obj, objs, text, whole
+from mcp_server.errors import (
+    AccountError,
+    NotFoundError,
+    RateLimitError,
+    RefusedError,
+    RequestError,
+)
+from mcp_server.jobs import Failure, Job, Media, PaidOperation, Status
+from mcp_server.outcomes import Answer
+from mcp_server.services.accounts import Account, linked
 from mcp_server.services.service import LONGEST_ID, Endpoint, Found, Option, Order, Service
-from mcp_server.upstream import Answer, Upstream
+from mcp_server.upstream import Upstream
 
-_CLOCK_SKEW_S = 120  # between the vendor's clock and ours, *assumed* to be at most this
 _404_MEANS_WORKING_S = 3600  # the documents give no limit; *assumed* to be generous
 
 _ID = (
@@ -34,7 +40,7 @@ _PROBLEMS = (
     Problem(429, "", RateLimitError, "its queue is full, nothing was taken.",
             "Wait 10 to 30 seconds, then call again with the same arguments.", cooldown_s=30),
     Problem(596, "", AccountError, "the PixVerse account has a pending error.",
-            "Solve it on PixVerse, then update the account on useapi.net; before that it is no use."),
+            "Solve it on PixVerse, then update the account on useapi.net; before, it is no use."),
 )  # fmt: skip
 
 
@@ -48,7 +54,7 @@ class PixVerse(Service):
     )
     abilities = "PixVerse upscales a video to 4K (it takes no resolution)."
     media_hosts = ("https://media.pixverse.ai",)
-    endpoints = {
+    endpoints: ClassVar[Mapping[PaidOperation, Endpoint]] = {
         "upscale_video": Endpoint(
             path="/v2/pixverse/videos/upscale",
             source_field="video_id",
@@ -95,8 +101,7 @@ class PixVerse(Service):
                 return Job(
                     job_id=job_id, service="pixverse", operation="upscale_video", status="running"
                 )
-            listed = await self._list(upstream, job_id)
-            record = next((r for r in listed if r.get("video_id") == job_id), None)
+            record = await self._listed(upstream, job_id)
             if record is None:
                 raise
             return self._job(job_id, record)
@@ -105,19 +110,28 @@ class PixVerse(Service):
         return self._job(job_id, answer.data)
 
     async def find(self, upstream: Upstream, order: Order, sent_at: float) -> Found | None:
-        made: list[tuple[float, Job]] = []
+        made = []
         for record in await self._list(upstream, order.source_id):
             job_id = record.get("video_id")
             if record.get("original_video_id") != order.source_id or not record.get("upscaled"):
                 continue
             if isinstance(job_id, str) and self.owns(job_id):
-                job = self._job(job_id, record)
-                made.append((epoch(job.created_at or "") or 0, job))
-        for created, job in sorted(made, key=lambda pair: -pair[0]):
-            ours = created >= sent_at - _CLOCK_SKEW_S
-            if ours or job.status != "failed":
-                return Found(job, ours=ours)
-        return None
+                made.append(Found.of(self._job(job_id, record), sent_at))
+        made.sort(key=lambda found: (found.ours, found.job.created_at or ""), reverse=True)
+        return next((found for found in made if found.stands), None)
+
+    async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
+        # `error` is documented for the platform's accounts, not on this page: *assumed* to be here.
+        answer = await upstream.read(self.vendor, "/v2/pixverse/accounts")
+        return linked(self.vendor, answer.data, lambda record: record.get("error"))
+
+    async def _listed(self, upstream: Upstream, job_id: str) -> dict[str, Any] | None:
+        """The record of a job in the account's list; None if neither knows it."""
+        try:
+            records = await self._list(upstream, job_id)
+        except (NotFoundError, RefusedError):  # not even the account is known
+            return None
+        return next((record for record in records if record.get("video_id") == job_id), None)
 
     async def _list(self, upstream: Upstream, some_id: str) -> list[dict[str, Any]]:
         """The account's newest videos: GET /videos (40 of them by default)."""
@@ -163,7 +177,7 @@ class PixVerse(Service):
             if status == "completed"
             else None,
             failure=failure,
-            created_at=text(record.get("created_at")),
+            created_at=moment(record.get("created_at")),
         )
 
 

@@ -1,17 +1,22 @@
 """Service: what every service can be asked, how it checks an order, and how it refuses."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from mcp_server.answers import Vendor
+from mcp_server.clock import epoch
 from mcp_server.errors import RefusedError, RequestError, UnexpectedAnswerError, UnsupportedError
 from mcp_server.jobs import Job, Kind, Media, PaidOperation
+from mcp_server.outcomes import Answer
 from mcp_server.output_folder import SavedFile
-from mcp_server.upstream import Answer, Upstream
+from mcp_server.services.accounts import Account
+from mcp_server.upstream import Upstream
 
 LONGEST_ID = 512
+_CLOCK_SKEW_S = 120  # between the vendor's clock and ours, *assumed* to be at most this
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,19 @@ class Found:
     job: Job
     ours: bool
 
+    @classmethod
+    def of(cls, job: Job, sent_at: float) -> Self:
+        """Ours is what was made since the request was sent; a job without a date counts as that."""
+        made = epoch(job.created_at or "")
+        return cls(job, ours=made is None or made >= sent_at - _CLOCK_SKEW_S)
 
-class Service:
+    @property
+    def stands(self) -> bool:
+        """Whether it answers the order: an older job that failed does not."""
+        return self.ours or self.job.status not in ("failed", "cancelled")
+
+
+class Service(ABC):
     """The base of every service; one overrides what its vendor offers."""
 
     vendor: ClassVar[Vendor]
@@ -110,9 +126,9 @@ class Service:
     def name(self) -> str:
         return self.vendor.name
 
+    @abstractmethod
     def owns(self, some_id: str) -> bool:
         """Whether an id is one of this service's, of whatever kind."""
-        raise NotImplementedError
 
     def order(
         self,
@@ -185,6 +201,7 @@ class Service:
                 service=self.name,
             )
 
+    @abstractmethod
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         """The job that a good answer to a paid POST stands for.
 
@@ -194,8 +211,8 @@ class Service:
         Raises:
             UnexpectedAnswerError: the answer holds no job.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
         """The state of a job.
 
@@ -205,19 +222,16 @@ class Service:
         Raises:
             UseapiError: it can't be read; that says nothing of the job itself.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def find(self, upstream: Upstream, order: Order, sent_at: float) -> Found | None:
         """Look for the job of an order whose answer was lost; None: looked, and it isn't there.
 
         Raises:
             UseapiError: the look failed, which proves nothing.
         """
-        raise NotImplementedError
 
-    async def existing(
-        self, upstream: Upstream, order: Order, refusal: RefusedError
-    ) -> Job | None:
+    async def existing(self, upstream: Upstream, order: Order, refusal: RefusedError) -> Job | None:
         """The job that did this before, where the refusal names one and it is what was ordered.
 
         Raises:
@@ -237,6 +251,17 @@ class Service:
             "Let it run, and read it with get_job.",
             service=self.name,
         )
+
+    async def fresh_link(self, upstream: Upstream, media: Media) -> str | None:
+        """A new link to a medium whose link has expired; None: the job read again has one."""
+        return None
+
+    async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
+        """The accounts linked to this service. Free, and it changes nothing.
+
+        Raises:
+            UseapiError: they can't be read.
+        """
 
     def strange(self, missing: str) -> UnexpectedAnswerError:
         return UnexpectedAnswerError(

@@ -1,0 +1,101 @@
+"""Ledger: submissions in the words of jobs. It tells them, and writes down what became of them.
+
+What the vendor did is a fact even when the journal can't take it: then it is told all the same,
+and the row, left as it was, is looked into by the next call.
+"""
+
+import logging
+from typing import Any
+
+from mcp_server.clock import iso
+from mcp_server.errors import JournalError
+from mcp_server.jobs import Failure, Job
+from mcp_server.journal import Journal, Row
+from mcp_server.services import service_named
+from mcp_server.services.service import Order
+
+log = logging.getLogger(__name__)
+
+
+class Ledger:
+    """Reads and writes the journal for those who think in jobs."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def told(self, row: Row) -> Job:
+        """A submission as a job: what is known without asking the vendor."""
+        if row.job is not None:
+            return Job.model_validate(row.job)
+        ended = row.state in ("failed", "cancelled")
+        return Job.model_validate(
+            {
+                "job_id": row.id,
+                "service": row.service,
+                "operation": row.operation,
+                "status": "running" if is_worked_on(row) else row.state,
+                "source_id": row.source_id,
+                "failure": {"code": row.state, "message": row.note} if ended else None,
+                "created_at": iso(row.created_at),
+                "updated_at": iso(row.updated_at),
+            }
+        )
+
+    def accept(self, row: Row, job: Job) -> Job:
+        """Write down the job the vendor made of a submission, or had made before."""
+        job = job.but(source_id=job.source_id or row.source_id)
+        vendor_id = None if job.job_id == row.id else job.job_id
+        try:
+            self._journal.accept(row.id, vendor_id, _plain(job))
+        except JournalError as error:
+            log.error("%s was made but not written down: %s", row.id, error)
+        return job
+
+    def follow(self, row: Row, job: Job) -> Job:
+        """Write down what the vendor now says, completed by what is known; an end stays an end."""
+        row = self._journal.get(row.id) or row
+        known = self.told(row)
+        if known.ended and known.status != job.status:
+            return known
+        job = job.but(
+            operation=row.operation,
+            source_id=job.source_id or row.source_id,
+            forecast_credits=known.forecast_credits
+            if job.forecast_credits is None
+            else job.forecast_credits,
+            created_at=job.created_at or known.created_at,
+        )
+        try:
+            self._journal.record(job.job_id, _plain(job))
+        except JournalError as error:
+            log.warning("the news of %s was not written down: %s", row.id, error)
+        return job
+
+    def fail(self, row: Row, code: str, message: str) -> None:
+        """Write down that nothing was made of a submission: its key is free."""
+        failure = Failure(code=code, message=message)
+        job = self.told(row).but(status="failed", failure=failure)
+        try:
+            self._journal.end(row.id, "failed", message, _plain(job))
+        except JournalError as error:
+            log.error("%s failed, which was not written down: %s", row.id, error)
+
+    def doubt(self, row: Row, note: str) -> Job:
+        """Write down that nobody knows what became of a submission."""
+        return self.told(self._journal.unconfirmed(row.id, note))
+
+
+def order_of(row: Row) -> Order:
+    """The order a row was made of, as far as it shapes the result."""
+    given = {name: value for name, value in row.arguments.items() if value is not None}
+    return service_named(row.service).order(row.operation, row.source_id, given, {})
+
+
+def is_worked_on(row: Row) -> bool:
+    """Whether the vendor is at work though it has not answered: its answer will be the result."""
+    sent = row.state == "submitting" and row.posts > 0
+    return sent and order_of(row).endpoint.answers_when_done
+
+
+def _plain(job: Job) -> dict[str, Any]:
+    return job.model_dump(mode="json", exclude_none=True)

@@ -1,0 +1,101 @@
+"""What useapi.net tells of accounts: whether its own is paid for, and the logins it works with.
+
+Their records hold passwords, cookies and tokens: only masked names and faults leave this module.
+Sources: useapi.net, GET account (7 April 2025), dreamina/accounts (23 February 2026),
+google-flow/accounts (2026), pixverse/accounts (6 December 2024).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mcp_server.answers import Vendor, error_text, obj
+from mcp_server.errors import UnexpectedAnswerError
+from mcp_server.redaction import one_line, quoted
+from mcp_server.upstream import Upstream
+
+PLATFORM = Vendor("useapi", "The account endpoint")
+
+_NAME = re.compile(r"(?:([A-Za-z]{2,4}):)?([^@\s]+)@([^@\s]+)\.([A-Za-z]{2,24})")
+# What an error may give away: the value after such a name, and long words with digits, as keys are.
+_NAMED_SECRET = re.compile(
+    r"(?i)(?<!\w)(\w*(?:auth|cookie|jwt|key|pass|pwd|secret|session|token)\w*['\"]?\s*[=:]\s*)\S+"
+)
+_KEY = re.compile(r"(?!https://(?:www\.)?useapi\.net/)(?<!\S)(?=\S*[0-9])\S{20,}")
+
+
+@dataclass(frozen=True)
+class Account:
+    """A login linked to a service: its masked name, and what is wrong if it is in error."""
+
+    name: str
+    problem: str | None = None
+
+    @property
+    def healthy(self) -> bool:
+        return self.problem is None
+
+
+async def subscription_is_active(upstream: Upstream) -> bool:
+    """Whether useapi.net's own subscription is; a good answer also proves the token. Free.
+
+    Raises:
+        UseapiError: it can't be known.
+    """
+    account = obj((await upstream.read(PLATFORM, "/v2/account")).data)
+    active = account.get("subscriptionIsActive")
+    if not isinstance(active, bool):
+        raise _strange(PLATFORM, "subscription")
+    return active
+
+
+def linked(
+    vendor: Vendor, data: Any, fault_of: Callable[[Mapping[str, Any]], object]
+) -> tuple[Account, ...]:
+    """The accounts of a service's map by name.
+
+    Args:
+        fault_of: what a record says is wrong with its account; nothing, if nothing is.
+
+    Raises:
+        UnexpectedAnswerError: it is no such map.
+    """
+    if not isinstance(data, dict) or not all(isinstance(value, dict) for value in data.values()):
+        raise _strange(vendor, "list of accounts")
+    return tuple(Account(masked(name), _told(fault_of(record))) for name, record in data.items())
+
+
+def masked(name: str) -> str:
+    """`CA:jo***@ex***.com` of `CA:joanna@example.com`; of what is no e-mail address nothing."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return "***"
+    region, local, host, end = found.groups()
+    return f"{region + ':' if region else ''}{_begin(local)}***@{_begin(host)}***.{end}"
+
+
+def without_secrets(text: str) -> str:
+    """Text about an account, as one line that gives nothing away."""
+    whole = quoted(text, 1000)  # what is cut first may begin with half a secret
+    return one_line(_KEY.sub("***", _NAMED_SECRET.sub(r"\1***", whole)))
+
+
+def _begin(part: str) -> str:
+    """Two letters at most, and never more than half."""
+    return re.sub(r"\W", "", part[: min(2, len(part) // 2)])
+
+
+def _told(fault: object) -> str | None:
+    if not fault:
+        return None
+    said = error_text({"error": fault})
+    return without_secrets(said) or "useapi.net gives no reason."
+
+
+def _strange(vendor: Vendor, missing: str) -> UnexpectedAnswerError:
+    return UnexpectedAnswerError(
+        f"{vendor.title} answered without a usable {missing}.",
+        "Try again in a minute.",
+        service=vendor.name,
+    )

@@ -1,0 +1,650 @@
+"""Dreamina: its letters, its once-only rule, its records and errors."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from mcp_server.answers import Vendor
+from mcp_server.errors import NotFoundError
+from mcp_server.services import service_named
+from tests.harness import GOOD, Fault, running
+from tests.services.scripted import Says, Scripted
+
+VIDEO, IMAGE = GOOD["dreamina", "video"], GOOD["dreamina", "image"]
+MADE = "/v1/dreamina/videos/upscale"
+ACCOUNT = "-u12345-CA:user@example.com-bot:dreamina"
+LONG_AGO, LATELY = "2026-01-01T00:00:00Z", "2026-05-28T20:26:40Z"
+
+
+def source(number: int, letter: str = "v", region: str = "CA") -> str:
+    return f"j0302140530123456{number}{letter}-u12345-{region}:user@example.com-bot:dreamina"
+
+
+UPSCALE = source(900, "V")
+MADE_JOB = {"jobid": UPSCALE, "type": "video-upscale", "status": "created", "created": LATELY}
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    return {
+        **MADE_JOB,
+        "model": "seedance-2.0",
+        "request": {"jobid": VIDEO},
+        "response": {"forecastCost": 30},
+        "code": 200,
+        **changes,
+    }
+
+
+COMPLETED = record(
+    status="completed",
+    updated="2026-05-28T20:28:00Z",
+    response={
+        "videoUrl": "https://v3-web.douyinvod.com/x.mp4?sig=1",
+        "coverUrl": "https://p9.douyinpic.com/x.jpg",
+        "width": 2560,
+        "height": 1440,
+        "durationMs": 5042,
+        "forecastCost": 30,
+    },
+)
+
+
+async def read(folder: Path, answer: Any, job_id: str = UPSCALE) -> Any:
+    """What get_job says where the vendor's record is this."""
+    place = "images" if job_id.split("-")[0][-1] in "iI" else "videos"
+    vendor = Scripted({f"GET /v1/dreamina/{place}/{job_id}": answer})
+    async with running(folder, vendor=vendor) as server:
+        return await server.call("get_job", job_id=job_id)
+
+
+# Letters
+
+
+@pytest.mark.parametrize(
+    ("operation", "letter", "taken"),
+    [
+        ("upscale_video", "v", True),
+        ("upscale_video", "V", False),
+        ("upscale_video", "F", False),
+        ("upscale_video", "i", False),
+        ("upscale_video", "I", False),
+        ("upscale_video", "d", True),  # a kind that is not documented: Dreamina may judge
+        ("interpolate_video", "v", True),
+        ("interpolate_video", "V", True),
+        ("interpolate_video", "F", False),
+        ("interpolate_video", "i", False),
+        ("interpolate_video", "I", False),
+        ("interpolate_video", "d", True),
+        ("upscale_image", "v", False),
+        ("upscale_image", "V", False),
+        ("upscale_image", "F", False),
+        ("upscale_image", "i", True),
+        ("upscale_image", "I", False),
+        ("upscale_image", "d", True),
+    ],
+)
+async def test_the_letter_of_an_id_says_what_can_be_made_of_it(
+    tmp_path: Path, operation: str, letter: str, taken: bool
+) -> None:
+    """POST videos/upscale, videos/interpolate (2 April 2026), images/upscale (2 March 2026)."""
+    extra = {"fps": 60} if operation == "interpolate_video" else {}
+    async with running(tmp_path) as server:
+        reply = await server.call(operation, source_id=source(999, letter), **extra)
+
+        sent = len(server.posts())
+    assert (1 if taken else 0) == sent
+    assert ("not_found" if taken else "unsupported") == reply.error["code"]
+
+
+@pytest.mark.parametrize(
+    ("letter", "place", "operation"),
+    [
+        ("v", "videos", "generate_video"),
+        ("V", "videos", "upscale_video"),
+        ("F", "videos", "interpolate_video"),
+        ("i", "images", "generate_image"),
+        ("I", "images", "upscale_image"),
+        ("d", "videos", "generate_video"),
+        ("vx", "videos", "generate_video"),
+    ],
+)
+async def test_the_letter_of_an_id_says_where_it_is_read(
+    tmp_path: Path, letter: str, place: str, operation: str
+) -> None:
+    job_id = source(900, letter)
+    vendor = Scripted({f"GET /v1/dreamina/{place}/{job_id}": {"status": "created"}})
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("get_job", job_id=job_id)
+
+    assert ("running", operation) == (reply.job["status"], reply.job["operation"])
+
+
+# Orders
+
+
+@pytest.mark.parametrize(("word", "sent"), [("4K", "4k"), ("2k", "2k"), ("8K", "8k")])
+async def test_a_resolution_is_sent_as_dreamina_writes_it(
+    tmp_path: Path, word: str, sent: str
+) -> None:
+    async with running(tmp_path) as server:
+        await server.call(
+            "upscale_image",
+            source_id=IMAGE,
+            resolution=word,
+            image_index=2,
+            original_image_strength=0.25,
+            detail_strength=1,
+            max_jobs=50,
+            reply_ref="x",
+        )
+
+        body = server.sandbox.accepted[0].body
+    assert {
+        "jobid": IMAGE,
+        "upscaleResolution": sent,
+        "imageIndex": 2,
+        "originalImageStrength": 0.25,
+        "detailStrength": 1,
+        "maxJobs": 50,
+        "replyRef": "x",
+    } == body
+
+
+async def test_the_forecast_is_told_at_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        upscaled = await server.call("upscale_video", source_id=VIDEO)
+        smooth = await server.call("interpolate_video", source_id=source(790), fps=60)
+        image = await server.call("upscale_image", source_id=IMAGE)
+
+    forecasts = [reply.job["forecast_credits"] for reply in (upscaled, smooth, image)]
+    assert [30, 66, 0] == forecasts
+
+
+@pytest.mark.parametrize("answer", [{}, {"jobid": 3}, {"jobid": "j1"}, Says([]), "x"])
+async def test_an_answer_without_a_job_is_looked_into_and_not_believed(
+    tmp_path: Path, answer: Any
+) -> None:
+    vendor = Scripted(
+        {
+            f"POST {MADE}": answer,
+            "GET /v1/dreamina/scheduler": {
+                "executing": {"CA:user@example.com": [{"jobid": UPSCALE}]},
+                "total": 1,
+            },
+            f"GET /v1/dreamina/videos/{UPSCALE}": record(),
+        }
+    )
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("upscale_video", source_id=VIDEO)
+
+    assert (UPSCALE, "running") == (reply.job["job_id"], reply.job["status"])
+    assert 1 == vendor.asked.count(f"POST {MADE}")
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "status", "says"),
+    [
+        (801, "refused", 400, "not finished yet. Wait for it with get_job"),
+        (402, "no_subscription", 402, "Renew it on useapi.net"),
+        (412, "no_credits", 412, "too few credits"),
+        (429, "rate_limited", 429, "at capacity"),
+        (430, "rate_limited", 429, "at capacity"),
+        (596, "account_error", 596, "Reconnect the account"),
+        (999, "not_found", 404, "the source job is not known"),
+    ],
+)
+async def test_a_documented_error_says_what_to_do(
+    tmp_path: Path, number: int, code: str, status: int, says: str
+) -> None:
+    async with running(tmp_path) as server:
+        reply = await server.call("upscale_video", source_id=source(number))
+
+        assert 1 == len(server.posts())
+    assert (code, status) == (reply.error["code"], reply.error["http_status"])
+    assert says in reply.text
+
+
+@pytest.mark.parametrize(("number", "seconds"), [(429, 10), (430, 60)])
+async def test_a_full_account_says_how_long_to_wait(
+    tmp_path: Path, number: int, seconds: int
+) -> None:
+    """The vendor's own client waits 10 s (19 July 2026); an answer that names a wait knows better."""
+    async with running(tmp_path) as server:
+        reply = await server.call("upscale_video", source_id=source(number))
+
+    assert seconds == reply.error["retry_after_seconds"]
+
+
+async def test_a_short_wait_is_obeyed_by_the_server_itself(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        reply = await server.call("upscale_video", source_id=source(431))
+
+        assert "running" == reply.job["status"]
+        assert 2 == len(server.posts())
+
+
+@pytest.mark.parametrize("number", [500, 503])
+async def test_an_outage_is_never_paid_for_three_times(tmp_path: Path, number: int) -> None:
+    async with running(tmp_path) as server:
+        reply = await server.call("upscale_video", source_id=source(number))
+
+        assert "unconfirmed" == reply.job["status"]
+        assert 2 == len(server.posts())
+
+
+async def test_a_job_that_fails_tells_why(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        started = await server.call("upscale_video", source_id=source(804))
+
+        reply = await server.call("get_job", job_id=started.job["job_id"], wait_seconds=50)
+
+    assert ("failed", "vendor_failed") == (reply.job["status"], reply.job["failure"]["code"])
+    assert "fail_code: 2043" in reply.job["failure"]["message"]
+
+
+# Once only
+
+
+async def test_what_was_upscaled_before_is_returned_and_not_paid_for(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        reply = await server.call("upscale_video", source_id=source(802))
+
+        assert [] == server.sandbox.accepted
+    assert (source(802, "V"), "completed", True) == (
+        reply.job["job_id"],
+        reply.job["status"],
+        reply.job["reused"],
+    )
+
+
+async def test_what_was_interpolated_before_is_returned_if_it_is_what_was_asked(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as server:
+        same = await server.call("interpolate_video", source_id=source(803), fps=60)
+        other = await server.call("interpolate_video", source_id=source(803), fps=30)
+
+        assert [] == server.sandbox.accepted
+    assert (True, "interpolate_video") == (same.job["reused"], same.job["operation"])
+    assert ("refused", same.job["job_id"]) == (other.error["code"], other.error["job_id"])
+    assert "to 60 fps" in other.text
+    assert f"get_job(job_id={same.job['job_id']})" in other.text
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "",
+        "nothing we know",
+        "../../accounts",
+        source(1, "F"),  # of another kind
+        UPSCALE.replace("dreamina", "elsewhere"),
+    ],
+)
+async def test_a_refusal_that_names_no_job_of_this_kind_stands(tmp_path: Path, named: str) -> None:
+    refusal = Says({"error": f"Source video already upscaled: {named}"}, 400)
+    vendor = Scripted({f"POST {MADE}": refusal})
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("upscale_video", source_id=VIDEO)
+
+    assert "refused" == reply.error["code"]
+    assert "each can be only once" in reply.text
+    assert [f"POST {MADE}"] == vendor.asked
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Says({"error": "Job not found"}, 404),  # 30 days are over
+        record(request={"jobid": source(111)}),  # of another source
+        record(request={}),
+    ],
+)
+async def test_a_refusal_stands_where_its_job_is_gone_or_another(
+    tmp_path: Path, answer: Any
+) -> None:
+    vendor = Scripted(
+        {
+            f"POST {MADE}": Says({"error": f"Source video already upscaled: {UPSCALE}"}, 400),
+            f"GET /v1/dreamina/videos/{UPSCALE}": answer,
+        }
+    )
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("upscale_video", source_id=VIDEO)
+
+    assert ("refused", 400) == (reply.error["code"], reply.error["http_status"])
+
+
+async def test_an_interpolation_that_does_not_say_its_rate_is_another(tmp_path: Path) -> None:
+    smooth = source(900, "F")
+    vendor = Scripted(
+        {
+            "POST /v1/dreamina/videos/interpolate": Says(
+                {"error": f"Source video already interpolated: {smooth}"}, 400
+            ),
+            f"GET /v1/dreamina/videos/{smooth}": record(request={"jobid": VIDEO}),
+        }
+    )
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("interpolate_video", source_id=VIDEO, fps=30)
+
+    assert "to another number of fps" in reply.text
+
+
+# Lost answers
+
+
+async def test_a_lost_answer_is_found_among_the_running_jobs(tmp_path: Path) -> None:
+    async with running(tmp_path, job_seconds=30) as server:
+        reply = await server.call("upscale_video", source_id=source(805))
+
+        assert 1 == len(server.posts())
+        assert server.sandbox.accepted[0].job_id == reply.job["job_id"]
+    assert "reused" not in reply.job
+
+
+def scheduler(*entries: Any) -> dict[str, Any]:
+    return {"executing": {"CA:user@example.com": list(entries)}, "total": len(entries)}
+
+
+@pytest.mark.parametrize(
+    ("order", "found"),
+    [
+        ({"resolution": "4k"}, True),
+        ({}, True),  # 4k is the default
+        ({"resolution": "2k"}, False),
+        ({"image_index": 1}, False),
+        ({"detail_strength": 0.5}, True),
+        ({"detail_strength": 0.6}, False),
+    ],
+)
+async def test_a_running_job_is_ours_only_if_it_makes_what_was_asked(
+    tmp_path: Path, order: dict[str, Any], found: bool
+) -> None:
+    """The echo is called `resolution`, what is sent `upscaleResolution` (images/upscale)."""
+    big = source(900, "I", "US")
+    vendor = Scripted(
+        {
+            "POST /v1/dreamina/images/upscale": Says(b"<html>", 524),
+            "GET /v1/dreamina/scheduler": scheduler({"jobid": big}),
+            f"GET /v1/dreamina/images/{big}": record(
+                jobid=big,
+                type="upscale",
+                request={"jobid": IMAGE, "imageIndex": 0, "resolution": "4k"},
+            ),
+        }
+    )
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("upscale_image", source_id=IMAGE, **order)
+        if not found:
+            reply = await server.call("get_job", job_id=reply.job["job_id"], wait_seconds=50)
+
+    assert ("running" if found else "unconfirmed", found) == (
+        reply.job["status"],
+        reply.job["job_id"] == big,
+    )
+
+
+async def test_what_runs_for_others_is_not_even_read(tmp_path: Path) -> None:
+    others = (
+        {"jobid": source(901, "F")},
+        {"jobid": source(902, "V", "US")},
+        {"jobid": "j1"},
+        {"jobid": 3},
+        {},
+        "text",
+    )
+    vendor = Scripted(
+        {
+            f"POST {MADE}": [Says({"error": "x"}, 500), record()],
+            "GET /v1/dreamina/scheduler": scheduler(*others),
+        }
+    )
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("upscale_video", source_id=VIDEO)
+
+    looks = ["GET /v1/dreamina/scheduler"] * 3
+    assert [f"POST {MADE}", *looks, f"POST {MADE}"] == vendor.asked
+    assert "running" == reply.job["status"]
+
+
+@pytest.mark.parametrize("answer", [{}, Says([]), {"executing": []}, Says({"error": "x"}, 500)])
+async def test_a_look_that_shows_nothing_proves_nothing(tmp_path: Path, answer: Any) -> None:
+    vendor = Scripted(
+        {f"POST {MADE}": Says({"error": "x"}, 500), "GET /v1/dreamina/scheduler": answer}
+    )
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("upscale_video", source_id=VIDEO)
+
+    assert "unconfirmed" == reply.job["status"]
+    assert 1 == vendor.asked.count(f"POST {MADE}")
+
+
+@pytest.mark.parametrize(("made_at", "reused"), [(LATELY, None), (LONG_AGO, True), ("?", None)])
+async def test_a_job_older_than_the_order_is_told_as_that(
+    tmp_path: Path, made_at: str, reused: bool | None
+) -> None:
+    vendor = Scripted(
+        {
+            f"POST {MADE}": Says({"error": "x"}, 500),
+            "GET /v1/dreamina/scheduler": scheduler({"jobid": UPSCALE}),
+            f"GET /v1/dreamina/videos/{UPSCALE}": record(created=made_at),
+        }
+    )
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("upscale_video", source_id=VIDEO)
+
+    assert (UPSCALE, reused) == (reply.job["job_id"], reply.job.get("reused"))
+
+
+# Records
+
+
+async def test_a_finished_video_is_told_as_its_record_says(tmp_path: Path) -> None:
+    reply = await read(tmp_path, COMPLETED)
+
+    assert {
+        "job_id": UPSCALE,
+        "service": "dreamina",
+        "operation": "upscale_video",
+        "status": "completed",
+        "source_id": VIDEO,
+        "model": "seedance-2.0",
+        "media": [
+            {
+                "kind": "video",
+                "url": "https://v3-web.douyinvod.com/x.mp4?sig=1",
+                "width": 2560,
+                "height": 1440,
+                "duration_ms": 5042,
+                "thumbnail_url": "https://p9.douyinpic.com/x.jpg",
+            }
+        ],
+        "forecast_credits": 30,
+        "created_at": "2026-05-28T20:26:40.000Z",
+        "updated_at": "2026-05-28T20:28:00.000Z",
+    } == reply.job
+
+
+async def test_an_interpolation_tells_its_frame_rate(tmp_path: Path) -> None:
+    smooth = source(900, "F")
+    finished = {**COMPLETED, "type": "video-interpolate", "request": {"jobid": VIDEO, "fps": 60}}
+
+    reply = await read(tmp_path, finished, smooth)
+
+    assert ("interpolate_video", 60) == (
+        reply.job["operation"],
+        reply.job["media"][0]["frame_rate"],
+    )
+
+
+async def test_a_link_that_is_missing_is_the_watermarked_one(tmp_path: Path) -> None:
+    """The vendor's own script of 19 July 2026 falls back to it."""
+    link = "https://v3-web.douyinvod.com/w.mp4"
+
+    reply = await read(
+        tmp_path, record(status="completed", response={"videoUrlWatermarked": link})
+    )
+
+    assert link == reply.job["media"][0]["url"]
+
+
+async def test_all_images_of_a_job_are_told(tmp_path: Path) -> None:
+    images = [
+        {
+            "imageUrl": f"https://p9-sign.douyinpic.com/{n}.jpeg?x=1",
+            "width": 2560,
+            "height": 1440,
+            "format": form,
+        }
+        for n, form in enumerate(["jpeg", "webp", "heif", ["png"]])
+    ]
+    done = record(type="image", status="completed", response={"images": [*images, None]})
+
+    reply = await read(tmp_path, done, source(900, "i", "US"))
+
+    types = [item.get("mime_type") for item in reply.job["media"]]
+    assert ["image/jpeg", "image/webp", None, None] == types
+    assert {("image", 2560)} == {(item["kind"], item["width"]) for item in reply.job["media"]}
+    assert 4 == len(reply.links)
+
+
+@pytest.mark.parametrize("word", ["created", "queued", "processing", "Completed", "", "cancelled"])
+async def test_a_word_that_is_no_end_is_running(tmp_path: Path, word: str) -> None:
+    reply = await read(tmp_path, record(status=word))
+
+    assert "running" == reply.job["status"]
+    assert "media" not in reply.job
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code", "message"),
+    [
+        (
+            {"error": "fail_code: 2043", "errorDetails": "OutputVideoRisk"},
+            "failed",
+            "vendor_failed",
+            "fail_code: 2043: OutputVideoRisk",
+        ),
+        ({"error": "Cancelled by user"}, "cancelled", "cancelled", "Cancelled by user"),
+        ({"errorDetails": "cancelled by user"}, "cancelled", "cancelled", "cancelled by user"),
+        ({"error": {"message": "m"}}, "failed", "vendor_failed", "m"),
+        ({}, "failed", "vendor_failed", "Dreamina gave no reason."),
+        (
+            {"error": "of jane@example.com\x1b[2J"},
+            "failed",
+            "vendor_failed",
+            "of ***@***",
+        ),
+    ],
+)
+async def test_why_a_job_failed_is_told_as_data(
+    tmp_path: Path, fields: dict[str, Any], status: str, code: str, message: str
+) -> None:
+    reply = await read(tmp_path, record(status="failed", **fields))
+
+    assert not reply.is_error
+    assert status == reply.job["status"]
+    assert {"code": code, "message": message} == reply.job["failure"]
+
+
+@pytest.mark.parametrize("answer", [{}, Says([]), "x", {"status": 3}, {"error": "odd"}])
+async def test_an_answer_that_is_no_record_is_unexpected(tmp_path: Path, answer: Any) -> None:
+    reply = await read(tmp_path, answer)
+
+    assert "unexpected_answer" == reply.error["code"]
+
+
+async def test_a_record_of_odd_things_is_told_as_far_as_it_goes(tmp_path: Path) -> None:
+    odd = {
+        "status": "completed",
+        "type": ["x"],
+        "model": 3,
+        "created": 1780000000,
+        "request": {"jobid": "../../x", "fps": "60"},
+        "response": {"videoUrl": "javascript:x", "width": -1, "durationMs": 1e300},
+    }
+
+    reply = await read(tmp_path, odd)
+
+    assert {
+        "job_id": UPSCALE,
+        "service": "dreamina",
+        "operation": "upscale_video",
+        "status": "completed",
+        "media": [{"kind": "video"}],
+    } == reply.job
+
+
+# Ends
+
+
+async def test_a_running_job_is_cancelled_as_far_as_dreamina_does(tmp_path: Path) -> None:
+    async with running(tmp_path, job_seconds=60) as server:
+        started = await server.call("upscale_video", source_id=VIDEO)
+
+        reply = await server.call("cancel_job", job_id=started.job["job_id"])
+
+        methods = [request.method for request in server.network.sent]
+    assert "cancelled" == reply.job["status"]
+    assert "DELETE" in methods
+
+
+async def test_a_job_that_left_the_scheduler_is_told_as_it_is(tmp_path: Path) -> None:
+    """It ended between the look and the wish: that is no error of the caller's."""
+    vendor = Scripted({f"GET /v1/dreamina/videos/{UPSCALE}": [record(), COMPLETED]})
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("cancel_job", job_id=UPSCALE)
+
+    assert f"DELETE /v1/dreamina/scheduler/{UPSCALE}" in vendor.asked
+    assert "completed" == reply.job["status"]
+
+
+@pytest.mark.parametrize(("days", "code"), [(29, "not_found"), (31, "expired")])
+async def test_a_job_of_ours_older_than_30_days_has_expired(
+    tmp_path: Path, days: int, code: str
+) -> None:
+    """`Jobs are retained for 30 days` (GET videos/jobid, 2 April 2026)."""
+    vendor = Scripted({f"POST {MADE}": record()})
+    async with running(tmp_path, vendor=vendor) as server:
+        await server.call("upscale_video", source_id=VIDEO)
+        server.clock.jump_s = days * 86_400
+
+        reply = await server.call("get_job", job_id=UPSCALE)
+
+    assert (code, 404) == (reply.error["code"], reply.error["http_status"])
+
+
+async def test_a_job_of_somebody_elses_that_is_gone_is_not_found(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        reply = await server.call("get_job", job_id=source(999, "V"))
+
+    assert "not_found" == reply.error["code"]
+
+
+async def test_a_gateways_page_is_no_end_of_a_job(tmp_path: Path) -> None:
+    async with running(tmp_path, job_seconds=60) as server:
+        started = await server.call("upscale_video", source_id=VIDEO)
+        server.network.concerns = lambda request: request.method == "GET"
+        page = httpx.Response(523, text="<html>Origin is unreachable</html>")
+        server.network.faults = [Fault(then=page), Fault(then=page)]
+
+        reply = await server.call("get_job", job_id=started.job["job_id"])
+
+    assert "running" == reply.job["status"]
+
+
+async def test_a_read_that_fails_for_another_reason_says_which() -> None:
+    class Gone:
+        async def read(self, vendor: Vendor, path: str, *, stem: str | None = None) -> None:
+            raise NotFoundError("Gone.", "Look.", http_status=404)
+
+    door: Any = Gone()
+
+    with pytest.raises(NotFoundError):
+        await service_named("dreamina").read(door, UPSCALE, age_s=60.0)

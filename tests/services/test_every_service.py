@@ -1,0 +1,440 @@
+"""What holds for every service: ids, errors, refusals, and a job that ends."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_server.answers import Vendor
+from mcp_server.errors import RequestError, UnknownIdError, UseapiError
+from mcp_server.jobs import Job, PaidOperation
+from mcp_server.outcomes import Answer
+from mcp_server.sandbox import SOURCES
+from mcp_server.services import SERVICES, service_named, service_of
+from mcp_server.services.service import Endpoint, Option, Service
+from mcp_server.upstream import Upstream
+from tests import virtual_time
+from tests.harness import GOOD, ORIGIN, Fault, running
+
+OPERATIONS: tuple[PaidOperation, ...] = get_args(PaidOperation)
+FPS: dict[str, dict[str, Any]] = {"interpolate_video": {"fps": 60}}
+JOBS = (
+    "j0302140530123456789V-u12345-CA:user@example.com-bot:dreamina",
+    "j1731859234567890123v-u12345-email:user@example.com-bot:google-flow",
+    "user:12345-pixverse:user@example.com-video:66778801",
+)
+
+
+def source_for(service: Service, operation: PaidOperation) -> str:
+    return GOOD[service.name, "image" if operation == "upscale_image" else "video"]
+
+
+def offered() -> Iterator[tuple[str, PaidOperation]]:
+    for service in SERVICES:
+        for operation in service.endpoints:
+            yield service.name, operation
+
+
+def lacking() -> Iterator[tuple[str, PaidOperation]]:
+    for service in SERVICES:
+        for operation in OPERATIONS:
+            if operation not in service.endpoints:
+                yield service.name, operation
+
+
+# Ids
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.id)
+def test_an_id_belongs_to_its_service_and_to_no_other(source: Any) -> None:
+    owners = [service.name for service in SERVICES if service.owns(source.id)]
+
+    assert [source.service] == owners
+    assert source.service == service_of(source.id, "source_id").name
+
+
+@pytest.mark.parametrize(
+    ("some_id", "name"), list(zip(JOBS, ("dreamina", "google-flow", "pixverse"), strict=True))
+)
+def test_a_jobs_id_names_its_service(some_id: str, name: str) -> None:
+    assert name == service_of(some_id, "job_id").name
+    assert name == service_named(name).name
+
+
+CHANGES = [
+    lambda i: i[:8] + "/" + i[8:],
+    lambda i: i + "/../../../accounts",
+    lambda i: i + "?email=x",
+    lambda i: i + "#x",
+    lambda i: i.replace(":", "%3A"),
+    lambda i: i.replace("e", "\\", 1),
+    lambda i: i + " ",
+    lambda i: " " + i,
+    lambda i: i + "\n",
+    lambda i: i.replace("-", "\n-", 1),
+    lambda i: i + "\x00",
+    lambda i: i.replace("1", "..", 1),
+    lambda i: i.replace("12345", "12345..", 1),
+    lambda i: i.replace("1", "١", 1),  # a digit, but not of ours
+    lambda i: i.replace("o", "о", 1),  # noqa: RUF001 - looks like ours
+    lambda i: i + "x" * 10_000,
+    lambda i: i[:4] + "1" * 10_000 + i[4:],
+    lambda i: i.upper() + "!",
+    lambda i: i + i,
+    lambda i: "",
+    lambda i: "..",
+    lambda i: "https://evil.example.com/" + i,
+]
+
+
+async def test_an_id_that_is_none_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        for good in (*GOOD.values(), *JOBS):
+            for change in CHANGES:
+                wrong = change(good)
+
+                submitted = await server.call("upscale_video", source_id=wrong)
+                read = await server.call("get_job", job_id=wrong)
+
+                for reply in (submitted, read):
+                    expected = ("unknown_id", "invalid_argument", "unsupported")
+                    assert reply.error["code"] in expected, wrong
+
+        assert [] == server.network.sent
+
+
+async def test_a_refused_id_is_told_with_the_forms_there_are(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        reply = await server.call("upscale_video", source_id="7")
+
+    assert "unknown_id" == reply.error["code"]
+    for service in SERVICES:
+        assert service.vendor.title in reply.text
+        for form in service.id_forms:
+            assert form in reply.text
+
+
+class Recorder:
+    """Stands at the vendor's door and writes down which paths are asked for."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    async def read(self, vendor: Vendor, path: str, *, stem: str | None = None) -> Answer:
+        self.paths.append(path)
+        return Answer(200, {"status": "created", "video_status": 5})
+
+
+FIXED = re.compile(
+    r"/v1/dreamina/(videos|images)/[^/]+|/v1/google-flow/jobs/[^/]+|/v2/pixverse/videos/[^/]+"
+)
+ANY_ID = st.text() | st.builds(
+    lambda some_id, at, more: some_id[:at] + more + some_id[at:],
+    st.sampled_from([*GOOD.values(), *JOBS]),
+    st.integers(0, 80),
+    st.text() | st.sampled_from(["/", "?", "#", "%2e", "..", "\\", "@", ":", "&", "'", "~", "\n"]),
+)
+
+
+@given(ANY_ID)
+def test_any_text_is_refused_or_stays_one_segment_of_its_path(some_id: str) -> None:
+    door: Any = Recorder()
+    try:
+        service = service_of(some_id, "job_id")
+        virtual_time.run(service.read(door, some_id, age_s=None))
+    except (UnknownIdError, RequestError):
+        assert [] == door.paths
+        return
+
+    (path,) = door.paths
+    assert FIXED.fullmatch(path)
+    assert path.endswith(f"/{some_id}")
+    assert path == httpx.URL(ORIGIN).copy_with(raw_path=path.encode()).raw_path.decode()
+    assert path.isascii()
+
+
+@pytest.mark.parametrize("job_id", JOBS)
+async def test_an_id_is_sent_raw(tmp_path: Path, job_id: str) -> None:
+    """The vendors answer 400 to `%3A` and `%40` (live notes and the vendor's clients, 2026)."""
+    async with running(tmp_path) as server:
+        await server.call("get_job", job_id=job_id)
+
+        first = server.network.sent[0].url.raw_path.decode()
+
+    assert first.endswith(f"/{job_id}")
+    assert "%" not in first
+
+
+# Work
+
+
+@pytest.mark.parametrize(("name", "operation"), list(offered()))
+async def test_an_order_becomes_a_job_that_ends(
+    tmp_path: Path, name: str, operation: PaidOperation
+) -> None:
+    source_id = source_for(service_named(name), operation)
+    async with running(tmp_path) as server:
+        started = await server.call(operation, source_id=source_id, **FPS.get(operation, {}))
+
+        done = await server.call("get_job", job_id=started.job["job_id"], wait_seconds=50)
+
+    assert ("running", operation, name) == (
+        started.job["status"],
+        started.job["operation"],
+        started.job["service"],
+    )
+    assert ("completed", operation, source_id) == (
+        done.job["status"],
+        done.job["operation"],
+        done.job["source_id"],
+    )
+    (item,) = done.job["media"]
+    assert item["width"] > 0 if "width" in item else name == "google-flow"
+    assert item.get("url", "").startswith("https://") or Path(item["path"]).is_file()
+    assert 1 == len(server.posts())
+    assert 1 == len(server.sandbox.accepted)
+
+
+@pytest.mark.parametrize(("name", "operation"), list(offered()))
+async def test_what_nobody_asked_for_is_not_sent(
+    tmp_path: Path, name: str, operation: PaidOperation
+) -> None:
+    """A vendor's default is the vendor's: sent by us it would stay when the vendor changes it."""
+    service = service_named(name)
+    endpoint = service.endpoints[operation]
+    source_id = source_for(service, operation)
+    async with running(tmp_path) as server:
+        await server.call(operation, source_id=source_id, **FPS.get(operation, {}))
+
+        body = server.sandbox.accepted[0].body if server.sandbox.accepted else {}
+
+    assert {endpoint.source_field: source_id, **endpoint.fixed, **FPS.get(operation, {})} == body
+
+
+ERRORS = [
+    (401, {"error": "Unauthorized"}, "wrong_token", "set_token"),
+    (
+        402,
+        {"error": "Account has no subscription or subscription expired"},
+        "no_subscription",
+        "renew_subscription",
+    ),
+    (412, {"error": "Not enough credits: requested 3, available 0"}, "no_credits", "buy_credits"),
+    (422, {"error": "Moderated"}, "refused", "fix_arguments"),
+    (429, {"error": "busy"}, "rate_limited", "wait_then_retry"),
+    (596, {"error": "Session expired"}, "account_error", "reconnect_account"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "code", "next_action"), ERRORS)
+@pytest.mark.parametrize(("name", "operation"), list(offered()))
+async def test_a_refusal_is_told_in_our_words_after_one_post(
+    tmp_path: Path,
+    name: str,
+    operation: PaidOperation,
+    status: int,
+    body: dict[str, str],
+    code: str,
+    next_action: str,
+) -> None:
+    source_id = source_for(service_named(name), operation)
+    async with running(tmp_path) as server:
+        server.network.faults = [Fault(reaches=False, then=httpx.Response(status, json=body))]
+
+        reply = await server.call(operation, source_id=source_id, **FPS.get(operation, {}))
+
+    assert (code, next_action, status, name) == (
+        reply.error["code"],
+        reply.error["next_action"],
+        reply.error["http_status"],
+        reply.error["service"],
+    )
+    assert 1 == len(server.posts())
+    assert (status == 429) is reply.error["retryable"]
+
+
+@pytest.mark.parametrize(("name", "operation"), list(offered()))
+async def test_after_a_refusal_the_same_order_can_be_given_again(
+    tmp_path: Path, name: str, operation: PaidOperation
+) -> None:
+    source_id = source_for(service_named(name), operation)
+    refusal = httpx.Response(429, headers={"Retry-After": "1800"}, json={"error": "busy"})
+    async with running(tmp_path) as server:
+        server.network.faults = [Fault(reaches=False, then=refusal)]
+        first = await server.call(operation, source_id=source_id, **FPS.get(operation, {}))
+
+        second = await server.call(operation, source_id=source_id, **FPS.get(operation, {}))
+
+    assert 1800 == first.error["retry_after_seconds"]
+    assert "reused" not in second.job
+    assert 2 == len(server.posts())
+
+
+@pytest.mark.parametrize("name", [service.name for service in SERVICES])
+async def test_no_connection_means_nothing_was_sent(tmp_path: Path, name: str) -> None:
+    source_id = GOOD[name, "video"]
+    async with running(tmp_path) as server:
+        server.network.faults = [Fault(connects=False)] * 3
+
+        reply = await server.call("upscale_video", source_id=source_id)
+
+        assert "unreachable" == reply.error["code"]
+        assert "nothing was sent" in reply.text
+        assert [] == server.network.faults
+        assert [] == server.network.sent
+
+
+# What a service lacks
+
+
+@pytest.mark.parametrize(("name", "operation"), list(lacking()))
+async def test_what_a_service_can_t_do_is_refused_with_what_it_can(
+    tmp_path: Path, name: str, operation: PaidOperation
+) -> None:
+    source_id = GOOD[name, "video"]
+    async with running(tmp_path) as server:
+        reply = await server.call(operation, source_id=source_id, **FPS.get(operation, {}))
+
+        assert "unsupported" == reply.error["code"]
+        assert [] == server.network.sent
+    for able in service_named(name).endpoints:
+        assert able in reply.text
+
+
+LACKING_ARGUMENTS = [
+    ("dreamina", "upscale_video", {"resolution": "4K"}),
+    ("dreamina", "upscale_video", {"captcha_retry": 3}),
+    ("dreamina", "upscale_image", {"captcha_order": "CapSolver"}),
+    ("google-flow", "upscale_video", {"max_jobs": 3}),
+    ("google-flow", "upscale_image", {"image_index": 0}),
+    ("google-flow", "upscale_image", {"detail_strength": 0.5}),
+    ("google-flow", "upscale_image", {"original_image_strength": 0.5}),
+    ("google-flow", "upscale_image", {"reply_ref": "x"}),
+    ("pixverse", "upscale_video", {"resolution": "4K"}),
+    ("pixverse", "upscale_video", {"captcha_token": "x" * 20}),
+]
+
+
+@pytest.mark.parametrize(("name", "operation", "argument"), LACKING_ARGUMENTS)
+async def test_an_argument_a_service_does_not_take_is_refused_with_those_it_takes(
+    tmp_path: Path, name: str, operation: PaidOperation, argument: dict[str, Any]
+) -> None:
+    service = service_named(name)
+    async with running(tmp_path) as server:
+        reply = await server.call(operation, source_id=source_for(service, operation), **argument)
+
+        assert [] == server.network.sent
+    assert "unsupported" == reply.error["code"]
+    assert f"takes no {next(iter(argument))}" in reply.text
+    for taken in service.endpoints[operation].options:
+        assert taken in reply.text
+
+
+OUT_OF_RANGE = [
+    ("pixverse", "upscale_video", {"max_jobs": 9}, "1 to 8"),
+    ("google-flow", "upscale_image", {"resolution": "8k"}, "2k or 4k"),
+]
+
+
+@pytest.mark.parametrize(("name", "operation", "argument", "allowed"), OUT_OF_RANGE)
+async def test_an_argument_out_of_its_range_is_refused_with_the_range(
+    tmp_path: Path, name: str, operation: PaidOperation, argument: dict[str, Any], allowed: str
+) -> None:
+    source_id = source_for(service_named(name), operation)
+    async with running(tmp_path) as server:
+        reply = await server.call(operation, source_id=source_id, **argument)
+
+        assert [] == server.network.sent
+    assert "invalid_argument" == reply.error["code"]
+    assert allowed in reply.text
+
+
+@pytest.mark.parametrize("name", ["google-flow", "pixverse"])
+async def test_a_service_that_can_t_cancel_says_so(tmp_path: Path, name: str) -> None:
+    async with running(tmp_path, job_seconds=60) as server:
+        started = await server.call("upscale_video", source_id=GOOD[name, "video"])
+        sent = len(server.network.sent)
+
+        reply = await server.call("cancel_job", job_id=started.job["job_id"])
+
+        asked = {request.method for request in server.network.sent[sent:]}
+    assert "unsupported" == reply.error["code"]
+    assert {"GET"} == asked
+
+
+# Defaults from settings
+
+
+@pytest.mark.parametrize(
+    ("name", "operation", "expected"),
+    [
+        ("dreamina", "upscale_video", {"maxJobs": 20, "replyUrl": "https://h.example.com/x"}),
+        ("google-flow", "upscale_video", {"captchaRetry": 4, "replyUrl": "https://h.example.com/x"}),
+        ("google-flow", "upscale_image", {"captchaRetry": 4}),
+        ("pixverse", "upscale_video", {"replyUrl": "https://h.example.com/x"}),
+    ],
+)
+async def test_a_default_is_dropped_where_it_is_not_taken_or_out_of_range(
+    tmp_path: Path, name: str, operation: PaidOperation, expected: dict[str, Any]
+) -> None:
+    service = service_named(name)
+    endpoint, source_id = service.endpoints[operation], source_for(service, operation)
+    settings = {
+        "USEAPI_MAX_JOBS": "20",
+        "USEAPI_CAPTCHA_RETRY": "4",
+        "USEAPI_REPLY_URL": "https://h.example.com/x",
+    }
+    async with running(tmp_path, **settings) as server:
+        await server.call(operation, source_id=source_id)
+
+        body = dict(server.sandbox.accepted[0].body)
+
+    assert {endpoint.source_field: source_id, **endpoint.fixed, **expected} == body
+
+
+async def test_a_default_gives_way_to_what_the_caller_gave(tmp_path: Path) -> None:
+    source_id = GOOD["pixverse", "video"]
+    async with running(tmp_path, USEAPI_MAX_JOBS="8", USEAPI_REPLY_REF="ours") as server:
+        await server.call("upscale_video", source_id=source_id, max_jobs=2)
+
+        body = dict(server.sandbox.accepted[0].body)
+
+    assert {"video_id": source_id, "maxJobs": 2, "replyRef": "ours"} == body
+
+
+def test_an_option_without_bounds_takes_anything() -> None:
+    assert Option("x").fits("anything")
+
+
+def test_a_base_service_does_nothing_of_itself() -> None:
+    class Bare(Service):
+        vendor = Vendor("bare", "Bare")
+
+        def owns(self, some_id: str) -> bool:
+            return False
+
+        def accepted(self, order: Any, answer: Answer, our_id: str) -> Job:
+            raise self.strange("thing")
+
+        async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
+            raise self.strange("thing")
+
+        async def find(self, upstream: Upstream, order: Any, sent_at: float) -> None:
+            return None
+
+    bare: Any = Bare()
+
+    assert virtual_time.run(bare.existing(None, None, None)) is None
+    with pytest.raises(UseapiError, match="Bare offers no way to cancel"):
+        virtual_time.run(bare.cancel(None, "x"))
+
+
+def test_a_price_nobody_documented_is_unknown() -> None:
+    endpoint = Endpoint("/x", "id", re.compile("x"), "x", {})
+
+    assert endpoint.price({}) is None

@@ -1,0 +1,359 @@
+"""PixVerse: an end is an end only when everything says so, and a 404 may mean patience."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import GOOD, running
+from tests.services.scripted import Says, Scripted
+
+VIDEO = GOOD["pixverse", "video"]
+UPSCALED = "user:12345-pixverse:user@example.com-video:66999001"
+MADE = "POST /v2/pixverse/videos/upscale"
+READ = f"GET /v2/pixverse/videos/{UPSCALED}"
+LIST = "GET /v2/pixverse/videos?email=user%40example.com"
+LINK = "https://media.pixverse.ai/x.mp4"
+NOT_FOUND = Says({"error": "Not found"}, 404)
+NOW, LONG_AGO = "2026-05-28T20:26:40.000Z", "2026-01-01T00:00:00Z"
+
+
+def source(number: int) -> str:
+    return f"user:12345-pixverse:user@example.com-video:{number}"
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    """A finished upscale, as GET videos/video_id shows one (22 September 2025)."""
+    return {
+        "video_id": UPSCALED,
+        "video_status": 1,
+        "video_status_name": "COMPLETED",
+        "video_status_final": True,
+        "created_at": NOW,
+        "first_frame": "https://media.pixverse.ai/x.jpg",
+        "output_width": 2560,
+        "output_height": 1472,
+        "original_video_id": VIDEO,
+        "upscaled": 1,
+        "model": "v3",
+        "quality": "360p",
+        "url": LINK,
+        **changes,
+    }
+
+
+QUEUED = {"video_status": 5, "video_status_name": "QUEUED", "video_status_final": True, "url": ""}
+GENERATING = {"video_status": 10, "video_status_name": "GENERATING", "video_status_final": False}
+
+
+async def read(folder: Path, answer: Any) -> Any:
+    """What get_job says where the vendor's record is this."""
+    async with running(folder, vendor=Scripted({READ: answer})) as server:
+        return await server.call("get_job", job_id=UPSCALED)
+
+
+# Records
+
+
+async def test_a_finished_upscale_is_told_as_its_record_says(tmp_path: Path) -> None:
+    """`quality` stays that of the source; what came out is `output_width` by `output_height`."""
+    reply = await read(tmp_path, record())
+
+    assert {
+        "job_id": UPSCALED,
+        "service": "pixverse",
+        "operation": "upscale_video",
+        "status": "completed",
+        "source_id": VIDEO,
+        "model": "v3",
+        "media": [
+            {
+                "kind": "video",
+                "url": LINK,
+                "mime_type": "video/mp4",
+                "width": 2560,
+                "height": 1472,
+                "thumbnail_url": "https://media.pixverse.ai/x.jpg",
+                "media_id": UPSCALED,
+            }
+        ],
+        "created_at": NOW,
+    } == reply.job
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        QUEUED,  # final, says the page; and is not (images/image_id, 9 March 2026)
+        GENERATING,  # with a url, as the page's own sample has it
+        {**GENERATING, "video_status": 9},
+        {"output_width": 0},  # reported done before it is (the vendor's client, September 2026)
+        {"output_width": None},
+        {"url": ""},
+        {"url": None},
+        {"url": "javascript:x"},
+        {"video_status": 2, "video_status_name": "NEW", "video_status_final": True},
+        {"video_status": 6, "video_status_name": None},
+        {"video_status": "1"},
+        {"video_status": None, "video_status_name": "completed"},
+        {"video_status": None, "video_status_name": None},
+        {"video_status": [1]},
+    ],
+    ids=range(14),
+)
+async def test_what_is_not_wholly_finished_is_running(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    reply = await read(tmp_path, record(**changes))
+
+    assert "running" == reply.job["status"]
+    assert "media" not in reply.job
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"video_status": 7, "video_status_name": "MODERATED"}, "moderated"),
+        ({"video_status": 7, "video_status_name": None}, "moderated"),
+        ({"video_status": None, "video_status_name": "MODERATED"}, "moderated"),
+        ({"video_status": 8, "video_status_name": None}, "vendor_failed"),
+        ({"video_status": 8, "video_status_name": "FAILED"}, "vendor_failed"),
+        ({"video_status": None, "video_status_name": "FAILED"}, "vendor_failed"),
+    ],
+)
+async def test_moderated_and_failed_are_ends_whatever_else_is_there(
+    tmp_path: Path, changes: dict[str, Any], code: str
+) -> None:
+    reply = await read(tmp_path, record(**changes))
+
+    assert ("failed", code) == (reply.job["status"], reply.job["failure"]["code"])
+    assert "media" not in reply.job
+
+
+async def test_a_name_alone_is_enough(tmp_path: Path) -> None:
+    reply = await read(tmp_path, record(video_status=None))
+
+    assert "completed" == reply.job["status"]
+
+
+async def test_a_video_that_is_no_upscale_is_a_generated_one(tmp_path: Path) -> None:
+    reply = await read(tmp_path, record(upscaled=0, original_video_id=0))
+
+    assert "generate_video" == reply.job["operation"]
+    assert "source_id" not in reply.job
+
+
+@pytest.mark.parametrize("answer", [{}, Says([]), "x", {"error": "odd"}])
+async def test_an_answer_that_is_no_record_is_unexpected(tmp_path: Path, answer: Any) -> None:
+    assert "unexpected_answer" == (await read(tmp_path, answer)).error["code"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(66778807, "moderated"), (66778808, "vendor_failed")]
+)
+async def test_a_job_that_fails_in_the_sandbox_tells_why(
+    tmp_path: Path, number: int, code: str
+) -> None:
+    async with running(tmp_path) as server:
+        started = await server.call("upscale_video", source_id=source(number))
+
+        reply = await server.call("get_job", job_id=started.job["job_id"], wait_seconds=50)
+
+    assert ("failed", code) == (reply.job["status"], reply.job["failure"]["code"])
+
+
+# 404
+
+
+async def test_a_job_of_ours_that_is_not_there_yet_is_running_for_an_hour(tmp_path: Path) -> None:
+    """`404: the video is still processing` (GET videos/video_id, 22 September 2025)."""
+    vendor = Scripted({MADE: {"video_id": UPSCALED}, LIST: {"data": []}})
+    async with running(tmp_path, vendor=vendor) as server:
+        await server.call("upscale_video", source_id=VIDEO)
+        server.clock.jump_s = 3590
+        young = await server.call("get_job", job_id=UPSCALED)
+        server.clock.jump_s = 3610
+        await asyncio.sleep(3)  # within 2 s it would not be read again
+        vendor.asked.clear()
+
+        old = await server.call("get_job", job_id=UPSCALED)
+
+    assert ("running", VIDEO) == (young.job["status"], young.job["source_id"])
+    assert ("not_found", 404) == (old.error["code"], old.error["http_status"])
+    assert [READ, LIST] == vendor.asked
+
+
+@pytest.mark.parametrize(
+    ("listed", "status"), [(record(), "completed"), (record(**QUEUED), "running")]
+)
+async def test_an_id_of_somebody_elses_gets_a_second_look(
+    tmp_path: Path, listed: dict[str, Any], status: str
+) -> None:
+    others = [record(video_id=source(1)), None, "x"]
+    vendor = Scripted({LIST: {"data": [*others, listed]}})
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("get_job", job_id=UPSCALED)
+
+    assert [READ, LIST] == vendor.asked
+    assert status == reply.job["status"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"data": []},
+        {"data": [record(video_id=source(1))]},
+        Says({"error": "Unable to find configuration", "code": 400}, 400),
+        NOT_FOUND,
+    ],
+)
+async def test_an_id_neither_knows_is_not_found(tmp_path: Path, answer: Any) -> None:
+    async with running(tmp_path, vendor=Scripted({LIST: answer})) as server:
+        reply = await server.call("get_job", job_id=UPSCALED)
+
+    assert "not_found" == reply.error["code"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (Says({"error": "x"}, 500), "server_error"),
+        (Says(b"<html>", 523), "server_error"),
+        ({}, "unexpected_answer"),
+    ],
+)
+async def test_a_second_look_that_fails_proves_nothing(
+    tmp_path: Path, answer: Any, code: str
+) -> None:
+    async with running(tmp_path, vendor=Scripted({LIST: answer})) as server:
+        reply = await server.call("get_job", job_id=UPSCALED)
+
+    assert code == reply.error["code"]
+
+
+async def test_an_id_of_another_kind_is_no_job(tmp_path: Path) -> None:
+    image = UPSCALED.replace("-video:", "-image:")
+    async with running(tmp_path) as server:
+        reply = await server.call("get_job", job_id=image)
+        submitted = await server.call("upscale_video", source_id=image)
+
+        assert [] == server.network.sent
+    assert "invalid_argument" == reply.error["code"]
+    assert "unsupported" == submitted.error["code"]
+
+
+# Submitting
+
+
+@pytest.mark.parametrize(("extra", "credits"), [({}, None), ({"cost_credits": 60}, 60)])
+async def test_a_cost_is_passed_on_if_it_is_told(
+    tmp_path: Path, extra: dict[str, int], credits: int | None
+) -> None:
+    vendor = Scripted({MADE: {"video_id": UPSCALED, **extra}})
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("upscale_video", source_id=VIDEO)
+
+    assert (UPSCALED, credits) == (reply.job["job_id"], reply.job.get("forecast_credits"))
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "status", "says"),
+    [
+        (66778400, "refused", 400, "This video cannot be upscaled"),
+        (66778412, "no_credits", 412, "too few credits"),
+        (66778429, "rate_limited", 429, "queue is full"),
+        (66778430, "rate_limited", 429, "concurrent generations"),
+        (66778596, "account_error", 596, "Solve it on PixVerse"),
+    ],
+)
+async def test_a_documented_error_says_what_to_do(
+    tmp_path: Path, number: int, code: str, status: int, says: str
+) -> None:
+    async with running(tmp_path) as server:
+        reply = await server.call("upscale_video", source_id=source(number))
+
+        assert 1 == len(server.posts())
+    assert (code, status) == (reply.error["code"], reply.error["http_status"])
+    assert says in reply.text
+    assert (30 if status == 429 else None) == reply.error.get("retry_after_seconds")
+    assert "user@example.com" not in reply.text
+
+
+# Lost answers
+
+
+async def test_a_lost_answer_is_found_in_the_list(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        reply = await server.call("upscale_video", source_id=source(66778809))
+
+        assert 1 == len(server.posts())
+        assert server.sandbox.accepted[0].job_id == reply.job["job_id"]
+    assert "reused" not in reply.job
+
+
+async def lost(folder: Path, *records: Any) -> Any:
+    """What comes of an order whose answer was a JSON 500, with these videos in the list."""
+    vendor = Scripted({MADE: Says({"error": "x"}, 500), LIST: {"data": list(records)}})
+    async with running(folder, vendor=vendor) as server:
+        reply = await server.call("upscale_video", source_id=VIDEO)
+    assert 1 == vendor.asked.count(MADE)
+    return reply
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"original_video_id": source(1)},
+        {"original_video_id": 0},
+        {"upscaled": 0},
+        {"video_id": "../../x"},
+        {"video_id": 3},
+    ],
+)
+async def test_another_video_is_not_taken_for_ours(tmp_path: Path, other: dict[str, Any]) -> None:
+    """PixVerse does not refuse a repeat, so it is never sent again either."""
+    reply = await lost(tmp_path, record(**other))
+
+    assert "unconfirmed" == reply.job["status"]
+
+
+async def test_of_several_upscales_the_newest_is_ours(tmp_path: Path) -> None:
+    newest = record(video_id=source(5), created_at="2026-05-28T20:26:59Z", **QUEUED)
+
+    reply = await lost(tmp_path, record(), newest, record(created_at=LONG_AGO))
+
+    assert (source(5), "running") == (reply.job["job_id"], reply.job["status"])
+
+
+@pytest.mark.parametrize("made_at", [NOW, None, "odd"])
+async def test_a_job_made_now_or_without_a_date_is_ours(
+    tmp_path: Path, made_at: str | None
+) -> None:
+    reply = await lost(tmp_path, record(created_at=made_at))
+
+    assert (UPSCALED, None) == (reply.job["job_id"], reply.job.get("reused"))
+
+
+async def test_an_older_upscale_of_the_same_video_is_told_as_that(tmp_path: Path) -> None:
+    reply = await lost(tmp_path, record(created_at=LONG_AGO))
+
+    assert (UPSCALED, True) == (reply.job["job_id"], reply.job.get("reused"))
+
+
+async def test_an_older_upscale_that_failed_is_no_answer(tmp_path: Path) -> None:
+    failed = record(created_at=LONG_AGO, video_status=8)
+
+    reply = await lost(tmp_path, failed)
+
+    assert "unconfirmed" == reply.job["status"]
+
+
+@pytest.mark.parametrize("answer", [{}, {"video_id": 3}, {"video_id": "x"}, Says([])])
+async def test_an_answer_without_an_id_is_looked_into(tmp_path: Path, answer: Any) -> None:
+    vendor = Scripted({MADE: answer, LIST: {"data": [record(**GENERATING)]}})
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("upscale_video", source_id=VIDEO)
+
+    assert (UPSCALED, "running") == (reply.job["job_id"], reply.job["status"])
+    assert 1 == vendor.asked.count(MADE)

@@ -1,0 +1,212 @@
+"""What README and its companions say is true: tables, names, settings, and every block of code.
+
+UPDATE_SNAPSHOTS=1 rewrites the generated parts of README.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import mcp_server
+from mcp_server.cli import main
+from mcp_server.settings import Settings
+from mcp_server.tools import all_tools
+from tests.test_architecture import FLOORS
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+NAMES = {tool.name for tool in all_tools()}
+SETTINGS = {str(field.alias): field for field in Settings.model_fields.values()}
+LIMIT_S = 60
+
+NOTES = {
+    "__main__": "python -m mcp_server",
+    "cli": "the command line",
+    "demo": "the main job, as a client",
+    "server": "puts the parts together",
+    "tools": "what an agent sees",
+    "planning": "before a paid call; errors as answers",
+    "arguments": "the words everything is told in",
+    "results": "how a job reads to it",
+    "app": "what a running server holds open",
+    "submitting": "money, waiting, files",
+    "services.dreamina": "one file a service",
+    "upstream": "the doors: vendor, disk, media",
+    "errors": "what needs nothing else",
+}
+
+
+def tools_table() -> str:
+    rows = ["| tool | what it does | arguments |", "|---|---|---|"]
+    for tool in all_tools():
+        required = tool.parameters.get("required", ())
+        names = [f"`{n}`" + r"\*" * (n in required) for n in tool.parameters["properties"]]
+        first = tool.description.split("\n")[0]
+        rows.append(f"| `{tool.name}` | {first} | {', '.join(names) or 'none'} |")
+    return "\n".join(rows)
+
+
+def settings_table() -> str:
+    rows = ["| setting | what it is | default |", "|---|---|---|"]
+    for name, field in SETTINGS.items():
+        default = "" if field.default in (None, ()) else f"`{field.default}`"
+        default = {"`False`": "`false`", "`3.0`": "`3`"}.get(default, default)
+        rows.append(f"| `{name}` | {field.description} | {default} |")
+    return "\n".join(rows)
+
+
+def floors_drawing() -> str:
+    """The floors of the architecture test, the highest first."""
+    floors = [f"{number:>2}  {'  '.join(sorted(names))}" for number, names in enumerate(FLOORS)]
+    notes = [next((NOTES[name] for name in names if name in NOTES), "") for names in FLOORS]
+    width = max(map(len, floors))
+    lines = [f"{f:<{width}}   {note}".rstrip() for f, note in zip(floors, notes, strict=True)]
+    return "\n".join(["```text", *reversed(lines), "```"])
+
+
+GENERATED = {"tools": tools_table, "settings": settings_table, "floors": floors_drawing}
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(
+        rf"^```{language}\n(.*?)^```", document.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+
+
+def words(document: Path) -> set[str]:
+    """What stands in backquotes, code blocks left out."""
+    text = re.sub(r"^```.*?^```", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return set(re.findall(r"`([^`\n]+)`", text))
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_what_is_generated_is_current(name: str) -> None:
+    text = README.read_text("utf-8")
+    found = re.search(
+        rf"(<!-- {name}: begin [^\n]*-->\n)(.*?)(<!-- {name}: end -->)", text, re.DOTALL
+    )
+    assert found
+    wanted = f"\n{GENERATED[name]()}\n\n"
+
+    if os.environ.get("UPDATE_SNAPSHOTS") == "1":
+        README.write_text(text[: found.start(2)] + wanted + text[found.end(2) :], "utf-8")
+    else:
+        assert wanted == found[2]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_setting_that_is_named_exists(document: Path) -> None:
+    named = set(re.findall(r"\bUSEAPI_[A-Z_]+\b", document.read_text("utf-8")))
+
+    assert set() == named - SETTINGS.keys()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_tool_that_is_named_exists(document: Path) -> None:
+    verbs = {name.split("_")[0] for name in NAMES}
+    named = {word for word in words(document) if re.fullmatch(rf"({'|'.join(verbs)})_\w+", word)}
+
+    assert set() == named - NAMES
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_that_is_named_is_there(document: Path) -> None:
+    text = document.read_text("utf-8")
+    linked = set(re.findall(r"\]\((?!https?:|#)([^)]+)\)", text))
+    named = {word for word in words(document) if re.fullmatch(r"(mcp_server|tests)/[\w./]+", word)}
+
+    assert [] == [name for name in linked | named if not (ROOT / name).exists()]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_make_target_that_is_named_exists(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    text = document.read_text("utf-8")
+
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))
+
+    assert set() == named - targets
+
+
+def test_every_command_that_is_named_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = capsys.readouterr().out
+
+    named = set(re.findall(r"useapi-mcp (--?[a-z]+|[a-z]+)\b", README.read_text("utf-8")))
+
+    assert {"check", "demo", "http", "sandbox"} <= named
+    assert [] == [word for word in named if word not in told]
+
+
+def test_json_blocks_are_json() -> None:
+    servers = [json.loads(block) for block in blocks(README, "json")]
+
+    assert len(servers) >= 3
+    for server in servers:
+        (entry,) = server.get("mcpServers", server.get("servers")).values()
+        assert ("uvx", ["useapi-mcp"]) == (entry["command"], entry["args"])
+        assert {"USEAPI_TOKEN"} == entry["env"].keys()
+
+
+def test_toml_blocks_are_toml() -> None:
+    (block,) = blocks(README, "toml")
+
+    server = tomllib.loads(block)["mcp_servers"]["useapi"]
+    assert ("uvx", ["useapi-mcp"]) == (server["command"], server["args"])
+    assert {"USEAPI_TOKEN"} == server["env"].keys()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_python_blocks_compile(document: Path) -> None:
+    for block in blocks(document, "python"):
+        compile(block, document.name, "exec")
+
+
+def test_the_python_example_runs(tmp_path: Path) -> None:
+    (block,) = blocks(README, "python")
+    own = {name: value for name, value in os.environ.items() if not name.startswith("USEAPI_")}
+    folder = str(Path(mcp_server.__file__).parent.parent)
+
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            block.replace("args=[", f'env={{"PYTHONPATH": {folder!r}}}, args=['),
+        ],
+        env=own | {"PYTHONPATH": folder},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+    assert (0, "") == (ended.returncode, ended.stderr)
+    assert re.fullmatch(
+        r"http://127\.0\.0\.1:\d+/media/clip-1280x720-24fps\.mp4\?\S+\n", ended.stdout
+    )
+
+
+def test_the_readme_keeps_its_order() -> None:
+    """The first screen says what it is and how to try it; how it is built comes last."""
+    headings = re.findall(r"^## (.+)$", README.read_text("utf-8"), re.MULTILINE)
+
+    assert [
+        "Try it without a token",
+        "Connect a host",
+        "Tools",
+        "Where source ids come from",
+        "Settings",
+        "Costs and limits",
+        "How it keeps your money safe",
+        "How it is built",
+        "Working on it",
+    ] == headings

@@ -1,0 +1,80 @@
+"""The errors: the tree as drawn is the tree there is, and each tells what an agent can branch on."""
+
+import re
+
+import pytest
+
+from mcp_server import errors
+from mcp_server.errors import NotFoundError, RateLimitError, RefusedError, UseapiError
+
+
+def kinds(top: type[UseapiError] = UseapiError) -> list[type[UseapiError]]:
+    """Every error in the order of the module, with what is below it."""
+    below = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    return [top] + [k for kind in below if kind.__base__ is top for k in kinds(kind)]
+
+
+def drawn() -> list[tuple[str, str]]:
+    """(error, parent) for each line of the drawing in the docstring."""
+    found, parents = [], {}
+    for line in (errors.__doc__ or "").splitlines():
+        branch = re.match(r"([│├└─ ]*)(\w+Error)\b", line)
+        if branch:
+            depth = len(branch[1]) // 4
+            parents[depth] = branch[2]
+            found.append((branch[2], parents.get(depth - 1, "Exception")))
+    return found
+
+
+def test_the_tree_in_the_docstring_is_the_tree_there_is() -> None:
+    real = [(kind.__name__, str(kind.__base__.__name__)) for kind in kinds() if kind.__base__]
+
+    assert sorted(real) == sorted(drawn())
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    codes = [kind.code for kind in kinds()]
+
+    assert len(set(codes)) == len(codes)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
+
+
+@pytest.mark.parametrize("kind", [k for k in kinds() if k.retryable], ids=lambda k: k.__name__)
+def test_what_can_be_tried_again_says_so(kind: type[UseapiError]) -> None:
+    assert "wait_then_retry" == kind.next_action
+
+
+def test_only_a_wait_makes_these_worth_another_try() -> None:
+    again = {kind.__name__ for kind in kinds() if kind.retryable}
+
+    assert {"RateLimitError", "ServerError", "UnreachableError"} == again
+
+
+def test_facts_hold_what_is_known_and_nothing_else() -> None:
+    error = RateLimitError(
+        "Busy.", "Wait.", service="pixverse", http_status=429, retry_after_seconds=30
+    )
+
+    facts = error.facts()
+
+    assert facts == {
+        "code": "rate_limited",
+        "service": "pixverse",
+        "http_status": 429,
+        "retryable": True,
+        "retry_after_seconds": 30,
+        "next_action": "wait_then_retry",
+    }
+    assert {"code": "error", "retryable": False} == UseapiError("a", "b").facts()
+
+
+def test_a_job_an_error_is_about_is_among_its_facts() -> None:
+    assert "j1" == NotFoundError("Gone.", "Look.", job_id="j1").facts()["job_id"]
+
+
+def test_an_error_reads_as_what_happened_and_what_to_do() -> None:
+    assert "It broke. Mend it." == str(UseapiError("It broke.", "Mend it."))
+
+
+def test_a_refusal_says_nothing_of_the_vendor_until_it_is_told() -> None:
+    assert "" == RefusedError("No.", "Stop.").vendor_text

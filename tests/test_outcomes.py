@@ -1,0 +1,119 @@
+"""Outcomes: whether a try that failed may have been done, which is what money hangs on."""
+
+from typing import Any
+
+import pytest
+
+from mcp_server.answers import Vendor
+from mcp_server.errors import (
+    RefusedError,
+    ServerError,
+    UnansweredError,
+    UnexpectedAnswerError,
+    UnreachableError,
+    UseapiError,
+)
+from mcp_server.outcomes import broken_off, not_sent, refused
+from mcp_server.retries import Fate
+
+VENDOR = Vendor("plain", "Plain")
+
+
+def of_status(status: int, data: Any, *, paid: bool) -> tuple[Fate, UseapiError]:
+    failure = refused(VENDOR, status, data, paid=paid, wait_s=None, now=0.0)
+    return failure.fate, failure.error
+
+
+@pytest.mark.parametrize("paid", [True, False])
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 410, 412, 422, 596])
+def test_a_plain_refusal_is_final(status: int, paid: bool) -> None:
+    fate, error = of_status(status, {"error": "x"}, paid=paid)
+
+    assert Fate.REFUSED is fate
+    assert not error.retryable
+
+
+@pytest.mark.parametrize("paid", [True, False])
+def test_429_was_refused_before_any_work(paid: bool) -> None:
+    failure = refused(VENDOR, 429, {"error": "x"}, paid=paid, wait_s=7.0, now=0.0)
+
+    assert (Fate.TOO_EARLY, 7.0, 7) == (
+        failure.fate,
+        failure.wait_s,
+        failure.error.retry_after_seconds,
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "data", "vendor_answered"),
+    [
+        (408, {"error": "Polling timeout"}, True),
+        (500, {"error": "x"}, True),
+        (503, {"error": {"message": "x"}}, True),
+        (524, None, False),
+        (500, "text", False),
+        (200, None, False),
+        (302, None, False),
+        (302, {"a": 1}, False),
+    ],
+)
+def test_a_paid_request_without_a_good_answer_may_have_been_done(
+    status: int, data: Any, vendor_answered: bool
+) -> None:
+    """Only the vendor's own JSON error proves that its work on the request is over."""
+    fate, error = of_status(status, data, paid=True)
+
+    assert Fate.MAYBE_DONE is fate
+    assert isinstance(error, UnansweredError)
+    assert (vendor_answered, status) == (error.vendor_answered, error.http_status)
+
+
+@pytest.mark.parametrize(
+    ("status", "data", "kind"),
+    [
+        (500, {"error": "x"}, ServerError),
+        (524, None, ServerError),
+        (200, None, UnexpectedAnswerError),
+        (302, {"a": 1}, UnexpectedAnswerError),
+        (700, {"a": 1}, UnexpectedAnswerError),
+    ],
+)
+def test_a_read_without_a_good_answer_says_what_came(
+    status: int, data: Any, kind: type[UseapiError]
+) -> None:
+    fate, error = of_status(status, data, paid=False)
+
+    assert (Fate.MAYBE_DONE, kind, status) == (fate, type(error), error.http_status)
+
+
+def test_what_never_left_is_told_as_that() -> None:
+    failure = not_sent(VENDOR, "ConnectError")
+
+    assert Fate.NOT_SENT is failure.fate
+    assert isinstance(failure.error, UnreachableError)
+    assert failure.error.what.endswith("(ConnectError): nothing was sent.")
+
+
+@pytest.mark.parametrize(
+    ("paid", "unusable", "kind"),
+    [
+        (True, True, UnansweredError),
+        (True, False, UnansweredError),
+        (False, True, UnexpectedAnswerError),
+        (False, False, UnreachableError),
+    ],
+)
+def test_what_broke_off_after_it_left_may_have_been_done(
+    paid: bool, unusable: bool, kind: type[UseapiError]
+) -> None:
+    failure = broken_off(VENDOR, "ReadTimeout", paid=paid, unusable=unusable)
+
+    assert (Fate.MAYBE_DONE, kind) == (failure.fate, type(failure.error))
+    assert "ReadTimeout" in failure.error.what
+
+
+def test_a_refusal_is_still_readable_by_its_service() -> None:
+    _, error = of_status(400, {"error": "already upscaled: j1"}, paid=True)
+
+    assert isinstance(error, RefusedError)
+    assert "already upscaled: j1" == error.vendor_text

@@ -1,0 +1,231 @@
+"""The output folder: files appear in it whole, once, for their owner only, and over nothing."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from mcp_server.errors import DownloadError
+from mcp_server.output_folder import OutputFolder, SavedFile, file_stem
+from mcp_server.sandbox import media
+
+VIDEO = media.read(media.clip(1280, 720, 24))
+IMAGE = media.read(media.image(1280, 720))
+LINUX = pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is a device of Linux")
+
+
+def save(folder: OutputFolder, content: bytes, stem: str = "film") -> SavedFile:
+    file = folder.begin()
+    file.write(content)
+    return folder.keep(file, stem)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "mime_type"),
+    [
+        (VIDEO, "film.mp4", "video/mp4"),
+        (IMAGE, "film.jpg", "image/jpeg"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "film.png", "image/png"),
+        (b"<html>no film</html>", "film.bin", None),
+        (b"", "film.bin", None),
+    ],
+    ids=["video", "image", "head only", "page", "nothing"],
+)
+def test_a_file_is_named_by_what_its_bytes_say(
+    tmp_path: Path, content: bytes, name: str, mime_type: str | None
+) -> None:
+    saved = save(OutputFolder(tmp_path), content)
+
+    assert (tmp_path / name, len(content)) == (saved.path, saved.size_bytes)
+    assert mime_type == (saved.facts.mime_type if saved.facts else None)
+    assert content == saved.path.read_bytes()
+    assert {name} == names(tmp_path)
+
+
+def test_what_a_film_is_like_is_read_from_it(tmp_path: Path) -> None:
+    facts = save(OutputFolder(tmp_path), VIDEO).facts
+
+    assert facts is not None
+    assert ("video", 1280, 720, 24.0) == (facts.kind, facts.width, facts.height, facts.frame_rate)
+
+
+def test_the_folder_and_its_files_are_the_owners_only(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "films"
+
+    saved = save(OutputFolder(folder), b"x")
+
+    assert 0o700 == stat.S_IMODE(folder.stat().st_mode)
+    assert 0o600 == stat.S_IMODE(saved.path.stat().st_mode)
+
+
+def test_the_same_bytes_are_kept_once_and_others_beside_them(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path)
+
+    paths = [save(folder, content).path.name for content in (b"a", b"b", b"a", b"b", b"cc", b"")]
+
+    assert ["film.bin", "film-2.bin", "film.bin", "film-2.bin", "film-3.bin", "film-4.bin"] == paths
+    assert b"a" == (tmp_path / "film.bin").read_bytes()
+
+
+def test_long_files_are_compared_to_their_end(tmp_path: Path) -> None:
+    folder, long = OutputFolder(tmp_path), bytes(3 << 20)
+
+    paths = [save(folder, content).path.name for content in (long, long[:-1] + b"x", long)]
+
+    assert ["film.bin", "film-2.bin", "film.bin"] == paths
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "dangling link"])
+def test_what_is_no_plain_file_is_left_alone(tmp_path: Path, kind: str) -> None:
+    other, taken = tmp_path / "elsewhere", tmp_path / "film.bin"
+    other.write_bytes(b"a")
+    if kind == "folder":
+        taken.mkdir()
+    else:
+        taken.symlink_to(other if kind == "link" else tmp_path / "nowhere")
+
+    saved = save(OutputFolder(tmp_path), b"a")
+
+    assert "film-2.bin" == saved.path.name
+    assert b"a" == other.read_bytes()
+
+
+def test_a_thousand_files_of_one_name_are_enough(tmp_path: Path) -> None:
+    for number in range(1, 1000):
+        (tmp_path / f"film{f'-{number}' if number > 1 else ''}.bin").write_bytes(b"old")
+
+    with pytest.raises(DownloadError, match="a thousand"):
+        save(OutputFolder(tmp_path), b"new")
+
+    assert 999 == len(names(tmp_path))
+
+
+def test_a_folder_that_can_t_be_made_is_told_with_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(DownloadError) as caught:
+        OutputFolder(tmp_path / "file" / "films").begin()
+
+    assert "can't be written" in caught.value.what
+    assert "USEAPI_OUTPUT_DIR" in caught.value.do
+
+
+@LINUX
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    """What is written stays in memory for a while, so the disk's refusal comes with the flush."""
+    place = tmp_path / "film.part"
+    place.symlink_to("/dev/full")
+    file = place.open("r+b")
+    file.write(b"x")
+
+    with pytest.raises(DownloadError, match="No space left"):
+        OutputFolder(tmp_path).keep(file, "film")
+
+    assert file.closed
+    assert set() == names(tmp_path)
+
+
+def test_what_is_discarded_leaves_nothing(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path)
+    file = folder.begin()
+    assert 1 == len(names(tmp_path))
+
+    folder.discard(file)
+    folder.discard(file)
+
+    assert set() == names(tmp_path)
+
+
+@pytest.fixture
+def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without hard links, as on a memory stick: none can be mounted here."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.mark.usefixtures("no_links")
+def test_without_hard_links_a_file_is_put_in_place_all_the_same(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path)
+
+    paths = [save(folder, content).path.name for content in (b"a", b"b", b"a")]
+
+    assert ["film.bin", "film-2.bin", "film.bin"] == paths
+    assert [b"a", b"b"] == [(tmp_path / name).read_bytes() for name in paths[:2]]
+    assert {"film.bin", "film-2.bin"} == names(tmp_path)
+    assert 0o600 == stat.S_IMODE((tmp_path / "film.bin").stat().st_mode)
+
+
+@pytest.mark.usefixtures("no_links")
+def test_a_name_that_was_taken_is_given_back_if_the_file_can_t_follow(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path)
+    file = folder.begin()
+    Path(file.name).unlink()
+
+    with pytest.raises(DownloadError):
+        folder.keep(file, "film")
+
+    assert set() == names(tmp_path)
+
+
+def test_a_link_that_fails_for_another_reason_is_told(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path)
+    file = folder.begin()
+    Path(file.name).unlink()
+
+    with pytest.raises(DownloadError, match="No such file"):
+        folder.keep(file, "film")
+
+
+def test_a_file_is_saved_again_under_another_name(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path)
+    first = save(folder, VIDEO)
+
+    second = folder.copy(first.path, "my-film")
+
+    assert tmp_path / "my-film.mp4" == second.path
+    assert (VIDEO, first.facts) == (second.path.read_bytes(), second.facts)
+
+
+def test_a_file_that_is_gone_can_t_be_copied(tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="can't be copied"):
+        OutputFolder(tmp_path).copy(tmp_path / "gone.mp4", "film")
+
+    assert set() == names(tmp_path)
+
+
+def test_a_sweep_takes_old_temporary_files_and_nothing_else(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path)
+    old, new = folder.begin(), folder.begin()
+    save(folder, b"x")
+    for path in (old.name, tmp_path / "film.bin"):
+        os.utime(path, (1000, 1000))
+
+    folder.sweep(2000)
+
+    assert {Path(new.name).name, "film.bin"} == names(tmp_path)
+    folder.discard(old)
+    folder.discard(new)
+
+
+def test_room_is_counted_in_bytes_and_none_where_there_is_no_disk(tmp_path: Path) -> None:
+    assert OutputFolder(tmp_path).free_bytes() > 0
+    assert 0 == OutputFolder(tmp_path / "nowhere").free_bytes()
+
+
+def test_a_name_made_of_an_id_does_not_show_it() -> None:
+    stem = file_stem("dreamina", "j0302v-u1-CA:jane@example.com-bot:dreamina")
+
+    assert "dreamina-" + stem[9:] == stem
+    assert 12 == len(stem[9:])
+    assert "jane" not in stem
+    assert stem != file_stem("dreamina", "j0303v-u1-CA:jane@example.com-bot:dreamina")

@@ -1,0 +1,148 @@
+"""Redaction: no secret reaches a log, and vendor text stays one harmless line."""
+
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_server.redaction import RedactingFormatter, log_to_stderr, one_line, quoted, redact
+
+TOKEN = "user:777-canary0token"
+HEX = "jane@example.com".encode().hex()
+
+
+@pytest.fixture
+def root_logger() -> Iterator[logging.Logger]:
+    """The root logger, put back afterwards."""
+    root = logging.root
+    handlers, level = root.handlers[:], root.level
+    yield root
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"token {TOKEN}.", "token ***."),
+        ("Authorization: Bearer abc.def-1", "Authorization: Bearer ***"),
+        ("bearer  abc", "Bearer ***"),
+        ("user:12345-s3cr3t~x", "user:***"),
+        ("write to jane.doe+x@mail.example.com now", "write to ***@*** now"),
+        ("?email=jane%40example.com&limit=1", "?email=***@***&limit=1"),
+        ("j0302v-u12345-CA:jane@example.com-bot:dreamina", "j0302v-u12345-CA:***@***:dreamina"),
+        (f"user:12345-email:{HEX}-video:abc", "user:12345-email:***-video:abc"),
+        ("user:12-pixverse:jane@example.com-video:66", "user:12-pixverse:***@***:66"),
+        ("20260203103000123-user:123-bot:google-flow", "20260203103000123-user:123-bot:google-flow"),
+        ("GET https://a.b/c.mp4?sig=x&y=1 done", "GET https://a.b/c.mp4?*** done"),
+        ("https://a.b/c.mp4", "https://a.b/c.mp4"),
+        ("two: jane@x.org, joe@y.org", "two: ***@***, ***@***"),
+        ("nothing to hide @ home", "nothing to hide @ home"),
+    ],
+)
+def test_a_secret_is_taken_out_and_the_rest_is_kept(text: str, expected: str) -> None:
+    assert expected == redact(text, TOKEN)
+
+
+def test_a_token_of_any_form_is_taken_out() -> None:
+    assert "a *** b" == redact("a opensesame b", "opensesame")
+
+
+def test_a_very_long_word_is_looked_through_in_one_go() -> None:
+    """Ours: tried from each of its characters anew, a million take hours."""
+    long = "a" * 1_000_000
+
+    assert long == redact(long)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain", "plain"),
+        ("a\nb\r\n\tc", "a b c"),
+        ("a\u2028b\u00a0c\x85d", "a b c d"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]8;;http://evil\x07link\x1b]8;;\x1b\\ more", "link more"),
+        ("\x1bM\x00\x07bell", "bell"),
+        ("\u202eevil\u202c \u2066x\u2069", "evil x"),
+        ("zero\u200bwidth\ufeff\u00ad", "zerowidth"),
+        ("hidden\ufe0f\U000e0100\U000e0041\u3164", "hidden"),
+        ("lone \ud800 surrogate", "lone surrogate"),
+        ("", ""),
+        ("\n\n", ""),
+    ],
+)
+def test_vendor_text_becomes_one_harmless_line(text: str, expected: str) -> None:
+    assert expected == one_line(text)
+
+
+def test_a_long_line_is_cut_and_shows_it() -> None:
+    line = one_line("x" * 301)
+
+    assert (300, "…") == (len(line), line[-1])
+    assert "x" * 300 == one_line("x" * 300)
+    assert "abc…" == one_line("abcdef", 4)
+
+
+@given(st.text(), st.integers(1, 400))
+def test_any_text_becomes_a_line_that_can_be_printed(text: str, most: int) -> None:
+    line = one_line(text, most)
+
+    assert len(line) <= most
+    assert line == " ".join(line.split())
+    assert "\x1b" not in line
+    line.encode()
+
+
+def test_what_is_quoted_holds_no_address_not_even_half_of_one() -> None:
+    at_the_cut = "x" * 290 + " jane@example.com is out of credits"
+    split = "jane\u200b@exa\u200bmple.com"
+
+    assert "x" * 290 + " ***@*** …" == quoted(at_the_cut)
+    assert "***@***" == quoted(split)
+
+
+def test_a_traceback_is_redacted_like_the_message() -> None:
+    formatter = RedactingFormatter(TOKEN)
+    try:
+        raise ValueError(f"token {TOKEN} of jane@example.com")
+    except ValueError:
+        failure = sys.exc_info()
+    record = logging.LogRecord(
+        "a.b", logging.ERROR, "f", 1, "GET %s", ("https://a.b/c?sig=1",), failure
+    )
+
+    text = formatter.format(record)
+
+    assert "ERROR a.b: GET https://a.b/c?***" in text
+    assert "ValueError: token *** of ***@***" in text
+    assert TOKEN not in text
+
+
+def test_logs_go_to_stderr_from_the_level_on(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_to_stderr("INFO", TOKEN)
+
+    logging.getLogger("ours").info("with %s", TOKEN)
+    logging.getLogger("ours").debug("too much")
+
+    out, err = capsys.readouterr()
+    assert "" == out
+    assert err.endswith("INFO ours: with ***\n")
+    assert 1 == len(root_logger.handlers)
+
+
+@pytest.mark.parametrize(("level", "noisy"), [("DEBUG", "WARNING"), ("ERROR", "ERROR")])
+def test_libraries_that_log_whole_urls_are_kept_quiet(
+    root_logger: logging.Logger, level: str, noisy: str
+) -> None:
+    log_to_stderr(level, None)
+
+    assert getattr(logging, level) == root_logger.level
+    levels = {logging.getLogger(n).level for n in ("httpx", "httpcore", "uvicorn.access")}
+
+    assert {getattr(logging, noisy)} == levels

@@ -1,0 +1,111 @@
+"""The retry policy: every cell of its table."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_server.retries import LONGEST_WAIT_S, TRIES, Fate, pause_before_retry
+
+
+def pause(fate: Fate, *, paid: bool, tries: int = 1, random: float = 1.0, **more: float) -> float | None:
+    return pause_before_retry(
+        fate,
+        paid=paid,
+        tries=tries,
+        vendor_wait_s=more.get("wait_s"),
+        waited_before=bool(more.get("waited", False)),
+        random=lambda: random,
+    )
+
+
+@pytest.mark.parametrize(
+    ("fate", "paid", "tries", "wait_s", "waited", "expected_s"),
+    [
+        # could not connect: three tries, whatever it is; the back-off doubles
+        (Fate.NOT_SENT, False, 1, None, False, 0.5),
+        (Fate.NOT_SENT, False, 2, None, False, 1.0),
+        (Fate.NOT_SENT, False, 3, None, False, None),
+        (Fate.NOT_SENT, True, 1, None, False, 0.5),
+        (Fate.NOT_SENT, True, 2, None, False, 1.0),
+        (Fate.NOT_SENT, True, 3, None, False, None),
+        # 429 with a known, short wait: once more, exactly then
+        (Fate.TOO_EARLY, False, 1, 0.0, False, 0.0),
+        (Fate.TOO_EARLY, False, 1, 7.0, False, 7.0),
+        (Fate.TOO_EARLY, False, 1, 10.0, False, 10.0),
+        (Fate.TOO_EARLY, True, 1, 7.0, False, 7.0),
+        (Fate.TOO_EARLY, True, 1, 10.0, False, 10.0),
+        # … even after tries that never left, but not twice
+        (Fate.TOO_EARLY, True, 3, 7.0, False, 7.0),
+        (Fate.TOO_EARLY, False, 2, 7.0, True, None),
+        (Fate.TOO_EARLY, True, 2, 7.0, True, None),
+        # 429 otherwise: for the caller to wait
+        (Fate.TOO_EARLY, False, 1, None, False, None),
+        (Fate.TOO_EARLY, False, 1, 10.1, False, None),
+        (Fate.TOO_EARLY, True, 1, None, False, None),
+        (Fate.TOO_EARLY, True, 1, 1800.0, False, None),
+        # cut after sending, 408, 5xx: a read again, a paid request never
+        (Fate.MAYBE_DONE, False, 1, None, False, 0.5),
+        (Fate.MAYBE_DONE, False, 2, None, False, 1.0),
+        (Fate.MAYBE_DONE, False, 3, None, False, None),
+        (Fate.MAYBE_DONE, True, 1, None, False, None),
+        (Fate.MAYBE_DONE, True, 1, 5.0, False, None),
+        # any other refusal
+        (Fate.REFUSED, False, 1, None, False, None),
+        (Fate.REFUSED, False, 1, 5.0, False, None),
+        (Fate.REFUSED, True, 1, None, False, None),
+    ],
+)
+def test_every_cell_of_the_table(
+    fate: Fate,
+    paid: bool,
+    tries: int,
+    wait_s: float | None,
+    waited: bool,
+    expected_s: float | None,
+) -> None:
+    found_s = pause_before_retry(
+        fate,
+        paid=paid,
+        tries=tries,
+        vendor_wait_s=wait_s,
+        waited_before=waited,
+        random=lambda: 1.0,
+    )
+
+    assert expected_s == found_s
+
+
+@given(st.sampled_from(Fate), st.booleans(), st.integers(1, 9), st.floats(0, 1))
+def test_a_pause_is_never_longer_than_a_client_waits(
+    fate: Fate, paid: bool, tries: int, random: float
+) -> None:
+    pause_s = pause_before_retry(fate, paid=paid, tries=tries, random=lambda: random)
+
+    assert pause_s is None or 0 <= pause_s <= 5
+
+
+@given(st.booleans(), st.integers(1, 9), st.floats(0, 3600), st.booleans())
+def test_a_paid_request_that_may_have_been_done_is_never_sent_again(
+    waited: bool, tries: int, wait_s: float, twice: bool
+) -> None:
+    assert None is pause_before_retry(
+        Fate.MAYBE_DONE,
+        paid=True,
+        tries=tries,
+        vendor_wait_s=wait_s if twice else None,
+        waited_before=waited,
+        random=lambda: 0.0,
+    )
+
+
+def test_the_back_off_is_spread_over_its_whole_length() -> None:
+    pauses = [
+        pause_before_retry(Fate.NOT_SENT, paid=False, tries=2, random=lambda r=r: r)  # type: ignore[misc]
+        for r in (0.0, 0.25, 1.0)
+    ]
+
+    assert [0.0, 0.25, 1.0] == pauses
+
+
+def test_three_tries_and_ten_seconds_are_what_the_design_says() -> None:
+    assert (3, 10.0) == (TRIES, LONGEST_WAIT_S)

@@ -1,0 +1,255 @@
+"""Settings: every option from its environment variable, checked, with a default."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_server.errors import SettingsError
+from mcp_server.settings import Settings, is_https
+
+FIELDS = {str(field.alias): name for name, field in Settings.model_fields.items()}
+
+
+def refusal(**environment: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        Settings.read(environment)
+    return str(caught.value)
+
+
+def test_nothing_need_be_set() -> None:
+    settings = Settings.read({})
+
+    assert settings.secret is None
+    assert "https://api.useapi.net" == settings.base_url
+    assert (False, 3.0, 2048, "WARNING") == (
+        settings.sandbox,
+        settings.sandbox_job_seconds,
+        settings.max_download_mb,
+        settings.log_level,
+    )
+    assert (50, None) == (settings.confirm_credits, settings.max_credits_per_day)
+    assert {} == settings.job_defaults
+    assert frozenset() == settings.allowed_reply_hosts
+
+
+@pytest.mark.parametrize("field", Settings.model_fields.values(), ids=list(Settings.model_fields))
+def test_every_setting_is_told_in_a_sentence_under_a_name_of_ours(field: object) -> None:
+    alias, description = getattr(field, "alias", ""), getattr(field, "description", "")
+
+    assert alias.startswith("USEAPI_")
+    assert description.endswith(".")
+
+
+def test_every_setting_can_be_set() -> None:
+    settings = Settings.read(
+        {
+            "USEAPI_TOKEN": "user:1-abc",
+            "USEAPI_BASE_URL": "http://localhost:8001",
+            "USEAPI_SANDBOX": "true",
+            "USEAPI_SANDBOX_JOB_SECONDS": "0.5",
+            "USEAPI_OUTPUT_DIR": "/tmp/out",
+            "USEAPI_STATE_DIR": "/tmp/state",
+            "USEAPI_REPLY_URL": "https://hooks.example.com/x",
+            "USEAPI_REPLY_URL_HOSTS": " A.example.com, b.example.com ,",
+            "USEAPI_REPLY_REF": "film 7",
+            "USEAPI_MAX_JOBS": "8",
+            "USEAPI_CAPTCHA_RETRY": "5",
+            "USEAPI_MAX_CREDITS_PER_DAY": "300.5",
+            "USEAPI_CONFIRM_CREDITS": "0",
+            "USEAPI_MAX_DOWNLOAD_MB": "10",
+            "USEAPI_HTTP_TOKEN": "s3cret",
+            "USEAPI_LOG_LEVEL": "debug",
+        }
+    )
+
+    assert "user:1-abc" == settings.secret
+    assert ("http://localhost:8001", True) == (settings.base_url, settings.is_loopback)
+    assert (Path("/tmp/out"), Path("/tmp/state")) == (
+        settings.output_folder(),
+        settings.state_folder(),
+    )
+    assert {"a.example.com", "b.example.com"} == settings.allowed_reply_hosts
+    assert {
+        "reply_url": "https://hooks.example.com/x",
+        "reply_ref": "film 7",
+        "max_jobs": 8,
+        "captcha_retry": 5,
+    } == settings.job_defaults
+    assert (300.5, 0.0, 10, "DEBUG") == (
+        settings.max_credits_per_day,
+        settings.confirm_credits,
+        settings.max_download_mb,
+        settings.log_level,
+    )
+
+
+@pytest.mark.parametrize("unset", ["", "  ", "${user_config.x}", "prefix ${HOME}"])
+def test_an_empty_value_or_a_template_nobody_filled_in_is_unset(unset: str) -> None:
+    environment = dict.fromkeys(FIELDS, unset)
+
+    assert Settings.read({}) == Settings.read(environment)
+
+
+def test_a_value_may_have_spaces_round_it() -> None:
+    assert "user:1-abc" == Settings.read({"USEAPI_TOKEN": " user:1-abc\n"}).secret
+
+
+def test_other_variables_are_none_of_ours() -> None:
+    assert Settings.read({}) == Settings.read({"HOME": "/x", "USEAPI_NO_SUCH": "y", "token": "z"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("USEAPI_TOKEN", "user:1-abc def"),
+        ("USEAPI_TOKEN", "user:1-äbc"),
+        ("USEAPI_TOKEN", "user:1-abc\x00"),
+        ("USEAPI_SANDBOX", "perhaps"),
+        ("USEAPI_SANDBOX_JOB_SECONDS", "-1"),
+        ("USEAPI_SANDBOX_JOB_SECONDS", "nan"),
+        ("USEAPI_OUTPUT_DIR", "~no-such-user-of-ours/x"),
+        ("USEAPI_REPLY_URL", "http://example.com"),
+        ("USEAPI_REPLY_URL", "https://" + "x" * 1020 + ".com"),
+        ("USEAPI_REPLY_URL_HOSTS", "https://example.com"),
+        ("USEAPI_REPLY_URL_HOSTS", "ok.example.com, no/path"),
+        ("USEAPI_REPLY_REF", "x" * 1025),
+        ("USEAPI_MAX_JOBS", "0"),
+        ("USEAPI_MAX_JOBS", "51"),
+        ("USEAPI_MAX_JOBS", "many"),
+        ("USEAPI_CAPTCHA_RETRY", "11"),
+        ("USEAPI_CAPTCHA_ORDER", "CapSolver; rm"),
+        ("USEAPI_MAX_CREDITS_PER_DAY", "-0.1"),
+        ("USEAPI_CONFIRM_CREDITS", "nan"),
+        ("USEAPI_MAX_DOWNLOAD_MB", "0"),
+        ("USEAPI_MAX_DOWNLOAD_MB", "1.5"),
+        ("USEAPI_LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it_and_not_its_value(name: str, value: str) -> None:
+    said = refusal(**{name: value})
+
+    assert said.startswith(f"{name}: ")
+    assert said.endswith(" Correct it and start again.")
+    assert "\n" not in said
+    assert value not in said
+
+
+def test_two_captcha_settings_are_one_too_many() -> None:
+    said = refusal(USEAPI_CAPTCHA_RETRY="3", USEAPI_CAPTCHA_ORDER="CapSolver,2Captcha")
+
+    assert said.startswith("USEAPI_CAPTCHA_RETRY and USEAPI_CAPTCHA_ORDER can't both be set")
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("given_url", "origin", "is_loopback"),
+    [
+        ("https://api.useapi.net/", "https://api.useapi.net", False),
+        ("HTTPS://API.UseAPI.net:443", "https://api.useapi.net", False),
+        ("https://proxy.example.com:8443", "https://proxy.example.com:8443", False),
+        ("http://127.0.0.1:8001/", "http://127.0.0.1:8001", True),
+        ("http://localhost:80", "http://localhost", True),
+        ("http://[::1]:9", "http://[::1]:9", True),
+        ("https://127.0.0.1", "https://127.0.0.1", True),
+    ],
+)
+def test_the_base_url_is_an_origin_in_one_spelling(
+    given_url: str, origin: str, is_loopback: bool
+) -> None:
+    settings = Settings.read({"USEAPI_BASE_URL": given_url})
+
+    assert (origin, is_loopback) == (settings.base_url, settings.is_loopback)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "api.useapi.net",
+        "http://api.useapi.net",
+        "http://127.0.0.1.evil.com",
+        "ftp://localhost",
+        "https://",
+        "https://user@api.useapi.net",
+        "https://@api.useapi.net",
+        "https://api.useapi.net/v1",
+        "https://api.useapi.net?x=1",
+        "https://api.useapi.net#x",
+        "https://api.useapi.net:0",
+        "https://api.useapi.net:99999",
+        "https://api.useapi.net:x",
+        "https://api.useapi.net\\@evil.com",
+        "https://api useapi.net",
+        "https://[::1",
+        "https://exämple.com",
+    ],
+)
+def test_a_base_url_that_is_no_safe_origin_is_refused(url: str) -> None:
+    assert refusal(USEAPI_BASE_URL=url).startswith("USEAPI_BASE_URL: it must ")
+
+
+@given(st.text())
+def test_any_base_url_is_an_origin_or_refused(url: str) -> None:
+    try:
+        origin = Settings.read({"USEAPI_BASE_URL": url}).base_url
+    except SettingsError:
+        return
+
+    assert origin.startswith(("https://", "http://127.0.0.1", "http://localhost", "http://[::1]"))
+    assert 2 == origin.count("/")
+
+
+def test_the_token_is_not_shown_by_accident() -> None:
+    settings = Settings.read({"USEAPI_TOKEN": "user:1-abc", "USEAPI_HTTP_TOKEN": "hidden"})
+
+    shown = f"{settings} {settings!r} {settings.model_dump()}"
+
+    assert "abc" not in shown
+    assert "hidden" not in shown
+
+
+def test_without_a_list_only_the_host_of_the_default_webhook_is_allowed() -> None:
+    settings = Settings.read({"USEAPI_REPLY_URL": "https://Hooks.example.com:8443/x"})
+
+    assert {"hooks.example.com"} == settings.allowed_reply_hosts
+
+
+def test_a_folder_may_begin_at_home_or_here() -> None:
+    settings = Settings.read({"USEAPI_OUTPUT_DIR": "~/films", "USEAPI_STATE_DIR": "state"})
+
+    assert Path.home() / "films" == settings.output_folder()
+    assert Path.cwd() / "state" == settings.state_folder()
+
+
+def test_the_default_folders_are_the_users_own() -> None:
+    settings = Settings.read({})
+
+    assert "useapi-mcp" == settings.output_folder().name
+    assert settings.output_folder().is_absolute()
+    assert "useapi-mcp" in settings.state_folder().parts
+    assert settings.output_folder() != settings.state_folder()
+
+
+@pytest.mark.parametrize(
+    ("url", "fits"),
+    [
+        ("https://example.com/hook?x=1", True),
+        ("https://example.com:8443", True),
+        ("http://example.com", False),
+        ("https://", False),
+        ("https://user@example.com", False),
+        ("https://example.com:0", False),
+        ("https://example.com:x", False),
+        ("https://exa mple.com", False),
+        ("https://example.com/\n", False),
+        ("https://[::1", False),
+    ],
+)
+def test_a_webhook_is_https_to_a_host_without_credentials(url: str, fits: bool) -> None:
+    assert fits is is_https(url)
+
+
+@given(st.text())
+def test_any_text_is_https_or_not(url: str) -> None:
+    assert is_https(url) in (True, False)

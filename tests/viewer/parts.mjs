@@ -1,0 +1,86 @@
+// The parts every case runs in: a browser, a server of pages and sample media, our own server.
+
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+export const HERE = new URL(".", import.meta.url).pathname;
+export const ROOT = join(HERE, "../..");
+export const INSTALLED = join(ROOT, ".viewer");
+export const PAGE = readFileSync(join(ROOT, "mcp_server/viewer.html"), "utf8");
+const SAMPLES = join(ROOT, "mcp_server/sandbox/samples");
+const TYPES = { mp4: "video/mp4", jpg: "image/jpeg", html: "text/html" };
+const BROWSERS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+
+const { chromium } = createRequire(join(INSTALLED, "package.json"))("playwright-core");
+
+// A fresh profile each time; nothing of the browser's own goes out.
+export function openBrowser() {
+  const executablePath = [process.env.CHROMIUM, ...BROWSERS].find((path) => path && existsSync(path));
+  const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+  const profile = mkdtempSync(join(tmpdir(), "viewer-profile-"));
+  return chromium.launchPersistentContext(profile, { executablePath, headless: true, args, viewport: null });
+}
+
+/** Serves the host page and the sandbox's samples; `/expired/…` is 403 until `renew()`. */
+export async function openMedia() {
+  const server = createServer((request, response) => {
+    const [, folder, name] = new URL(request.url, "http://127.0.0.1").pathname.split("/");
+    if (folder === "expired") return response.writeHead(403).end("Request has expired");
+    const file = folder === "media" ? join(SAMPLES, name) : join(HERE, "host.html");
+    if (!existsSync(file)) return response.writeHead(404).end();
+    sendFile(request, response, readFileSync(file), TYPES[file.split(".").at(-1)]);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return { origin: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
+}
+
+function sendFile(request, response, content, type) {
+  const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range || "");
+  const head = { "Content-Type": type, "Accept-Ranges": "bytes" };
+  if (!range) return response.writeHead(200, head).end(content);
+  const [first, last] = [Number(range[1]), Number(range[2] || content.length - 1)];
+  head["Content-Range"] = `bytes ${first}-${last}/${content.length}`;
+  response.writeHead(206, head).end(content.subarray(first, last + 1));
+}
+
+/** Starts a process and waits until it answers at `address`; everything it says is kept. */
+export async function startProcess(command, args, environment, address) {
+  const child = spawn(command, args, { cwd: ROOT, env: { ...process.env, ...environment } });
+  let said = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (bytes) => { said += bytes; });
+  const over = new Promise((resolve) => child.on("exit", resolve));
+  for (let tries = 0; ; tries += 1) {
+    const answers = await fetch(address).then(() => true, () => false);
+    if (answers) break;
+    if (child.exitCode !== null || tries > 300) throw new Error(`${command} ${args.join(" ")} did not start:\n${said}`);
+    await pause(100);
+  }
+  return { said: () => said, close: async () => { child.kill("SIGTERM"); await over; } };
+}
+
+export async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.on("listening", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Waits until `check` gives something true; what it gave last stands in the error. */
+export async function until(what, check, ms = 15_000) {
+  const end = Date.now() + ms;
+  let last;
+  while (Date.now() < end) {
+    last = await check();
+    if (last) return last;
+    await pause(50);
+  }
+  throw new Error(`never came true: ${what}`);
+}

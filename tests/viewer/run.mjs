@@ -1,0 +1,53 @@
+// Runs every case in a real browser, prints what came of each, and takes the pictures.
+//
+//   node tests/viewer/run.mjs [words of the cases to run]
+
+import { CASES as UNIT_CASES } from "./unit_cases.mjs";
+import { Inspector } from "./inspector.mjs";
+import { CASES as INSPECTOR_CASES } from "./inspector_cases.mjs";
+import { openBrowser } from "./parts.mjs";
+import { takePictures } from "./pictures.mjs";
+import { UnitHost } from "./unit_host.mjs";
+
+const wanted = process.argv.slice(2).join(" ");
+const results = [];
+
+async function run(where, cases, host) {
+  for (const [name, story] of Object.entries(cases).filter(([name]) => name.includes(wanted))) {
+    const began = Date.now();
+    let fault = null;
+    try {
+      const view = await story(host);
+      if (view.faults.length) throw new Error(`the page threw: ${view.faults.join("; ")}`);
+    } catch (error) {
+      fault = error;
+    }
+    await host.closePages();
+    results.push(fault);
+    const seconds = ((Date.now() - began) / 1000).toFixed(1);
+    console.log(`${fault ? "FAILED" : "passed"}  ${where}: ${name} (${seconds} s)`);
+    if (fault) console.log(String(fault.stack).replace(/^/gm, "        "));
+  }
+}
+
+const browser = await openBrowser();
+const host = await UnitHost.open(browser);
+try {
+  await run("unit host", UNIT_CASES, host);
+  if (Object.keys(INSPECTOR_CASES).some((name) => name.includes(wanted))) {
+    const inspector = await Inspector.open(browser);
+    try {
+      await run("Inspector", INSPECTOR_CASES, inspector);
+    } finally {
+      await inspector.close();
+    }
+  }
+  if (!wanted) await takePictures(host);
+} finally {
+  host.close();
+  await browser.close();
+}
+
+const failed = results.filter(Boolean).length;
+console.log(`\n${results.length - failed} of ${results.length} cases passed.`);
+process.exit(failed || !results.length ? 1 : 0);

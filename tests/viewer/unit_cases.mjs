@@ -1,0 +1,564 @@
+// What the page does in a host whose every answer is scripted. Each case is a sentence and a story.
+
+import { deepEqual, equal, notEqual, ok } from "node:assert/strict";
+import { answer, error, EVERYTHING, FLOW_JOB, VIDEO_JOB, VIDEO_SOURCE } from "./unit_host.mjs";
+import { pause, until } from "./parts.mjs";
+
+const OUR_ID = "useapi-mcp:01jq0000000000000000000000";
+const INLINE = { theme: "light", displayMode: "inline" };
+
+export const CASES = {
+  async "a job is followed from submitting to the finished video, without a jump"(host) {
+    const sending = answer(host.job({ job_id: OUR_ID, status: "submitting", poll_after_seconds: 1 }));
+    const answers = { [`get_job ${OUR_ID}`]: [host.running()], [`get_job ${VIDEO_JOB}`]: [host.running(), host.upscaled()] };
+    const view = await host.show({ result: sending, answers });
+    await view.says("Handing the job to Dreamina");
+    equal(await view.text("pill"), "Sending");
+    await view.says("Upscaling the video");
+    await view.shows(640, undefined);
+    const height = () => view.frame.$eval("html", (html) => html.getBoundingClientRect().height);
+    const [before, stageBefore] = [await height(), await view.css("#stage", "height")];
+    await view.reaches("completed");
+    await view.shows(640, 1280);
+
+    equal(await view.text("title"), "Video upscale");
+    equal(await view.text("about"), "Dreamina · seedance-2.0-fast · about 30 credits");
+    equal(await view.text("pill"), "Completed");
+    equal(await view.css("#stage", "height"), stageBefore);
+    ok(Math.abs((await height()) - before) <= 1, "the page has another height when the job ends");
+    equal(await view.reads(OUR_ID), 1);
+    equal(await view.reads(VIDEO_JOB), 2);
+    await pause(1500);
+    equal(await view.reads(VIDEO_JOB), 2, "a job that has ended is not read again");
+    const [told] = await view.asked("ui/update-model-context");
+    equal(told.content[0].text, `Job ${VIDEO_JOB} is completed.`);
+    return view;
+  },
+
+  async "a running job tells its time in words, and a screen reader hears the state once"(host) {
+    const view = await host.show({ result: host.running(), answers: { get_job: [host.running()] } });
+    await view.says("Upscaling the video");
+    const before = await view.text("elapsed");
+    await view.frame.evaluate(() => {
+      window.changes = 0;
+      new MutationObserver((seen) => { window.changes += seen.length; })
+        .observe(document.querySelector("#status"), { subtree: true, childList: true, characterData: true });
+    });
+    await pause(2500);
+
+    ok(/^for 1 minute \d+ seconds?$/.test(before), before);
+    notEqual(await view.text("elapsed"), before);
+    equal(await view.frame.evaluate(() => window.changes), 0);
+    const bar = await view.frame.$eval("#progress", (bar) => [bar.getAttribute("role"), bar.hasAttribute("aria-valuenow"), bar.checkVisibility()]);
+    deepEqual(bar, ["progressbar", false, true]);
+    return view;
+  },
+
+  async "a finished video stands beside its source, with the size and frame rate of both"(host) {
+    const media = [{ kind: "video", url: host.clip("640x360-60fps"), width: 640, height: 360, frame_rate: 60, size_bytes: 97_805 }];
+    const view = await host.show({ result: host.upscaled({ operation: "interpolate_video", media }) });
+    await view.shows(640, 640);
+    equal(await view.text("title"), "Frame rate");
+    await until("the source's measured rate", async () => (await view.text("before-facts")) === "640 × 360 · 24 fps");
+    equal(await view.text("after-facts"), "640 × 360 · 60 fps · 98 kB");
+    ok(await view.isShown("handle"));
+    return view;
+  },
+
+  async "both videos play in step, pause together and seek together"(host) {
+    const view = await host.show({ result: host.upscaled() });
+    await view.shows(640, 1280);
+    await until("playing", async () => (await view.videos()).every((video) => !video.paused && video.currentTime > 0.3));
+    await pause(2500); // past the end and round again
+    let apart = 9;
+    await until("in step", async () => {
+      const [before, after] = await view.videos();
+      apart = Math.abs(before.currentTime - after.currentTime);
+      return apart < 0.1;
+    });
+    await view.frame.click("#play");
+    ok((await view.videos()).every((video) => video.paused && video.muted));
+    equal(await view.frame.getAttribute("#play", "aria-label"), "Play");
+    await view.frame.fill("#time", "500");
+    await until("both at the middle", async () => (await view.videos()).every(({ currentTime }) => Math.abs(currentTime - 1) < 0.06));
+    equal(await view.frame.getAttribute("#time", "aria-valuetext"), "1.0 of 2.0 seconds");
+    await pause(300);
+    ok((await view.videos()).every((video) => video.paused), "a seek starts nothing");
+    await view.frame.click("#sound");
+    deepEqual((await view.videos()).map(({ muted }) => muted), [true, false]);
+    return view;
+  },
+
+  async "a finished image stands beside the very image that was upscaled"(host) {
+    const answers = { [`get_job ${VIDEO_SOURCE}`]: [host.sourceImages()] };
+    const view = await host.show({ result: host.upscaledImage(), answers, input: { source_id: VIDEO_SOURCE, image_index: 2 } });
+    await view.shows(1280, 3840);
+    equal(await view.text("before-facts"), "1280 × 720");
+    equal(await view.text("after-facts"), "3840 × 2160");
+    ok((await view.frame.getAttribute("#before img", "src")).endsWith("?2"));
+    ok(!(await view.isShown("play")) && !(await view.isShown("time")));
+    equal(await view.frame.getAttribute("#after img", "alt"), "The resulting image");
+    return view;
+  },
+
+  async "where it isn't known which image was the source, only the result is shown"(host) {
+    const answers = { [`get_job ${VIDEO_SOURCE}`]: [host.sourceImages()] };
+    const view = await host.show({ result: host.upscaledImage(), answers, input: { job_id: VIDEO_JOB } });
+    await view.shows(undefined, 3840);
+    ok(!(await view.isShown("handle")) && !(await view.isShown("was")));
+    equal(await view.text("after-label"), "Result");
+    return view;
+  },
+
+  async "a Google Flow source is no job, so only the result is shown and nothing is asked"(host) {
+    const result = host.upscaled({ service: "google-flow", job_id: FLOW_JOB, source_id: "user:12345-email:7573-video:sample-1" });
+    const view = await host.show({ result });
+    await view.shows(undefined, 1280);
+    deepEqual(await view.asked("tools/call"), []);
+    await until("playing", async () => (await view.videos()).every((video) => !video.paused));
+    return view;
+  },
+
+  async "several files are shown one at a time"(host) {
+    const view = await host.show({ result: answer(host.sourceImages().structuredContent) });
+    await view.shows(undefined, 1280);
+    equal(await view.frame.$$eval("#files button", (buttons) => buttons.length), 4);
+    await view.frame.click("#files button:nth-child(3)");
+    await until("the third file", async () => (await view.frame.getAttribute("#after img", "src")).endsWith("?2"));
+    equal(await view.frame.getAttribute("#files button:nth-child(3)", "aria-pressed"), "true");
+    return view;
+  },
+
+  async "a failed job says why, and offers nothing to open"(host) {
+    const failure = { code: "vendor_failed", message: "fail_code: 2043: the output did not pass" };
+    const view = await host.show({ result: host.running(), answers: { [`get_job ${VIDEO_JOB}`]: [answer(host.job({ status: "failed", failure }))] } });
+    await view.says("The job failed.");
+    equal(await view.text("detail"), failure.message);
+    equal(await view.text("pill"), "Failed");
+    ok(!(await view.isShown("foot")) && !(await view.isShown("running")) && !(await view.isShown("elapsed")));
+    return view;
+  },
+
+  async "a moderated job says that the same source will be refused again"(host) {
+    const failure = { code: "moderated", message: "PixVerse's moderation refused the result." };
+    const view = await host.show({ result: answer(host.job({ service: "pixverse", status: "failed", failure })) });
+    await view.says("The moderation of PixVerse refused it.");
+    ok((await view.text("detail")).endsWith("The same source will be refused again."));
+    return view;
+  },
+
+  async "a cancelled job is told as such"(host) {
+    const failure = { code: "cancelled", message: "Cancelled by user" };
+    const view = await host.show({ result: answer(host.job({ status: "cancelled", failure })) });
+    await view.says("The job was cancelled.");
+    equal(await view.text("pill"), "Cancelled");
+    return view;
+  },
+
+  async "an unconfirmed job is told as such, not sent again, and can be looked for"(host) {
+    const lost = answer(host.job({ job_id: OUR_ID, status: "unconfirmed" }));
+    const view = await host.show({ result: lost, answers: { [`get_job ${OUR_ID}`]: [host.upscaled()] } });
+    await view.says("It isn’t known whether Dreamina took this job.");
+    ok((await view.text("detail")).includes("charged twice"));
+    equal(await view.text("again"), "Look again");
+    await pause(1500);
+    equal(await view.reads(OUR_ID), 0, "it is not asked for unless told to");
+    await view.frame.click("#again");
+    await view.shows(640, 1280);
+    return view;
+  },
+
+  async "a host whose policy blocks the file is told apart, and the file can be opened"(host) {
+    const view = await host.show({ result: host.upscaled(), csp: "https://elsewhere.example" });
+    await view.says("This app doesn’t show files from there.");
+    ok((await view.text("detail")).includes(new URL(host.media.origin).host));
+    ok(await view.isShown("note"));
+    equal(await view.text("open"), "Open");
+    equal(await view.text("again"), "");
+    await view.frame.click("#open");
+    deepEqual(await view.asked("ui/open-link"), [{ url: host.clip("1280x720-24fps") }]);
+    return view;
+  },
+
+  async "an image that the policy blocks is told the same way"(host) {
+    const answers = { [`get_job ${VIDEO_SOURCE}`]: [host.sourceImages(1)] };
+    const view = await host.show({ result: host.upscaledImage(), answers, csp: "'none'" });
+    await view.says("This app doesn’t show files from there.");
+    return view;
+  },
+
+  async "an expired link is asked for anew"(host) {
+    const dead = [{ kind: "video", url: `${host.media.origin}/expired/a.mp4`, width: 1280, height: 720 }];
+    const view = await host.show({ result: host.upscaled({ media: dead }), answers: { [`get_job ${VIDEO_JOB}`]: [host.upscaled()] } });
+    await view.says("The file can’t be loaded.");
+    ok((await view.text("detail")).includes("expire"));
+    equal(await view.text("again"), "Get a fresh link");
+    await view.frame.click("#again");
+    await view.shows(640, 1280);
+    ok(await view.isShown("play"));
+    return view;
+  },
+
+  async "a link that is dead twice is not offered a third time"(host) {
+    const dead = host.upscaled({ media: [{ kind: "video", url: `${host.media.origin}/expired/a.mp4` }] });
+    const view = await host.show({ result: dead, answers: { [`get_job ${VIDEO_JOB}`]: [dead] } });
+    await view.says("The file can’t be loaded.");
+    await view.frame.click("#again");
+    await view.says("The file can’t be loaded here.");
+    equal(await view.text("again"), "");
+    return view;
+  },
+
+  async "a source whose link is dead leaves the result alone on the stage"(host) {
+    const media = [{ kind: "video", url: `${host.media.origin}/expired/a.mp4`, width: 640, height: 360 }];
+    const view = await host.show({ result: host.upscaled(), answers: { [`get_job ${VIDEO_SOURCE}`]: [host.source({ media })] } });
+    await view.shows(undefined, 1280);
+    await until("playing", async () => (await view.videos()).every((video) => !video.paused));
+    ok(!(await view.isShown("handle")) && !(await view.isShown("was")));
+    return view;
+  },
+
+  async "a host without server tools: the page says to ask in the chat"(host) {
+    const view = await host.show({ result: host.running(), can: {} });
+    await view.says("Upscaling the video");
+    ok((await view.text("detail")).includes("Ask in the chat"));
+    await pause(1500);
+    deepEqual(await view.asked("tools/call"), []);
+    for (const id of ["running", "save", "open", "again", "elapsed"]) ok(!(await view.isShown(id)), id);
+    return view;
+  },
+
+  async "a host without server tools shows a finished video all the same"(host) {
+    const view = await host.show({ result: host.upscaled(), can: {} });
+    await view.shows(undefined, 1280);
+    ok(!(await view.isShown("actions")) || !(await view.isShown("save")));
+    return view;
+  },
+
+  async "a result that is only a file on disk says where it is"(host) {
+    const media = [{ kind: "image", path: "/home/me/Downloads/useapi-mcp/google-flow-1.jpg", width: 2560, height: 1440, size_bytes: 4_200_000 }];
+    const view = await host.show({ result: host.upscaledImage({ service: "google-flow", media }) });
+    await view.says("The result is saved as a file.");
+    equal(await view.text("told"), `Saved on the computer that runs useapi-mcp: ${media[0].path}`);
+    equal(await view.text("after-facts"), "2560 × 1440 · 4.2 MB");
+    ok(!(await view.isShown("open")) && !(await view.isShown("save")));
+    return view;
+  },
+
+  async "a completed job without a link yet can be looked at again"(host) {
+    const view = await host.show({ result: host.upscaled({ media: [{ kind: "video" }] }), answers: { [`get_job ${VIDEO_JOB}`]: [host.upscaled()] } });
+    await view.says("The job is completed, but there is no link to its file yet.");
+    await view.frame.click("#again");
+    await view.shows(640, 1280);
+    return view;
+  },
+
+  async "hostile strings stay text, and only http links are loaded or opened"(host) {
+    const evil = "<img src=x onerror=\"parent.postMessage('pwned','*')\"><script>document.title='pwned'</script>\u202e";
+    const media = [
+      { kind: "video", url: "javascript:document.title='pwned'" },
+      { kind: "image", url: "data:image/svg+xml,<svg onload='alert(1)'/>" },
+      { kind: "image", url: "file:///etc/passwd", path: evil },
+    ];
+    const failure = { code: "vendor_failed", message: evil };
+    const failed = await host.show({ result: answer(host.job({ status: "failed", failure, model: evil, service: "__proto__", operation: "constructor", source_id: undefined })) });
+    await failed.says("The job failed.");
+    ok((await failed.text("detail")).includes("<script>"));
+    ok((await failed.text("about")).includes("<img"));
+    equal(await failed.text("title"), "Job");
+    equal(await failed.frame.$$eval("img, video, script", (elements) => elements.length), 1, "only the page's own script");
+    await failed.close();
+
+    const view = await host.show({ result: host.upscaled({ media, status: "completed", source_id: undefined }) });
+    await view.reaches("completed");
+    for (const number of [1, 2, 3]) {
+      await view.frame.click(`#files button:nth-child(${number})`);
+      equal(await view.frame.$$eval("img, video, a", (elements) => elements.length), 0);
+      ok(!(await view.isShown("open")));
+    }
+    ok((await view.text("told")).includes("<script>"));
+    equal(await view.frame.title(), "Job");
+    return view;
+  },
+
+  async "answers of a wrong shape break nothing"(host) {
+    const view = await host.show({ result: { content: [{ type: "text", text: "Plain text." }] } });
+    await view.says("The answer came without its data.");
+    for (const structuredContent of [{ status: 5 }, { status: "completed", media: "x" }, { status: "toString", media: [null] }, { status: "completed", media: [null, 1], job_id: {} }]) {
+      await view.send({ method: "ui/notifications/tool-result", params: { structuredContent } });
+    }
+    await view.send({ method: "ui/notifications/tool-result", params: host.upscaled() });
+    await view.shows(640, 1280);
+    return view;
+  },
+
+  async "a tool's error is told without its line of JSON"(host) {
+    const text = "Dreamina: the account has no credits left, nothing was taken. Buy credits, then call again.";
+    const view = await host.show({ result: error(text, { code: "no_credits", retryable: false }) , context: { ...INLINE, toolInfo: { tool: { name: "upscale_image" } } } });
+    await view.says("That didn’t work.");
+    equal(await view.text("detail"), text);
+    equal(await view.text("title"), "Image upscale");
+    equal(await view.text("pill"), "Error");
+    return view;
+  },
+
+  async "a call cancelled in the chat ends the waiting"(host) {
+    const view = await host.show({});
+    await view.says("Waiting for the job…");
+    await view.send({ method: "ui/notifications/tool-cancelled", params: { reason: "user action" } });
+    await view.says("The call was cancelled.");
+    return view;
+  },
+
+  async "a read that fails is tried again; one that can't succeed is not, until asked"(host) {
+    const answers = { [`get_job ${VIDEO_JOB}`]: [
+      error("The vendor has not answered yet.", { retryable: true, retry_after_seconds: 1 }),
+      error("The token is wrong. Set USEAPI_TOKEN.", { retryable: false }),
+      host.upscaled(),
+    ] };
+    const view = await host.show({ result: host.running(), answers });
+    await view.says("The job can’t be read just now.");
+    equal(await view.text("detail"), "The token is wrong. Set USEAPI_TOKEN.");
+    equal(await view.reads(VIDEO_JOB), 2);
+    ok(!(await view.isShown("running")));
+    await view.frame.click("#again");
+    await view.shows(640, 1280);
+    return view;
+  },
+
+  async "everything works by keyboard, and the focus can be seen"(host) {
+    const view = await host.show({ result: host.upscaled() });
+    await view.shows(640, 1280);
+    const focused = () => view.frame.evaluate(() => document.activeElement.id);
+    const order = [];
+    for (let presses = 0; presses < 8; presses += 1) {
+      await view.page.keyboard.press("Tab");
+      order.push(await focused());
+    }
+    deepEqual(order, ["split", "play", "time", "sound", "zoom", "full", "open", "save"]);
+    for (let presses = 0; presses < 7; presses += 1) await view.page.keyboard.press("Shift+Tab");
+    equal(await focused(), "split");
+    equal(await view.css("#handle svg", "outline-style"), "solid");
+    const place = () => view.frame.$eval("#stage", (stage) => stage.style.getPropertyValue("--x"));
+    await view.page.keyboard.press("ArrowLeft");
+    equal(await place(), "49%");
+    await view.page.keyboard.press("End");
+    equal(await place(), "100%");
+    equal(await view.frame.getAttribute("#split", "aria-valuetext"), "100 % before, 0 % after");
+    await view.page.keyboard.press("Home");
+    equal(await place(), "0%");
+    await until("playing", async () => (await view.videos()).every((video) => !video.paused));
+    await view.page.keyboard.press(" ");
+    ok((await view.videos()).every((video) => video.paused));
+    return view;
+  },
+
+  async "the divider follows the pointer"(host) {
+    const view = await host.show({ result: host.upscaled() });
+    await view.shows(640, 1280);
+    const box = await (await view.frame.$("#stage")).boundingBox();
+    await view.page.mouse.move(box.x + box.width / 2, box.y + 60);
+    await view.page.mouse.down();
+    await view.page.mouse.move(box.x + box.width / 4, box.y + 80);
+    equal(await view.frame.$eval("#split", (split) => split.value), "25");
+    await view.page.mouse.move(box.x - 10, box.y + 80);
+    equal(await view.frame.$eval("#split", (split) => split.value), "0");
+    await view.page.mouse.up();
+    await view.page.mouse.move(box.x + box.width / 2, box.y + 60);
+    equal(await view.frame.$eval("#split", (split) => split.value), "0");
+    equal(await view.frame.evaluate(() => document.activeElement.id), "split");
+    return view;
+  },
+
+  async "the picture can be magnified at the divider"(host) {
+    const answers = { [`get_job ${VIDEO_SOURCE}`]: [host.sourceImages(1)] };
+    const view = await host.show({ result: host.upscaledImage(), answers });
+    await view.shows(1280, 3840);
+    await view.frame.click("#zoom");
+    ok(Number(await view.frame.$eval("#stage", (stage) => stage.style.getPropertyValue("--zoom"))) > 4);
+    ok((await view.css("#after img", "transform")).startsWith("matrix"));
+    equal(await view.css("#after img", "transform"), await view.css("#before img", "transform"));
+    equal(await view.overflow(), 0);
+    await view.frame.click("#zoom");
+    equal(await view.css("#after img", "transform"), "none");
+    return view;
+  },
+
+  async "who wants less motion gets none unasked"(host) {
+    const view = await host.show({ result: host.running(), motion: "reduce", answers: { get_job: [host.running(), host.running(), host.upscaled()] } });
+    await view.says("Upscaling the video");
+    equal(await view.css("#progress i", "animation-name"), "none");
+    await view.shows(640, 1280);
+    await pause(500);
+    ok((await view.videos()).every((video) => video.paused && video.currentTime === 0));
+    await view.frame.click("#play");
+    await until("playing", async () => (await view.videos()).every((video) => !video.paused));
+    return view;
+  },
+
+  async "Save keeps the file and shows its path"(host) {
+    const path = "/home/me/Downloads/useapi-mcp/dreamina-video.mp4";
+    const saved = answer({ ...host.upscaled().structuredContent, media: [{ kind: "video", path, size_bytes: 179_263, frame_rate: 24 }] });
+    const view = await host.show({ result: host.upscaled(), answers: { download_media: [error("The disk is full. Free some space."), saved] } });
+    await view.shows(640, 1280);
+    await view.frame.click("#save");
+    await until("why not", async () => (await view.text("told")) === "The disk is full. Free some space.");
+    await view.frame.click("#save");
+    await until("the path", async () => (await view.text("told")) === `Saved on the computer that runs useapi-mcp: ${path}`);
+    ok(!(await view.isShown("save")));
+    equal((await view.text("after-facts")), "1280 × 720 · 24 fps · 179 kB");
+    await view.shows(640, 1280);
+    deepEqual((await view.asked("tools/call")).at(-1), { name: "download_media", arguments: { job_id: VIDEO_JOB } });
+    return view;
+  },
+
+  async "Open asks the host, and says so when it refuses"(host) {
+    const view = await host.show({ result: host.upscaled(), opens: { isError: true } });
+    await view.shows(640, 1280);
+    await view.frame.click("#open");
+    await until("told", async () => (await view.text("told")).includes("did not open"));
+    deepEqual(await view.asked("ui/open-link"), [{ url: host.clip("1280x720-24fps") }]);
+    return view;
+  },
+
+  async "full screen fills the window, and Escape leaves it"(host) {
+    const view = await host.show({ result: host.upscaled(), width: 1200, height: 800 });
+    await view.shows(640, 1280);
+    await view.frame.click("#full");
+    await until("full", () => view.frame.$eval("html", (html) => html.classList.contains("fills")));
+    const fit = await view.frame.evaluate(() => [document.documentElement.scrollHeight <= innerHeight, document.querySelector("#stage").clientHeight > 600]);
+    deepEqual(fit, [true, true]);
+    equal(await view.frame.getAttribute("#full", "aria-label"), "Leave full screen");
+    await view.page.keyboard.press("Escape");
+    await until("inline", () => view.frame.$eval("html", (html) => !html.classList.contains("fills")));
+    deepEqual(await view.asked("ui/request-display-mode"), [{ mode: "fullscreen" }, { mode: "inline" }]);
+    return view;
+  },
+
+  async "a host that offers no full screen gets no button for it"(host) {
+    const view = await host.show({ result: host.upscaled(), context: INLINE });
+    await view.shows(640, 1280);
+    ok(!(await view.isShown("full")));
+    return view;
+  },
+
+  async "the host's theme, colours and font are taken on, and its changes too"(host) {
+    const styles = { variables: { "--color-background-primary": "rgb(10, 20, 30)", "--font-sans": "monospace", color: "red" } };
+    const view = await host.show({ result: host.upscaled(), context: { ...INLINE, theme: "dark", styles } });
+    await view.shows(640, 1280);
+    equal(await view.css("html", "background-color"), "rgb(10, 20, 30)");
+    equal(await view.css("html", "color"), "rgb(243, 242, 239)");
+    equal(await view.css("button", "font-family"), "monospace");
+    await view.send({ method: "ui/notifications/host-context-changed", params: { theme: "light", safeAreaInsets: { top: 0, right: 0, bottom: 34, left: 0 } } });
+    await until("light", async () => (await view.css("html", "color")) === "rgb(29, 28, 26)");
+    equal(await view.css("#card", "margin-bottom"), "34px");
+    return view;
+  },
+
+  async "only the host is listened to"(host) {
+    const view = await host.show({ result: host.running(), answers: { get_job: [host.running()] } });
+    await view.says("Upscaling the video");
+    await view.page.evaluate(() => new Promise((resolve) => {
+      const stranger = document.createElement("iframe");
+      stranger.srcdoc = "<script>parent.frames[0].postMessage({jsonrpc:'2.0',method:'ui/notifications/tool-cancelled',params:{}},'*')</script>";
+      stranger.onload = resolve;
+      document.body.append(stranger);
+    }));
+    await pause(300);
+    equal(await view.state(), "running");
+    return view;
+  },
+
+  async "the host's questions are answered, unknown ones with an error"(host) {
+    const view = await host.show({ result: host.running(), answers: { get_job: [host.running()] } });
+    await view.says("Upscaling the video");
+    await view.send({ id: 901, method: "ping" });
+    await view.send({ id: 902, method: "constructor" });
+    const answers = () => view.page.evaluate(() => log.filter(({ id, method }) => id > 900 && !method));
+    await until("both answers", async () => (await answers()).length === 2);
+    const [good, bad] = await answers();
+    deepEqual(good.result, {});
+    equal(bad.error.code, -32601);
+    return view;
+  },
+
+  async "a page that is torn down asks and plays no more"(host) {
+    const view = await host.show({ result: host.running(), answers: { [`get_job ${VIDEO_JOB}`]: [host.running()] } });
+    await view.shows(640, undefined);
+    await view.send({ id: 901, method: "ui/resource-teardown", params: {} });
+    await until("the answer", () => view.page.evaluate(() => log.some(({ id, method }) => id === 901 && !method)));
+    const reads = await view.reads(VIDEO_JOB);
+    await pause(1800);
+    equal(await view.reads(VIDEO_JOB), reads);
+    return view;
+  },
+
+  async "no state is wider than 320 px, and the host is told the height"(host) {
+    const long = "word".repeat(60);
+    const results = [
+      host.running(), host.upscaled({ model: long }), host.upscaled({ status: "failed", media: [], failure: { code: "x", message: long } }),
+      error(long), host.upscaled({ media: [{ kind: "video", path: `/${long}` }] }), host.upscaledImage(),
+    ];
+    let view;
+    for (const result of results) {
+      await view?.close();
+      view = await host.show({ result, width: 320, answers: { get_job: [result] } });
+      await until("drawn", async () => (await view.state()) !== "waiting");
+      await pause(200);
+      equal(await view.overflow(), 0);
+      const height = await view.frame.$eval("html", (html) => Math.ceil(html.getBoundingClientRect().height));
+      await until("its height", async () => (await view.asked("ui/notifications/size-changed")).at(-1)?.height === height);
+    }
+    return view;
+  },
+
+  async "a tall video fits, and its frame is there before it is loaded"(host) {
+    const media = [{ kind: "video", url: host.clip("1280x720-24fps"), width: 720, height: 1280 }];
+    const view = await host.show({ result: host.upscaled({ media, source_id: undefined }), can: EVERYTHING });
+    await view.reaches("completed");
+    const [width, height] = await view.frame.$eval("#stage", (stage) => [stage.clientWidth, stage.clientHeight]);
+    equal(height, 560);
+    equal(width, 315);
+    return view;
+  },
+
+  async "every control has a name, and every text can be read on its ground"(host) {
+    const view = await host.show({ result: host.upscaled() });
+    await view.shows(640, 1280);
+    for (const theme of ["light", "dark"]) {
+      await view.send({ method: "ui/notifications/host-context-changed", params: { theme } });
+      await pause(100);
+      deepEqual(await view.frame.evaluate(unreadable), []);
+    }
+    const nameless = await view.frame.$$eval("button, input", (controls) => controls
+      .filter((control) => control.checkVisibility() && !control.getAttribute("aria-label") && !control.textContent.trim()).map(({ id }) => id));
+    deepEqual(nameless, []);
+    return view;
+  },
+};
+
+/* Runs in the page: texts with a contrast below 4.5 to the nearest ground. */
+function unreadable() {
+  const brush = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const channels = (colour) => {
+    brush.clearRect(0, 0, 1, 1);
+    brush.fillStyle = colour;
+    brush.fillRect(0, 0, 1, 1);
+    return [...brush.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (colour) => channels(colour).slice(0, 3)
+    .map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
+  const ground = (element) => {
+    const colour = getComputedStyle(element).backgroundColor;
+    return channels(colour)[3] > 200 || !element.parentElement ? colour : ground(element.parentElement);
+  };
+  return [...document.querySelectorAll("h1, p, dt, dd, button, #pill")]
+    .filter((element) => element.checkVisibility() && element.innerText.trim())
+    .map((element) => {
+      const pair = [light(getComputedStyle(element).color), light(ground(element))].sort((a, b) => b - a);
+      return [element.id || element.tagName, (pair[0] + 0.05) / (pair[1] + 0.05)];
+    })
+    .filter(([, contrast]) => contrast < 4.5)
+    .map(([name, contrast]) => `${name}: ${contrast.toFixed(2)}`);
+}
