@@ -1,11 +1,15 @@
 # Each target sets up what it needs, in .venv; a second run starts at once.
 
-PYTHONS := python3.13 python3.12 python3.11 python3
-BIN := .venv/bin
+PYTHONS := python3.13 python3.12 python3.11 python3 python
+CONSTRAINTS := constraints.txt
+IMAGE := useapi-mcp
+PACKAGES :=
+ANSWERS := 100000
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 .DEFAULT_GOAL := test
 .NOTPARALLEL:
-.PHONY: test demo format lint fuzz kills bench clean
+.PHONY: test unit demo format lint fuzz kills bench viewer bundle packages image examples clean
 
 # What a change must pass.
 test: .venv/dev lint
@@ -13,6 +17,10 @@ test: .venv/dev lint
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+# The tests alone: `make unit CONSTRAINTS=.ci/lowest.txt` runs them on the lowest versions.
+unit: .venv/dev
+	$(BIN)/python -m pytest
 
 # The main job from start to end, in the sandbox: no token, no network.
 demo: .venv/runtime
@@ -27,8 +35,12 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# The property tests, with far more examples.
+# Answers of the vendor, mutated; answers that are meant to hurt, with what they cost in memory; the
+# property tests, with far more examples. About half an hour.
 fuzz: .venv/dev
+	$(BIN)/python -m tests.corpora
+	$(BIN)/python -m tests.fuzz_responses $(ANSWERS)
+	$(BIN)/python -m tests.hostile_bodies
 	$(BIN)/python -m pytest -p tests.hypothesis_profiles --hypothesis-profile=fuzz $(FUZZ)
 
 # Rounds of processes killed at any moment: nothing may be submitted twice.
@@ -38,8 +50,46 @@ kills: .venv/dev
 bench: .venv/dev
 	@for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
 
+# The page in the chat, in a real browser; `CASES=pointer` runs those with that word in their name.
+viewer: .venv/runtime .viewer/made
+	@chromium=$$($(find_chromium)) || { $(install_chromium); chromium=$$($(find_chromium)); } || exit 1; \
+	CHROMIUM=$$chromium PYTHON=$(BIN)/python node tests/viewer/run.mjs $(CASES)
+
+find_chromium := command -v "$${CHROMIUM:-chromium}" || command -v chromium-browser || command -v google-chrome
+install_chromium := if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq chromium; \
+	else \
+		echo "No Chromium was found: install it, or set CHROMIUM to its path." >&2; exit 1; \
+	fi
+
+# The one-file install for desktop hosts, in build/; needs Node.js.
+bundle: .venv/made
+	$(BIN)/python mcpb/build.py
+
+# Every package is built, unpacked elsewhere and started; `PACKAGES=wheel` makes that one.
+packages: .venv/dev
+	$(BIN)/python -m tests.packages $(PACKAGES)
+
+# README's code for agent frameworks runs, with a stand-in for the model.
+examples: .venv/dev
+	$(BIN)/python -m tests.readme_examples
+
+# The container's image, which must become healthy; needs a container engine.
+image:
+	docker build --tag $(IMAGE) .
+	@container=$$(docker run --detach --rm --env USEAPI_SANDBOX=true --env USEAPI_HTTP_TOKEN=a-try $(IMAGE)) || exit 1; \
+	for try in $$(seq 60); do \
+		state=$$(docker inspect --format '{{.State.Health.Status}}' $$container); \
+		[ "$$state" = healthy ] && break; \
+		sleep 1; \
+	done; \
+	docker logs $$container; \
+	docker stop $$container; \
+	echo "$(IMAGE) is $$state"; \
+	[ "$$state" = healthy ]
+
 clean:
-	rm -rf .venv build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .viewer build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A Python counts when it runs (a name alone may be a shim), is new enough and can make a venv.
@@ -57,18 +107,25 @@ clean:
 # A registry may fail for a moment: an install is tried three times.
 define install
 @for try in 1 2 3; do \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(1) && exit 0; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) $(1) && exit 0; \
 	echo "The install failed, try $$try of 3." >&2; \
 	sleep $$((try * 2)); \
 done; exit 1
 endef
 
-.venv/runtime: .venv/made pyproject.toml constraints.txt
+.venv/runtime: .venv/made pyproject.toml $(CONSTRAINTS)
 	$(call install,--editable .)
 	@touch $@
 
+.viewer/made: tests/viewer/package.json
+	@command -v npm >/dev/null || { echo "Node.js 20 or newer, with npm, is needed." >&2; exit 1; }
+	mkdir -p .viewer
+	cp tests/viewer/package.json .viewer/
+	npm install --prefix .viewer --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error
+	@touch $@
+
 # --group needs a newer pip than Python 3.11 brings.
-.venv/dev: .venv/made pyproject.toml constraints.txt
+.venv/dev: .venv/made pyproject.toml $(CONSTRAINTS)
 	$(call install,--upgrade pip)
 	$(call install,--editable . --group dev)
 	@touch .venv/runtime $@

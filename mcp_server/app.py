@@ -23,7 +23,7 @@ from mcp_server.upstream import Upstream
 from mcp_server.waiting import Waiting
 
 if TYPE_CHECKING:
-    import httpx
+    from mcp_server.upstream import Transport
 
 DRAIN_S = 15.0
 
@@ -88,7 +88,7 @@ class App:
 async def open_app(
     settings: Settings,
     clock: Clock,
-    transport: "httpx.AsyncBaseTransport | None" = None,
+    transport: "Transport | None" = None,
     locks: KeyLocks | None = None,
     drain_s: float = DRAIN_S,
     resolve: Resolver = system_resolver,

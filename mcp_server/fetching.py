@@ -88,6 +88,8 @@ class Fetcher:
             try:
                 await self._follow(url, file, kind, on_bytes, tries)
                 return
+            except httpx.InvalidURL:  # httpx looks at a redirect even if told not to follow it
+                raise _refused("redirects to no proper address") from None
             except (httpx.TransportError, _BrokenError) as error:
                 reason = str(error) if isinstance(error, _BrokenError) else type(error).__name__
             except OSError as error:
@@ -113,8 +115,6 @@ class Fetcher:
 
         A pooled connection was verified for another name, and a cookie belongs to one place.
         """
-        import httpx
-
         here = self._parsed(url)
         for redirects in range(MOST_REDIRECTS + 1):
             target = await self._checked(here, is_first=redirects == 0, tries=tries)
@@ -131,10 +131,8 @@ class Fetcher:
                     self._check_status(response.status_code)
                     await self._write(response, file, kind, on_bytes)
                     return
-                try:  # joined to the named address, not to the pinned one
-                    here = self._parsed(str(here.join(response.headers["location"])))
-                except httpx.InvalidURL:
-                    raise _refused("redirects to no proper address") from None
+                # Joined to the named address, not to the pinned one.
+                here = self._parsed(str(here.join(response.headers["location"])))
         raise _refused(f"redirects more than {MOST_REDIRECTS} times")
 
     def _parsed(self, url: str) -> "httpx.URL":

@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_server import __version__
 from mcp_server.app import App
@@ -49,8 +49,14 @@ def http_app(
         max_request_body_size=MOST_BODY_BYTES,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    inner.router.routes.append(Route(HEALTH_PATH, _health))
-    app: ASGIApp = inner if token is None else TokenGate(inner, token)
+    inner.router.routes[:0] = [
+        Route(HEALTH_PATH, _health),
+        # Without sessions the SDK would hold a stream open for ever that nothing is sent on.
+        Route(MCP_PATH, _no_session, methods=["GET", "DELETE"]),
+    ]
+    app: ASGIApp = WholeBody(inner)
+    if token is not None:
+        app = TokenGate(app, token)
     if allowed_origins:
         # Outside the token's gate: a browser asks leave (OPTIONS) without the token.
         app = CORSMiddleware(
@@ -70,6 +76,14 @@ def request_state_key(token: str) -> bytes:
 
 async def _health(_: Request) -> Response:
     return JSONResponse({"status": "ok", "version": __version__})
+
+
+async def _no_session(_: Request) -> Response:
+    return PlainTextResponse(
+        "There are no sessions: every request is a POST.\n",
+        status_code=405,
+        headers={"Allow": "POST"},
+    )
 
 
 class NameGate:
@@ -117,20 +131,50 @@ class TokenGate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asks_us = scope["type"] == "http" and scope["path"] != HEALTH_PATH
-        if not asks_us or self._is_sent(Headers(scope=scope)):
-            return await self._app(scope, receive, send)
-        refusal = PlainTextResponse(
-            "Send the server's token: Authorization: Bearer …\n",
-            status_code=401,
-            headers={"WWW-Authenticate": 'Bearer realm="useapi-mcp"'},
-        )
-        await refusal(scope, receive, send)
+        app = self._app
+        if asks_us and not self._is_sent(Headers(scope=scope)):
+            app = PlainTextResponse(
+                "Send the server's token: Authorization: Bearer …\n",
+                status_code=401,
+                headers={"WWW-Authenticate": 'Bearer realm="useapi-mcp"'},
+            )
+        await app(scope, receive, send)
 
     def _is_sent(self, headers: Headers) -> bool:
         given = headers.getlist("authorization")
         scheme, _, value = given[0].partition(" ") if len(given) == 1 else ("", "", "")
         sent = value.strip().encode("latin-1")
         return scheme.lower() == "bearer" and hmac.compare_digest(sent, self._token)
+
+
+class WholeBody:
+    """Hands a request on when its body has come whole; one over 4 MiB is refused (413).
+
+    The SDK logs a traceback for each client that leaves in the middle of its request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        body, has_more = bytearray(), True
+        while has_more:
+            part = await receive()
+            if part["type"] == "http.disconnect":
+                return None  # nobody is left to answer
+            body += part.get("body", b"")
+            has_more = part.get("more_body", False)
+            if len(body) > MOST_BODY_BYTES:
+                too_large = PlainTextResponse("A request has 4 MiB at most.\n", status_code=413)
+                return await too_large(scope, receive, send)
+        whole: list[Message] = [{"type": "http.request", "body": bytes(body)}]
+
+        async def receive_whole() -> Message:
+            return whole.pop() if whole else await receive()
+
+        return await self._app(scope, receive_whole, send)
 
 
 def _own_names(scope: Scope) -> frozenset[str]:

@@ -60,9 +60,11 @@ async def serve(settings: Settings, given: argparse.Namespace, sandbox_sources: 
     """
     hosts = _checked("--allowed-host", given.allowed_host, _HOST, "mcp.example.com")
     origins = _checked("--allowed-origin", given.allowed_origin, _ORIGIN, "https://app.example.com")
+    token = _token(settings, given.host, no_auth=given.no_auth)
     with contextlib.closing(_listener(given.host, given.port)) as listener:
-        token = _token(settings, given.host, no_auth=given.no_auth)
         app = _app(settings, token, hosts, origins, sandbox_sources)
+        if token is not None and settings.http_token is None:  # nobody else knows it
+            print(f"Clients must send: Authorization: Bearer {token}", file=sys.stderr)
         address, port = listener.getsockname()[:2]
         name = f"[{address}]" if ":" in address else address
         print(f"Serving MCP at http://{name}:{port}{MCP_PATH} (Ctrl-C ends it)", file=sys.stderr)
@@ -90,6 +92,26 @@ def worker(settings: Settings) -> ASGIApp:
         )
     token = settings.http_token.get_secret_value()
     return _app(settings, token, frozenset(), frozenset(), "")
+
+
+def own_token(path: Path) -> str:
+    """The token made at the first start, kept for the next ones; readable by its owner only."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            _put_in_place(path, secrets.token_urlsafe(32))
+        path.chmod(0o600)
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"The token for clients can't be kept in {path} ({error}).",
+            "Set USEAPI_HTTP_TOKEN, or USEAPI_STATE_DIR to a folder that can be written.",
+        ) from None
+    if not _TOKEN.fullmatch(token):
+        raise SettingsError(
+            f"The file {path} holds no token.", "Delete it: the next start makes a new one."
+        )
+    return token
 
 
 class _Server(uvicorn.Server):
@@ -135,10 +157,12 @@ def _checked(
 
 
 def _listener(host: str, port: int) -> socket.socket:
+    if port not in range(65536):
+        raise SettingsError(f"There is no port {port}.", "Choose one from 0 to 65535.")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise SettingsError(
             f"Port {port} of {host} can't be served ({error}).", "Choose another."
         ) from None
@@ -155,29 +179,7 @@ def _token(settings: Settings, host: str, *, no_auth: bool) -> str | None:
         return None
     if settings.http_token is not None:
         return settings.http_token.get_secret_value()
-    token = _own_token(settings.state_folder() / "http_token")
-    print(f"Clients must send: Authorization: Bearer {token}", file=sys.stderr)
-    return token
-
-
-def _own_token(path: Path) -> str:
-    """The token made at the first start, kept for the next ones; readable by its owner only."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
-            _put_in_place(path, secrets.token_urlsafe(32))
-        path.chmod(0o600)
-        token = path.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"The token for clients can't be kept in {path} ({error}).",
-            "Set USEAPI_HTTP_TOKEN, or USEAPI_STATE_DIR to a folder that can be written.",
-        ) from None
-    if not _TOKEN.fullmatch(token):
-        raise SettingsError(
-            f"The file {path} holds no token.", "Delete it: the next start makes a new one."
-        )
-    return token
+    return own_token(settings.state_folder() / "http_token")
 
 
 def _put_in_place(path: Path, text: str) -> None:

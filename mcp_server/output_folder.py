@@ -58,7 +58,7 @@ class OutputFolder:
         name = self.path / _TEMPORARY.format(secrets.token_hex(8))
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return open(name, "x+b", opener=_for_its_owner)  # noqa: SIM115 - closed by keep or discard
+            return open(name, "x+b", opener=_for_its_owner)
         except OSError as error:
             raise DownloadError(
                 f"The output folder {self.path} can't be written ({error.strerror}).",

@@ -79,7 +79,9 @@ class Reconciling:
 
 def looks_after(error: UseapiError) -> tuple[float, ...]:
     """When to look after a paid request ended this way."""
-    answered = error.vendor_answered if isinstance(error, UnansweredError) else (
-        isinstance(error, UnexpectedAnswerError)
+    answered = (
+        error.vendor_answered
+        if isinstance(error, UnansweredError)
+        else (isinstance(error, UnexpectedAnswerError))
     )
     return LOOKS_AFTER_ANSWER_S if answered else LOOKS_AFTER_SILENCE_S

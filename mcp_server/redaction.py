@@ -20,6 +20,8 @@ _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
+_BLOB = re.compile(r"(?<=[A-Za-z0-9+/=_-]{40})[A-Za-z0-9+/=_-]{160,}")  # a file, not a word
+
 
 def redact(text: str, token: str | None = None) -> str:
     """The text without tokens, e-mail addresses and the queries of signed URLs."""
@@ -67,7 +69,7 @@ def _cleaned(text: str) -> str:
         " " if c.isspace() else "" if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co"} else c
         for c in text
     )
-    return " ".join("".join(kept).split())
+    return _BLOB.sub("…", " ".join("".join(kept).split()))
 
 
 def _cut(line: str, most: int) -> str:

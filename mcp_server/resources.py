@@ -1,4 +1,4 @@
-"""What a host can show or offer without a tool call: the jobs as resources, and a prompt."""
+"""What a host can show or offer without a tool call: jobs as resources, a prompt, completions."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -8,7 +8,14 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.mcpserver.prompts.base import Message, UserMessage
 from mcp.shared.exceptions import MCPError
-from mcp.types import INVALID_PARAMS
+from mcp.types import (
+    INVALID_PARAMS,
+    Completion,
+    CompletionArgument,
+    CompletionContext,
+    PromptReference,
+    ResourceTemplateReference,
+)
 from pydantic import Field
 
 from mcp_server.app import App
@@ -28,7 +35,7 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
     """Register `useapi://jobs`, `useapi://jobs/{job_id}` and the prompt `enhance_clip`.
 
     Args:
-        opened: the app that runs; the SDK hands it to tools and templates, but not to `jobs`.
+        opened: the app that runs, which the SDK hands to tools and templates only.
     """
 
     @server.resource(
@@ -80,6 +87,21 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
                 "frame rate, and what it cost."
             )
         ]
+
+    @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]  # the SDK gave it no types
+    async def complete(
+        _ref: PromptReference | ResourceTemplateReference,
+        argument: CompletionArgument,
+        _context: CompletionContext | None,
+    ) -> Completion | None:
+        if argument.name == "fps":
+            known = list(_FRAME_RATES)
+        elif argument.name == "job_id":
+            app = opened()
+            known = [app.submitting.told(row).job_id for row in app.journal.recent(_LISTED)]
+        else:
+            return None
+        return Completion(values=[value for value in known if value.startswith(argument.value)])
 
 
 def _check(source_id: str, fps: str) -> None:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from mcp.server import CacheHint, MCPServer
 from mcp.server.caching import CacheableMethod
@@ -27,7 +28,7 @@ from mcp_server.tools import all_tools
 from mcp_server.viewer import bind, viewer
 
 if TYPE_CHECKING:
-    import httpx
+    from mcp_server.upstream import Transport
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +41,11 @@ _UNCHANGING: tuple[CacheableMethod, ...] = (
     "resources/templates/list",
 )
 # An arrow that grows: two squares, the second twice the first.
-_ICON = (
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' "
-    "fill='none' stroke='%237048e8' stroke-width='2'%3E%3Crect x='3' y='13' width='8' height='8'/"
-    "%3E%3Cpath d='M3 9V3h18v18h-6M12 12l6-6m-5 0h5v5'/%3E%3C/svg%3E"
+_ICON = "data:image/svg+xml," + quote(
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' "
+    "fill='none' stroke='#7048e8' stroke-width='2'>"
+    "<path d='M3 13h8v8H3zM3 9V3h18v18h-6M12 12l6-6m-5 0h5v5'/></svg>",
+    safe="/:='",
 )
 
 
@@ -51,7 +53,7 @@ def create_server(
     settings: Settings,
     *,
     clock: Clock | None = None,
-    transport: "httpx.AsyncBaseTransport | None" = None,
+    transport: "Transport | None" = None,
     locks: KeyLocks | None = None,
     sandbox_sources: str = "",
     leave: Callable[[], None] | None = None,

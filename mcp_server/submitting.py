@@ -282,9 +282,7 @@ class Submitting:
             if self._posts_under_way == 0:
                 self._quiet.set()
 
-    async def _resolve(
-        self, order: Order, row: Row, refusal: RefusedError | NotFoundError
-    ) -> Job:
+    async def _resolve(self, order: Order, row: Row, refusal: RefusedError | NotFoundError) -> Job:
         """A refusal may name the job that did this before: then that is the answer."""
         job, error = None, refusal
         if isinstance(refusal, RefusedError):

@@ -19,6 +19,8 @@ from mcp_server.settings import Settings
 if TYPE_CHECKING:  # httpx takes 30 ms to import: a server that only lists its tools never does
     import httpx
 
+    Transport = httpx.AsyncBaseTransport
+
 log = logging.getLogger(__name__)
 
 JSON_LIMIT_BYTES = 8 << 20
@@ -50,7 +52,7 @@ class Upstream:
         settings: Settings,
         clock: Clock,
         outputs: OutputFolder,
-        transport: "httpx.AsyncBaseTransport | None" = None,
+        transport: "Transport | None" = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -172,8 +174,10 @@ class Upstream:
             # A server that trickles keeps within every single time-out.
             async with asyncio.timeout(2 * request.read_timeout_s):
                 return await self._exchange(vendor, request, trace)
-        except (httpx.TransportError, CutError, TimeoutError) as error:
-            reason, unusable = type(error).__name__, isinstance(error, CutError)
+        except (httpx.TransportError, httpx.InvalidURL, CutError, TimeoutError) as error:
+            # InvalidURL: httpx looks at a redirect's address even if told not to follow it.
+            unusable = isinstance(error, CutError | httpx.InvalidURL)
+            reason = type(error).__name__
             if not sent:
                 return not_sent(vendor, reason)
             return broken_off(vendor, reason, paid=request.paid, unusable=unusable)

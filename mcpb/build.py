@@ -7,7 +7,6 @@ in the versions of constraints.txt. It is checked and packed by the bundle forma
 import json
 import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -78,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

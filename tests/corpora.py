@@ -442,6 +442,7 @@ def main() -> None:
     from mcp_server.file_names import checked_stem
     from mcp_server.redaction import one_line
     from mcp_server.services import service_of
+    from tests.hostile_bodies import BODIES
 
     def refused(check: object, case: str) -> bool:
         assert callable(check)
@@ -463,6 +464,7 @@ def main() -> None:
         ("public addresses", len(PUBLIC_ADDRESSES), f"{public} allowed"),
         ("file names", len(HOSTILE_FILE_NAMES), f"{refused_names} refused"),
         ("vendor strings", len(HOSTILE_STRINGS), f"{clean} one clean line"),
+        ("bodies", len(BODIES), "tests/hostile_bodies.py: a typed error or a job, +32 MB at most"),
     )
     for name, count, result in rows:
         print(f"{name:<20} {count:>4}  {result}")

@@ -110,7 +110,8 @@ def _install(command: Sequence[str]) -> None:
     """A registry may fail for a moment: an install that fails is tried again twice."""
     for left in reversed(range(_TRIES)):
         try:
-            return _run(command)
+            _run(command)
+            break
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
             if not left:
                 raise

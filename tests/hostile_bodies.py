@@ -8,7 +8,6 @@ import asyncio
 import base64
 import gzip
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -196,6 +195,8 @@ async def hostile(folder: Path) -> AsyncIterator[Hostile]:
 
 def peak_mb() -> float:
     """The most memory this process ever had, in MB."""
+    import resource  # not on Windows
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1_000_000 if sys.platform == "darwin" else 977)
 

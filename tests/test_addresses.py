@@ -1,8 +1,10 @@
 """Addresses: what is not on the open internet is refused, however it is written."""
 
+import asyncio
+
 import pytest
 
-from mcp_server.addresses import NotPublicError, is_public, public_addresses
+from mcp_server.addresses import NotPublicError, is_public, public_addresses, system_resolver
 from tests.corpora import HOSTILE_ADDRESSES, PUBLIC_ADDRESSES
 
 
@@ -73,3 +75,11 @@ async def test_a_name_without_an_address_is_a_failure_of_the_moment() -> None:
 
     with pytest.raises(OSError, match="no address"):
         await public_addresses("media.example.com", resolve)
+
+
+def test_the_systems_resolver_tells_each_address_once() -> None:
+    """It works in a thread, so in real time; this name needs no network."""
+    found = asyncio.run(system_resolver("localhost"))
+
+    assert {"127.0.0.1", "::1"} >= set(found)
+    assert len(set(found)) == len(found) >= 1

@@ -243,6 +243,7 @@ def test_any_record_has_an_error_text_and_a_wait_or_none(record: dict[str, Any])
         ("", None, None),
         ("Thu, 99 Foo 2026 99:99:99 GMT", None, None),
         ("Thu, 28 May 0000 20:26:47 GMT", None, 0.0),
+        ("Thu, 28 May 99999 20:26:47 GMT", None, None),
         (None, None, None),
         (None, [{"retryAfter": 7}], None),
         (None, "retryAfter", None),
@@ -275,8 +276,9 @@ def test_any_header_is_a_wait_or_none(header: str) -> None:
         b'{"a": 1',
         b"{'a': 1}",
         b"null",
+        b"[" + b"1," * 250_001 + b"1]",
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_a_body_that_is_no_sane_json_is_none(body: bytes) -> None:
     assert parsed(body) is None
@@ -318,7 +320,9 @@ def test_a_lone_surrogate_is_read_and_does_not_leave() -> None:
         (math.nan, None, None),
     ],
 )
-def test_a_number_is_finite_and_of_sane_size(value: object, as_number: object, as_count: object) -> None:
+def test_a_number_is_finite_and_of_sane_size(
+    value: object, as_number: object, as_count: object
+) -> None:
     assert (as_number, as_count) == (number(value), whole(value))
 
 

@@ -30,10 +30,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("reconciling",),  # finding them by reading,
     ("submitting", "waiting", "downloads", "checking"),  # and those who work on them
     ("results", "app"),
-    ("planning", "strict_tool"),
-    ("tools", "tasks", "viewer"),
+    ("planning", "strict_tool", "known_names"),
+    ("tools", "tasks", "viewer", "resources", "http_app"),
+    ("job_tasks",),  # floor 6's last step: our jobs, told as tasks
     ("server",),
-    ("demo", "check_command"),  # so has floor 8
+    ("demo", "check_command", "http_command"),  # so has floor 8
     ("cli",),
     ("__main__",),
 )
@@ -44,15 +45,19 @@ SPEAK_MCP = (
     "app",
     "planning",
     "strict_tool",
+    "known_names",
     "tools",
     "tasks",
     "viewer",
+    "resources",
+    "http_app",
+    "job_tasks",
     "server",
     "demo",
     "cli",
     "__main__",
 )
-TALK_TO_THE_SHELL = ("demo", "cli", "__main__")
+TALK_TO_THE_SHELL = ("demo", "check_command", "http_command", "cli", "__main__")
 DOORS = {  # an import or a name in use -> the only modules it may stand in
     "httpx": ("upstream", "fetching"),
     "mcp": SPEAK_MCP,

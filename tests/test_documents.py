@@ -171,7 +171,7 @@ def test_python_blocks_compile(document: Path) -> None:
 
 
 def test_the_python_example_runs(tmp_path: Path) -> None:
-    (block,) = blocks(README, "python")
+    block = blocks(README, "python")[0]
     own = {name: value for name, value in os.environ.items() if not name.startswith("USEAPI_")}
     folder = str(Path(mcp_server.__file__).parent.parent)
 
@@ -193,6 +193,24 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     assert re.fullmatch(
         r"http://127\.0\.0\.1:\d+/media/clip-1280x720-24fps\.mp4\?\S+\n", ended.stdout
     )
+
+
+def test_the_agents_of_the_examples_start_our_command_in_the_sandbox() -> None:
+    """`make examples` runs them."""
+    examples = [*blocks(README, "python")[1:], *blocks(README, "js")]
+
+    assert 4 == len(examples)
+    for example in examples:
+        assert re.search(
+            r"""command["']?[=:] ?"uvx", "?args"?[=:] ?\["useapi-mcp", "--sandbox"\]""", example
+        )
+
+
+def test_the_image_and_the_bundle_that_are_named_are_of_this_version() -> None:
+    text = README.read_text("utf-8")
+    named = re.findall(r"useapi-mcp[-:](\d+\.\d+\.\d+)", text)
+
+    assert {mcp_server.__version__} == set(named)
 
 
 def test_the_readme_keeps_its_order() -> None:

@@ -16,7 +16,7 @@ from mcp_server.downloads import Downloads
 from mcp_server.errors import DownloadError, JournalError
 from mcp_server.fetching import Fetcher
 from mcp_server.file_names import checked_stem
-from mcp_server.jobs import Job
+from mcp_server.jobs import Job, Media
 from mcp_server.journal import Journal
 from mcp_server.output_folder import OutputFolder
 from mcp_server.sandbox import media
@@ -471,6 +471,18 @@ async def test_a_file_that_can_not_be_written_down_is_saved_all_the_same(tmp_pat
     saved = await some.save(JOB, None, unheard)
 
     assert CLIP == first_path(saved).read_bytes()
+
+
+async def test_a_file_of_no_known_type_can_be_copied_too(tmp_path: Path) -> None:
+    """What a vendor sends as base64 is kept whatever it is."""
+    (tmp_path / "some.bin").write_bytes(b"of no known type")
+    item = Media(kind="image", path=str(tmp_path / "some.bin"), size_bytes=16)
+    some = downloads(tmp_path, Streams(CLIP))
+
+    saved = await some.save(JOB.but(media=(item,)), checked_stem("copy"), unheard)
+
+    assert tmp_path / "output" / "copy.bin" == first_path(saved)
+    assert 16 == (saved.media or ())[0].size_bytes
 
 
 async def test_closing_removes_what_is_half_written(tmp_path: Path) -> None:

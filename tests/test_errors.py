@@ -1,4 +1,4 @@
-"""The errors: the tree as drawn is the tree there is, and each tells what an agent can branch on."""
+"""The errors: the tree as drawn is the tree there is; each tells what an agent can branch on."""
 
 import re
 

@@ -5,6 +5,7 @@ Rules: design.md 6; the working pattern: reference/patterns.md 5.
 
 import asyncio
 import datetime as dt
+import errno
 import io
 import ipaddress
 import ssl
@@ -106,11 +107,11 @@ def fetcher(
 
 async def fetch(a_fetcher: Fetcher, url: str = LINK, kind: Kind = "video") -> bytes:
     file = io.BytesIO()
-
-    async def on_bytes(written: int, expected: int | None) -> None: ...
-
-    await a_fetcher.fetch(url, file, kind, on_bytes)
+    await a_fetcher.fetch(url, file, kind, unheard)
     return file.getvalue()
+
+
+async def unheard(written: int, expected: int | None) -> None: ...
 
 
 async def test_a_file_is_fetched_from_the_very_address_that_was_looked_at() -> None:
@@ -155,8 +156,8 @@ async def test_a_hostile_link_is_refused_and_nobody_is_asked(url: str) -> None:
     "url",
     [
         url
-        for url in HOSTILE_URLS  # without those that a header can't hold or that name no place
-        if "://" in url and ":///a" not in url and url.isascii() and url.isprintable()
+        for url in HOSTILE_URLS  # without those that a header can't hold or that lead back here
+        if ":" in url and ":///a" not in url and url.isascii() and url.isprintable()
     ],
 )
 async def test_a_hostile_redirect_is_refused_and_not_followed(url: str) -> None:
@@ -401,6 +402,43 @@ async def test_a_file_the_disk_has_no_room_for_is_not_begun() -> None:
 
     with pytest.raises(DownloadError, match="no room"):
         await fetch(fetcher(Web(), outputs=Full(Path("/"))))
+
+
+class Sink(io.BytesIO):
+    """Takes what is written, up to a size."""
+
+    def __init__(self, room_bytes: int = 1 << 40) -> None:
+        super().__init__()
+        self._room_bytes = room_bytes
+
+    def write(self, data: Any) -> int:
+        self._room_bytes -= len(data)
+        if self._room_bytes < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return len(data)
+
+
+async def test_a_disk_that_fills_up_meanwhile_ends_it() -> None:
+    class Filling(OutputFolder):
+        asked = 0
+
+        def free_bytes(self) -> int:
+            self.asked += 1
+            return 1 << 40 if self.asked == 1 else DISK_RESERVE_BYTES
+
+    folder, file = Filling(Path("/")), Sink()
+    film = httpx.Response(200, stream=Pieces(CLIP, *[bytes(1 << 20)] * 80))
+    web = Web({"media.example.com/clip.mp4": lambda: film})
+
+    with pytest.raises(DownloadError, match="no room"):
+        await fetcher(web, outputs=folder, limit_mb=99).fetch(LINK, file, "video", unheard)
+
+    assert 2 == folder.asked
+
+
+async def test_a_file_that_can_not_be_written_is_told() -> None:
+    with pytest.raises(DownloadError, match=r"can't be written to / .No space left on device"):
+        await fetcher(Web()).fetch(LINK, Sink(70_000), "video", unheard)
 
 
 # With a real TLS server, whose certificates come from a CA of its own.

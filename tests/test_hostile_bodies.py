@@ -65,14 +65,29 @@ async def test_an_answer_that_never_comes_is_an_error_within_a_minute(
         assert asyncio.get_running_loop().time() - begun < 60
 
 
-async def test_a_redirect_of_the_api_is_not_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("location", ["https://evil.example.com/", "/x", "data:,x", "mailto:a"])
+async def test_a_redirect_of_the_api_is_not_followed(tmp_path: Path, location: str) -> None:
     """The token would go along."""
     async with running(tmp_path) as harness:
         harness.network.concerns = lambda request: True
-        away = httpx.Response(307, headers={"location": "https://evil.example.com/"})
-        harness.network.faults = [Fault(then=away)] * 9
+        away = httpx.Response(307, headers={"location": location})
+        harness.network.faults = [Fault(then=away)] * 3
 
         told = await harness.call("get_job", job_id=GOOD["dreamina", "video"])
 
         assert "unexpected_answer" == told.error["code"]
         assert {"api.useapi.net"} == {request.url.host for request in harness.network.sent}
+
+
+@pytest.mark.parametrize("location", ["https://evil.example.com/", "data:,x"])
+async def test_a_redirect_of_a_paid_call_is_no_reason_to_send_it_twice(
+    tmp_path: Path, location: str
+) -> None:
+    async with running(tmp_path) as harness:
+        away = httpx.Response(307, headers={"location": location})
+        harness.network.faults = [Fault(then=away)]
+
+        told = await harness.call("upscale_image", source_id=GOOD["dreamina", "image"])
+
+        assert "running" == told.job["status"]  # it was taken, and found by reading
+        assert 1 == len(harness.posts())

@@ -14,7 +14,9 @@ from mcp_server.sandbox import media
 
 VIDEO = media.read(media.clip(1280, 720, 24))
 IMAGE = media.read(media.image(1280, 720))
-LINUX = pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is a device of Linux")
+LINUX = pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="a full disk is a device of Linux"
+)
 
 
 def save(folder: OutputFolder, content: bytes, stem: str = "film") -> SavedFile:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mcp_server.redaction import RedactingFormatter, log_to_stderr, one_line, quoted, redact
 
 TOKEN = "user:777-canary0token"
-HEX = "jane@example.com".encode().hex()
+HEX = b"jane@example.com".hex()
 
 
 @pytest.fixture
@@ -36,7 +36,10 @@ def root_logger() -> Iterator[logging.Logger]:
         ("j0302v-u12345-CA:jane@example.com-bot:dreamina", "j0302v-u12345-CA:***@***:dreamina"),
         (f"user:12345-email:{HEX}-video:abc", "user:12345-email:***-video:abc"),
         ("user:12-pixverse:jane@example.com-video:66", "user:12-pixverse:***@***:66"),
-        ("20260203103000123-user:123-bot:google-flow", "20260203103000123-user:123-bot:google-flow"),
+        (
+            "20260203103000123-user:123-bot:google-flow",
+            "20260203103000123-user:123-bot:google-flow",
+        ),
         ("GET https://a.b/c.mp4?sig=x&y=1 done", "GET https://a.b/c.mp4?*** done"),
         ("https://a.b/c.mp4", "https://a.b/c.mp4"),
         ("two: jane@x.org, joe@y.org", "two: ***@***, ***@***"),
@@ -80,11 +83,17 @@ def test_vendor_text_becomes_one_harmless_line(text: str, expected: str) -> None
 
 
 def test_a_long_line_is_cut_and_shows_it() -> None:
-    line = one_line("x" * 301)
+    line = one_line("word " * 61)
 
     assert (300, "…") == (len(line), line[-1])
-    assert "x" * 300 == one_line("x" * 300)
+    assert "word " * 59 + "words" == one_line("word " * 59 + "words")
     assert "abc…" == one_line("abcdef", 4)
+
+
+def test_a_file_in_a_text_shows_its_beginning_only() -> None:
+    line = one_line(f"saved as {'/9j+' * 100} by us")
+
+    assert f"saved as {'/9j+' * 10}… by us" == line
 
 
 @given(st.text(), st.integers(1, 400))
@@ -98,17 +107,17 @@ def test_any_text_becomes_a_line_that_can_be_printed(text: str, most: int) -> No
 
 
 def test_what_is_quoted_holds_no_address_not_even_half_of_one() -> None:
-    at_the_cut = "x" * 290 + " jane@example.com is out of credits"
+    at_the_cut = "word " * 58 + "jane@example.com is out of credits"
     split = "jane\u200b@exa\u200bmple.com"
 
-    assert "x" * 290 + " ***@*** …" == quoted(at_the_cut)
+    assert "word " * 58 + "***@*** i…" == quoted(at_the_cut)
     assert "***@***" == quoted(split)
 
 
 def test_a_traceback_is_redacted_like_the_message() -> None:
     formatter = RedactingFormatter(TOKEN)
     try:
-        raise ValueError(f"token {TOKEN} of jane@example.com")
+        int(f"token {TOKEN} of jane@example.com")
     except ValueError:
         failure = sys.exc_info()
     record = logging.LogRecord(
@@ -118,7 +127,7 @@ def test_a_traceback_is_redacted_like_the_message() -> None:
     text = formatter.format(record)
 
     assert "ERROR a.b: GET https://a.b/c?***" in text
-    assert "ValueError: token *** of ***@***" in text
+    assert "base 10: 'token *** of ***@***'" in text
     assert TOKEN not in text
 
 

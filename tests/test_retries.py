@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from mcp_server.retries import LONGEST_WAIT_S, TRIES, Fate, pause_before_retry
 
 
-def pause(fate: Fate, *, paid: bool, tries: int = 1, random: float = 1.0, **more: float) -> float | None:
+def pause(
+    fate: Fate, *, paid: bool, tries: int = 1, random: float = 1.0, **more: float
+) -> float | None:
     return pause_before_retry(
         fate,
         paid=paid,

@@ -41,7 +41,8 @@ _MOST_CANDIDATES = 20  # of running or recent jobs that are read to find a lost 
 _CAPTCHA = {
     "captcha_token": Option("captchaToken"),
     "captcha_retry": Option("captchaRetry", low=1, high=10),
-    "captcha_order": Option("captchaOrder"),
+    # "Comma-separated"; whether a space may follow is not said.
+    "captcha_order": Option("captchaOrder", written=lambda order: order.replace(" ", "")),
 }
 _CAPTCHA_DO = (
     "Call again with captcha_retry=5 or more, or add captcha providers on useapi.net "

@@ -25,6 +25,7 @@ class Option:
 
     `field` is the vendor's name for it. `values` or `low`..`high` bound it. `default` is the
     documented default: never sent, but two calls that differ only by naming it are the same.
+    `written` puts a value as the vendor wants it.
     """
 
     field: str
@@ -33,6 +34,7 @@ class Option:
     high: float | None = None
     default: str | float | None = None
     shapes_result: bool = False
+    written: Callable[[Any], Any] = lambda value: value
 
     def fits(self, value: Any) -> bool:
         if self.values:
@@ -167,7 +169,10 @@ class Service(ABC):
         body = {
             endpoint.source_field: source_id,
             **endpoint.fixed,
-            **{endpoint.options[name].field: value for name, value in arguments.items()},
+            **{
+                (option := endpoint.options[name]).field: option.written(value)
+                for name, value in arguments.items()
+            },
         }
         shaping = {
             name: _normal(arguments.get(name, option.default))
@@ -256,6 +261,7 @@ class Service(ABC):
         """A new link to a medium whose link has expired; None: the job read again has one."""
         return None
 
+    @abstractmethod
     async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
         """The accounts linked to this service. Free, and it changes nothing.
 

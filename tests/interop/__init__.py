@@ -1,1 +1,1 @@
-"""Clients that others wrote, each in an environment of its own, against our command as users run it."""
+"""Clients that others wrote, each in an environment of its own, against our command."""

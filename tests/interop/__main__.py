@@ -26,6 +26,7 @@ SERVER = str(Path(sys.executable).with_name("useapi-mcp"))
 SOURCE = next(s.id for s in SOURCES if s.good and (s.service, s.kind) == ("dreamina", "video"))
 FASTMCP = "fastmcp-tasks==4.1.2"  # 4.1.4 needs a certifi that is not out yet
 _STORY_S = 90
+_TOLD = re.compile(r"Bearer (\S+)\s.*:(\d+)/mcp", re.DOTALL)
 _LAST_LINES = 12
 
 Transport = Literal["stdio", "HTTP"]
@@ -177,7 +178,7 @@ def serving(port: Port, errors: Path) -> Iterator[str]:
         subprocess.Popen([SERVER, "--sandbox", "http", *options], stderr=said) as server,
     ):
         try:
-            while not (told := re.search(r"Bearer (\S+)\s.*:(\d+)/mcp", errors.read_text(), re.S)):
+            while not (told := _TOLD.search(errors.read_text())):
                 assert server.poll() is None, errors.read_text()
                 time.sleep(0.05)
             port.lead_to(int(told[2]))

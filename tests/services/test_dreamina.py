@@ -53,7 +53,7 @@ COMPLETED = record(
 
 async def read(folder: Path, answer: Any, job_id: str = UPSCALE) -> Any:
     """What get_job says where the vendor's record is this."""
-    place = "images" if job_id.split("-")[0][-1] in "iI" else "videos"
+    place = "images" if job_id.partition("-")[0][-1] in "iI" else "videos"
     vendor = Scripted({f"GET /v1/dreamina/{place}/{job_id}": answer})
     async with running(folder, vendor=vendor) as server:
         return await server.call("get_job", job_id=job_id)
@@ -213,7 +213,7 @@ async def test_a_documented_error_says_what_to_do(
 async def test_a_full_account_says_how_long_to_wait(
     tmp_path: Path, number: int, seconds: int
 ) -> None:
-    """The vendor's own client waits 10 s (19 July 2026); an answer that names a wait knows better."""
+    """The vendor's own client waits 10 s (19 July 2026), unless the answer names a wait."""
     async with running(tmp_path) as server:
         reply = await server.call("upscale_video", source_id=source(number))
 
@@ -391,7 +391,7 @@ async def test_a_running_job_is_ours_only_if_it_makes_what_was_asked(
 
 
 async def test_what_runs_for_others_is_not_even_read(tmp_path: Path) -> None:
-    others = (
+    others: tuple[Any, ...] = (
         {"jobid": source(901, "F")},
         {"jobid": source(902, "V", "US")},
         {"jobid": "j1"},
@@ -487,9 +487,7 @@ async def test_a_link_that_is_missing_is_the_watermarked_one(tmp_path: Path) -> 
     """The vendor's own script of 19 July 2026 falls back to it."""
     link = "https://v3-web.douyinvod.com/w.mp4"
 
-    reply = await read(
-        tmp_path, record(status="completed", response={"videoUrlWatermarked": link})
-    )
+    reply = await read(tmp_path, record(status="completed", response={"videoUrlWatermarked": link}))
 
     assert link == reply.job["media"][0]["url"]
 

@@ -1,7 +1,7 @@
 """What holds for every service: ids, errors, refusals, and a job that ends."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_server.answers import Vendor
-from mcp_server.errors import RequestError, UnknownIdError, UseapiError
-from mcp_server.jobs import Job, PaidOperation
+from mcp_server.errors import RequestError, UnknownIdError
+from mcp_server.jobs import PaidOperation
 from mcp_server.outcomes import Answer
 from mcp_server.sandbox import SOURCES
 from mcp_server.services import SERVICES, service_named, service_of
 from mcp_server.services.service import Endpoint, Option, Service
-from mcp_server.upstream import Upstream
 from tests import virtual_time
 from tests.harness import GOOD, ORIGIN, Fault, running
 
@@ -32,6 +31,10 @@ JOBS = (
 
 def source_for(service: Service, operation: PaidOperation) -> str:
     return GOOD[service.name, "image" if operation == "upscale_image" else "video"]
+
+
+def size_of(item: dict[str, Any]) -> int:
+    return Path(item["path"]).stat().st_size
 
 
 def offered() -> Iterator[tuple[str, PaidOperation]]:
@@ -66,7 +69,7 @@ def test_a_jobs_id_names_its_service(some_id: str, name: str) -> None:
     assert name == service_named(name).name
 
 
-CHANGES = [
+CHANGES: list[Callable[[str], str]] = [
     lambda i: i[:8] + "/" + i[8:],
     lambda i: i + "/../../../accounts",
     lambda i: i + "?email=x",
@@ -81,7 +84,7 @@ CHANGES = [
     lambda i: i.replace("1", "..", 1),
     lambda i: i.replace("12345", "12345..", 1),
     lambda i: i.replace("1", "١", 1),  # a digit, but not of ours
-    lambda i: i.replace("o", "о", 1),  # noqa: RUF001 - looks like ours
+    lambda i: i.replace("o", "о", 1),  # looks like ours
     lambda i: i + "x" * 10_000,
     lambda i: i[:4] + "1" * 10_000 + i[4:],
     lambda i: i.upper() + "!",
@@ -195,7 +198,7 @@ async def test_an_order_becomes_a_job_that_ends(
     )
     (item,) = done.job["media"]
     assert item["width"] > 0 if "width" in item else name == "google-flow"
-    assert item.get("url", "").startswith("https://") or Path(item["path"]).is_file()
+    assert item.get("url", "").startswith("https://") or size_of(item) == item["size_bytes"]
     assert 1 == len(server.posts())
     assert 1 == len(server.sandbox.accepted)
 
@@ -289,6 +292,22 @@ async def test_no_connection_means_nothing_was_sent(tmp_path: Path, name: str) -
         assert [] == server.network.sent
 
 
+@pytest.mark.parametrize(("name", "operation"), list(offered()))
+async def test_without_a_token_a_call_says_what_to_set(
+    tmp_path: Path, name: str, operation: PaidOperation
+) -> None:
+    source_id = source_for(service_named(name), operation)
+    async with running(tmp_path, USEAPI_TOKEN="") as server:
+        submitted = await server.call(operation, source_id=source_id, **FPS.get(operation, {}))
+        read = await server.call("get_job", job_id=JOBS[0])
+
+        assert [] == server.network.sent
+    for reply in (submitted, read):
+        assert ("wrong_token", "set_token") == (reply.error["code"], reply.error["next_action"])
+        assert "USEAPI_TOKEN" in reply.text
+        assert "--sandbox" in reply.text
+
+
 # What a service lacks
 
 
@@ -374,7 +393,11 @@ async def test_a_service_that_can_t_cancel_says_so(tmp_path: Path, name: str) ->
     ("name", "operation", "expected"),
     [
         ("dreamina", "upscale_video", {"maxJobs": 20, "replyUrl": "https://h.example.com/x"}),
-        ("google-flow", "upscale_video", {"captchaRetry": 4, "replyUrl": "https://h.example.com/x"}),
+        (
+            "google-flow",
+            "upscale_video",
+            {"captchaRetry": 4, "replyUrl": "https://h.example.com/x"},
+        ),
         ("google-flow", "upscale_image", {"captchaRetry": 4}),
         ("pixverse", "upscale_video", {"replyUrl": "https://h.example.com/x"}),
     ],
@@ -384,7 +407,7 @@ async def test_a_default_is_dropped_where_it_is_not_taken_or_out_of_range(
 ) -> None:
     service = service_named(name)
     endpoint, source_id = service.endpoints[operation], source_for(service, operation)
-    settings = {
+    settings: dict[str, Any] = {
         "USEAPI_MAX_JOBS": "20",
         "USEAPI_CAPTCHA_RETRY": "4",
         "USEAPI_REPLY_URL": "https://h.example.com/x",
@@ -409,29 +432,6 @@ async def test_a_default_gives_way_to_what_the_caller_gave(tmp_path: Path) -> No
 
 def test_an_option_without_bounds_takes_anything() -> None:
     assert Option("x").fits("anything")
-
-
-def test_a_base_service_does_nothing_of_itself() -> None:
-    class Bare(Service):
-        vendor = Vendor("bare", "Bare")
-
-        def owns(self, some_id: str) -> bool:
-            return False
-
-        def accepted(self, order: Any, answer: Answer, our_id: str) -> Job:
-            raise self.strange("thing")
-
-        async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
-            raise self.strange("thing")
-
-        async def find(self, upstream: Upstream, order: Any, sent_at: float) -> None:
-            return None
-
-    bare: Any = Bare()
-
-    assert virtual_time.run(bare.existing(None, None, None)) is None
-    with pytest.raises(UseapiError, match="Bare offers no way to cancel"):
-        virtual_time.run(bare.cancel(None, "x"))
 
 
 def test_a_price_nobody_documented_is_unknown() -> None:

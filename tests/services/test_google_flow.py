@@ -27,6 +27,14 @@ CREATED = {"jobid": JOB, "type": "video", "status": "created", "created": "2026-
 SUCCESSFUL, FAILED = "MEDIA_GENERATION_STATUS_SUCCESSFUL", "MEDIA_GENERATION_STATUS_FAILED"
 
 
+def content_of(item: dict[str, Any]) -> bytes:
+    return Path(item["path"]).read_bytes()
+
+
+def files_in(folder: Path) -> list[str]:
+    return [str(path) for path in folder.iterdir()] if folder.exists() else []
+
+
 def source(name: str, kind: str = "video") -> str:
     return f"{OWNER}{kind}:{name}"
 
@@ -179,7 +187,7 @@ async def test_captcha_arguments_exclude_each_other(tmp_path: Path, given: dict[
     [
         ({}, {"captchaRetry": 4}),
         ({"captcha_retry": 9}, {"captchaRetry": 9}),
-        ({"captcha_order": "CapSolver, 2Captcha"}, {"captchaOrder": "CapSolver, 2Captcha"}),
+        ({"captcha_order": "CapSolver, 2Captcha"}, {"captchaOrder": "CapSolver,2Captcha"}),
         ({"captcha_token": "t" * 20}, {"captchaToken": "t" * 20}),
     ],
 )
@@ -344,7 +352,7 @@ async def test_an_image_is_made_in_the_background_under_an_id_of_ours(tmp_path: 
     assert ("completed", started.job["job_id"]) == (done.job["status"], done.job["job_id"])
     (item,) = done.job["media"]
     assert "image/jpeg" == item["mime_type"]
-    assert Path(item["path"]).stat().st_size == item["size_bytes"]
+    assert len(content_of(item)) == item["size_bytes"]
     assert "encodedImage" not in done.text
 
 
@@ -364,7 +372,7 @@ async def test_an_answer_without_an_image_is_no_result(tmp_path: Path, answer: A
         reply = await server.call("upscale_image", source_id=IMAGE)
 
         assert 1 == len(server.posts())
-        assert not list((tmp_path / "output").glob("*"))
+        assert [] == files_in(tmp_path / "output")
     assert reply.is_error
 
 
@@ -379,7 +387,7 @@ async def test_an_image_of_no_known_type_is_kept_all_the_same(tmp_path: Path) ->
         item["mime_type"],
         item["size_bytes"],
     )
-    assert b"what is this" == Path(item["path"]).read_bytes()
+    assert b"what is this" == content_of(item)
     assert item["path"].endswith(".bin")
 
 
@@ -418,7 +426,7 @@ async def test_a_film_as_base64_is_saved_wherever_it_stands(
         item["width"],
         item["height"],
     )
-    assert FILM == Path(item["path"]).read_bytes()
+    assert FILM == content_of(item)
     assert len(reply.text) < 1000
     has_id = "media" in body or "operations" in body
     assert (UPSAMPLED if has_id else None) == item.get("media_id")
@@ -432,13 +440,13 @@ async def test_a_film_as_base64_is_saved_from_a_jobs_record_too_and_once(
         first = await server.call("get_job", job_id=JOB)
         again = await server.call("get_job", job_id=JOB)
 
-        saved = list((tmp_path / "output").iterdir())
-    assert [first.job["media"][0]["path"]] == [str(path) for path in saved]
+        saved = files_in(tmp_path / "output")
+    assert [first.job["media"][0]["path"]] == saved
     assert first.job["media"] == again.job["media"]
 
 
 async def test_bytes_of_no_known_type_are_kept_and_said_to_be_that(tmp_path: Path) -> None:
-    body = {"rawBytes": base64.b64encode(b"not a film at all").decode()}
+    body: dict[str, Any] = {"rawBytes": base64.b64encode(b"not a film at all").decode()}
 
     reply = await read(tmp_path, record(**body))
 
@@ -455,7 +463,7 @@ async def test_a_repeat_costs_nothing_and_comes_as_a_file(tmp_path: Path) -> Non
         again = await ended(later, await later.call("upscale_video", source_id=VIDEO))
 
     assert first.job["media"][0]["url"].startswith("https://")
-    assert Path(again.job["media"][0]["path"]).is_file()
+    assert content_of(again.job["media"][0])
     assert 1 == len(sandbox.accepted)
 
 
@@ -464,7 +472,7 @@ async def test_a_repeat_costs_nothing_and_comes_as_a_file(tmp_path: Path) -> Non
 
 async def test_media_come_before_operations(tmp_path: Path) -> None:
     other = "https://storage.googleapis.com/legacy.mp4"
-    body = {
+    body: dict[str, Any] = {
         "media": [film(videoUrl=LINK, thumbnailUrl="https://flow-content.google/abc.jpg")],
         "operations": [legacy(fifeUrl=other)],
         "remainingCredits": 18710,
@@ -493,7 +501,7 @@ async def test_operations_have_the_link_where_media_have_none(
     tmp_path: Path, media_entries: list[Any]
 ) -> None:
     thumbnail = "https://flow-content.google/abc.jpg"
-    body = {
+    body: dict[str, Any] = {
         "media": media_entries,
         "operations": [legacy(fifeUrl=LINK, servingBaseUri=thumbnail), legacy(FAILED, fifeUrl="x")],
     }
@@ -534,7 +542,9 @@ async def test_a_job_without_any_link_is_completed_all_the_same(
     reply = await read(tmp_path, record(media=[film()]), **{asset: answer})
 
     assert "completed" == reply.job["status"]
-    assert [{"kind": "video", "mime_type": "video/mp4", "media_id": UPSAMPLED}] == reply.job["media"]
+    assert [{"kind": "video", "mime_type": "video/mp4", "media_id": UPSAMPLED}] == reply.job[
+        "media"
+    ]
     assert [] == reply.links
 
 
@@ -677,6 +687,14 @@ async def test_an_image_job_made_elsewhere_is_read(tmp_path: Path) -> None:
     assert [{"kind": "image", "url": link, "media_id": IMAGE}] == reply.job["media"]
 
 
+async def test_an_image_job_whose_images_were_all_refused_holds_none(tmp_path: Path) -> None:
+    refused = {"image": {"generatedImage": {"prompt": "x", "seed": 1}}}
+
+    reply = await read(tmp_path, {**record(media=[refused]), "type": "image"})
+
+    assert ("completed", []) == (reply.job["status"], reply.job["media"])
+
+
 @pytest.mark.parametrize(
     "request_fields", [{"prompt": "a cat"}, {"prompt": "more", "mediaGenerationId": VIDEO}, {}]
 )
@@ -720,7 +738,7 @@ async def test_a_lost_answer_is_found_among_the_jobs(tmp_path: Path) -> None:
 async def test_a_job_is_found_in_either_list_and_either_group(
     tmp_path: Path, option: str, group: str
 ) -> None:
-    answers = {path: {group: {}} for path in LISTS.values()}
+    answers: dict[str, Any] = {path: {group: {}} for path in LISTS.values()}
     answers[LISTS[option]] = listed(JOB, "odd", group=group)
 
     reply, _ = await lost(tmp_path, {**answers, READ: record("started")})
@@ -779,7 +797,7 @@ async def test_a_look_that_may_have_missed_it_proves_nothing(
 
 async def test_of_many_jobs_the_newest_are_read_first(tmp_path: Path) -> None:
     entries = {job_id(n): {"timestamp": n * 1000} for n in range(30)}
-    answers: dict[str, Any] = dict.fromkeys(LISTS.values(), {"videos": {"executing": entries}})
+    answers: dict[str, Any] = {path: {"videos": {"executing": entries}} for path in LISTS.values()}
     answers |= {f"GET /v1/google-flow/jobs/{job_id(n)}": record("started") for n in range(25, 30)}
 
     reply, _ = await lost(tmp_path, answers)

@@ -149,9 +149,7 @@ async def test_an_answer_that_is_no_record_is_unexpected(tmp_path: Path, answer:
     assert "unexpected_answer" == (await read(tmp_path, answer)).error["code"]
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(66778807, "moderated"), (66778808, "vendor_failed")]
-)
+@pytest.mark.parametrize(("number", "code"), [(66778807, "moderated"), (66778808, "vendor_failed")])
 async def test_a_job_that_fails_in_the_sandbox_tells_why(
     tmp_path: Path, number: int, code: str
 ) -> None:
@@ -246,15 +244,15 @@ async def test_an_id_of_another_kind_is_no_job(tmp_path: Path) -> None:
 # Submitting
 
 
-@pytest.mark.parametrize(("extra", "credits"), [({}, None), ({"cost_credits": 60}, 60)])
+@pytest.mark.parametrize(("extra", "cost"), [({}, None), ({"cost_credits": 60}, 60)])
 async def test_a_cost_is_passed_on_if_it_is_told(
-    tmp_path: Path, extra: dict[str, int], credits: int | None
+    tmp_path: Path, extra: dict[str, int], cost: int | None
 ) -> None:
     vendor = Scripted({MADE: {"video_id": UPSCALED, **extra}})
     async with running(tmp_path, vendor=vendor) as server:
         reply = await server.call("upscale_video", source_id=VIDEO)
 
-    assert (UPSCALED, credits) == (reply.job["job_id"], reply.job.get("forecast_credits"))
+    assert (UPSCALED, cost) == (reply.job["job_id"], reply.job.get("forecast_credits"))
 
 
 @pytest.mark.parametrize(

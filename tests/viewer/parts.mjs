@@ -13,13 +13,12 @@ export const INSTALLED = join(ROOT, ".viewer");
 export const PAGE = readFileSync(join(ROOT, "mcp_server/viewer.html"), "utf8");
 const SAMPLES = join(ROOT, "mcp_server/sandbox/samples");
 const TYPES = { mp4: "video/mp4", jpg: "image/jpeg", html: "text/html" };
-const BROWSERS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
 const { chromium } = createRequire(join(INSTALLED, "package.json"))("playwright-core");
 
 // A fresh profile each time; nothing of the browser's own goes out.
 export function openBrowser() {
-  const executablePath = [process.env.CHROMIUM, ...BROWSERS].find((path) => path && existsSync(path));
+  const executablePath = process.env.CHROMIUM || "/usr/bin/chromium";
   const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync"];
   const profile = mkdtempSync(join(tmpdir(), "viewer-profile-"));

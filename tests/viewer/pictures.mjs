@@ -11,10 +11,13 @@ export async function takePictures(host) {
   for (const [state, script] of Object.entries(states(host))) {
     for (const theme of ["light", "dark"]) {
       for (const width of [320, 1200]) {
-        await takePicture(host, { ...script, width, height: 100, theme }, join(folder, `${state}-${width}-${theme}.png`));
+        await takePicture(host, { ...script, width, theme }, join(folder, `${state}-${width}-${theme}.png`));
       }
     }
   }
+  const finished = states(host).finished;
+  await takePicture(host, { ...finished, width: 800, theme: "light" }, join(folder, "readme.png"));
+  await takePicture(host, { ...finished, width: 1200, height: 800, theme: "dark", displayMode: "fullscreen" }, join(folder, "full-screen.png"));
   console.log(`\nPictures in ${folder}`);
 }
 
@@ -36,17 +39,18 @@ function states(host) {
   };
 }
 
-async function takePicture(host, { theme, ...script }, path) {
-  const displayModes = { displayMode: "inline", availableDisplayModes: ["inline", "fullscreen"] };
-  const view = await host.show({ ...script, motion: "reduce", context: { theme, ...displayModes } });
+async function takePicture(host, { theme, displayMode = "inline", ...script }, path) {
+  const context = { theme, displayMode, availableDisplayModes: ["inline", "fullscreen"] };
+  const view = await host.show({ ...script, context });
   await view.page.evaluate((theme) => document.documentElement.style.setProperty("--page", theme === "dark" ? "#1f1f1e" : "#fff"), theme);
-  await pause(900);
-  await view.frame.$$eval("video", (videos) => Promise.all(videos.map((video) => new Promise((resolve) => {
-    video.onseeked = resolve;
-    video.currentTime = 1;
-  }))));
-  const height = await view.frame.$eval("html", (html) => Math.ceil(html.getBoundingClientRect().height));
-  await view.page.setViewportSize({ width: script.width, height });
+  await pause(2000); // the frame rates are measured meanwhile
+  if (await view.isShown("time")) {
+    await view.frame.click("#play");
+    await view.frame.fill("#time", "430");
+    await view.frame.$eval("#time", (time) => time.blur());
+    await pause(300);
+  }
+  await view.page.setViewportSize({ width: script.width, height: script.height || (await view.height()) });
   await pause(150);
   await view.page.screenshot({ path });
   await view.close();

@@ -159,6 +159,10 @@ export class View {
     return this.page.evaluate((message) => send(message), message);
   }
 
+  height() {
+    return this.frame.$eval("html", (html) => Math.ceil(html.getBoundingClientRect().height));
+  }
+
   overflow() {
     return this.frame.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   }

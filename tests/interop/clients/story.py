@@ -60,11 +60,15 @@ async def tell(tools: Iterable[str], call: Call) -> None:
     assert job["media"][0]["width"] > 0, job
 
     saved = _job(await call("download_media", {"job_id": job["job_id"]}))
-    assert Path(saved["media"][0]["path"]).stat().st_size > 0, saved
+    assert size_bytes(saved["media"][0]["path"]) > 0, saved
 
     refused = await call("upscale_video", {"source_id": SOURCE, "resolution": "4K"})
     assert refused.is_error, refused
     assert "resolution" in refused.text, refused
+
+
+def size_bytes(path: str) -> int:
+    return Path(path).stat().st_size
 
 
 def _job(answer: Answer) -> dict[str, Any]:
