@@ -9,7 +9,7 @@ BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 .DEFAULT_GOAL := test
 .NOTPARALLEL:
-.PHONY: test unit demo format lint fuzz kills bench viewer bundle packages image examples clean
+.PHONY: test unit demo format lint fuzz kills bench viewer bundle interop conformance packages image examples clean
 
 # What a change must pass.
 test: .venv/dev lint
@@ -66,6 +66,14 @@ install_chromium := if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; the
 bundle: .venv/made
 	$(BIN)/python mcpb/build.py
 
+# Clients that others wrote, over stdio and HTTP; `CLIENT=TypeScript` runs those with that in their name.
+interop: .venv/dev
+	$(BIN)/python -m tests.interop $(CLIENT)
+
+# The protocol's own suite, in both of its versions, and its tasks scenarios.
+conformance: .venv/dev
+	$(BIN)/python -m tests.conformance
+
 # Every package is built, unpacked elsewhere and started; `PACKAGES=wheel` makes that one.
 packages: .venv/dev
 	$(BIN)/python -m tests.packages $(PACKAGES)
@@ -89,7 +97,7 @@ image:
 	[ "$$state" = healthy ]
 
 clean:
-	rm -rf .venv .viewer build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .interop .viewer build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A Python counts when it runs (a name alone may be a shim), is new enough and can make a venv.

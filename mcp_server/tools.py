@@ -4,6 +4,7 @@ A tool's docstring is its description: lines are joined, paragraphs are kept.
 """
 # ruff: noqa: ARG001 - a paid tool's arguments are read from its signature and used by its resolvers
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -234,8 +235,10 @@ def _flowing(text: str) -> str:
     return "\n".join(paragraph.replace("\n", " ") for paragraph in text.split("\n\n"))
 
 
-def all_tools() -> list[StrictTool]:
-    return [
+@functools.cache
+def all_tools() -> tuple[StrictTool, ...]:
+    """The tools, made once: they hold nothing of the server that lists them."""
+    return (
         _tool(upscale_video, "Upscale a video", "FFTT"),
         _tool(interpolate_video, "Raise a video's frame rate", "FFTT"),
         _tool(upscale_image, "Upscale an image", "FFTT"),
@@ -244,4 +247,4 @@ def all_tools() -> list[StrictTool]:
         _tool(download_media, "Save a job's files", "FFTT"),
         _tool(cancel_job, "Cancel a job", "FTTT"),
         _tool(check_accounts, "Check token and accounts", "TFTT"),
-    ]
+    )

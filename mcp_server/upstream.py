@@ -247,7 +247,7 @@ class Upstream:
         if self._clients is None:
             # A proxy from the environment is the user's wish, but never for this machine itself.
             options: dict[str, Any] = {
-                "verify": httpx.create_ssl_context(),
+                "verify": httpx.create_ssl_context() if self._transport is None else True,
                 "trust_env": not self._settings.is_loopback,
                 "transport": self._transport,
             }

@@ -6,6 +6,7 @@ import signal
 import socket
 import sqlite3
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,9 @@ from tests.serving import (
 )
 
 HTTP_TOKEN = "the-token-all-workers-share"
+needs_signals = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows can't send a child SIGTERM or SIGINT alone"
+)
 VIDEO = GOOD["dreamina", "video"]
 
 
@@ -140,6 +144,7 @@ async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
     assert "can't be served" in told
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no mode bits")
 def test_the_token_that_is_made_is_kept_for_its_owner_only(tmp_path: Path) -> None:
     base = "http://127.0.0.1:9"  # nobody is asked anything
 
@@ -219,6 +224,7 @@ def test_a_further_host_is_served(tmp_path: Path) -> None:
     assert [200, 421] == statuses
 
 
+@needs_signals
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_signal_ends_it_and_leaves_nothing_behind(
     tmp_path: Path, number: signal.Signals
@@ -258,6 +264,7 @@ def _ask_in_vain(server: Served) -> None:
         httpx.post(server.url, json=body, headers=server.headers, timeout=60)
 
 
+@needs_signals
 def test_a_stop_signal_lets_a_paid_post_be_answered_and_written_down(tmp_path: Path) -> None:
     """Longer than a request may take, and still within the 15 s."""
     with vendor(post_takes_s=5) as slow:
@@ -269,6 +276,7 @@ def test_a_stop_signal_lets_a_paid_post_be_answered_and_written_down(tmp_path: P
     assert "Traceback" not in said
 
 
+@needs_signals
 def test_a_vendor_that_never_answers_does_not_hold_up_a_stop(tmp_path: Path) -> None:
     """What became of it is found out by the next server: the row says that it was sent."""
     with vendor(post_takes_s=120, job_seconds=600) as slow:
@@ -381,6 +389,16 @@ def test_a_question_is_answered_at_the_other_worker(tmp_path: Path) -> None:
     assert not answer.is_error
     assert answer.structured_content["service"] == "google-flow"
     assert real.posts == 1
+
+
+async def test_a_worker_asks_for_the_token_they_share(tmp_path: Path) -> None:
+    settings = Settings(http_token=SecretStr(HTTP_TOKEN), state_dir=tmp_path)
+    transport = httpx.ASGITransport(worker(settings))
+
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        statuses = [(await client.get(path)).status_code for path in ("/health", "/mcp")]
+
+    assert [200, 401] == statuses
 
 
 def test_workers_need_a_token_that_they_can_share() -> None:

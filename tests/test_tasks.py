@@ -226,12 +226,15 @@ async def test_to_the_older_protocol_these_methods_do_not_exist(method: Any) -> 
     assert error.value.code == -32601
 
 
-@pytest.mark.parametrize(("options", "refused"), [({}, True), (DECLARED, False)])
+@pytest.mark.parametrize(
+    ("options", "wish", "refused"),
+    [({}, {"taskIds": ["a"]}, True), (DECLARED, {"taskIds": ["a"]}, False), ({}, {}, False)],
+)
 async def test_only_who_declares_tasks_may_listen_for_them(
-    options: dict[str, Any], refused: bool
+    options: dict[str, Any], wish: dict[str, Any], refused: bool
 ) -> None:
     """A stream that is let in stays open: that no answer comes is the answer."""
-    wanted = SubscriptionFilter.model_validate({"taskIds": ["a"]})
+    wanted = SubscriptionFilter.model_validate(wish)
     listen = SubscriptionsListenRequest(
         params=SubscriptionsListenRequestParams(notifications=wanted)
     )

@@ -1,10 +1,9 @@
 // The parts every case runs in: a browser, a server of pages and sample media, our own server.
 
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 export const HERE = new URL(".", import.meta.url).pathname;
@@ -21,8 +20,7 @@ export function openBrowser() {
   const executablePath = process.env.CHROMIUM || "/usr/bin/chromium";
   const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-  const profile = mkdtempSync(join(tmpdir(), "viewer-profile-"));
-  return chromium.launchPersistentContext(profile, { executablePath, headless: true, args, viewport: null });
+  return chromium.launchPersistentContext("", { executablePath, headless: true, args, viewport: null });
 }
 
 /** Serves the host page and the sandbox's samples; `/expired/…` is 403 until `renew()`. */

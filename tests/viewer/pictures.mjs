@@ -48,6 +48,7 @@ async function takePicture(host, { theme, displayMode = "inline", ...script }, p
     await view.frame.click("#play");
     await view.frame.fill("#time", "430");
     await view.frame.$eval("#time", (time) => time.blur());
+    await view.page.mouse.move(0, 0);
     await pause(300);
   }
   await view.page.setViewportSize({ width: script.width, height: script.height || (await view.height()) });
