@@ -26,7 +26,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Drives asyncio's, anyio's and httpx's time-outs alike. No threads: time jumps while they work."""
+    """Drives the time-outs of asyncio, anyio and httpx alike. Time jumps while a thread works."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()

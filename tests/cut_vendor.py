@@ -1,0 +1,191 @@
+"""A vendor behind a wire that breaks at any byte: an ASGI app, the sandbox, on a real socket.
+
+Only the first connection after `breaks` is faulty, and a paid request has one of its own. All that
+arrives whole is for the app to judge, reads too: its own list of what it accepted is the truth.
+"""
+
+import asyncio
+import contextlib
+import re
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import unquote
+
+from starlette.types import ASGIApp, Message, Scope
+
+How = Literal["cut", "reset", "stall"]
+Side = Literal["request", "answer"]
+Framing = Literal["length", "chunks", "close"]
+
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)")
+_RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 s
+
+
+@dataclass(frozen=True)
+class Break:
+    """Where the wire breaks: after `at` bytes of what comes in or of what goes out.
+
+    `cut` = it ends in order (FIN); `reset` = it is torn (RST); `stall` = it stays open and silent.
+    """
+
+    side: Side
+    at: int
+    how: How
+
+
+@dataclass
+class Payment:
+    """One paid request: its bytes that arrived, and all of the vendor's answer, sent or not."""
+
+    request: bytes = b""
+    answer: bytes = b""
+
+
+class CutVendor:
+    """Serves `app` on 127.0.0.1.
+
+    Attributes:
+        framing: how the answer to a POST tells where it ends; reads are always told by length.
+        payments: every POST since `breaks`, and the broken connection if nothing came on it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.framing: Framing = "length"
+        self.payments: list[Payment] = []
+        self._port = 0
+        self._fault: Break | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._serving: set[asyncio.Task[None]] = set()
+        self._stalled: list[socket.socket] = []
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def breaks(self, fault: Break | None) -> None:
+        """Forget what was seen, and break the next connection like this."""
+        for wire in self._stalled:
+            wire.close()
+        self._stalled, self._fault, self.payments = [], fault, []
+
+    def listen(self) -> None:
+        """Take connections: on a port of the system's choice, from then on always on that one."""
+        listener = socket.create_server(("127.0.0.1", self._port), backlog=64)
+        listener.setblocking(False)
+        self._port = listener.getsockname()[1]
+        self._listening = asyncio.create_task(self._accept(listener))
+
+    async def refuse(self) -> None:
+        """Close the port: who connects from now on is refused."""
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait({self._listening})
+
+    async def close(self) -> None:
+        await self.refuse()
+        self.breaks(None)
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        with listener:
+            while True:
+                wire, _ = await asyncio.get_running_loop().sock_accept(listener)
+                wire.setblocking(False)
+                fault, self._fault = self._fault, None
+                task = asyncio.create_task(self._serve(wire, fault))
+                self._serving.add(task)
+                task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, wire: socket.socket, fault: Break | None) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(wire)
+            stack.enter_context(contextlib.suppress(ConnectionError))
+            if fault is not None:
+                self.payments.append(seen := Payment())
+                if await _receive(wire, seen, fault.at if fault.side == "request" else None):
+                    seen.answer = await _answer(self.app, seen.request, self.framing)
+                    await loop.sock_sendall(wire, seen.answer[: fault.at])
+                if fault.how == "stall":
+                    self._stalled.append(wire)
+                    stack.pop_all()
+                elif fault.how == "reset":
+                    wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_WHEN_CLOSED)
+                else:
+                    wire.shutdown(socket.SHUT_WR)
+                    while await loop.sock_recv(wire, 65536):  # closing with bytes unread resets
+                        pass
+                return
+            while await _receive(wire, seen := Payment(), None):
+                framing: Framing = "length"
+                if seen.request.startswith(b"POST "):
+                    self.payments.append(seen)
+                    framing = self.framing
+                seen.answer = await _answer(self.app, seen.request, framing)
+                await loop.sock_sendall(wire, seen.answer)
+                if framing == "close":
+                    return
+
+
+async def _receive(wire: socket.socket, seen: Payment, limit: int | None) -> bool:
+    """Take in a request, or `limit` bytes of it; True: it is whole."""
+    loop = asyncio.get_running_loop()
+    while limit is None or len(seen.request) < limit:
+        left = 65536 if limit is None else limit - len(seen.request)
+        more = await loop.sock_recv(wire, left)
+        seen.request += more
+        if not more:
+            return False
+        head, end, body = seen.request.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        if end and len(body) >= int(length[1] if length else 0):
+            return True
+    return False
+
+
+async def _answer(app: ASGIApp, request: bytes, framing: Framing) -> bytes:
+    """The app's answer to a request, as the bytes of HTTP/1.1."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    line, *fields = head.split(b"\r\n")
+    method, target, _ = line.split(b" ")
+    path, _, query = target.partition(b"?")
+    headers = [tuple(field.split(b": ", 1)) for field in fields]
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method.decode(),
+        "scheme": "http",
+        "path": unquote(path.decode()),
+        "raw_path": path,
+        "query_string": query,
+        "root_path": "",
+        "headers": [(name.lower(), value) for name, value in headers],
+    }
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    content = b"".join(message.get("body", b"") for message in sent)
+    fields = [b"HTTP/1.1 %d Vendor" % sent[0]["status"], b"server: cut"]
+    fields += [b"%s: %s" % pair for pair in sent[0]["headers"] if pair[0] != b"content-length"]
+    if framing == "length":
+        fields.append(b"content-length: %d" % len(content))
+    elif framing == "close":
+        fields.append(b"connection: close")
+    else:
+        fields.append(b"transfer-encoding: chunked")
+        half = len(content) // 2
+        parts = [part for part in (content[:half], content[half:]) if part] + [b""]
+        content = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
+    return b"\r\n".join(fields) + b"\r\n\r\n" + content
