@@ -52,7 +52,7 @@ async def follow_all(folder: Path, durations_s: list[float]) -> list[Followed]:
 def main(jobs: int) -> bool:
     """Print what was found; whether it is as good as it should be."""
     random.seed(SEED)  # the schedule's jitter comes from there too
-    durations_s = [random.lognormvariate(log(MEDIAN_S), SPREAD) for _ in range(jobs)]  # noqa: S311
+    durations_s = [random.lognormvariate(log(MEDIAN_S), SPREAD) for _ in range(jobs)]
     with tempfile.TemporaryDirectory() as name:
         followed = virtual_time.run(follow_all(Path(name, "random"), durations_s))
         exact = virtual_time.run(follow_all(Path(name, "exact"), [MEDIAN_S] * 20))

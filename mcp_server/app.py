@@ -103,7 +103,7 @@ async def open_app(
     journal = Journal(settings.state_folder(), clock.now, locks)
     submitting = Submitting(settings, clock, upstream, journal)
     hold_s = min(settings.sandbox_job_seconds, 15.0) if settings.sandbox else 15.0
-    waiting = Waiting(clock, upstream, journal, submitting.look, submitting.told, hold_s)
+    waiting = Waiting(clock, upstream, journal, submitting.look, hold_s)
 
     async def fresh_link(job: Job, position: int) -> str | None:
         """Ask for a link in place of one that expired: the vendor's own way, else the job's."""

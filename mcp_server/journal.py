@@ -380,10 +380,12 @@ class Journal:
             raise  # a mistake in our code, not in the file
         except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
             # SQLite's main codes have 8 bits; errors Python itself raises carry none.
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-            if code not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY):
-                # A new connection may see a repaired file; this one never would. On a full disk
-                # it is the other way round: nothing new can be opened, but this one still reads.
+            exact = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+            code = exact & 0xFF
+            no_room = code == sqlite3.SQLITE_FULL or exact == sqlite3.SQLITE_IOERR_WRITE  # a quota
+            if not no_room and code != sqlite3.SQLITE_BUSY:
+                # A new connection may see a repaired file; this one never would. Without room it
+                # is the other way round: nothing new can be opened, but this one still reads.
                 self._disconnect()
             self.fault = self._explain(error, code)
             raise self.fault from error
@@ -545,7 +547,7 @@ def _spent(database: "sqlite3.Connection", service: str, now: float) -> float:
     total: float = database.execute(
         "select total(credits) from submission where service = ? and created_at >= ?"
         " and (state in ('submitting', 'unconfirmed', 'accepted')"
-        " or job is not null or (posts > 0 and state <> 'failed'))",
+        " or job_id is not null or (posts > 0 and state <> 'failed'))",
         (service, now - now % 86400),
     ).fetchone()[0]
     return total

@@ -5,11 +5,11 @@ and the row, left as it was, is looked into by the next call.
 """
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 from mcp_server.clock import iso
 from mcp_server.errors import JournalError
-from mcp_server.jobs import Failure, Job
+from mcp_server.jobs import Failure, Job, PaidOperation
 from mcp_server.journal import Journal, Row
 from mcp_server.services import service_named
 from mcp_server.services.service import Order
@@ -48,7 +48,7 @@ class Ledger:
         try:
             self._journal.accept(row.id, vendor_id, _plain(job))
         except JournalError as error:
-            log.error("%s was made but not written down: %s", row.id, error)
+            log.warning("%s was made but not written down: %s", row.id, error)
         return job
 
     def follow(self, row: Row, job: Job) -> Job:
@@ -78,7 +78,7 @@ class Ledger:
         try:
             self._journal.end(row.id, "failed", message, _plain(job))
         except JournalError as error:
-            log.error("%s failed, which was not written down: %s", row.id, error)
+            log.warning("%s failed, which was not written down: %s", row.id, error)
 
     def doubt(self, row: Row, note: str) -> Job:
         """Write down that nobody knows what became of a submission."""
@@ -88,7 +88,8 @@ class Ledger:
 def order_of(row: Row) -> Order:
     """The order a row was made of, as far as it shapes the result."""
     given = {name: value for name, value in row.arguments.items() if value is not None}
-    return service_named(row.service).order(row.operation, row.source_id, given, {})
+    operation = cast("PaidOperation", row.operation)  # rows are only made of orders
+    return service_named(row.service).order(operation, row.source_id, given, {})
 
 
 def is_worked_on(row: Row) -> bool:

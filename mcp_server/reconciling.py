@@ -64,6 +64,7 @@ class Reconciling:
         Raises:
             UseapiError: the look failed, which proves nothing.
         """
+        row = self._journal.get(row.id) or row  # it may have been sent since it was read
         service = service_named(order.service)
         found = await service.find(self._upstream, order, row.first_sent_at or 0)
         if found is None:

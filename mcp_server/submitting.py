@@ -284,7 +284,8 @@ class Submitting:
 
     async def _resolve(self, order: Order, row: Row, refusal: RefusedError | NotFoundError) -> Job:
         """A refusal may name the job that did this before: then that is the answer."""
-        job, error = None, refusal
+        job: Job | None = None
+        error: UseapiError = refusal
         if isinstance(refusal, RefusedError):
             try:
                 job = await service_named(order.service).existing(self._upstream, order, refusal)

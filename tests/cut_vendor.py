@@ -57,6 +57,7 @@ class CutVendor:
         self.payments: list[Payment] = []
         self._port = 0
         self._fault: Break | None = None
+        self._listener: socket.socket | None = None
         self._listening: asyncio.Task[None] | None = None
         self._serving: set[asyncio.Task[None]] = set()
         self._stalled: list[socket.socket] = []
@@ -73,16 +74,17 @@ class CutVendor:
 
     def listen(self) -> None:
         """Take connections: on a port of the system's choice, from then on always on that one."""
-        listener = socket.create_server(("127.0.0.1", self._port), backlog=64)
-        listener.setblocking(False)
-        self._port = listener.getsockname()[1]
-        self._listening = asyncio.create_task(self._accept(listener))
+        self._listener = socket.create_server(("127.0.0.1", self._port), backlog=64)
+        self._listener.setblocking(False)
+        self._port = self._listener.getsockname()[1]
+        self._listening = asyncio.create_task(self._accept(self._listener))
 
     async def refuse(self) -> None:
         """Close the port: who connects from now on is refused."""
-        if self._listening is not None:
+        if self._listener is not None and self._listening is not None:
             self._listening.cancel()
             await asyncio.wait({self._listening})
+            self._listener.close()
 
     async def close(self) -> None:
         await self.refuse()
@@ -92,14 +94,13 @@ class CutVendor:
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     async def _accept(self, listener: socket.socket) -> None:
-        with listener:
-            while True:
-                wire, _ = await asyncio.get_running_loop().sock_accept(listener)
-                wire.setblocking(False)
-                fault, self._fault = self._fault, None
-                task = asyncio.create_task(self._serve(wire, fault))
-                self._serving.add(task)
-                task.add_done_callback(self._serving.discard)
+        while True:
+            wire, _ = await asyncio.get_running_loop().sock_accept(listener)
+            wire.setblocking(False)
+            fault, self._fault = self._fault, None
+            task = asyncio.create_task(self._serve(wire, fault))
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
 
     async def _serve(self, wire: socket.socket, fault: Break | None) -> None:
         loop = asyncio.get_running_loop()

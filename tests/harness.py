@@ -43,17 +43,21 @@ class Fault:
 
     Args:
         connects: False = the connection is refused, no byte leaves.
+        connect_s: seconds until it is connected.
         before_s: seconds until the vendor sees the request.
         reaches: whether the vendor sees it at all.
         after_s: seconds from its work until the answer is on the wire.
+        gives_up_s: seconds after which `then` comes though the vendor is still at work.
         then: "answer" = its own answer arrives; "cut" = the connection breaks instead; an
             httpx.Response = that arrives instead.
     """
 
     connects: bool = True
+    connect_s: float = 0.0
     before_s: float = 0.0
     reaches: bool = True
     after_s: float = 0.0
+    gives_up_s: float | None = None
     then: Literal["answer", "cut"] | httpx.Response = "answer"
 
 
@@ -68,43 +72,56 @@ class Network(httpx.AsyncBaseTransport):
         self.faults: list[Fault] = []
         self.concerns: Callable[[httpx.Request], bool] = lambda request: request.method == "POST"
         self.sent: list[httpx.Request] = []
-        self._under_way: set[asyncio.Task[httpx.Response]] = set()
+        self.sent_at: list[float] = []  # on the loop's clock, one for each of `sent`
+        self._under_way: set[asyncio.Task[httpx.Response | None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         fault = self.faults.pop(0) if self.faults and self.concerns(request) else Fault()
         if not fault.connects:
             raise httpx.ConnectError("connection refused", request=request)
+        await asyncio.sleep(fault.connect_s)
         trace = request.extensions.get("trace")
         if trace is not None:  # what httpcore does when it is connected; ASGITransport never does
             await trace("http11.send_request_headers.started", {"request": request})
         self.sent.append(request)
-        timeout = request.extensions["timeout"]["read"]
-        task = asyncio.create_task(self._carry(request, fault))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        done, _ = await asyncio.wait({task}, timeout=timeout)
-        if not done:
-            raise httpx.ReadTimeout("read timed out", request=request)
-        return task.result()
+        self.sent_at.append(asyncio.get_running_loop().time())
+        read_timeout_s = request.extensions["timeout"]["read"]
+        work = asyncio.create_task(self._carry(request, fault))
+        self._under_way.add(work)
+        work.add_done_callback(self._under_way.discard)
+        gives_up = fault.gives_up_s is not None and fault.gives_up_s < read_timeout_s
+        done, _ = await asyncio.wait(
+            {work}, timeout=fault.gives_up_s if gives_up else read_timeout_s
+        )
+        if done:
+            return _arrived(request, fault, work.result())
+        if gives_up:
+            return _arrived(request, fault, None)
+        raise httpx.ReadTimeout("read timed out", request=request)
 
-    async def _carry(self, request: httpx.Request, fault: Fault) -> httpx.Response:
+    async def _carry(self, request: httpx.Request, fault: Fault) -> httpx.Response | None:
         await asyncio.sleep(fault.before_s)
         answer = None
         if fault.reaches:
             answer = await self._vendor.handle_async_request(request)
             await answer.aread()
         await asyncio.sleep(fault.after_s)
-        if isinstance(fault.then, httpx.Response):
-            answer = fault.then
-        if fault.then == "cut" or answer is None:
-            raise httpx.RemoteProtocolError("server disconnected", request=request)
-        unread = httpx.ByteStream(answer.content)
-        return httpx.Response(answer.status_code, headers=answer.headers, stream=unread)
+        return answer
 
     async def settle(self) -> None:
         """Let what is under way arrive."""
         while self._under_way:
             await asyncio.wait(set(self._under_way))
+
+
+def _arrived(request: httpx.Request, fault: Fault, answer: httpx.Response | None) -> httpx.Response:
+    """What is on the wire in the end: the vendor's `answer`, or what the fault puts in its place."""
+    if isinstance(fault.then, httpx.Response):
+        answer = fault.then
+    if fault.then == "cut" or answer is None:
+        raise httpx.RemoteProtocolError("server disconnected", request=request)
+    unread = httpx.ByteStream(answer.content)
+    return httpx.Response(answer.status_code, headers=answer.headers, stream=unread)
 
 
 @dataclass
