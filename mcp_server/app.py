@@ -14,7 +14,8 @@ from mcp_server.errors import UnsupportedError
 from mcp_server.fetching import Fetcher
 from mcp_server.file_names import checked_stem
 from mcp_server.jobs import OUR_ID_PREFIX, Job
-from mcp_server.journal import Journal, KeyLocks
+from mcp_server.journal import Journal
+from mcp_server.key_locks import KeyLocks
 from mcp_server.output_folder import OutputFolder
 from mcp_server.services import service_named
 from mcp_server.settings import Settings

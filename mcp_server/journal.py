@@ -7,24 +7,22 @@ Three things keep a job from being lost or paid for twice, whatever dies and whe
 - who is at work on a key is told by a lock the kernel drops with its process: no pid, no heartbeat,
   no clock.
 
-Everything here runs on the event loop, in well under a millisecond. The token never enters. On a
-network file system SQLite's and these locks are only as good as that system's: USEAPI_STATE_DIR
-belongs on a local disk.
+The token never enters.
 """
 
 import base64
-import hashlib
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from mcp_server.errors import BudgetError, JournalError
 from mcp_server.jobs import OUR_ID_PREFIX, TERMINAL, Status
+from mcp_server.journal_file import JournalFile
+from mcp_server.key_locks import KernelLocks, KeyLocks
 
 if TYPE_CHECKING:
     import sqlite3  # at run time only when a journal is used: 5 ms of start-up
@@ -32,28 +30,6 @@ if TYPE_CHECKING:
 State = Literal["submitting", "unconfirmed", "accepted", "failed", "cancelled", "freed"]
 LIVE: tuple[State, ...] = ("submitting", "unconfirmed", "accepted")
 _IS_LIVE = "state in ('submitting', 'unconfirmed', 'accepted')"  # as in the index, which it uses
-
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        # status: the Job's status word. credits: what the day's budget counts, the vendor's
-        # forecast once it is known, the price until then.
-        """create table submission(
-            number integer primary key, id text not null unique, key text not null,
-            state text not null, status text not null, service text not null,
-            operation text not null, source_id text not null, arguments text not null,
-            price real not null, credits real not null, posts integer not null,
-            sent_at real, first_sent_at real, job_id text, job text, note text,
-            created_at real not null, updated_at real not null)""",
-        """create unique index one_live_row on submission(key)
-            where state in ('submitting', 'unconfirmed', 'accepted')""",
-        "create index by_job on submission(job_id)",
-        "create index by_day on submission(service, created_at)",
-        """create table saved(
-            job_id text not null, position integer not null, path text not null,
-            facts text not null, primary key(job_id, position))""",
-    ),
-)
-"""The layout's history, oldest first; `user_version` counts how many were applied. Only append."""
 
 
 @dataclass(frozen=True)
@@ -95,17 +71,6 @@ class Row:
     updated_at: float
 
 
-class KeyLocks(Protocol):
-    """Says who is at work on a key."""
-
-    def try_lock(self, key: str) -> bool:
-        """True: nobody alive is at work on this key, and until `unlock` nobody else will be."""
-
-    def unlock(self, key: str) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class Journal:
     """The submissions of every process that shares `folder`.
 
@@ -122,21 +87,21 @@ class Journal:
         *,
         busy_timeout_s: float = 10,
     ) -> None:
-        self.fault: JournalError | None = None
-        self._folder = folder
-        self._path = folder / "journal.sqlite"
         self._now = now
-        self._busy_timeout_s = busy_timeout_s
+        self._file = JournalFile(folder, _PROBES, busy_timeout_s)
         self._locks = locks or KernelLocks(folder / "journal.lock")
-        self._open_database: sqlite3.Connection | None = None
+
+    @property
+    def fault(self) -> JournalError | None:
+        """Why the journal can't be used, as far as is known."""
+        return self._file.fault
 
     def check(self) -> None:
-        """Write something that changes nothing; `fault` then says whether that went well."""
-        with suppress(JournalError), self._write() as database:
-            database.execute(f"pragma user_version = {_version(database, len(MIGRATIONS))}")
+        """Try whether it can be written; `fault` then tells."""
+        self._file.check()
 
     def close(self) -> None:
-        self._disconnect()
+        self._file.close()
         self._locks.close()
 
     def try_lock(self, key: str) -> bool:
@@ -145,7 +110,7 @@ class Journal:
         Raises:
             JournalError: the journal can't be used, so nothing may be sent.
         """
-        with self._database():
+        with self._file.read():
             return self._locks.try_lock(key)
 
     def unlock(self, key: str) -> None:
@@ -181,7 +146,7 @@ class Journal:
 
         now = self._now()
         row_id = OUR_ID_PREFIX + base64.b32encode(os.urandom(16)).decode().rstrip("=").lower()
-        with self._write() as database:
+        with self._file.write() as database:
             try:
                 database.execute(
                     "insert into submission(id, key, state, status, service, operation, source_id,"
@@ -211,7 +176,7 @@ class Journal:
     def check_budget(self, service: str, price: float, budget: float) -> None:
         """Raise the BudgetError that `intend` would raise now."""
         spent = 0.0
-        with suppress(JournalError), self._database() as database:
+        with suppress(JournalError), self._file.read() as database:
             spent = _spent(database, service, self._now())
         _stay_within(budget, spent, service, price)
 
@@ -225,7 +190,7 @@ class Journal:
             JournalError: this must not be sent: it was answered, ended or found unconfirmed in the
                 meantime, or the journal can't be written.
         """
-        with self._write() as database:
+        with self._file.write() as database:
             row = _by_id(database, row_id)
             if row.state != "submitting":
                 raise JournalError(
@@ -246,7 +211,7 @@ class Journal:
         comes after the row was given up brings it back to life, unless the key was submitted again
         meanwhile: then the job is only written down. A job that failed frees the key at once.
         """
-        with self._write() as database:
+        with self._file.write() as database:
             row = _by_id(database, row_id)
             if _final(row.job) or (job_id and row.job_id and job_id != row.job_id):
                 return row
@@ -260,17 +225,17 @@ class Journal:
 
         The first of completed, failed and cancelled stays. Failed and cancelled free the key.
         """
-        with self._database() as database:
+        with self._file.read() as database:
             rows = _select(database, "where job_id = ?", job_id)
         if all(_following(row, job) == row for row in rows):
             return  # most polls bring no news, and news alone is worth a commit
-        with self._write() as database:
+        with self._file.write() as database:
             for row in _select(database, "where job_id = ?", job_id):
                 self._store(database, _following(row, job))
 
     def unconfirmed(self, row_id: str, note: str) -> Row:
         """Nobody knows whether the vendor took it; a row that was answered or ended stays."""
-        with self._write() as database:
+        with self._file.write() as database:
             row = _by_id(database, row_id)
             if row.state not in ("submitting", "unconfirmed"):
                 return row
@@ -287,7 +252,7 @@ class Journal:
 
         A row that ended before stays as it is; a job that completed can be freed but not fail.
         """
-        with self._write() as database:
+        with self._file.write() as database:
             row = _by_id(database, row_id)
             if row.state not in LIVE:
                 return row
@@ -302,7 +267,7 @@ class Journal:
 
     def saved(self, job_id: str) -> list[dict[str, Any]]:
         """The files saved for a job, by position: their facts, `position` and `path`."""
-        with suppress(JournalError), self._database() as database:
+        with suppress(JournalError), self._file.read() as database:
             found = database.execute(
                 "select position, path, facts from saved where job_id = ? order by position",
                 (job_id,),
@@ -315,14 +280,14 @@ class Journal:
 
     def save(self, job_id: str, position: int, path: str, facts: dict[str, Any]) -> None:
         """Write down where the job's media number `position` was saved; the last one counts."""
-        with self._write() as database:
+        with self._file.write() as database:
             database.execute(
                 "insert or replace into saved(job_id, position, path, facts) values(?, ?, ?, ?)",
                 (job_id, position, path, json.dumps(facts)),
             )
 
     def _read(self, where: str, *values: object) -> list[Row]:
-        with suppress(JournalError), self._database() as database:
+        with suppress(JournalError), self._file.read() as database:
             return _select(database, where, *values)
         return []
 
@@ -352,132 +317,6 @@ class Journal:
             ),
         )
         return _by_id(database, row.id)
-
-    @contextmanager
-    def _write(self) -> "Iterator[sqlite3.Connection]":
-        """One transaction, alone among all processes, on disk when the block is left."""
-        with self._database() as database:
-            database.execute("begin immediate")
-            try:
-                yield database
-                database.execute("commit")
-            except BaseException:
-                database.rollback()
-                raise
-            self.fault = None
-
-    @contextmanager
-    def _database(self) -> "Iterator[sqlite3.Connection]":
-        """The open database; what SQLite, the disk or a damaged row say becomes `fault`."""
-        import sqlite3
-
-        try:
-            if self._open_database is None:
-                self._open_database = self._connect()
-                self.fault = None
-            yield self._open_database
-        except sqlite3.ProgrammingError:
-            raise  # a mistake in our code, not in the file
-        except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
-            # SQLite's main codes have 8 bits; errors Python itself raises carry none.
-            exact = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-            code = exact & 0xFF
-            no_room = code == sqlite3.SQLITE_FULL or exact == sqlite3.SQLITE_IOERR_WRITE  # a quota
-            if not no_room and code != sqlite3.SQLITE_BUSY:
-                # A new connection may see a repaired file; this one never would. Without room it
-                # is the other way round: nothing new can be opened, but this one still reads.
-                self._disconnect()
-            self.fault = self._explain(error, code)
-            raise self.fault from error
-        except _NewerError as newer:
-            self._disconnect()
-            self.fault = JournalError(
-                f"The journal {self._path} was written by a newer useapi-mcp ({newer}).",
-                "Upgrade useapi-mcp.",
-            )
-            raise self.fault from newer
-
-    def _explain(self, error: Exception, code: int) -> JournalError:
-        import sqlite3
-
-        if isinstance(error, OSError) or code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
-            return JournalError(
-                f"The folder {self._folder} can't hold the journal of submissions ({error}).",
-                "Set USEAPI_STATE_DIR to a folder on a local disk that can be written to.",
-            )
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            return JournalError(
-                f"The disk refuses to take the journal {self._path} ({error}).",
-                "Free some disk space, then call again.",
-            )
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL):
-            return JournalError(
-                f"Another process keeps the journal {self._path} to itself.",
-                "Call again in a few seconds.",
-            )
-        return JournalError(
-            f"The journal {self._path} is damaged ({error}).",
-            "Stop useapi-mcp, move every journal.sqlite* file out of that folder and start it"
-            " again; what was submitted until now would then be charged again.",
-        )
-
-    def _connect(self) -> "sqlite3.Connection":
-        import sqlite3
-
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite would create it readable by others. Only ever created here, never opened: closing a
-        # second descriptor of it would drop the locks SQLite holds in this process.
-        with suppress(FileExistsError):
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        database = sqlite3.connect(self._path, timeout=self._busy_timeout_s, isolation_level=None)
-        try:
-            # Of several processes that switch a new file to WAL at the same moment, SQLite refuses
-            # all but one at once, without waiting. `migrate` waits its turn; then it is switched.
-            with suppress(sqlite3.OperationalError):
-                database.execute("pragma journal_mode = wal")
-            database.execute("pragma synchronous = full")
-            migrate(database)
-            database.execute("pragma journal_mode = wal")
-            for query in _PROBES:
-                database.execute(query)
-        except BaseException:
-            database.close()
-            raise
-        return database
-
-    def _disconnect(self) -> None:
-        if self._open_database is not None:
-            self._open_database.close()
-            self._open_database = None
-
-
-def migrate(
-    database: "sqlite3.Connection", migrations: tuple[tuple[str, ...], ...] = MIGRATIONS
-) -> None:
-    """Bring a database to the newest layout, in one transaction; a newer one raises."""
-    database.execute("begin immediate")
-    try:
-        pending = migrations[_version(database, len(migrations)) :]
-        for statements in pending:
-            for statement in statements:
-                database.execute(statement)
-        if pending:  # else nothing is written: a journal on a full disk can still be read
-            database.execute(f"pragma user_version = {len(migrations)}")
-        database.execute("commit")
-    except BaseException:
-        database.rollback()
-        raise
-
-
-def _version(database: "sqlite3.Connection", known: int) -> int:
-    version: int = database.execute("pragma user_version").fetchone()[0]
-    if version > known:
-        raise _NewerError(f"its layout is version {version}, this one knows {known}")
-    return version
-
-
-class _NewerError(Exception):
-    """The layout of the database is newer than this code."""
 
 
 _QUERY = f"select {', '.join(field.name for field in fields(Row))} from submission "  # noqa: S608 - names of ours
@@ -561,91 +400,3 @@ def _stay_within(budget: float, spent: float, service: str, price: float) -> Non
             "Raise USEAPI_MAX_CREDITS_PER_DAY, or call again after midnight UTC.",
             service=service,
         )
-
-
-if sys.platform == "win32":  # pragma: no cover - CI runs it on Windows
-    import msvcrt
-
-    def _lock_byte(descriptor: int, at: int) -> None:
-        os.lseek(descriptor, at, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
-    def _unlock_byte(descriptor: int, at: int) -> None:
-        os.lseek(descriptor, at, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock_byte(descriptor: int, at: int) -> None:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, at)
-
-    def _unlock_byte(descriptor: int, at: int) -> None:
-        fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, at)
-
-
-@dataclass
-class _LockFile:
-    descriptor: int
-    slots: set[int]
-    users: int = 0
-
-
-class KernelLocks:
-    """A locked byte of one file for each key; the kernel drops it however the process ends.
-
-    POSIX keeps these locks per process and file: a process is never refused what it holds itself,
-    and closing any descriptor of the file drops all of them. So this process's one descriptor and
-    the bytes it holds are shared by every KernelLocks on that file.
-    """
-
-    _files: ClassVar[dict[str, _LockFile]] = {}
-
-    def __init__(self, path: Path) -> None:
-        self._path = os.path.realpath(path)
-        self._file: _LockFile | None = None
-        self._held: dict[str, int] = {}
-
-    def try_lock(self, key: str) -> bool:
-        """True: nobody alive holds this key, and until `unlock` nobody else will.
-
-        A key whose byte this process holds, for itself or for another key that hashes to the same
-        one, is refused: the kernel would grant it, and the first unlock would then drop both.
-        """
-        file = self._file = self._file or self._open()
-        slot = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") & 0x7FFFFFFF
-        if slot in file.slots:
-            return False
-        try:
-            _lock_byte(file.descriptor, slot)
-        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: someone else holds it
-            return False
-        file.slots.add(slot)
-        self._held[key] = slot
-        return True
-
-    def unlock(self, key: str) -> None:
-        """Let go of a key; one that was refused or never asked for changes nothing."""
-        slot = self._held.pop(key, None)
-        if slot is not None and self._file is not None:
-            _unlock_byte(self._file.descriptor, slot)
-            self._file.slots.remove(slot)
-
-    def close(self) -> None:
-        if self._file is None:
-            return
-        for key in list(self._held):
-            self.unlock(key)
-        self._file.users -= 1
-        if not self._file.users:
-            os.close(self._file.descriptor)
-            del self._files[self._path]
-        self._file = None
-
-    def _open(self) -> _LockFile:
-        if self._path not in self._files:
-            descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
-            self._files[self._path] = _LockFile(descriptor, set())
-        file = self._files[self._path]
-        file.users += 1
-        return file

@@ -80,6 +80,16 @@ class Ledger:
         except JournalError as error:
             log.warning("%s failed, which was not written down: %s", row.id, error)
 
+    def bury(self, row: Row) -> bool:
+        """Close the row of a dead process that can't have left anything to find; else False."""
+        if row.posts == 0:
+            self.fail(row, "never_sent", "The server stopped before it was sent.")
+        elif is_worked_on(row):
+            self.fail(row, "lost", "The server stopped before the result arrived.")
+        else:
+            return False
+        return True
+
     def doubt(self, row: Row, note: str) -> Job:
         """Write down that nobody knows what became of a submission."""
         return self.told(self._journal.unconfirmed(row.id, note))

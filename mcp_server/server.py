@@ -18,7 +18,7 @@ from mcp_server import __version__
 from mcp_server.app import DRAIN_S, App, open_app
 from mcp_server.clock import Clock
 from mcp_server.job_tasks import job_tasks
-from mcp_server.journal import KeyLocks
+from mcp_server.key_locks import KeyLocks
 from mcp_server.known_names import only_known
 from mcp_server.resources import PROMPTS, add_resources
 from mcp_server.services import SERVICES

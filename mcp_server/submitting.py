@@ -24,7 +24,7 @@ from mcp_server.errors import (
 )
 from mcp_server.jobs import Job, Status
 from mcp_server.journal import Intent, Journal, Row
-from mcp_server.ledger import Ledger, is_worked_on, order_of
+from mcp_server.ledger import Ledger, order_of
 from mcp_server.output_folder import file_stem
 from mcp_server.reconciling import LOOKS_AFTER_SILENCE_S, Reconciling, looks_after
 from mcp_server.services import service_named
@@ -118,7 +118,7 @@ class Submitting:
             return row
         try:
             row = self._journal.get(row.id) or row
-            if row.state in ("submitting", "unconfirmed") and not self._died_for_nothing(row):
+            if row.state in ("submitting", "unconfirmed") and not self._ledger.bury(row):
                 found = await self._reconciling.look(order_of(row), row)
                 if found is not None:
                     self._ledger.accept(row, found.job)
@@ -177,7 +177,7 @@ class Submitting:
             if job is not None:
                 return job
             row = None
-        if row is not None and row.posts > 0 and not self._died_for_nothing(row):
+        if row is not None and row.posts > 0 and not self._ledger.bury(row):
             return await self._recover(order, row)
         if row is None or row.posts > 0:
             row = self._intend(order, key)
@@ -295,13 +295,3 @@ class Submitting:
             return self._ledger.accept(row, job).but(reused=True)
         self._ledger.fail(row, error.code, error.what)
         raise error from None
-
-    def _died_for_nothing(self, row: Row) -> bool:
-        """Close a row of a dead process that can't have left anything to find."""
-        if row.posts == 0:
-            self._ledger.fail(row, "never_sent", "The server stopped before it was sent.")
-        elif is_worked_on(row):
-            self._ledger.fail(row, "lost", "The server stopped before the result arrived.")
-        else:
-            return False
-        return True

@@ -248,7 +248,7 @@ class Waiting:
 
 
 async def _seen(look: "asyncio.Task[None]", most_s: float) -> bool:
-    """Wait for a look, but not too long; whether it is over. A bug in it is raised, not waited out."""
+    """Wait for a look, but not too long; whether it is over. A bug in it is raised."""
     await asyncio.wait({look}, timeout=most_s)
     if look.cancelled():  # the server stops
         raise _slow()

@@ -16,7 +16,7 @@ from mcp import Client
 from mcp.types import CallToolResult, ResourceLink, TextContent
 
 from mcp_server.clock import Clock
-from mcp_server.journal import KeyLocks
+from mcp_server.key_locks import KeyLocks
 from mcp_server.sandbox import SOURCES, Sandbox
 from mcp_server.server import create_server
 from mcp_server.settings import Settings
@@ -115,7 +115,7 @@ class Network(httpx.AsyncBaseTransport):
 
 
 def _arrived(request: httpx.Request, fault: Fault, answer: httpx.Response | None) -> httpx.Response:
-    """What is on the wire in the end: the vendor's `answer`, or what the fault puts in its place."""
+    """What comes in the end: the vendor's `answer`, or what the fault puts in its place."""
     if isinstance(fault.then, httpx.Response):
         answer = fault.then
     if fault.then == "cut" or answer is None:

@@ -167,7 +167,7 @@ async def test_nobody_is_asked_about_a_call_that_is_refused(
     tmp_path: Path,
     mode: str,
     arguments: dict[str, Any],
-    environment: dict[str, str],
+    environment: dict[str, Any],
     prepare: Callable[[Path], None],
     code: str,
 ) -> None:

@@ -17,9 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_server import journal as journal_module
 from mcp_server.errors import BudgetError, JournalError
-from mcp_server.journal import LIVE, Intent, Journal, KernelLocks, Row, migrate
+from mcp_server.journal import LIVE, Intent, Journal, Row
+from mcp_server.journal_file import MIGRATIONS, migrate
+from mcp_server.key_locks import KernelLocks
 
 REPOSITORY = Path(__file__).parent.parent
 NOON = 1_790_000_000 // 86_400 * 86_400 + 43_200.0
@@ -874,7 +875,7 @@ def test_nobody_else_can_read_the_journal(journal: Journal, folder: Path) -> Non
 def test_every_commit_is_on_disk_when_it_returns(journal: Journal, folder: Path) -> None:
     journal.check()
 
-    database = journal._open_database
+    database = journal._file._open
     assert database is not None
     assert ("wal",) == database.execute("pragma journal_mode").fetchone()
     assert (2,) == database.execute("pragma synchronous").fetchone()  # FULL
@@ -922,7 +923,7 @@ def test_the_layout_has_the_version_this_test_knows(journal: Journal, folder: Pa
 
     with closing(sqlite3.connect(folder / "journal.sqlite")) as database:
         assert (LAYOUT_VERSION,) == database.execute("pragma user_version").fetchone()
-    assert LAYOUT_VERSION == len(journal_module.MIGRATIONS)
+    assert LAYOUT_VERSION == len(MIGRATIONS)
 
 
 def assert_unusable(journal: Journal, *, what: str, do: str) -> None:

@@ -188,7 +188,7 @@ class Money(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self._clock = VirtualClock()
-        self._sandbox = Sandbox(job_seconds=JOB_S, now=lambda: self._true_time())
+        self._sandbox = Sandbox(job_seconds=JOB_S, now=self._true_time)
         self._network = Network(self._sandbox)
         self._network.faults = [Fault()]  # never empty: `_choose_fault` is asked each time
         self._post_faults: list[Fault] = []

@@ -259,8 +259,9 @@ async def test_a_job_that_could_never_be_read_is_an_error(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("wait_s", [0, 50])
 @pytest.mark.parametrize(
-    ("status", "code"), [(401, "wrong_token"), (402, "no_subscription"), (404, "not_found"), (410, "expired")]
-)  # fmt: skip
+    ("status", "code"),
+    [(401, "wrong_token"), (402, "no_subscription"), (404, "not_found"), (410, "expired")],
+)
 async def test_what_waiting_can_not_mend_is_an_error_at_once(
     tmp_path: Path, status: int, code: str, wait_s: int
 ) -> None:
