@@ -5,6 +5,10 @@ CONSTRAINTS := constraints.txt
 IMAGE := useapi-mcp
 PACKAGES :=
 ANSWERS := 100000
+STEPS := 200000
+MINUTES := 20
+ROUNDS := 100
+PARALLEL := -n auto --dist worksteal
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 .DEFAULT_GOAL := test
@@ -14,13 +18,13 @@ BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 # What a change must pass.
 test: .venv/dev lint
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest $(PARALLEL)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 # The tests alone: `make unit CONSTRAINTS=.ci/lowest.txt` runs them on the lowest versions.
 unit: .venv/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # The main job from start to end, in the sandbox: no token, no network.
 demo: .venv/runtime
@@ -36,16 +40,18 @@ lint: .venv/dev
 	$(BIN)/mypy
 
 # Answers of the vendor, mutated; answers that are meant to hurt, with what they cost in memory; the
-# property tests, with far more examples. About half an hour.
+# property tests, with far more examples; and the money machine, for so many STEPS or MINUTES, with
+# the seeds it takes (`SEED=7` begins with that one). About an hour.
 fuzz: .venv/dev
+	$(BIN)/python -m tests.fuzz_money --steps $(STEPS) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.corpora
 	$(BIN)/python -m tests.fuzz_responses $(ANSWERS)
 	$(BIN)/python -m tests.hostile_bodies
 	$(BIN)/python -m pytest -p tests.hypothesis_profiles --hypothesis-profile=fuzz $(FUZZ)
 
-# Rounds of processes killed at any moment: nothing may be submitted twice.
+# Processes killed at any moment, ROUNDS of each way to die: nothing may be submitted twice.
 kills: .venv/dev
-	$(BIN)/python -m tests.kills
+	$(BIN)/python -m tests.kills --rounds $(ROUNDS)
 
 bench: .venv/dev
 	@for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import quote
 
 from mcp_server.clock import epoch, iso
 from mcp_server.errors import (
@@ -18,13 +19,19 @@ from mcp_server.errors import (
     ServerError,
     SubscriptionError,
     TokenError,
+    UnexpectedAnswerError,
     UpstreamError,
 )
 from mcp_server.redaction import one_line, quoted
 
 _LONGEST_RETRY_AFTER_S = 86_400
+_LONGEST_LINK = 8192
 _MOST_COMMAS = 250_000  # parsed JSON takes many times its own length in memory
-_LINK = re.compile(r"https?://[A-Za-z0-9\[][!#-;=?-~]*")
+_ASCII = "".join(map(chr, range(0x21, 0x7F)))
+_LINK = re.compile(
+    r"https?://[A-Za-z0-9\[][!$-.0-;=@-~]*"  # to where the host ends
+    r"(?:[/?#](?:[!#-;=?-~]|[^\x00-\x7f])*)?"
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,12 @@ def _unknown(status: int, *, no_json: bool) -> Problem:
     )  # fmt: skip
 
 
+def strange(vendor: Vendor, missing: str, do: str) -> UnexpectedAnswerError:
+    """The error of a good answer without what it should hold."""
+    what = f"{vendor.title} answered without a usable {missing}."
+    return UnexpectedAnswerError(what, do, service=vendor.name)
+
+
 def error_text(data: Any) -> str:
     """The error of an answer or a job as text.
 
@@ -210,10 +223,16 @@ def whole(value: object) -> int | None:
 
 
 def link(value: object) -> str | None:
-    """A web address in plain ASCII, or None: no other scheme, nothing a terminal would obey."""
-    if not isinstance(value, str) or len(value) > 8192:
+    """A web address in plain ASCII, or None: no other scheme, nothing a terminal would obey.
+
+    Letters beyond ASCII are percent-encoded, but not in a host, and none that can't be seen.
+    """
+    if not isinstance(value, str) or len(value) > _LONGEST_LINK:
         return None
-    return value if _LINK.fullmatch(value) else None
+    if not value.isprintable() or not _LINK.fullmatch(value):
+        return None
+    encoded = quote(value, safe=_ASCII)
+    return encoded if len(encoded) <= _LONGEST_LINK else None
 
 
 def moment(value: object) -> str | None:

@@ -14,7 +14,7 @@ from mcp_server.errors import UnsupportedError
 from mcp_server.fetching import Fetcher
 from mcp_server.file_names import checked_stem
 from mcp_server.jobs import OUR_ID_PREFIX, Job
-from mcp_server.journal import Journal
+from mcp_server.journal import Journal, Row
 from mcp_server.key_locks import KeyLocks
 from mcp_server.output_folder import OutputFolder
 from mcp_server.services import service_named
@@ -47,6 +47,14 @@ class App:
         with anyio.move_on_after(self.drain_s):
             await self.submitting.idle()
         self.downloads.close()
+
+    def told(self, row: Row) -> Job:
+        """A submission as a job, as last known, with what was saved of it."""
+        return self.downloads.seen(self.submitting.told(row))
+
+    async def read(self, job_id: str) -> Job:
+        """The job as it is now, with what was saved of it."""
+        return self.downloads.seen(await self.waiting.read(job_id))
 
     async def download(self, job_id: str, file_name: str | None, report: Report) -> Job:
         """Save a completed job's media. What is on disk already needs no vendor."""

@@ -79,7 +79,7 @@ class Downloads:
         """The job with the path of each of its media that was saved and is still there."""
         if job.status != "completed" or not job.media:
             return job
-        media = (self._on_disk(job, n) or item for n, item in enumerate(job.media))
+        media = (self._on_disk(job, n) or _unsaved(item) for n, item in enumerate(job.media))
         return job.but(media=tuple(media))
 
     def has_all(self, job: Job) -> bool:
@@ -117,7 +117,7 @@ class Downloads:
         if item.url is None:
             raise DownloadError(
                 "The file is not on disk any more, and there is no link to it.",
-                "Call get_job: if the vendor still has it, it is saved again.",
+                "Make the call that made this job again: without its file it is made anew.",
                 service=job.service,
                 job_id=job.job_id,
             )
@@ -215,6 +215,12 @@ class _Progress:
 
     def file_is_done(self, size_bytes: int) -> None:
         self.before_bytes += size_bytes
+
+
+def _unsaved(item: Media) -> Media:
+    """A medium of which nothing was saved; a path that leads nowhere is not told."""
+    gone = item.path is not None and _size_bytes(item.path) is None
+    return item.model_copy(update={"path": None}) if gone else item
 
 
 def _size_bytes(path: str) -> int | None:

@@ -18,6 +18,7 @@ UseapiError                    `what` happened, what to `do` next
 │   └── ServerError            408, 5xx and gateway pages
 ├── UnreachableError           no connection: nothing was sent
 ├── UnansweredError            sent, but no usable answer: it may have been done
+│   └── LostError              its answer would have been the result: nothing is left to find
 ├── UnexpectedAnswerError      answered, but not as documented
 ├── BudgetError                the day's credits are spent; nothing was sent
 ├── DeclinedError              the user said no; nothing was sent
@@ -165,6 +166,11 @@ class UnansweredError(UseapiError):
     next_action = "list_jobs"
 
     vendor_answered: bool = False
+
+
+class LostError(UnansweredError):
+    code = "lost"
+    next_action = "submit_again"
 
 
 class UnexpectedAnswerError(UseapiError):

@@ -2,13 +2,11 @@
 
 import argparse
 import contextlib
-import os
 import re
 import secrets
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from starlette.types import ASGIApp
 
 from mcp_server.errors import SettingsError
 from mcp_server.http_app import MCP_PATH, http_app, request_state_key
+from mcp_server.output_folder import for_its_owner, give_name
 from mcp_server.server import create_server
 from mcp_server.settings import LOOPBACK, Settings
 
@@ -184,11 +183,11 @@ def _token(settings: Settings, host: str, *, no_auth: bool) -> str | None:
 
 def _put_in_place(path: Path, text: str) -> None:
     """Write a file whole and for its owner only; one that is there by now stays as it is."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent)
+    name = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
+        with open(name, "xb", opener=for_its_owner) as file:
+            file.write(text.encode("ascii"))
         with contextlib.suppress(FileExistsError):
-            os.link(name, path)
+            give_name(file, path)
     finally:
-        Path(name).unlink()
+        name.unlink(missing_ok=True)

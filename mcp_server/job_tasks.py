@@ -37,7 +37,7 @@ def _created(
 async def _get(ctx: RequestContext, task_id: str) -> Task | None:
     app: App = ctx.lifespan_context
     try:
-        return _task(app, task_id, await app.waiting.read(task_id))
+        return _task(app, task_id, await app.read(task_id))
     except (NotFoundError, ExpiredError, RequestError):
         return None
     except UseapiError as error:

@@ -4,8 +4,14 @@ What the vendor did is a fact even when the journal can't take it: then it is to
 and the row, left as it was, is looked into by the next call.
 """
 
+import contextlib
+import hashlib
+import json
 import logging
+from pathlib import Path
 from typing import Any, cast
+
+from pydantic import ValidationError
 
 from mcp_server.clock import iso
 from mcp_server.errors import JournalError
@@ -26,8 +32,9 @@ class Ledger:
     def told(self, row: Row) -> Job:
         """A submission as a job: what is known without asking the vendor."""
         if row.job is not None:
-            return Job.model_validate(row.job)
-        ended = row.state in ("failed", "cancelled")
+            with contextlib.suppress(ValidationError):  # else a newer version's: its row is told
+                return Job.model_validate(row.job)
+        says_why = row.state in ("failed", "cancelled", "unconfirmed")
         return Job.model_validate(
             {
                 "job_id": row.id,
@@ -35,7 +42,9 @@ class Ledger:
                 "operation": row.operation,
                 "status": "running" if is_worked_on(row) else row.state,
                 "source_id": row.source_id,
-                "failure": {"code": row.state, "message": row.note} if ended else None,
+                "failure": {"code": row.state, "message": row.note}
+                if says_why and row.note
+                else None,
                 "created_at": iso(row.created_at),
                 "updated_at": iso(row.updated_at),
             }
@@ -43,7 +52,10 @@ class Ledger:
 
     def accept(self, row: Row, job: Job) -> Job:
         """Write down the job the vendor made of a submission, or had made before."""
-        job = job.but(source_id=job.source_id or row.source_id)
+        job = job.but(
+            source_id=job.source_id or row.source_id,
+            created_at=job.created_at or iso(row.created_at),
+        )
         vendor_id = None if job.job_id == row.id else job.job_id
         try:
             self._journal.accept(row.id, vendor_id, _plain(job))
@@ -64,6 +76,8 @@ class Ledger:
             if job.forecast_credits is None
             else job.forecast_credits,
             created_at=job.created_at or known.created_at,
+            # A file that came with the first answer is not in the vendor's record of the job.
+            media=job.media if _has_media(job) or not known.ended else known.media,
         )
         try:
             self._journal.record(job.job_id, _plain(job))
@@ -106,6 +120,22 @@ def is_worked_on(row: Row) -> bool:
     """Whether the vendor is at work though it has not answered: its answer will be the result."""
     sent = row.state == "submitting" and row.posts > 0
     return sent and order_of(row).endpoint.answers_when_done
+
+
+def key_of(order: Order, origin: str) -> str:
+    """What makes two orders the same; hashed, for ids hold the account's e-mail."""
+    shaping = dict(sorted(order.shaping.items()))
+    wish = [origin, order.service, order.operation, order.source_id, shaping]
+    return hashlib.sha256(json.dumps(wish).encode()).hexdigest()
+
+
+def has_a_file(job: Job) -> bool:
+    """Whether a file of the job is on disk."""
+    return any(item.path and Path(item.path).is_file() for item in job.media or ())
+
+
+def _has_media(job: Job) -> bool:
+    return any(item.url or item.path for item in job.media or ())
 
 
 def _plain(job: Job) -> dict[str, Any]:

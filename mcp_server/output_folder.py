@@ -58,7 +58,7 @@ class OutputFolder:
         name = self.path / _TEMPORARY.format(secrets.token_hex(8))
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return open(name, "x+b", opener=_for_its_owner)
+            return open(name, "x+b", opener=for_its_owner)
         except OSError as error:
             raise DownloadError(
                 f"The output folder {self.path} can't be written ({error.strerror}).",
@@ -127,7 +127,7 @@ class OutputFolder:
         for number in range(1, 1000):
             path = self.path / f"{stem}{f'-{number}' if number > 1 else ''}{extension}"
             try:
-                _give_name(file, path)
+                give_name(file, path)
             except FileExistsError:
                 if _same_bytes(file, path):
                     return path
@@ -138,8 +138,12 @@ class OutputFolder:
         )
 
 
-def _give_name(file: BinaryIO, path: Path) -> None:
-    """Name a temporary file, which fails atomically if the name is taken."""
+def give_name(file: BinaryIO, path: Path) -> None:
+    """Name a temporary file of the same folder, open or closed.
+
+    Raises:
+        FileExistsError: the name is taken, and stays with who has it.
+    """
     try:
         os.link(file.name, path)
     except OSError as error:
@@ -155,7 +159,8 @@ def _give_name(file: BinaryIO, path: Path) -> None:
             raise
 
 
-def _for_its_owner(path: str, flags: int) -> int:
+def for_its_owner(path: str, flags: int) -> int:
+    """An `opener` for what nobody else may read."""
     return os.open(path, flags, 0o600)
 
 

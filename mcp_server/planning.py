@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from mcp_server.app import App
 from mcp_server.errors import RequestError
 from mcp_server.jobs import PaidOperation
-from mcp_server.services import service_of
+from mcp_server.services import service_named, service_of
 from mcp_server.services.service import Order
 from mcp_server.settings import is_https
 
@@ -69,7 +69,7 @@ def consenter(plans: Planner) -> Callable[..., Awaitable[Consent | Elicit[Consen
         limit = ctx.request_context.lifespan_context.settings.confirm_credits
         if price == 0 or price < limit or plan.is_live or not _can_ask(ctx):
             return Consent(confirm=True)
-        service = service_of(plan.order.source_id, "source_id").vendor.title
+        service = service_named(plan.order.service).vendor.title
         what = plan.order.operation.replace("_", " ")
         return Elicit(f"{what} on {service} costs about {price:g} credits. Go on?", Consent)
 

@@ -46,7 +46,7 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
     )
     async def jobs() -> dict[str, Any]:
         app = opened()
-        told = [app.submitting.told(row) for row in app.journal.recent(_LISTED)]
+        told = [app.told(row) for row in app.journal.recent(_LISTED)]
         return {"jobs": [job.model_dump(mode="json", exclude_none=True) for job in told]}
 
     @server.resource(
@@ -58,7 +58,7 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
     async def job(ctx: Ctx, job_id: str) -> dict[str, Any]:
         app = ctx.request_context.lifespan_context
         try:
-            found = await app.waiting.read(job_id)
+            found = await app.read(job_id)
         except (NotFoundError, ExpiredError, RequestError):
             raise ResourceNotFoundError("There is no job with this id.") from None
         except UseapiError as error:

@@ -132,6 +132,5 @@ def _lean(part: Any, definitions: Schema) -> Any:
         if key != "$defs"
         and not (key == "title" and isinstance(value, str))
         and not (key == "description" and "properties" in part)
-        and not (key == "description" and "properties" in part)
         and not (key == "default" and value is None)
     }

@@ -7,8 +7,6 @@ look that proved nothing was there, is it sent once more.
 """
 
 import asyncio
-import hashlib
-import json
 import logging
 
 from mcp_server.clock import Clock
@@ -16,6 +14,7 @@ from mcp_server.errors import (
     DownloadError,
     ExpiredError,
     JournalError,
+    LostError,
     NotFoundError,
     RefusedError,
     UnansweredError,
@@ -24,7 +23,7 @@ from mcp_server.errors import (
 )
 from mcp_server.jobs import Job, Status
 from mcp_server.journal import Intent, Journal, Row
-from mcp_server.ledger import Ledger, order_of
+from mcp_server.ledger import Ledger, has_a_file, key_of, order_of
 from mcp_server.output_folder import file_stem
 from mcp_server.reconciling import LOOKS_AFTER_SILENCE_S, Reconciling, looks_after
 from mcp_server.services import service_named
@@ -58,17 +57,6 @@ class Submitting:
         self._quiet = asyncio.Event()
         self._quiet.set()
 
-    def key(self, order: Order) -> str:
-        """What makes two orders the same; hashed, for ids hold the account's e-mail."""
-        wish = [
-            self._upstream.origin,
-            order.service,
-            order.operation,
-            order.source_id,
-            dict(sorted(order.shaping.items())),
-        ]
-        return hashlib.sha256(json.dumps(wish).encode()).hexdigest()
-
     def is_live(self, order: Order) -> bool:
         """Whether this very order was submitted before and stands, so that it costs nothing.
 
@@ -77,7 +65,7 @@ class Submitting:
         """
         if self._journal.fault is not None:
             self._journal.check()  # it may have healed
-        live = self._journal.live(self.key(order)) is not None
+        live = self._journal.live(key_of(order, self._upstream.origin)) is not None
         if self._journal.fault is not None:
             raise self._journal.fault
         if not live and self._budget is not None:
@@ -94,7 +82,7 @@ class Submitting:
             UseapiError: nothing was made of it, and the error says why.
         """
         self._upstream.require_token()
-        key = self.key(order)
+        key = key_of(order, self._upstream.origin)
         task = self._tasks.get(key)
         if task is None:
             task = asyncio.create_task(self._work(order, key))
@@ -197,8 +185,11 @@ class Submitting:
     async def _reuse(self, row: Row) -> Job | None:
         """The job an earlier call made; None if it is free to be made again."""
         known = self.told(row)
-        if row.job_id is None:  # the vendor has no job for it: what was written down is all
-            return known.but(reused=True)
+        if row.job_id is None:  # the vendor has no job for it: the files are all there is
+            if has_a_file(known):
+                return known.but(reused=True)
+            self._journal.end(row.id, "freed", "Its file is gone.")
+            return None
         age_s = self._clock.now() - (row.first_sent_at or row.created_at)
         try:
             job = await service_named(row.service).read(self._upstream, row.job_id, age_s=age_s)
@@ -244,7 +235,8 @@ class Submitting:
         except (UnansweredError, UnexpectedAnswerError, DownloadError) as error:
             if order.endpoint.answers_when_done:
                 self._ledger.fail(row, "lost", error.what)
-                raise
+                again = "Make the same call again: it is sent anew; no cost of it is documented."
+                raise LostError(error.what, again, service=row.service, job_id=row.id) from None
             return await self._reconcile(order, row, looks_after(error))
         except (RefusedError, NotFoundError) as refusal:
             return await self._resolve(order, row, refusal)
@@ -283,15 +275,23 @@ class Submitting:
                 self._quiet.set()
 
     async def _resolve(self, order: Order, row: Row, refusal: RefusedError | NotFoundError) -> Job:
-        """A refusal may name the job that did this before: then that is the answer."""
+        """A refusal may name the job that did this before: then that is the answer.
+
+        If it is one more POST that was refused, the first may have been done all the same.
+        """
         job: Job | None = None
         error: UseapiError = refusal
         if isinstance(refusal, RefusedError):
             try:
                 job = await service_named(order.service).existing(self._upstream, order, refusal)
+            except RefusedError as in_the_way:  # another job did something else: this was not made
+                self._ledger.fail(row, in_the_way.code, in_the_way.what)
+                raise
             except UseapiError as unreadable:
                 error = unreadable
         if job is not None:
             return self._ledger.accept(row, job).but(reused=True)
+        if row.posts > 0:
+            return self._ledger.doubt(row, f"sending it once more failed too ({error.code})")
         self._ledger.fail(row, error.code, error.what)
         raise error from None

@@ -178,7 +178,7 @@ async def list_jobs(
     Call it after a lost answer, before submitting again.
     """
     app = ctx.request_context.lifespan_context
-    jobs = [app.submitting.told(row) for row in app.journal.recent(limit, status)]
+    jobs = [app.told(row) for row in app.journal.recent(limit, status)]
     return list_answer(jobs, sandbox=app.settings.sandbox)
 
 

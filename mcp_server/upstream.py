@@ -11,8 +11,10 @@ from mcp_server.answers import Vendor, asked_wait_s, parsed
 from mcp_server.clock import Clock
 from mcp_server.cutting import CutError, Cutter
 from mcp_server.errors import DownloadError, TokenError
+from mcp_server.inflating import InflateError, Inflater
 from mcp_server.outcomes import Answer, Failure, broken_off, not_sent, refused
 from mcp_server.output_folder import OutputFolder
+from mcp_server.redaction import quoted
 from mcp_server.retries import Fate, pause_before_retry
 from mcp_server.settings import Settings
 
@@ -37,6 +39,7 @@ class _Request:
     body: Mapping[str, Any] | None = None
     read_timeout_s: float = READ_TIMEOUT_S
     stem: str | None = None
+    keep_if: Callable[[Any], bool] | None = None
     on_send: Callable[[], None] | None = None
 
     @property
@@ -65,17 +68,25 @@ class Upstream:
     def origin(self) -> str:
         return self._settings.base_url
 
-    async def read(self, vendor: Vendor, path: str, *, stem: str | None = None) -> Answer:
+    async def read(
+        self,
+        vendor: Vendor,
+        path: str,
+        *,
+        stem: str | None = None,
+        keep_if: Callable[[Any], bool] | None = None,
+    ) -> Answer:
         """GET `path`, up to three times.
 
         Args:
             path: from a fixed template, sent as it is: `:` and `@` unencoded.
             stem: how a file that comes as base64 is to be named.
+            keep_if: whether to save such files, by the JSON they came in; else they are dropped.
 
         Raises:
             UpstreamError, UnreachableError, UnexpectedAnswerError.
         """
-        return await self._persist(vendor, _Request("GET", path, stem=stem))
+        return await self._persist(vendor, _Request("GET", path, stem=stem, keep_if=keep_if))
 
     async def delete(self, vendor: Vendor, path: str) -> Answer:
         """DELETE `path`: free, and harmless to repeat."""
@@ -100,7 +111,7 @@ class Upstream:
             UnansweredError: it left, and nothing usable came back.
             UpstreamError, UnreachableError: it was refused, or never left.
         """
-        request = _Request("POST", path, body, read_timeout_s, stem, on_send)
+        request = _Request("POST", path, body, read_timeout_s, stem, on_send=on_send)
         return await self._persist(vendor, request)
 
     def require_token(self) -> None:
@@ -174,6 +185,9 @@ class Upstream:
             # A server that trickles keeps within every single time-out.
             async with asyncio.timeout(2 * request.read_timeout_s):
                 return await self._exchange(vendor, request, trace)
+        except InflateError as error:
+            reason = quoted(str(error), 100)
+            return broken_off(vendor, reason, paid=request.paid, unusable=True)
         except (httpx.TransportError, httpx.InvalidURL, CutError, TimeoutError) as error:
             # InvalidURL: httpx looks at a redirect's address even if told not to follow it.
             unusable = isinstance(error, CutError | httpx.InvalidURL)
@@ -211,12 +225,18 @@ class Upstream:
                 ),
                 extensions={"trace": trace},
             ) as response:
-                async for chunk in response.aiter_raw():
-                    self._take(cutter, chunk)
-            data, status = parsed(cutter.finish()), response.status_code
+                status = response.status_code
+                try:
+                    await self._take(response, cutter)
+                    data = parsed(cutter.finish())
+                except InflateError:
+                    if status < 400:
+                        raise
+                    data = None  # what it is comes from its status
             # What a DELETE answers with is documented nowhere: its status is all that counts.
             if 200 <= status < 300 and (data is not None or request.method == "DELETE"):
-                full = [file for file in cutter.files if file.tell() > 0]
+                wanted = request.keep_if is None or request.keep_if(data)
+                full = [file for file in cutter.files if wanted and file.tell() > 0]
                 stem = request.stem or vendor.name
                 names = (stem if n == 0 else f"{stem}-{n + 1}" for n in range(len(full)))
                 return Answer(status, data, tuple(map(self._outputs.keep, full, names)))
@@ -227,9 +247,16 @@ class Upstream:
             for file in cutter.files:
                 self._outputs.discard(file)
 
-    def _take(self, cutter: Cutter, chunk: bytes) -> None:
+    async def _take(self, response: "httpx.Response", cutter: Cutter) -> None:
+        """Take in a body as it comes: httpx would undo a compression without a limit."""
+        inflater = Inflater(response.headers.get("content-encoding", ""))
+        async for chunk in response.aiter_raw():
+            for piece in inflater.feed(chunk):
+                self._feed(cutter, piece)
+
+    def _feed(self, cutter: Cutter, piece: bytes) -> None:
         try:
-            cutter.feed(chunk)
+            cutter.feed(piece)
         except OSError as error:
             raise DownloadError(
                 f"The file can't be saved in {self._outputs.path} ({error.strerror}).",

@@ -1,7 +1,8 @@
 """A vendor behind a wire that breaks at any byte: an ASGI app, the sandbox, on a real socket.
 
-Only the first connection after `breaks` is faulty, and a paid request has one of its own. All that
-arrives whole is for the app to judge, reads too: its own list of what it accepted is the truth.
+The first connection after `breaks` is faulty, for a paid request has one of its own, and so may be
+the next with a POST on it. All that arrives whole is for the app to judge, reads too: its own list
+of what it accepted is the truth.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import contextlib
 import re
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
@@ -42,6 +44,12 @@ class Payment:
     request: bytes = b""
     answer: bytes = b""
 
+    @property
+    def is_whole(self) -> bool:
+        head, end, body = self.request.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        return bool(end) and len(body) >= int(length[1] if length else 0)
+
 
 class CutVendor:
     """Serves `app` on 127.0.0.1.
@@ -49,14 +57,17 @@ class CutVendor:
     Attributes:
         framing: how the answer to a POST tells where it ends; reads are always told by length.
         payments: every POST since `breaks`, and the broken connection if nothing came on it.
+        at_first_byte: called when the first byte of a POST is there.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.framing: Framing = "length"
         self.payments: list[Payment] = []
+        self.at_first_byte: Callable[[], None] = lambda: None
         self._port = 0
         self._fault: Break | None = None
+        self._next_fault: Break | None = None
         self._listener: socket.socket | None = None
         self._listening: asyncio.Task[None] | None = None
         self._serving: set[asyncio.Task[None]] = set()
@@ -66,11 +77,16 @@ class CutVendor:
     def origin(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
-    def breaks(self, fault: Break | None) -> None:
-        """Forget what was seen, and break the next connection like this."""
+    def breaks(self, fault: Break | None, then: Break | None = None) -> None:
+        """Forget what was seen, and break the next connection like this.
+
+        Args:
+            then: how the next POST's connection breaks; not before its first byte.
+        """
         for wire in self._stalled:
             wire.close()
-        self._stalled, self._fault, self.payments = [], fault, []
+        self._stalled, self.payments = [], []
+        self._fault, self._next_fault = fault, then
 
     def listen(self) -> None:
         """Take connections: on a port of the system's choice, from then on always on that one."""
@@ -103,50 +119,61 @@ class CutVendor:
             task.add_done_callback(self._serving.discard)
 
     async def _serve(self, wire: socket.socket, fault: Break | None) -> None:
-        loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as stack:
             stack.enter_context(wire)
             stack.enter_context(contextlib.suppress(ConnectionError))
             if fault is not None:
                 self.payments.append(seen := Payment())
-                if await _receive(wire, seen, fault.at if fault.side == "request" else None):
-                    seen.answer = await _answer(self.app, seen.request, self.framing)
-                    await loop.sock_sendall(wire, seen.answer[: fault.at])
-                if fault.how == "stall":
-                    self._stalled.append(wire)
-                    stack.pop_all()
-                elif fault.how == "reset":
-                    wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_WHEN_CLOSED)
-                else:
-                    wire.shutdown(socket.SHUT_WR)
-                    while await loop.sock_recv(wire, 65536):  # closing with bytes unread resets
-                        pass
+                if await self._exchange(wire, seen, fault):
+                    await self._break(wire, fault.how, stack)
                 return
-            while await _receive(wire, seen := Payment(), None):
-                framing: Framing = "length"
-                if seen.request.startswith(b"POST "):
+            while await _receive(wire, seen := Payment(), 1):
+                if seen.request == b"P":
                     self.payments.append(seen)
-                    framing = self.framing
-                seen.answer = await _answer(self.app, seen.request, framing)
-                await loop.sock_sendall(wire, seen.answer)
-                if framing == "close":
+                    self.at_first_byte()
+                    fault, self._next_fault = self._next_fault, None
+                if not await self._exchange(wire, seen, fault):
+                    return
+                if fault is not None:
+                    await self._break(wire, fault.how, stack)
                     return
 
-
-async def _receive(wire: socket.socket, seen: Payment, limit: int | None) -> bool:
-    """Take in a request, or `limit` bytes of it; True: it is whole."""
-    loop = asyncio.get_running_loop()
-    while limit is None or len(seen.request) < limit:
-        left = 65536 if limit is None else limit - len(seen.request)
-        more = await loop.sock_recv(wire, left)
-        seen.request += more
-        if not more:
-            return False
-        head, end, body = seen.request.partition(b"\r\n\r\n")
-        length = _LENGTH.search(head)
-        if end and len(body) >= int(length[1] if length else 0):
+    async def _exchange(self, wire: socket.socket, seen: Payment, fault: Break | None) -> bool:
+        """Take a request and answer it, as far as the fault lets; True: the wire stays as it is."""
+        arrives = fault.at if fault is not None and fault.side == "request" else None
+        if arrives != 0 and not seen.request:
+            if not await _receive(wire, seen, 1):
+                return False
+            self.at_first_byte()
+        while not seen.is_whole and (arrives is None or len(seen.request) < arrives):
+            left = 65536 if arrives is None else arrives - len(seen.request)
+            if not await _receive(wire, seen, left):
+                return False
+        if not seen.is_whole:
             return True
-    return False
+        framing = self.framing if seen.request.startswith(b"POST ") else "length"
+        seen.answer = await _answer(self.app, seen.request, framing)
+        leaves = seen.answer if fault is None else seen.answer[: fault.at]
+        await asyncio.get_running_loop().sock_sendall(wire, leaves)
+        return fault is not None or framing != "close"
+
+    async def _break(self, wire: socket.socket, how: How, closing: contextlib.ExitStack) -> None:
+        if how == "stall":
+            self._stalled.append(wire)
+            closing.pop_all()
+        elif how == "reset":
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_WHEN_CLOSED)
+        else:
+            wire.shutdown(socket.SHUT_WR)
+            while await _receive(wire, Payment(), 65536):  # closing with bytes unread resets
+                pass
+
+
+async def _receive(wire: socket.socket, seen: Payment, most: int) -> bool:
+    """Take in what there is, `most` bytes of it; False: it has ended."""
+    more = await asyncio.get_running_loop().sock_recv(wire, most)
+    seen.request += more
+    return bool(more)
 
 
 async def _answer(app: ASGIApp, request: bytes, framing: Framing) -> bytes:

@@ -64,6 +64,12 @@ def gzip_bomb() -> bytes:
     return gzip.compress(bytes(10 * MEGABYTE), 9) * 100
 
 
+def gzip_film_bomb() -> bytes:
+    """100 MB of base64 in 100 kB, in the field that becomes a file."""
+    start = b'{"jobid":"x","status":"completed","response":{"rawBytes":"'
+    return gzip.compress(start) + gzip.compress(b"A" * (10 * MEGABYTE), 9) * 10
+
+
 def _base64_film(megabytes: int) -> Answer:
     head = base64.b64encode(media.read(media.clip(640, 360, 24))[:3000])
     rest = base64.b64encode(bytes(48_000))
@@ -77,6 +83,9 @@ MANY = {"images": [{"imageUrl": f"https://cdn.example.com/{'a' * 90}{n}"} for n 
 
 BODIES: dict[str, Answer] = {
     "gzip bomb of 1 GB": plain(gzip_bomb(), head="Content-Encoding: gzip\r\n"),
+    "gzip bomb in base64": plain(gzip_film_bomb(), head="Content-Encoding: gzip\r\n"),
+    "an honest gzip": plain(gzip.compress(job()), head="Content-Encoding: gzip\r\n"),
+    "gzip that is none": plain(job(), head="Content-Encoding: gzip\r\n"),
     "brotli that is none": plain(b"\x00\x01\x02", head="Content-Encoding: br\r\n"),
     "200,000 lists deep": plain(b"[" * 200_000),
     "200,000 objects deep": plain(b'{"a":' * 200_000),

@@ -340,6 +340,14 @@ def test_a_number_is_finite_and_of_sane_size(
         ("https://a.b/\n", False),
         ("https://a.b/<b>", False),
         ("https://a.b/\u202e", False),
+        ("https://a.b/\u200b", False),
+        ("https://a.b/\u00a0", False),
+        ("https://a.b/\x85", False),
+        ("https://a.b/\ud800", False),
+        ("https://b\u00fc.example/x", False),
+        ("https://a.b\u3002c/x", False),
+        ("https://a.b/" + "\u00fc" * 4000, False),
+        ("ftp://a.b/\u00fc", False),
         ("https://a.b/" + "x" * 8192, False),
         (None, False),
         (3, False),
@@ -347,6 +355,26 @@ def test_a_number_is_finite_and_of_sane_size(
 )
 def test_a_link_is_a_plain_web_address(value: object, expected: bool) -> None:
     assert (value if expected else None) == link(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "encoded"),
+    [
+        ("https://a.b/film-\u00fc.mp4?x=1&y=%20", "https://a.b/film-%C3%BC.mp4?x=1&y=%20"),
+        ("https://a.b?name=\u732b#\u732b", "https://a.b?name=%E7%8C%AB#%E7%8C%AB"),
+    ],
+)
+def test_letters_beyond_ascii_are_percent_encoded_and_the_rest_stays(
+    value: str, encoded: str
+) -> None:
+    assert encoded == link(value)
+
+
+@given(st.text())
+def test_a_link_with_anything_in_it_is_ascii_or_none(some: str) -> None:
+    found = link(f"https://a.b/{some}")
+
+    assert found is None or (found.isascii() and found.isprintable() and " " not in found)
 
 
 @pytest.mark.parametrize(

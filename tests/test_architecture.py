@@ -17,7 +17,17 @@ import mcp_server
 PACKAGE = Path(mcp_server.__file__).parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "redaction", "containers", "cutting", "retries", "addresses", "key_locks"),
+    (
+        "errors",
+        "clock",
+        "redaction",
+        "containers",
+        "cutting",
+        "inflating",
+        "retries",
+        "addresses",
+        "key_locks",
+    ),
     ("jobs", "settings", "output_folder", "file_names", "answers", "arguments"),
     ("outcomes", "journal_file"),
     ("upstream", "journal", "fetching"),

@@ -21,7 +21,7 @@ from typing import get_args
 import pytest
 
 from mcp_server.app import App, open_app
-from mcp_server.errors import UseapiError
+from mcp_server.errors import JournalError, UseapiError
 from mcp_server.jobs import PaidOperation
 from mcp_server.journal import Row
 from mcp_server.sandbox import Sandbox
@@ -33,8 +33,8 @@ from tests.cut_vendor import Break, CutVendor, Framing, How, Side
 from tests.harness import GOOD, TOKEN, VirtualClock
 
 HOWS: tuple[How, ...] = get_args(How)
-_EDGE = 512  # bytes at each end of an answer too long to be broken at every one
-_STRIDE = 997
+_EDGE = 256  # bytes at each end of an answer too long to be broken at every one
+_STRIDE = 499
 # Thousands of commits that wait for a disk take minutes.
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
@@ -118,14 +118,16 @@ class Desk:
         self._clock = clock
         self._sandbox = self._new_sandbox()
         self._row: Row | None = None
+        self._uncounted = 0
+        vendor.at_first_byte = self._check_count
 
-    async def case(self, fault: Break | None) -> str:
-        """What the order comes to if the wire breaks like this.
+    async def case(self, fault: Break | None, then: Break | None = None) -> str:
+        """What the order comes to if the wire breaks like this, and then like that.
 
         Raises:
             AssertionError: it came to what never may be.
         """
-        await self._anew(fault)
+        await self._anew(fault, then)
         with contextlib.suppress(UseapiError):  # the row tells it too
             await self.app.submitting.submit(self.order)
         return self._came_to(await self._settled())
@@ -137,7 +139,7 @@ class Desk:
         await self._settled()
         return len(self.vendor.payments) - before
 
-    async def _anew(self, fault: Break | None) -> None:
+    async def _anew(self, fault: Break | None, then: Break | None) -> None:
         """A vendor that knows nothing of earlier cases, and a free key."""
         if self._row is not None:
             self.app.journal.end(self._row.id, "freed", "The next case orders the same.")
@@ -149,7 +151,11 @@ class Desk:
         self._sandbox.accepted.clear()
         self._sandbox.requests.clear()
         self.vendor.app = self._sandbox
-        self.vendor.breaks(fault)
+        self.vendor.breaks(fault, then)
+
+    def _check_count(self) -> None:
+        """A POST begins to arrive: by now the journal must have counted it."""
+        self._uncounted += self.app.journal.recent(1)[0].posts < len(self.vendor.payments)
 
     def _new_sandbox(self) -> Sandbox:
         return Sandbox(job_seconds=self.story.job_seconds, now=self._clock.now)
@@ -166,6 +172,7 @@ class Desk:
         arrived = sum(bool(payment.request) for payment in self.vendor.payments)
         assert len(accepted) <= 1, "paid twice"
         assert arrived <= row.posts, "left uncounted"
+        assert self._uncounted == 0, "counted too late"
         assert row.posts <= len(self.vendor.payments), "counted, but never left"
         assert row.posts <= (2 if self.order.endpoint.refuses_repeats else 1), "sent too often"
         if row.state == "unconfirmed":
@@ -195,9 +202,11 @@ async def desk(story: Story) -> AsyncIterator[Desk]:
                 "USEAPI_STATE_DIR": f"{folder}/state",
             }
         )
-        async with open_app(settings, clock) as app:
-            yield Desk(story, app, vendor, clock)
-        await vendor.close()
+        try:
+            async with open_app(settings, clock) as app:
+                yield Desk(story, app, vendor, clock)
+        finally:
+            await vendor.close()
 
 
 async def breaks(story: Story, *, every_way: bool) -> Tally:
@@ -295,6 +304,32 @@ async def test_a_refused_connection_is_tried_again(story: Story) -> None:
 
     assert "answered" == came_to
     assert 1 == posts
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+async def test_what_can_not_be_counted_does_not_leave(story: Story) -> None:
+    async with desk(story) as at_work:
+        await at_work.vendor.refuse()
+        waiting = asyncio.create_task(at_work.app.submitting.submit(at_work.order))
+        await asyncio.sleep(1e-6)
+        at_work.app.journal.end(at_work.app.journal.recent(1)[0].id, "cancelled", "Given up.")
+        at_work.vendor.listen()
+
+        with pytest.raises(JournalError):
+            await waiting
+        left = at_work.vendor.payments
+
+    assert [] == left
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("story", [STORIES[0], STORIES[2]], ids=lambda story: story.name)
+async def test_there_is_never_a_third_post(story: Story, how: How) -> None:
+    async with desk(story) as at_work:
+        came_to = await at_work.case(Break("request", 100, how), Break("request", 101, how))
+        again = await at_work.again()
+
+    assert ("unconfirmed", 0) == (came_to, again)
 
 
 @pytest.mark.parametrize("side", get_args(Side))

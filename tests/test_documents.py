@@ -5,16 +5,19 @@ UPDATE_SNAPSHOTS=1 rewrites the generated parts of README.
 
 import json
 import os
+import pkgutil
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import uvicorn
 
 import mcp_server
-from mcp_server.cli import main
+from mcp_server import cli
 from mcp_server.settings import Settings
 from mcp_server.tools import all_tools
 from tests.test_architecture import FLOORS
@@ -24,12 +27,13 @@ README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 NAMES = {tool.name for tool in all_tools()}
 SETTINGS = {str(field.alias): field for field in Settings.model_fields.values()}
+OURS = re.escape("https://github.com/useapi-mcp/useapi-mcp")
 LIMIT_S = 60
 
 NOTES = {
     "__main__": "python -m mcp_server",
     "cli": "the command line",
-    "demo": "the main job, as a client",
+    "demo": "the commands",
     "server": "puts the parts together",
     "tools": "what an agent sees",
     "planning": "before a paid call; errors as answers",
@@ -86,6 +90,27 @@ def words(document: Path) -> set[str]:
     return set(re.findall(r"`([^`\n]+)`", text))
 
 
+def commands(document: Path) -> list[str]:
+    """Every line of the bash blocks, and what else stands in backquotes."""
+    shell = "".join(blocks(document, "bash")).replace("\\\n", " ")
+    return [*shell.splitlines(), *sorted(words(document))]
+
+
+def arguments(line: str, program: str) -> list[str]:
+    """What a line gives to a program; nothing if it starts another."""
+    parts = shlex.split(line, comments=True) if program in line else []
+    return parts[parts.index(program) + 1 :] if program in parts else []
+
+
+def is_taken(given: list[str]) -> bool:
+    """Whether our command line takes these arguments."""
+    try:
+        cli._parser(given).parse_args(given)
+    except SystemExit as end:
+        return end.code == 0  # --help and --version end it well
+    return True
+
+
 @pytest.mark.parametrize("name", GENERATED)
 def test_what_is_generated_is_current(name: str) -> None:
     text = README.read_text("utf-8")
@@ -119,31 +144,50 @@ def test_every_tool_that_is_named_exists(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_file_that_is_named_is_there(document: Path) -> None:
     text = document.read_text("utf-8")
-    linked = set(re.findall(r"\]\((?!https?:|#)([^)]+)\)", text))
+    linked = set(re.findall(rf"\]\((?:{OURS}/(?:blob|raw)/main/|(?!https?:|#))([^)]+)\)", text))
     named = {word for word in words(document) if re.fullmatch(r"(mcp_server|tests)/[\w./]+", word)}
 
     assert [] == [name for name in linked | named if not (ROOT / name).exists()]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_make_target_that_is_named_exists(document: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    text = document.read_text("utf-8")
+def test_every_make_target_that_is_named_exists_and_takes_what_it_is_given(document: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    given = {part for line in commands(document) for part in arguments(line, "make")}
 
-    named = set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))
+    variables = {part.partition("=")[0] for part in given if "=" in part}
 
-    assert set() == named - targets
+    assert set() == {part for part in given if "=" not in part} - targets
+    assert set() == variables - set(re.findall(r"\$\((?:if \$\()?([A-Z]+)\)", makefile))
 
 
-def test_every_command_that_is_named_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    told = capsys.readouterr().out
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_our_own_parser_takes_every_command_that_is_named(document: Path) -> None:
+    image = f"ghcr.io/useapi-mcp/useapi-mcp:{mcp_server.__version__}"
+    lines = [
+        given
+        for line in commands(document)
+        for program in ("useapi-mcp", image)
+        if (given := arguments(line, program))
+    ]
 
-    named = set(re.findall(r"useapi-mcp (--?[a-z]+|[a-z]+)\b", README.read_text("utf-8")))
+    assert [] == [given for given in lines if not is_taken(given)]
+
+
+def test_the_readme_names_every_command() -> None:
+    named = {part for line in commands(README) for part in arguments(line, "useapi-mcp")}
 
     assert {"check", "demo", "http", "sandbox"} <= named
-    assert [] == [word for word in named if word not in told]
+
+
+def test_uvicorn_takes_the_command_for_workers() -> None:
+    (given,) = (found for line in commands(README) if (found := arguments(line, "uvicorn")))
+
+    options = uvicorn.main.make_context("uvicorn", given).params
+
+    assert options["factory"]
+    assert cli.http_worker is pkgutil.resolve_name(options["app"])
 
 
 def test_json_blocks_are_json() -> None:

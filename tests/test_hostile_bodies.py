@@ -36,6 +36,11 @@ def test_every_hostile_body_is_told_in_our_words(tmp_path: Path) -> None:
         assert answer.is_error or answer.job["status"] in {"completed", "failed", "running"}, name
         assert not answer.is_error or answer.error["code"] in CODES, name
     assert len(told) >= 40
+    assert "completed" == told["an honest gzip"].job["status"]
+    for bomb in ("gzip bomb of 1 GB", "gzip bomb in base64"):
+        assert "unexpected_answer" == told[bomb].error["code"]
+        assert "CutError" in told[bomb].text  # the limit's, not the clock's
+    assert "encoded as br" in told["brotli that is none"].text
     assert [] == list(tmp_path.rglob("*.part"))
 
 

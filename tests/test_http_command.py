@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import errno
+import os
 import signal
 import socket
 import sqlite3
@@ -12,7 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import httpx
 import pytest
@@ -187,6 +189,39 @@ async def test_two_first_starts_at_once_agree_on_the_token(tmp_path: Path) -> No
         made = {*threads.map(own_token, [kept] * 64)}
 
     assert made == {kept.read_text()}
+    assert [kept] == list(kept.parent.iterdir())
+
+
+def test_the_token_is_kept_where_there_are_no_hard_links_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a memory stick or some network storage: none can be mounted here."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    kept = tmp_path / "state" / "http_token"
+
+    made = [own_token(kept), own_token(kept)]
+
+    assert [kept.read_text()] * 2 == made
+    assert [kept] == list(kept.parent.iterdir())
+
+
+def test_without_hard_links_too_a_token_that_came_first_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another start makes its own between our look and our write."""
+    kept, first = tmp_path / "state" / "http_token", "a" * 43
+
+    def refuse(*_: object) -> NoReturn:
+        kept.write_text(first)
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+
+    assert first == own_token(kept)
     assert [kept] == list(kept.parent.iterdir())
 
 

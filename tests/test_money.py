@@ -232,10 +232,14 @@ class Money(RuleBasedStateMachine):
         which=st.integers(0, len(CALLS) - 1),
         where=st.integers(0, 1),
         fault=FAULTS_OF_POSTS,
+        bad_reads=st.sampled_from([0, 0, 0, 5, 40]),
         pause_s=PAUSES_S,
     )
-    def a_call_meets_a_fault(self, which: int, where: int, fault: Fault, pause_s: float) -> None:
+    def a_call_meets_a_fault(
+        self, which: int, where: int, fault: Fault, bad_reads: int, pause_s: float
+    ) -> None:
         self._post_faults.insert(0, fault)
+        self._read_faults += [Fault(then=page(502))] * bad_reads
         self._call(which, where)
         self.run(asyncio.sleep(pause_s))
 

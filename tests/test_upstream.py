@@ -6,6 +6,7 @@ import contextlib
 import email.utils
 import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -19,6 +20,7 @@ from mcp_server.errors import (
     DownloadError,
     JournalError,
     RateLimitError,
+    RefusedError,
     ServerError,
     TokenError,
     UnansweredError,
@@ -395,19 +397,96 @@ async def test_what_was_never_used_can_be_closed(tmp_path: Path) -> None:
         b"[" * 200_000,
         b'{"a": ' + b"9" * 5000 + b"}",
         b'{"a": NaN}',
-        gzip.compress(b'{"a": 1}'),
         b"\xff\xfe\xff",
         b'{"a": "never closed',
         b"",
     ],
-    ids=["deep", "long number", "NaN", "gzip", "no text", "cut", "empty"],
+    ids=["deep", "long number", "NaN", "no text", "cut", "empty"],
 )
 async def test_a_body_that_is_no_json_is_an_unexpected_answer(tmp_path: Path, body: bytes) -> None:
-    encoding = "gzip" if body[:2] == b"\x1f\x8b" else "identity"
-    line = Line(says(body, content_encoding=encoding))
+    line = Line(says(body))
 
     with pytest.raises(UnexpectedAnswerError):
         await upstream(tmp_path, line).read(PLAIN, PATH)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compress"),
+    [
+        ("gzip", gzip.compress),
+        (" GZIP", gzip.compress),
+        ("x-gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("identity", bytes),
+        ("", bytes),
+    ],
+)
+async def test_a_compression_nobody_asked_for_loses_no_paid_job(
+    tmp_path: Path, encoding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    body = json.dumps({"jobid": "j1", "rawBytes": "QUJD" * 300_000}).encode()
+    line = Line(says(compress(body), content_encoding=encoding))
+
+    answer = await Paying(upstream(tmp_path, line), FILES)()
+
+    assert {"jobid": "j1", "rawBytes": "cut:0"} == answer.data
+    assert b"ABC" * 300_000 == answer.files[0].path.read_bytes()
+
+
+async def test_an_error_that_is_compressed_is_understood(tmp_path: Path) -> None:
+    line = Line(says(gzip.compress(b'{"error": "no such thing"}'), 400, content_encoding="gzip"))
+
+    with pytest.raises(RefusedError, match="no such thing"):
+        await Paying(upstream(tmp_path, line))()
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip"])
+async def test_another_encoding_is_named_in_the_error(tmp_path: Path, encoding: str) -> None:
+    line = Line(says(b"\x00", content_encoding=encoding))
+
+    with pytest.raises(UnexpectedAnswerError, match=f"encoded as {encoding}"):
+        await upstream(tmp_path, line).read(PLAIN, PATH)
+    with pytest.raises(UnansweredError, match=f"encoded as {encoding}"):
+        await Paying(upstream(tmp_path, line))()
+
+
+@pytest.mark.parametrize("encoding", ["br", "gzip"])
+async def test_a_refusal_in_an_encoding_not_understood_is_one_by_its_status(
+    tmp_path: Path, encoding: str
+) -> None:
+    line = Line(says(b"\x00\x01", 401, content_encoding=encoding))
+
+    with pytest.raises(TokenError):
+        await Paying(upstream(tmp_path, line))()
+
+
+async def test_what_is_no_gzip_is_unusable(tmp_path: Path) -> None:
+    line = Line(says(b'{"a": 1}', content_encoding="gzip"))
+
+    with pytest.raises(UnexpectedAnswerError, match="encoded as gzip, but it is none"):
+        await upstream(tmp_path, line).read(PLAIN, PATH)
+
+
+@pytest.mark.parametrize("body", [b" " * (64 << 20), b'{"rawBytes":"' + b"QUJD" * (16 << 20)])
+async def test_a_gzip_bomb_is_stopped_by_the_limits(tmp_path: Path, body: bytes) -> None:
+    line = Line(says(gzip.compress(body, 9), content_encoding="gzip"))
+    door = upstream(tmp_path, line, USEAPI_MAX_DOWNLOAD_MB="1")
+
+    with pytest.raises(UnexpectedAnswerError, match="CutError"):
+        await door.read(FILES, PATH)
+
+    assert set() == names(tmp_path)
+
+
+async def test_files_nobody_wants_are_dropped(tmp_path: Path) -> None:
+    line = Line(says({"rawBytes": "YQ==", "a": 1}))
+    door = upstream(tmp_path, line)
+
+    dropped = await door.read(FILES, PATH, keep_if=lambda data: data["a"] != 1)
+    assert ((), set()) == (dropped.files, names(tmp_path))
+
+    kept = await door.read(FILES, PATH, keep_if=lambda data: data["a"] == 1)
+    assert {file.path.name for file in kept.files} == names(tmp_path)
 
 
 async def test_lone_surrogates_are_data(tmp_path: Path) -> None:

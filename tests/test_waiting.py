@@ -4,6 +4,7 @@ Through `client.call_tool`, against the sandbox, in virtual time. The rules are 
 """
 
 import asyncio
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
+from mcp_server.journal import Intent, Journal, Row
+from mcp_server.output_folder import OutputFolder
 from mcp_server.sandbox import dreamina_jobs
-from mcp_server.waiting import interval_s
-from tests.harness import GOOD, ORIGIN, TOKEN, Fault, Harness, running
+from mcp_server.settings import Settings
+from mcp_server.upstream import Upstream
+from mcp_server.waiting import Waiting, interval_s
+from tests.harness import GOOD, ORIGIN, TOKEN, Fault, Harness, VirtualClock, running
+from tests.processes import Kernel
 
 VIDEO = GOOD["dreamina", "video"]
 IMAGE = GOOD["dreamina", "image"]
@@ -459,6 +465,44 @@ async def test_a_wait_that_is_under_way_is_shared_after_a_thousand_other_jobs(
 
         looks = [at for at in reads_at(h) if at < 60]
         assert all(after - before > 4.4 for before, after in pairwise(looks))
+
+
+@pytest.mark.parametrize("wait_s", [0, 50])
+async def test_a_bug_in_a_read_is_raised_and_not_waited_out(tmp_path: Path, wait_s: int) -> None:
+    """Else the wait would begin read after read, as fast as it can."""
+    clock = VirtualClock()
+    with closing(Journal(tmp_path, clock.now, locks=Kernel().process())) as journal:
+        order = Intent("key", "pixverse", "upscale_video", GOOD["pixverse", "video"], {}, 0)
+        row = journal.about_to_send(journal.intend(order).id)
+        upstream = Upstream(Settings.read({}), clock, OutputFolder(tmp_path))
+        looks = 0
+
+        async def look(row: Row) -> Row:
+            nonlocal looks
+            looks += 1
+            raise KeyError("a bug")
+
+        async def report(done: float, total: float, message: str) -> None: ...
+
+        waiting = Waiting(clock, upstream, journal, look)
+
+        with pytest.raises(KeyError):
+            await (waiting.wait(row.id, wait_s, report) if wait_s else waiting.read(row.id))
+
+        assert 1 == looks
+
+
+async def test_a_server_that_stops_ends_the_waits(tmp_path: Path) -> None:
+    async with running(tmp_path, job_seconds=500) as h:
+        job_id = await job_of(h)
+        await asyncio.sleep(20)
+        h.network.concerns = reading
+        h.network.faults = [Fault(after_s=1000)]
+        waiting = asyncio.create_task(h.call("get_job", job_id=job_id, wait_seconds=50))
+        await asyncio.sleep(1)
+    await asyncio.wait({waiting})
+
+    assert now() < 25
 
 
 async def test_in_the_sandbox_the_first_look_comes_when_its_jobs_are_done(tmp_path: Path) -> None:

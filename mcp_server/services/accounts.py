@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mcp_server.answers import Vendor, error_text, obj
-from mcp_server.errors import UnexpectedAnswerError
+from mcp_server.answers import Vendor, error_text, obj, strange
 from mcp_server.redaction import one_line, quoted
 from mcp_server.upstream import Upstream
 
 PLATFORM = Vendor("useapi", "The account endpoint")
+_AGAIN = "Try again in a minute."
 
 _NAME = re.compile(r"(?:([A-Za-z]{2,4}):)?([^@\s]+)@([^@\s]+)\.([A-Za-z]{2,24})")
 # What an error may give away: the value after such a name, and long words with digits, as keys are.
@@ -46,7 +46,7 @@ async def subscription_is_active(upstream: Upstream) -> bool:
     account = obj((await upstream.read(PLATFORM, "/v2/account")).data)
     active = account.get("subscriptionIsActive")
     if not isinstance(active, bool):
-        raise _strange(PLATFORM, "subscription")
+        raise strange(PLATFORM, "subscription", _AGAIN)
     return active
 
 
@@ -62,7 +62,7 @@ def linked(
         UnexpectedAnswerError: it is no such map.
     """
     if not isinstance(data, dict) or not all(isinstance(value, dict) for value in data.values()):
-        raise _strange(vendor, "list of accounts")
+        raise strange(vendor, "list of accounts", _AGAIN)
     return tuple(Account(masked(name), _told(fault_of(record))) for name, record in data.items())
 
 
@@ -91,11 +91,3 @@ def _told(fault: object) -> str | None:
         return None
     said = error_text({"error": fault})
     return without_secrets(said) or "useapi.net gives no reason."
-
-
-def _strange(vendor: Vendor, missing: str) -> UnexpectedAnswerError:
-    return UnexpectedAnswerError(
-        f"{vendor.title} answered without a usable {missing}.",
-        "Try again in a minute.",
-        service=vendor.name,
-    )

@@ -11,7 +11,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from mcp_server.answers import Problem, Vendor, obj, objs, whole
-from mcp_server.errors import ExpiredError, NotFoundError, RateLimitError, RefusedError
+from mcp_server.errors import (
+    ExpiredError,
+    NotFoundError,
+    RateLimitError,
+    RefusedError,
+    UseapiError,
+)
 from mcp_server.jobs import Job, PaidOperation
 from mcp_server.outcomes import Answer
 from mcp_server.services.accounts import Account, linked
@@ -39,6 +45,8 @@ _COMMON = {
 }
 
 _PROBLEMS = (
+    Problem(400, "job is failed", RefusedError, "the source job failed.",
+            "Use another source."),
     Problem(400, "must be completed", RefusedError, "the source job is not finished yet.",
             "Wait for it with get_job(job_id=source_id, wait_seconds=50), then call again."),
     Problem(400, "already upscaled", RefusedError,
@@ -121,7 +129,7 @@ class Dreamina(Service):
 
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         job_id = obj(answer.data).get("jobid")
-        if not isinstance(job_id, str) or not is_id(job_id):
+        if not is_id(job_id):
             raise self.strange("job id")
         made = as_job(job_id, answer.data)
         return made.but(operation=order.operation, source_id=order.source_id)
@@ -144,16 +152,15 @@ class Dreamina(Service):
         return as_job(job_id, answer.data)
 
     async def find(self, upstream: Upstream, order: Order, sent_at: float) -> Found | None:
-        made_by = (_LETTERS[order.operation], account_of(order.source_id))
         answer = await upstream.read(self.vendor, "/v1/dreamina/scheduler")
         running = obj(answer.data).get("executing")
         if not isinstance(running, dict):
             raise self.strange("list of running jobs")
         for entry in (e for entries in running.values() for e in objs(entries)):
             job_id = entry.get("jobid")
-            if not isinstance(job_id, str) or not is_id(job_id):
+            if not is_id(job_id):
                 continue
-            if (letter_of(job_id), account_of(job_id)) != made_by:
+            if not _may_be_of(order, job_id):
                 continue
             record = obj((await upstream.read(self.vendor, self._path(job_id))).data)
             if self._same(order, record):
@@ -162,26 +169,43 @@ class Dreamina(Service):
 
     async def existing(self, upstream: Upstream, order: Order, refusal: RefusedError) -> Job | None:
         named = re.search(r"already (?:upscaled|interpolated): (\S+)", refusal.vendor_text)
-        if not named or not is_id(job_id := named[1]):
+        if not named or not is_id(job_id := named[1]) or not _may_be_of(order, job_id):
             return None
-        if letter_of(job_id) != _LETTERS[order.operation]:
-            return None
+
+        def stands(what: str, do: str) -> RefusedError:
+            status = refusal.http_status
+            return RefusedError(what, do, service=self.name, http_status=status, job_id=job_id)
+
         try:
             record = obj((await upstream.read(self.vendor, self._path(job_id))).data)
-        except NotFoundError:  # kept no longer: the refusal stands
-            return None
-        if self._same(order, record):
-            return as_job(job_id, record)
-        if obj(record.get("request")).get("jobid") != order.source_id:
-            return None
-        made = whole(obj(record.get("request")).get("fps"))
-        raise RefusedError(
-            f"Dreamina interpolated this video before, to {made or 'another number of'} fps, "
-            "and does so only once.",
-            f"Use that job: get_job(job_id={job_id}).",
-            service=self.name,
-            http_status=refusal.http_status,
-            job_id=job_id,
+            if not isinstance(record.get("status"), str):
+                raise self.strange("job")
+        except NotFoundError:
+            raise stands(
+                "Dreamina did this before, and does so only once. It keeps the job no longer.",
+                f"Use what {job_id} made, if it was saved; Dreamina's own site may still have it.",
+            ) from None
+        except UseapiError:
+            raise stands(
+                "Dreamina did this before, and does so only once. That job can't be read now.",
+                f"Read it in a minute: get_job(job_id={job_id}).",
+            ) from None
+        job, echo = as_job(job_id, record), obj(record.get("request"))
+        # Where it does not echo its source, Dreamina named it for this very one: its kind must do.
+        request = {"jobid": order.source_id} | echo
+        of_this = job.operation == order.operation or "jobid" in echo
+        if of_this and self._same(order, {"request": request}):
+            return job.but(operation=order.operation, source_id=order.source_id)
+        if of_this and request["jobid"] == order.source_id and "fps" in order.shaping:
+            raise stands(
+                "Dreamina interpolated this video before, to "
+                f"{whole(request.get('fps')) or 'another number of'} fps, and does so only once.",
+                f"Use that job: get_job(job_id={job_id}).",
+            )
+        raise stands(
+            "Dreamina says that it did this before, and does so only once, but the job that it "
+            "names is another by its record.",
+            f"See whether it is of use: get_job(job_id={job_id}).",
         )
 
     async def cancel(self, upstream: Upstream, job_id: str) -> None:
@@ -212,3 +236,9 @@ class Dreamina(Service):
             if found != wanted:
                 return False
         return True
+
+
+def _may_be_of(order: Order, job_id: str) -> bool:
+    """Whether a job's id is of the kind and the account of an order's job."""
+    made_by = (_LETTERS[order.operation], account_of(order.source_id))
+    return (letter_of(job_id), account_of(job_id)) == made_by

@@ -5,11 +5,11 @@ Sources: useapi.net, GET dreamina/videos/jobid (2 April 2026), images/jobid (2 M
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from mcp_server.answers import failure_text, link, moment, number, obj, objs, text, whole
 from mcp_server.jobs import MOST_MEDIA, Failure, Job, Media, Operation, Status
-from mcp_server.services.service import LONGEST_ID
+from mcp_server.services.service import full_match
 
 # j + digits + a letter for the kind + account. Letters seen: v V F i I; others are newer kinds.
 _ACCOUNT = r"-u[0-9]{1,20}-[A-Za-z]{2,4}:[A-Za-z0-9._+=~!$&'*-]+@[A-Za-z0-9.-]+-bot:dreamina"
@@ -36,17 +36,13 @@ _OPERATIONS: Mapping[str, Operation] = {
 _STATUSES: Mapping[str, Status] = {"completed": "completed", "failed": "failed"}
 
 
-def is_id(some_id: object) -> bool:
-    return (
-        isinstance(some_id, str)
-        and len(some_id) <= LONGEST_ID
-        and _ANY.fullmatch(some_id) is not None
-    )
+def is_id(some_id: object) -> TypeGuard[str]:
+    return full_match(_ANY, some_id) is not None
 
 
 def letter_of(job_id: str) -> str:
     """The letter for a job's kind."""
-    found = _ANY.fullmatch(job_id)
+    found = full_match(_ANY, job_id)
     return found["letter"] if found else ""
 
 

@@ -6,7 +6,7 @@ assets/mediaGenerationId (14 June 2026). What they leave open is marked *assumed
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -28,10 +28,12 @@ from mcp_server.services.google_flow_jobs import (
     IMAGE,
     VIDEO,
     as_job,
+    holder_of,
     is_job_id,
     is_media_id,
     media_of,
     model_of,
+    remaining_credits,
 )
 from mcp_server.services.service import Endpoint, Found, Option, Order, Service
 from mcp_server.upstream import Upstream
@@ -159,9 +161,7 @@ class GoogleFlow(Service):
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         record = obj(answer.data)
         job_id = next((i for i in (record.get("jobid"), record.get("jobId")) if is_job_id(i)), None)
-        # A sync or repeated answer holds the media itself: at the top, or in `response`.
-        at_top = record.get("media") or record.get("operations")
-        holder = record if at_top else obj(record.get("response"))
+        holder = holder_of(record)
         media = media_of(order.operation, holder, answer.files)
         finished = any(item.url or item.path for item in media)  # else they are still being made
         if job_id is None and not finished:
@@ -174,7 +174,7 @@ class GoogleFlow(Service):
             source_id=order.source_id,
             model=model_of(holder),
             media=media if finished else None,
-            remaining_credits=number(holder.get("remainingCredits")),
+            remaining_credits=remaining_credits(record),
             created_at=moment(record.get("created")),
         )
 
@@ -209,7 +209,7 @@ class GoogleFlow(Service):
                 }
         newest = sorted(listed, key=lambda job_id: -listed[job_id])
         for job_id in newest[:_MOST_CANDIDATES]:
-            answer = await self._record(upstream, job_id)
+            answer = await self._record(upstream, job_id, lambda data: self._same(order, obj(data)))
             if self._same(order, obj(answer.data)):
                 found = Found.of(as_job(job_id, answer), sent_at)
                 if found.stands:
@@ -235,9 +235,11 @@ class GoogleFlow(Service):
             and request.get("resolution", "1080p") == order.shaping.get("resolution")
         )
 
-    async def _record(self, upstream: Upstream, job_id: str) -> Answer:
+    async def _record(
+        self, upstream: Upstream, job_id: str, keep_if: Callable[[Any], bool] | None = None
+    ) -> Answer:
         path, stem = f"/v1/google-flow/jobs/{job_id}", file_stem(self.name, job_id)
-        return await upstream.read(self.vendor, path, stem=stem)
+        return await upstream.read(self.vendor, path, stem=stem, keep_if=keep_if)
 
     async def fresh_link(self, upstream: Upstream, media: Media) -> str | None:
         """A job's record keeps the link it ended with; the media id gives a new one."""

@@ -7,14 +7,14 @@ What they leave open is marked *assumed*.
 import re
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TypeGuard
 
 from mcp_server.answers import failure_text, link, moment, number, obj, objs, text
 from mcp_server.jobs import MOST_MEDIA, Failure, Job, Kind, Media, Operation, Status
 from mcp_server.outcomes import Answer
 from mcp_server.output_folder import SavedFile
 from mcp_server.redaction import quoted
-from mcp_server.services.service import LONGEST_ID, saved_media
+from mcp_server.services.service import full_match
 
 _MEDIA = r"(?!.*\.\.)user:[0-9]{1,20}-email:[0-9A-Fa-f]{2,300}-%s:[A-Za-z0-9._~+=-]{1,300}"
 VIDEO = re.compile(_MEDIA % "video", re.ASCII)
@@ -30,18 +30,33 @@ _STATUSES: Mapping[str, Status] = {"completed": "completed", "failed": "failed"}
 _NO_REASON = "Google Flow gave no reason."
 
 
-def is_media_id(some_id: object) -> bool:
-    return _is(_ANY_MEDIA, some_id)
+def is_media_id(some_id: object) -> TypeGuard[str]:
+    return full_match(_ANY_MEDIA, some_id) is not None
 
 
-def is_job_id(some_id: object) -> bool:
-    return _is(_JOB, some_id)
+def is_job_id(some_id: object) -> TypeGuard[str]:
+    return full_match(_JOB, some_id) is not None
+
+
+def holder_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What holds the media: an answer's `response`, or the answer itself."""
+    response = obj(record.get("response"))
+    for holder in (response, record):
+        if objs(holder.get("media")) or objs(holder.get("operations")):
+            return holder
+    return response or record
+
+
+def remaining_credits(record: Mapping[str, Any]) -> float | None:
+    """They stand beside the media, wherever those are."""
+    in_response = number(obj(record.get("response")).get("remainingCredits"))
+    return number(record.get("remainingCredits")) if in_response is None else in_response
 
 
 def as_job(job_id: str, answer: Answer) -> Job:
     """The record of GET jobs/jobid as a job; what is not understood is left out."""
     record = obj(answer.data)
-    request, response = obj(record.get("request")), obj(record.get("response"))
+    request = obj(record.get("request"))
     source_id = request.get("mediaGenerationId")
     # An extension of a video names it too, but has a prompt.
     is_upscale = is_media_id(source_id) and "prompt" not in request
@@ -49,7 +64,7 @@ def as_job(job_id: str, answer: Answer) -> Job:
     if record.get("type") == "image":
         operation = "generate_image"
     status: Status = _STATUSES.get(str(record.get("status")), "running")
-    holder, failure = response or record, None
+    holder, failure = holder_of(record), None
     media = media_of(operation, holder, answer.files) if status == "completed" else ()
     if status == "completed" and not media and (said := _media_error(holder)):
         status, failure = "failed", Failure(code="vendor_failed", message=said)
@@ -63,7 +78,7 @@ def as_job(job_id: str, answer: Answer) -> Job:
         source_id=source_id if is_media_id(source_id) else None,
         model=model_of(holder) or text(request.get("model")),
         media=media if status == "completed" else None,
-        remaining_credits=number(response.get("remainingCredits")),
+        remaining_credits=remaining_credits(record),
         failure=failure,
         created_at=moment(record.get("created")),
         updated_at=moment(record.get("updated")),
@@ -82,9 +97,7 @@ def media_of(
     if files:
         ids = [i for entry in (entries or legacy) if (i := _media_id(entry))]
         kind: Kind = "image" if operation in {"generate_image", "upscale_image"} else "video"
-        return tuple(
-            saved_media(file, kind, i) for file, i in zip_longest(files, ids[: len(files)])
-        )
+        return tuple(_saved(file, kind, i) for file, i in zip_longest(files, ids[: len(files)]))
     if operation == "generate_image":
         return tuple(_images(entries))
     videos = tuple(_video(entry) for entry in entries if not _failed(_media_status(entry)))
@@ -101,11 +114,19 @@ def model_of(holder: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _is(pattern: re.Pattern[str], some_id: object) -> bool:
-    return (
-        isinstance(some_id, str)
-        and len(some_id) <= LONGEST_ID
-        and pattern.fullmatch(some_id) is not None
+def _saved(file: SavedFile, kind: Kind, media_id: str | None = None) -> Media:
+    """A file on disk as media: its size and length are what its own bytes say."""
+    facts = file.facts
+    return Media(
+        kind=facts.kind if facts else kind,
+        path=str(file.path),
+        mime_type=facts.mime_type if facts else "application/octet-stream",
+        width=facts.width if facts else None,
+        height=facts.height if facts else None,
+        duration_ms=facts.duration_ms if facts else None,
+        frame_rate=facts.frame_rate if facts else None,
+        media_id=media_id,
+        size_bytes=file.size_bytes,
     )
 
 
@@ -128,8 +149,11 @@ def _video(entry: Mapping[str, Any]) -> Media:
 
 def _legacy_videos(entries: list[dict[str, Any]]) -> Iterator[Media]:
     for entry in entries:
-        video = obj(obj(obj(entry.get("operation")).get("metadata")).get("video"))
-        if not _failed(entry.get("status")) and (url := link(video.get("fifeUrl"))):
+        # In November 2025 it stood in `video`, under one of two names.
+        in_metadata = obj(obj(obj(entry.get("operation")).get("metadata")).get("video"))
+        video = obj(entry.get("video")) | in_metadata
+        url = link(video.get("fifeUrl")) or link(video.get("uri"))
+        if url and not _failed(entry.get("status")):
             yield Media(
                 kind="video",
                 url=url,

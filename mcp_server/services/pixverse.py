@@ -22,7 +22,7 @@ from mcp_server.errors import (
 from mcp_server.jobs import Failure, Job, Media, PaidOperation, Status
 from mcp_server.outcomes import Answer
 from mcp_server.services.accounts import Account, linked
-from mcp_server.services.service import LONGEST_ID, Endpoint, Found, Option, Order, Service
+from mcp_server.services.service import Endpoint, Found, Option, Order, Service, full_match
 from mcp_server.upstream import Upstream
 
 _404_MEANS_WORKING_S = 3600  # the documents give no limit; *assumed* to be generous
@@ -69,7 +69,7 @@ class PixVerse(Service):
     }
 
     def owns(self, some_id: str) -> bool:
-        return len(some_id) <= LONGEST_ID and _ANY.fullmatch(some_id) is not None
+        return full_match(_ANY, some_id) is not None
 
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         record = obj(answer.data)
@@ -87,7 +87,7 @@ class PixVerse(Service):
         )
 
     async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
-        if not _VIDEO.fullmatch(job_id):
+        if not full_match(_VIDEO, job_id):
             raise RequestError(
                 "This is not the id of a video on PixVerse.",
                 "Give a video_id.",
@@ -113,10 +113,11 @@ class PixVerse(Service):
         made = []
         for record in await self._list(upstream, order.source_id):
             job_id = record.get("video_id")
-            if record.get("original_video_id") != order.source_id or not record.get("upscaled"):
+            if record.get("original_video_id") != order.source_id or _is_no_upscale(record):
                 continue
             if isinstance(job_id, str) and self.owns(job_id):
-                made.append(Found.of(self._job(job_id, record), sent_at))
+                job = self._job(job_id, record).but(operation=order.operation)
+                made.append(Found.of(job, sent_at))
         made.sort(key=lambda found: (found.ours, found.job.created_at or ""), reverse=True)
         return next((found for found in made if found.stands), None)
 
@@ -135,7 +136,7 @@ class PixVerse(Service):
 
     async def _list(self, upstream: Upstream, some_id: str) -> list[dict[str, Any]]:
         """The account's newest videos: GET /videos (40 of them by default)."""
-        found = _ANY.fullmatch(some_id)
+        found = full_match(_ANY, some_id)
         account = quote(found["email"], safe="") if found else ""
         answer = await upstream.read(self.vendor, f"/v2/pixverse/videos?email={account}")
         data = obj(answer.data).get("data")
@@ -183,6 +184,11 @@ class PixVerse(Service):
 
 def _is_record(data: Any) -> bool:
     return isinstance(data, dict) and ("video_status" in data or "video_status_name" in data)
+
+
+def _is_no_upscale(record: Mapping[str, Any]) -> bool:
+    """Whether a record says so; "all fields are optional" (GET videos/video_id)."""
+    return not record.get("upscaled", True) or bool(record.get("extended"))
 
 
 def _status(record: Mapping[str, Any]) -> Status:

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from mcp_server.answers import Vendor
+from mcp_server.answers import Vendor, strange
 from mcp_server.clock import epoch
 from mcp_server.errors import RefusedError, RequestError, UnexpectedAnswerError, UnsupportedError
-from mcp_server.jobs import Job, Kind, Media, PaidOperation
+from mcp_server.jobs import Job, Media, PaidOperation
 from mcp_server.outcomes import Answer
-from mcp_server.output_folder import SavedFile
 from mcp_server.services.accounts import Account
 from mcp_server.upstream import Upstream
 
@@ -183,7 +182,7 @@ class Service(ABC):
 
     def check_source(self, operation: PaidOperation, endpoint: Endpoint, source_id: str) -> None:
         """Refuse an id of ours that this operation can't take."""
-        if not endpoint.source.fullmatch(source_id):
+        if not full_match(endpoint.source, source_id):
             raise UnsupportedError(
                 f"{operation} on {self.vendor.title} takes {endpoint.source_is}; "
                 "this id is another kind, so nothing was sent.",
@@ -270,27 +269,13 @@ class Service(ABC):
         """
 
     def strange(self, missing: str) -> UnexpectedAnswerError:
-        return UnexpectedAnswerError(
-            f"{self.vendor.title} answered without a usable {missing}.",
-            "Call get_job or list_jobs in a minute.",
-            service=self.name,
-        )
+        return strange(self.vendor, missing, "Call get_job or list_jobs in a minute.")
 
 
-def saved_media(file: SavedFile, kind: Kind, media_id: str | None = None) -> Media:
-    """A file on disk as media: its size and length are what its own bytes say."""
-    facts = file.facts
-    return Media(
-        kind=facts.kind if facts else kind,
-        path=str(file.path),
-        mime_type=facts.mime_type if facts else "application/octet-stream",
-        width=facts.width if facts else None,
-        height=facts.height if facts else None,
-        duration_ms=facts.duration_ms if facts else None,
-        frame_rate=facts.frame_rate if facts else None,
-        media_id=media_id,
-        size_bytes=file.size_bytes,
-    )
+def full_match(pattern: re.Pattern[str], some_id: object) -> re.Match[str] | None:
+    """Whether it is text of sane length and, from end to end, an id of this form."""
+    fits = isinstance(some_id, str) and len(some_id) <= LONGEST_ID
+    return pattern.fullmatch(str(some_id)) if fits else None
 
 
 def _normal(value: Any) -> Any:

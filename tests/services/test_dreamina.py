@@ -209,6 +209,17 @@ async def test_a_documented_error_says_what_to_do(
     assert says in reply.text
 
 
+async def test_a_source_that_failed_is_not_waited_for(tmp_path: Path) -> None:
+    said = "Source video job is failed, must be completed"
+    vendor = Scripted({f"POST {MADE}": Says({"error": said}, 400)})
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("upscale_video", source_id=VIDEO)
+
+    assert "refused" == reply.error["code"]
+    assert "the source job failed. Use another source." in reply.text
+    assert "Wait" not in reply.text
+
+
 @pytest.mark.parametrize(("number", "seconds"), [(429, 10), (430, 60)])
 async def test_a_full_account_says_how_long_to_wait(
     tmp_path: Path, number: int, seconds: int
@@ -284,6 +295,7 @@ async def test_what_was_interpolated_before_is_returned_if_it_is_what_was_asked(
         "../../accounts",
         source(1, "F"),  # of another kind
         UPSCALE.replace("dreamina", "elsewhere"),
+        source(900, "V", "US"),  # of another account
     ],
 )
 async def test_a_refusal_that_names_no_job_of_this_kind_stands(tmp_path: Path, named: str) -> None:
@@ -298,14 +310,41 @@ async def test_a_refusal_that_names_no_job_of_this_kind_stands(tmp_path: Path, n
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "says"),
     [
-        Says({"error": "Job not found"}, 404),  # 30 days are over
-        record(request={"jobid": source(111)}),  # of another source
-        record(request={}),
+        (Says({"error": "Job not found"}, 404), "It keeps the job no longer."),
+        (Says({"error": "x"}, 500), "That job can't be read now."),
+        (Says(b"<html>", 523), "That job can't be read now."),
+        (Says([]), "That job can't be read now."),
+        ({}, "That job can't be read now."),
+        (record(request={"jobid": source(111)}), "is another by its record"),
+        (record(request={}, type="video"), "is another by its record"),
     ],
+    ids=range(7),
 )
-async def test_a_refusal_stands_where_its_job_is_gone_or_another(
+async def test_a_refusal_names_its_job_where_that_is_gone_unreadable_or_another(
+    tmp_path: Path, answer: Any, says: str
+) -> None:
+    vendor = Scripted(
+        {
+            f"POST {MADE}": Says({"error": f"Source video already upscaled: {UPSCALE}"}, 400),
+            f"GET /v1/dreamina/videos/{UPSCALE}": answer,
+        }
+    )
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("upscale_video", source_id=VIDEO)
+
+    assert ("refused", 400, UPSCALE) == (
+        reply.error["code"],
+        reply.error["http_status"],
+        reply.error["job_id"],
+    )
+    assert says in reply.text
+    assert 2 <= reply.text.count(UPSCALE)  # in the sentence too, not only in the data
+
+
+@pytest.mark.parametrize("answer", [record(request={}), MADE_JOB])
+async def test_a_job_that_echoes_nothing_is_believed_to_be_the_one_it_is_named_for(
     tmp_path: Path, answer: Any
 ) -> None:
     vendor = Scripted(
@@ -317,7 +356,34 @@ async def test_a_refusal_stands_where_its_job_is_gone_or_another(
     async with running(tmp_path, vendor=vendor) as server:
         reply = await server.call("upscale_video", source_id=VIDEO)
 
-    assert ("refused", 400) == (reply.error["code"], reply.error["http_status"])
+    assert (UPSCALE, VIDEO, True) == (
+        reply.job["job_id"],
+        reply.job["source_id"],
+        reply.job["reused"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("echo", "reused"), [({"fps": 30}, True), ({"fps": 60}, False), ({}, False)]
+)
+async def test_an_interpolation_that_echoes_no_source_must_echo_its_rate(
+    tmp_path: Path, echo: dict[str, int], reused: bool
+) -> None:
+    smooth = source(900, "F")
+    made = record(jobid=smooth, type="video-interpolate", request=echo)
+    vendor = Scripted(
+        {
+            "POST /v1/dreamina/videos/interpolate": Says(
+                {"error": f"Source video already interpolated: {smooth}"}, 400
+            ),
+            f"GET /v1/dreamina/videos/{smooth}": made,
+        }
+    )
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("interpolate_video", source_id=VIDEO, fps=30)
+
+    assert reused is not reply.is_error
+    assert smooth == (reply.job if reused else reply.error)["job_id"]
 
 
 async def test_an_interpolation_that_does_not_say_its_rate_is_another(tmp_path: Path) -> None:

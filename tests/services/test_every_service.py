@@ -128,7 +128,7 @@ class Recorder:
     def __init__(self) -> None:
         self.paths: list[str] = []
 
-    async def read(self, vendor: Vendor, path: str, *, stem: str | None = None) -> Answer:
+    async def read(self, vendor: Vendor, path: str, **more: Any) -> Answer:
         self.paths.append(path)
         return Answer(200, {"status": "created", "video_status": 5})
 

@@ -512,6 +512,41 @@ async def test_operations_have_the_link_where_media_have_none(
     assert (LINK, thumbnail, UPSAMPLED) == (item["url"], item["thumbnail_url"], item["media_id"])
 
 
+@pytest.mark.parametrize("field", ["fifeUrl", "uri"])
+async def test_operations_of_november_2025_are_read(tmp_path: Path, field: str) -> None:
+    old = {"video": {field: LINK}, "status": "VIDEO_GENERATION_STATUS_SUCCEEDED"}
+
+    reply = await read(tmp_path, record(operations=[old]))
+
+    assert [LINK] == [item["url"] for item in reply.job["media"]]
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"media": [film(videoUrl=LINK)], "remainingCredits": 7},
+        {"operations": [legacy(fifeUrl=LINK)], "response": {"remainingCredits": 7}},
+        {"media": [film(videoUrl=LINK)], "response": {"captcha": {}}, "remainingCredits": 7},
+    ],
+)
+async def test_media_are_found_at_the_top_of_a_record_too(
+    tmp_path: Path, beside: dict[str, Any]
+) -> None:
+    answer = {**record(captcha={"service": "x", "durationMs": 1}), **beside}
+
+    reply = await read(tmp_path, answer)
+
+    assert (LINK, 7) == (reply.job["media"][0]["url"], reply.job["remaining_credits"])
+
+
+async def test_what_is_left_is_told_where_the_film_stands_beside_it(tmp_path: Path) -> None:
+    made = {"jobid": JOB, "media": [film(videoUrl=LINK)], "response": {"remainingCredits": 7}}
+    async with running(tmp_path, vendor=Scripted({f"POST {UPSCALE}": made})) as server:
+        reply = await server.call("upscale_video", source_id=VIDEO)
+
+    assert (LINK, 7) == (reply.job["media"][0]["url"], reply.job["remaining_credits"])
+
+
 async def test_the_sandboxs_legacy_record_is_read(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
         started = await server.call("upscale_video", source_id=source("operations-only"))
@@ -793,6 +828,18 @@ async def test_a_look_that_may_have_missed_it_proves_nothing(
 
     assert "unconfirmed" == reply.job["status"]
     assert 1 == vendor.asked.count(f"POST {UPSCALE}")
+
+
+async def test_films_of_other_jobs_do_not_stay_in_the_output_folder(tmp_path: Path) -> None:
+    others = {job_id(n): {**record(rawBytes=BASE64), "request": {}} for n in range(3)}
+    answers: dict[str, Any] = dict.fromkeys(LISTS.values(), listed(*others, JOB))
+    answers |= {f"GET /v1/google-flow/jobs/{name}": other for name, other in others.items()}
+    answers[READ] = record(rawBytes=BASE64)
+
+    reply, _ = await lost(tmp_path, answers)
+
+    assert JOB == reply.job["job_id"]
+    assert [reply.job["media"][0]["path"]] == files_in(tmp_path / "output")
 
 
 async def test_of_many_jobs_the_newest_are_read_first(tmp_path: Path) -> None:

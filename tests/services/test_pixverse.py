@@ -305,6 +305,7 @@ async def lost(folder: Path, *records: Any) -> Any:
         {"original_video_id": source(1)},
         {"original_video_id": 0},
         {"upscaled": 0},
+        {"extended": 1},
         {"video_id": "../../x"},
         {"video_id": 3},
     ],
@@ -314,6 +315,15 @@ async def test_another_video_is_not_taken_for_ours(tmp_path: Path, other: dict[s
     reply = await lost(tmp_path, record(**other))
 
     assert "unconfirmed" == reply.job["status"]
+
+
+async def test_a_record_that_does_not_say_it_is_an_upscale_may_be_ours(tmp_path: Path) -> None:
+    """ "All fields are optional" (GET videos, 8 July 2025): what made it is what we asked for."""
+    silent = {name: value for name, value in record().items() if name != "upscaled"}
+
+    reply = await lost(tmp_path, silent)
+
+    assert (UPSCALED, "upscale_video") == (reply.job["job_id"], reply.job["operation"])
 
 
 async def test_of_several_upscales_the_newest_is_ours(tmp_path: Path) -> None:
