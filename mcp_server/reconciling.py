@@ -73,7 +73,7 @@ class Reconciling:
         # by another: the journal can. An earlier job that failed is no answer to this one.
         other = self._journal.get(found.job.job_id)
         ours = found.ours and (other is None or other.id == row.id)
-        if not ours and found.job.status in ("failed", "cancelled"):
+        if not ours and {found.job.status, other and other.state} & {"failed", "cancelled"}:
             return None
         return Found(found.job, ours)
 

@@ -318,7 +318,7 @@ async def test_another_video_is_not_taken_for_ours(tmp_path: Path, other: dict[s
 
 
 async def test_a_record_that_does_not_say_it_is_an_upscale_may_be_ours(tmp_path: Path) -> None:
-    """ "All fields are optional" (GET videos, 8 July 2025): what made it is what we asked for."""
+    """Every field is optional (GET videos, 8 July 2025), so it is judged by its source."""
     silent = {name: value for name, value in record().items() if name != "upscaled"}
 
     reply = await lost(tmp_path, silent)
