@@ -241,7 +241,7 @@ class Round:
         self.order = dice.choice(ORDERS)
         slow = dice.random() < 1 / 6  # a captcha: longer than anybody waits before they look
         self.account = Account(
-            accept_s=dice.uniform(2, 25) if slow else dice.uniform(0, 0.3),
+            accept_s=dice.uniform(2, 45) if slow else dice.uniform(0, 0.3),
             answer_s=dice.uniform(0, 0.3),
             job_seconds=dice.choice((1.0, LONG_JOB_S)),
         )
