@@ -13,7 +13,7 @@ BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 .DEFAULT_GOAL := test
 .NOTPARALLEL:
-.PHONY: test unit demo format lint fuzz kills bench viewer bundle interop conformance packages image examples clean
+.PHONY: test unit demo format lint fuzz offsets kills bench viewer bundle interop conformance packages image examples clean
 
 # What a change must pass.
 test: .venv/dev lint
@@ -48,6 +48,10 @@ fuzz: .venv/dev
 	$(BIN)/python -m tests.fuzz_responses $(ANSWERS)
 	$(BIN)/python -m tests.hostile_bodies
 	$(BIN)/python -m pytest -p tests.hypothesis_profiles --hypothesis-profile=fuzz $(FUZZ)
+
+# The wire broken at every byte of a paid request and of its answer, in three ways.
+offsets: .venv/dev
+	$(BIN)/python -m tests.test_byte_offsets
 
 # Processes killed at any moment, ROUNDS of each way to die: nothing may be submitted twice.
 kills: .venv/dev

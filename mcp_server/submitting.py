@@ -193,15 +193,16 @@ class Submitting:
         age_s = self._clock.now() - (row.first_sent_at or row.created_at)
         try:
             job = await service_named(row.service).read(self._upstream, row.job_id, age_s=age_s)
-        except (NotFoundError, ExpiredError):
-            if not known.ended and self._clock.now() - row.created_at < REUSE_S:
-                return known.but(reused=True)
-            self._journal.end(row.id, "freed", "The vendor keeps it no longer.")
-            return None
         except UseapiError as error:
+            row = self._journal.get(row.id) or row  # another reader may have had more luck
+            job = self.told(row)
             log.info("%s could not be read (%s): told as last known", row.id, error.code)
-            return known.but(reused=True)
-        job = self._ledger.follow(row, job)
+            is_old = job.ended or self._clock.now() - row.created_at >= REUSE_S
+            if isinstance(error, (NotFoundError, ExpiredError)) and is_old:
+                self._journal.end(row.id, "freed", "The vendor keeps it no longer.")
+                return None
+        else:
+            job = self._ledger.follow(row, job)
         return None if job.status in ("failed", "cancelled") else job.but(reused=True)
 
     async def _recover(self, order: Order, row: Row) -> Job:

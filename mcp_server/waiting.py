@@ -109,7 +109,7 @@ class Waiting:
         if afresh and watch.look is not None:
             await asyncio.wait({watch.look}, timeout=LONGEST_READ_S)
         known = watch.job
-        if known is not None and not known.ended and not afresh and self._is_fresh(watch):
+        if known is not None and not afresh and self._is_fresh(job_id, watch):
             return self._timed(known)
         seen = await _seen(self._begin_look(job_id, watch), LONGEST_READ_S)
         if watch.error is not None or watch.job is None or not seen:
@@ -136,15 +136,17 @@ class Waiting:
             watch.waiters -= 1
 
     async def _wait(self, job_id: str, watch: _Watch, seconds: float, report: Report) -> Job:
-        began, looks_before, told = self._clock.elapsed(), watch.looks, self._told(job_id)
+        began, looks_before = self._clock.elapsed(), watch.looks
         deadline, next_report = began + seconds, began + PROGRESS_S
         last_look = deadline - min(LAST_LOOK_S, seconds / 2)
         if watch.looks == 0 or (watch.job is not None and watch.job.ended):
+            told = self._told(job_id)
             watch.next_look = began + (self._hold_s(told) if told else 0.0)
         while True:
             now, looked = self._clock.elapsed(), watch.looks > looks_before
             if looked and watch.error is not None and not isinstance(watch.error, _PASSING):
                 raise watch.error
+            told = self._told(job_id)  # another process may have read how it ended
             best = told if told is not None and told.ended else watch.job or told
             if looked and best is not None and (best.ended or best.status == "unconfirmed"):
                 return best
@@ -180,8 +182,12 @@ class Waiting:
             self._watches = {i: watch for i, watch in self._watches.items() if not watch.is_idle}
         return self._watches.setdefault(job_id, _Watch())
 
-    def _is_fresh(self, watch: _Watch) -> bool:
-        return self._clock.elapsed() - watch.read_at <= FRESH_S
+    def _is_fresh(self, job_id: str, watch: _Watch) -> bool:
+        """Whether a running job was read a moment ago, and nobody has read its end since."""
+        if watch.job is None or watch.job.ended or self._clock.elapsed() - watch.read_at > FRESH_S:
+            return False
+        told = self._told(job_id)
+        return told is None or not told.ended
 
     def _begin_look(self, job_id: str, watch: _Watch) -> "asyncio.Task[None]":
         """The read under way for everybody, or a new one. A caller that leaves does not cut it."""

@@ -61,10 +61,11 @@ CALLS: tuple[Call, ...] = (
 
 def _tools() -> list[StrictTool]:
     """The real ones; but clients need not compile and check their output schema at each start."""
-    tools = list(all_tools())
-    for tool in tools:
-        tool.fn_metadata = tool.fn_metadata.model_copy(update={"output_schema": None})
-    return tools
+    unchecked = {"output_schema": None}
+    return [  # copies: all tests of a process share the real ones
+        tool.model_copy(update={"fn_metadata": tool.fn_metadata.model_copy(update=unchecked)})
+        for tool in all_tools()
+    ]
 
 
 TOOLS = _tools()  # they hold no state, and making them takes longer than a server's start
@@ -303,6 +304,20 @@ class Money(RuleBasedStateMachine):
         if not self._processes:
             self.run(asyncio.sleep(pause_s))
             self.run(self._start())
+
+    @rule(
+        which=st.integers(0, len(CALLS) - 1),
+        where=st.integers(0, 1),
+        fault=FAULTS_OF_POSTS,
+        pauses_s=st.tuples(PAUSES_S, PAUSES_S),
+    )
+    def a_server_is_killed_in_the_middle_of_a_call(
+        self, which: int, where: int, fault: Fault, pauses_s: tuple[float, float]
+    ) -> None:
+        self.a_call_meets_a_fault(which, where, fault, 0, min(pauses_s[0], 10.0))
+        self.a_server_is_killed(where, 0.0)
+        self._call(which, where)
+        self.run(asyncio.sleep(pauses_s[1]))
 
     @precondition(lambda self: len(self._processes) < 2)
     @rule()

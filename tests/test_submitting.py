@@ -1048,6 +1048,33 @@ async def test_a_look_leaves_a_row_to_the_process_that_works_on_it(tmp_path: Pat
         assert requests == len(one.network.sent)
 
 
+async def test_a_job_that_another_process_saw_fail_is_not_told_as_running(tmp_path: Path) -> None:
+    """Even if this one can't read it now: how a job ended never changes."""
+    kernel = Kernel()
+    async with running(tmp_path, locks=kernel.process()) as one, running(
+        tmp_path,
+        sandbox=one.sandbox,
+        network=one.network,
+        clock=one.clock,
+        locks=kernel.process(),
+    ) as other:  # fmt: skip
+        call = ("upscale_video", {"source_id": dreamina_jobs.MODERATED_VIDEO})
+        first = await submit(one, call)
+        await asyncio.sleep(20)
+        one.network.concerns = lambda request: request.method == "GET"
+        one.network.faults = [Fault(after_s=5, then="cut")]
+        again = asyncio.create_task(submit(one, call))
+        await asyncio.sleep(1)
+        read = await other.call("get_job", job_id=first.job["job_id"])
+        one.network.faults = [Fault(then="cut"), Fault(then="cut")]
+
+        second = await again
+
+        assert "failed" == read.job["status"]
+        assert "running" == second.job["status"]
+        assert first.job["job_id"] != second.job["job_id"]
+
+
 async def test_a_row_whose_process_died_before_it_was_sent_has_failed(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
         h.network.faults = [Fault(connect_s=30)]

@@ -403,6 +403,31 @@ async def test_how_a_job_ended_never_changes(tmp_path: Path, ours: bool, later: 
         assert again.job["media"][0]["url"]
 
 
+@pytest.mark.parametrize("wait_s", [0, 5])
+async def test_an_end_that_another_process_has_read_is_told(tmp_path: Path, wait_s: int) -> None:
+    kernel = Kernel()
+    async with running(tmp_path, job_seconds=16, locks=kernel.process()) as one, running(
+        tmp_path,
+        sandbox=one.sandbox,
+        network=one.network,
+        clock=one.clock,
+        locks=kernel.process(),
+    ) as other:  # fmt: skip
+        job_id = await job_of(one)
+        await asyncio.sleep(15.5)
+        before = await one.call("get_job", job_id=job_id)
+        await asyncio.sleep(1)
+        ended = await other.call("get_job", job_id=job_id)
+        one.network.concerns = reading
+        one.network.faults = [Fault(then="cut") for _ in range(30 if wait_s else 0)]
+
+        after = await one.call("get_job", job_id=job_id, wait_seconds=wait_s)
+
+        assert ["running", "completed", "completed"] == [
+            each.job["status"] for each in (before, ended, after)
+        ]
+
+
 async def test_a_completed_job_gets_fresh_links(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
         job_id = await job_of(h, source_id=FLOW_VIDEO)
