@@ -8,7 +8,7 @@ ANSWERS := 100000
 STEPS := 200000
 MINUTES := 20
 ROUNDS := 100
-PARALLEL := -n auto --dist worksteal
+PARALLEL := -n 4 --dist worksteal
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 .DEFAULT_GOAL := test
