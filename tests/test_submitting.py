@@ -151,6 +151,22 @@ async def test_a_job_that_completed_is_returned_with_its_result(tmp_path: Path) 
         assert 1 == len(h.posts())
 
 
+@pytest.mark.parametrize("later", ["created", "failed"])
+async def test_a_job_that_completed_is_returned_so_whatever_the_vendor_says_later(
+    tmp_path: Path, later: str
+) -> None:
+    async with running(tmp_path) as h:
+        first = await submit(h, UPSCALE)
+        await h.call("get_job", job_id=first.job["job_id"], wait_seconds=50)
+        h.network.concerns = lambda request: request.method == "GET"
+        h.network.faults = [Fault(then=httpx.Response(200, json={"status": later}))]
+
+        again = await submit(h, UPSCALE)
+
+        assert ("completed", True) == (again.job["status"], again.job["reused"])
+        assert 1 == len(h.posts())
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -300,8 +316,10 @@ async def test_a_request_that_was_still_connecting_when_the_server_stopped_never
         caller.cancel()
 
     async with running(tmp_path, sandbox=h.sandbox, network=h.network, clock=h.clock) as h:
-        again = await submit(h, UPSCALE_PIXVERSE)
+        h.network.faults = [Fault(after_s=60)]  # not answered yet when the other one is connected
+        await submit(h, UPSCALE_PIXVERSE)
         await asyncio.sleep(60)
+        again = await submit(h, UPSCALE_PIXVERSE)
 
     assert 1 == len(h.posts()) == len(h.sandbox.accepted)
     assert h.sandbox.accepted[0].job_id == again.job["job_id"]
