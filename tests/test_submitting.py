@@ -750,7 +750,47 @@ async def test_an_unconfirmed_request_that_is_given_up_may_be_sent_again(tmp_pat
         assert 2 == len(h.posts())
 
 
+async def test_a_look_that_fails_leaves_an_unconfirmed_request_as_it_is(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        ours = (await unconfirmed(h)).job["job_id"]
+        await asyncio.sleep(3)
+        h.network.concerns = lambda request: request.method == "GET"
+        h.network.faults = [Fault(then=gateway_502()) for _ in range(3)]
+
+        read = await h.call("get_job", job_id=ours)
+
+        assert ("unconfirmed", ours) == (read.job["status"], read.job["job_id"])
+
+
+async def test_without_its_lock_file_a_request_is_told_as_last_known(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        ours = (await unconfirmed(h)).job["job_id"]
+    (tmp_path / "state" / "journal.lock").unlink()
+    (tmp_path / "state" / "journal.lock").mkdir()
+
+    async with running(tmp_path, sandbox=h.sandbox, network=h.network, clock=h.clock) as h:
+        read = await h.call("get_job", job_id=ours)
+        again = await submit(h, UPSCALE_PIXVERSE)
+
+    assert ("unconfirmed", ours) == (read.job["status"], read.job["job_id"])
+    assert "journal_unusable" == again.error["code"]
+    assert 1 == len(h.posts())
+
+
 # What frees a key
+
+
+async def test_a_google_flow_image_whose_file_is_gone_is_made_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        first = await submit(h, UPSCALE_FLOW_IMAGE)
+        await h.call("get_job", job_id=first.job["job_id"], wait_seconds=20)
+        for file in (tmp_path / "output").iterdir():
+            file.unlink()
+
+        second = await submit(h, UPSCALE_FLOW_IMAGE)
+
+        assert "reused" not in second.job
+        assert 2 == len(h.posts())
 
 
 async def test_a_job_that_failed_may_be_made_again(tmp_path: Path) -> None:
@@ -1009,6 +1049,25 @@ async def test_a_disk_that_fills_up_while_the_vendor_works_loses_no_job(
         assert h.sandbox.accepted[0].job_id == first.job["job_id"] == second.job["job_id"]
         assert first.job["job_id"] == read.job["job_id"]
         assert 1 == len(h.posts())
+
+
+@NO_LIMITS_ON_WINDOWS
+@ANY_CALL
+async def test_on_a_disk_that_fills_up_while_it_connects_nothing_leaves(
+    tmp_path: Path, call: Call
+) -> None:
+    async with running(tmp_path) as h:
+        h.network.faults = [Fault(connect_s=10)]
+        caller = asyncio.create_task(submit(h, call))
+        await asyncio.sleep(5)
+        with full_disk():
+            refused = await caller
+        posts = len(h.posts())
+        again = await submit(h, call)
+
+        assert "journal_unusable" == refused.error["code"]
+        assert 0 == posts
+        assert "running" == again.job["status"]
 
 
 @NO_LIMITS_ON_WINDOWS
