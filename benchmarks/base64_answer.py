@@ -19,7 +19,7 @@ from mcp import Client
 from mcp.types import CallToolResult
 
 from mcp_server.sandbox import media
-from mcp_server.server import create_server
+from mcp_server.server.factory import create_server
 from mcp_server.settings import Settings
 
 MEGABYTE = 1_000_000

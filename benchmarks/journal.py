@@ -9,7 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # runs from a checkout too
 
-from mcp_server.journal import Intent, Journal
+from mcp_server.journal.records import NewSubmission
+from mcp_server.journal.sqlite import Journal
 
 SUBMITS = 2_000
 JOB = {
@@ -23,11 +24,11 @@ JOB = {
 
 def submit(journal: Journal, number: int) -> None:
     key = f"key-{number}"
-    intent = Intent(key, "dreamina", "upscale_video", "source", {"resolution": "4K"}, 30)
+    intent = NewSubmission(key, "dreamina", "upscale_video", "source", {"resolution": "4K"}, 30)
     assert journal.try_lock(key)
     assert journal.live(key) is None
     row = journal.intend(intent)
-    journal.about_to_send(row.id)
+    journal.count_post(row.id)
     journal.accept(row.id, f"job-{number}", JOB)
     journal.unlock(key)
 

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # runs from a checkout to
 from mcp import Client
 from mcp.types import CallToolResult
 
-from mcp_server.sandbox import SOURCES
-from mcp_server.server import create_server
+from mcp_server.sandbox.app import SOURCES
+from mcp_server.server.factory import create_server
 from mcp_server.settings import Settings
 
 CALLS, AT_ONCE, STEPS = 10_000, 20, 10

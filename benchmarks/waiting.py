@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # runs from a checkout too
 
-from mcp_server.sandbox import Sandbox
+from mcp_server.sandbox.app import Sandbox
 from tests import virtual_time
 from tests.harness import GOOD, VirtualClock, running
 

@@ -1,6 +1,6 @@
 """`python -m mcp_server` is `useapi-mcp`."""
 
-from mcp_server.cli import main
+from mcp_server.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -437,11 +437,11 @@ HOSTILE_STRINGS: tuple[str, ...] = (
 
 def main() -> None:
     """Print the table."""
-    from mcp_server.addresses import is_public
     from mcp_server.errors import RequestError
-    from mcp_server.file_names import checked_stem
+    from mcp_server.media.files import check_file_name
+    from mcp_server.media.ssrf import is_public
     from mcp_server.redaction import one_line
-    from mcp_server.services import service_of
+    from mcp_server.services.registry import service_of
     from tests.hostile_bodies import BODIES
 
     def refused(check: object, case: str) -> bool:
@@ -453,7 +453,7 @@ def main() -> None:
         return False
 
     refused_ids = sum(refused(lambda i: service_of(i, "job_id"), case) for case in HOSTILE_IDS)
-    refused_names = sum(refused(checked_stem, case) for case in HOSTILE_FILE_NAMES)
+    refused_names = sum(refused(check_file_name, case) for case in HOSTILE_FILE_NAMES)
     clean = sum(len(line) <= 300 and line.isprintable() for line in map(one_line, HOSTILE_STRINGS))
     private = sum(not all(map(is_public, case)) for case in HOSTILE_ADDRESSES)
     public = sum(map(is_public, PUBLIC_ADDRESSES))

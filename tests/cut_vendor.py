@@ -124,7 +124,7 @@ class CutVendor:
             stack.enter_context(contextlib.suppress(ConnectionError))
             if fault is not None:
                 self.payments.append(seen := Payment())
-                if await self._exchange(wire, seen, fault):
+                if await self._send_once(wire, seen, fault):
                     await self._break(wire, fault.how, stack)
                 return
             while await _receive(wire, seen := Payment(), 1):
@@ -132,13 +132,13 @@ class CutVendor:
                     self.payments.append(seen)
                     self.at_first_byte()
                     fault, self._next_fault = self._next_fault, None
-                if not await self._exchange(wire, seen, fault):
+                if not await self._send_once(wire, seen, fault):
                     return
                 if fault is not None:
                     await self._break(wire, fault.how, stack)
                     return
 
-    async def _exchange(self, wire: socket.socket, seen: Payment, fault: Break | None) -> bool:
+    async def _send_once(self, wire: socket.socket, seen: Payment, fault: Break | None) -> bool:
         """Take a request and answer it, as far as the fault lets; True: the wire stays as it is."""
         arrives = fault.at if fault is not None and fault.side == "request" else None
         if arrives != 0 and not seen.request:

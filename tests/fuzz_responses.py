@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcp_server.jobs import Job
-from mcp_server.sandbox import SOURCES, Sandbox
+from mcp_server.models import Job
+from mcp_server.sandbox.app import SOURCES, Sandbox
 from tests import virtual_time
 from tests.corpora import HOSTILE_STRINGS, HOSTILE_URLS
 from tests.harness import TOKEN, Harness, Reply, VirtualClock, running

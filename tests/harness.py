@@ -16,9 +16,9 @@ from mcp import Client
 from mcp.types import CallToolResult, ResourceLink, TextContent
 
 from mcp_server.clock import Clock
-from mcp_server.key_locks import KeyLocks
-from mcp_server.sandbox import SOURCES, Sandbox
-from mcp_server.server import create_server
+from mcp_server.journal.locks import KeyLocks
+from mcp_server.sandbox.app import SOURCES, Sandbox
+from mcp_server.server.factory import create_server
 from mcp_server.settings import Settings
 
 EPOCH = 1_780_000_000.0

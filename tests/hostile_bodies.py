@@ -20,7 +20,7 @@ from pathlib import Path
 from mcp import Client
 
 from mcp_server.sandbox import media
-from mcp_server.server import create_server
+from mcp_server.server.factory import create_server
 from mcp_server.settings import Settings
 from tests.harness import GOOD, TOKEN, Reply, reply
 

@@ -25,8 +25,8 @@ from typing import Any
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
-from mcp_server.jobs import OUR_ID_PREFIX
-from mcp_server.sandbox import Sandbox
+from mcp_server.models import OUR_ID_PREFIX
+from mcp_server.sandbox.app import Sandbox
 from tests.harness import GOOD
 
 ROOT = Path(__file__).parent.parent

@@ -28,7 +28,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult
 
 import mcp_server
-from mcp_server.tools import all_tools
+from mcp_server.tools.enhance import all_tools
 from tests.environments import PythonEnvironment
 
 ROOT = Path(__file__).parent.parent

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mcp_server.sandbox import SOURCES
+from mcp_server.sandbox.app import SOURCES
 from tests.environments import NodeEnvironment, PythonEnvironment
 from tests.test_documents import README, blocks
 

@@ -23,7 +23,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from starlette.types import Message, Receive, Scope, Send
 
-from mcp_server.sandbox import Sandbox
+from mcp_server.sandbox.app import Sandbox
 
 ROOT = Path(__file__).parent.parent
 _START_S = 30.0
@@ -109,7 +109,7 @@ def workers(folder: Path, number: int, **environment: str) -> Iterator[Served]:
     """Several workers behind one port, as uvicorn runs them."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    command = ["-m", "uvicorn", "--factory", "mcp_server.cli:http_worker", "--port", str(port)]
+    command = ["-m", "uvicorn", "--factory", "mcp_server.cli.main:http_worker", "--port", str(port)]
     command += ["--workers", str(number), "--timeout-graceful-shutdown", "3"]
     with _process(folder, command, environment) as (process, errors):
         url = f"http://127.0.0.1:{port}/mcp"

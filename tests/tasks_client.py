@@ -8,7 +8,7 @@ from mcp.client.extension import ClaimContext, ClientExtension, ResultClaim
 from mcp.types import CallToolResult, Request, RequestParams, Result
 from pydantic import ConfigDict, Field
 
-from mcp_server.tasks import IDENTIFIER
+from mcp_server.server.tasks import IDENTIFIER
 
 Method = Literal["tasks/get", "tasks/update", "tasks/cancel"]
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mcp_server.addresses import NotPublicError, is_public, public_addresses, system_resolver
+from mcp_server.media.ssrf import NotPublicError, is_public, public_addresses, system_resolver
 from tests.corpora import HOSTILE_ADDRESSES, PUBLIC_ADDRESSES
 
 

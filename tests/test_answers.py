@@ -9,22 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_server.answers import (
-    Problem,
-    Vendor,
-    asked_wait_s,
-    error_text,
-    explained,
-    failure_text,
-    link,
-    moment,
-    number,
-    obj,
-    objs,
-    parsed,
-    text,
-    whole,
-)
 from mcp_server.errors import (
     AccountError,
     CreditsError,
@@ -37,7 +21,17 @@ from mcp_server.errors import (
     TokenError,
     UpstreamError,
 )
-from mcp_server.services import SERVICES
+from mcp_server.services.registry import SERVICES
+from mcp_server.upstream.fields import link, moment, number, obj, objs, text, whole
+from mcp_server.upstream.responses import (
+    Problem,
+    Vendor,
+    error_text,
+    explained,
+    failure_text,
+    parsed,
+    retry_after_s,
+)
 from tests.harness import EPOCH
 
 PLAIN = Vendor("plain", "Plain")
@@ -212,7 +206,7 @@ def test_why_a_job_failed_is_its_error_and_its_details_once_each() -> None:
 def test_any_record_has_an_error_text_and_a_wait_or_none(record: dict[str, Any]) -> None:
     assert isinstance(error_text(record), str)
     assert isinstance(failure_text(record), str | None)
-    wait_s = asked_wait_s(None, record, EPOCH)
+    wait_s = retry_after_s(None, record, EPOCH)
     assert wait_s is None or 0 <= wait_s < math.inf
 
 
@@ -251,12 +245,12 @@ def test_any_record_has_an_error_text_and_a_wait_or_none(record: dict[str, Any])
 )
 def test_a_wait_is_understood_in_every_form(header: str | None, body: Any, wait_s: float) -> None:
     """`Retry-After` and `retryAfter` (google-flow videos/upscale, 25 May 2026)."""
-    assert wait_s == asked_wait_s(header, body, EPOCH)
+    assert wait_s == retry_after_s(header, body, EPOCH)
 
 
 @given(st.text() | st.from_regex(r"\A\w{3}, \d{1,5} \w{3} \d{1,5} \d+:\d+:\d+ \S{0,9}\Z"))
 def test_any_header_is_a_wait_or_none(header: str) -> None:
-    wait_s = asked_wait_s(header, None, EPOCH)
+    wait_s = retry_after_s(header, None, EPOCH)
 
     assert wait_s is None or 0 <= wait_s < math.inf
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from mcp_server.sandbox import Sandbox
+from mcp_server.sandbox.app import Sandbox
 from tests.harness import GOOD, Fault, Harness, Network, VirtualClock, running
 
 VIDEO = GOOD["dreamina", "video"]

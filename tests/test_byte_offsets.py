@@ -20,14 +20,14 @@ from typing import get_args
 
 import pytest
 
-from mcp_server.app import App, open_app
 from mcp_server.errors import JournalError, UseapiError
-from mcp_server.jobs import PaidOperation
-from mcp_server.journal import Row
-from mcp_server.sandbox import Sandbox
-from mcp_server.services import service_named
-from mcp_server.services.service import Order
+from mcp_server.journal.records import Submission
+from mcp_server.models import PaidOperation
+from mcp_server.sandbox.app import Sandbox
+from mcp_server.services.base import Order
+from mcp_server.services.registry import service_named
 from mcp_server.settings import Settings
+from mcp_server.tools.context import App, open_app
 from tests import virtual_time
 from tests.cut_vendor import Break, CutVendor, Framing, How, Side
 from tests.harness import GOOD, TOKEN, VirtualClock
@@ -117,7 +117,7 @@ class Desk:
         )
         self._clock = clock
         self._sandbox = self._new_sandbox()
-        self._row: Row | None = None
+        self._row: Submission | None = None
         self._uncounted = 0
         vendor.at_first_byte = self._check_count
 
@@ -160,14 +160,14 @@ class Desk:
     def _new_sandbox(self) -> Sandbox:
         return Sandbox(job_seconds=self.story.job_seconds, now=self._clock.now)
 
-    async def _settled(self) -> Row:
+    async def _settled(self) -> Submission:
         """The row, once nobody works on it any more."""
         while (row := self.app.journal.recent(1)[0]).state == "submitting":  # noqa: ASYNC110
             await asyncio.sleep(30)
         self._row = row
         return row
 
-    def _came_to(self, row: Row) -> str:
+    def _came_to(self, row: Submission) -> str:
         accepted, seen = self._sandbox.accepted, [method for method, _ in self._sandbox.requests]
         arrived = sum(bool(payment.request) for payment in self.vendor.payments)
         assert len(accepted) <= 1, "paid twice"

@@ -21,8 +21,8 @@ import httpx
 import pytest
 
 from mcp_server.redaction import RedactingFormatter
-from mcp_server.sandbox import SOURCES
-from mcp_server.sandbox.world import EMAIL
+from mcp_server.sandbox.app import SOURCES
+from mcp_server.sandbox.state import EMAIL
 from tests.corpora import HOSTILE_IDS
 from tests.harness import GOOD, TOKEN, Fault, Harness, Reply, running
 

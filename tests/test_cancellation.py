@@ -17,8 +17,8 @@ import uvicorn
 from mcp import Client
 
 from mcp_server.clock import Clock
-from mcp_server.sandbox import Sandbox
-from mcp_server.server import create_server
+from mcp_server.sandbox.app import Sandbox
+from mcp_server.server.factory import create_server
 from mcp_server.settings import Settings
 from tests.harness import GOOD, TOKEN, reply
 

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from mcp_server import __version__, check_command
-from mcp_server.checking import AccountCheck, Check, ServiceCheck
-from mcp_server.output_folder import OutputFolder
-from mcp_server.sandbox import Sandbox
+from mcp_server import __version__
+from mcp_server.cli import check as check_command
+from mcp_server.media.files import OutputFolder
+from mcp_server.sandbox.app import Sandbox
+from mcp_server.services.health import AccountCheck, Check, ServiceCheck
 from mcp_server.settings import Settings
-from mcp_server.upstream import Upstream
+from mcp_server.upstream.client import Upstream
 from tests import virtual_time
 from tests.harness import ORIGIN, TOKEN, Fault, Network, VirtualClock
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from mcp_server.answers import Vendor
 from mcp_server.errors import UnexpectedAnswerError
 from mcp_server.services.accounts import linked, masked, without_secrets
+from mcp_server.upstream.responses import Vendor
 from tests.harness import ORIGIN, Fault, Harness, Network, Reply, running
 
 ACCOUNT = "/v2/account"

@@ -24,9 +24,9 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
 import mcp_server
-from mcp_server.cli import main
-from mcp_server.containers import read_facts
-from mcp_server.sandbox import SOURCES
+from mcp_server.cli.main import main
+from mcp_server.media.probe import probe
+from mcp_server.sandbox.app import SOURCES
 from tests.harness import GOOD, reply
 
 LIMIT_S = 60
@@ -396,7 +396,7 @@ def test_the_main_job_through_the_official_client(
     job = asyncio.run(asyncio.wait_for(main_job(), LIMIT_S))
 
     path = Path(job["media"][0]["path"])
-    facts = read_facts(io.BytesIO(path.read_bytes()))
+    facts = probe(io.BytesIO(path.read_bytes()))
     assert facts is not None
     assert (1280, 720, 60) == (facts.width, facts.height, facts.frame_rate)
     assert tmp_path / "output" / "smooth.mp4" == path

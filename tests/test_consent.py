@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mcp.types import ElicitRequestParams, ElicitResult
 
-from mcp_server.sandbox import dreamina_jobs
+from mcp_server.sandbox import dreamina as dreamina_jobs
 from tests.harness import GOOD, Fault, Reply, running
 
 VIDEO = GOOD["dreamina", "video"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcp_server
-from mcp_server.containers import HEAD_BYTES, Facts, read_facts, sniff
+from mcp_server.media.probe import HEAD_BYTES, Facts, probe, sniff
 
 SAMPLES = sorted((Path(mcp_server.__file__).parent / "sandbox" / "samples").glob("*.*"))
 
@@ -108,7 +108,7 @@ class CountingFile(io.BytesIO):
 def facts_of(data: bytes) -> Facts | None:
     """The facts, with a check of how little was read for them."""
     file = CountingFile(data)
-    facts = read_facts(file)
+    facts = probe(file)
     assert file.reads <= 2_001
     assert file.read_bytes <= 4 * 1024 * 1024 + HEAD_BYTES
     return facts
@@ -293,7 +293,7 @@ def test_a_sample_is_what_its_name_says(path: Path) -> None:
     fps = re.search(r"(\d+)fps", path.name)
 
     with path.open("rb") as file:
-        facts = read_facts(file)
+        facts = probe(file)
 
     assert facts is not None
     if size:
@@ -349,7 +349,7 @@ class ShrinkingFile(io.BytesIO):
 
 
 def test_a_file_that_becomes_shorter_while_read_has_facts_as_far_as_it_goes() -> None:
-    facts = read_facts(ShrinkingFile(PNG[:20]))
+    facts = probe(ShrinkingFile(PNG[:20]))
 
     assert Facts("image/png", "image") == facts
 

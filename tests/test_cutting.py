@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mcp_server.cutting import CutError, Cutter
+from mcp_server.upstream.body import ExtractionError, JsonExtractor
 
 KEYS = frozenset({"rawBytes", "encodedImage"})
 FILM = bytes(range(256)) * 3
@@ -21,8 +21,10 @@ FILM_BASE64 = base64.b64encode(FILM).decode()
 
 def cutter(
     keys: frozenset[str] = KEYS, limit_bytes: int = 10_000, file_limit_bytes: int = 10_000
-) -> Cutter:
-    return Cutter(keys, io.BytesIO, limit_bytes=limit_bytes, file_limit_bytes=file_limit_bytes)
+) -> JsonExtractor:
+    return JsonExtractor(
+        keys, io.BytesIO, limit_bytes=limit_bytes, file_limit_bytes=file_limit_bytes
+    )
 
 
 def cut(document: str, at: tuple[int, ...] = ()) -> tuple[Any, list[bytes]]:
@@ -35,14 +37,14 @@ def cut(document: str, at: tuple[int, ...] = ()) -> tuple[Any, list[bytes]]:
     return remaining, [contents(taker, n) for n in range(len(taker.files))]
 
 
-def contents(taker: Cutter, n: int) -> bytes:
+def contents(taker: JsonExtractor, n: int) -> bytes:
     file = taker.files[n]
     assert isinstance(file, io.BytesIO)
     return file.getvalue()
 
 
 def cut_the_plain_way(document: str) -> tuple[Any, list[bytes]]:
-    """The same with everything in memory: what `Cutter` must agree with."""
+    """The same with everything in memory: what `JsonExtractor` must agree with."""
     files: list[bytes] = []
 
     def walk(node: Any) -> Any:
@@ -214,16 +216,16 @@ def test_what_arrives_is_written_before_the_rest_is_there() -> None:
 def test_what_is_no_base64_is_refused(value: str, piece_bytes: int) -> None:
     document = ('{"rawBytes": "' + value + '"}').encode()
 
-    with pytest.raises(CutError, match="base64"):
+    with pytest.raises(ExtractionError, match="base64"):
         feed_in_pieces(cutter(), document, piece_bytes)
 
 
-def feed_in_pieces(taker: Cutter, document: bytes, piece_bytes: int) -> None:
+def feed_in_pieces(taker: JsonExtractor, document: bytes, piece_bytes: int) -> None:
     starts = range(0, len(document), piece_bytes)
     feed_all(taker, (document[start : start + piece_bytes] for start in starts))
 
 
-def feed_all(taker: Cutter, pieces: Iterable[bytes]) -> None:
+def feed_all(taker: JsonExtractor, pieces: Iterable[bytes]) -> None:
     for piece in pieces:
         taker.feed(piece)
 
@@ -233,7 +235,7 @@ def test_a_stream_that_breaks_off_inside_a_string_is_refused(start: str) -> None
     taker = cutter()
     taker.feed(start.encode())
 
-    with pytest.raises(CutError, match="breaks off"):
+    with pytest.raises(ExtractionError, match="breaks off"):
         taker.finish()
 
 
@@ -262,7 +264,7 @@ def endless(start: bytes, more: bytes) -> Callable[[], Iterator[bytes]]:
 def test_a_stream_without_end_is_refused(pieces: Callable[[], Iterator[bytes]]) -> None:
     taker = cutter()
 
-    with pytest.raises(CutError):
+    with pytest.raises(ExtractionError):
         feed_all(taker, pieces())
 
     assert len(taker.files) <= 16
@@ -276,9 +278,9 @@ def test_the_limits_are_exact() -> None:
     exact.feed(document)
 
     assert remains == exact.finish()
-    with pytest.raises(CutError, match="longer than"):
+    with pytest.raises(ExtractionError, match="longer than"):
         cutter(limit_bytes=len(remains) - 1).feed(document)
-    with pytest.raises(CutError, match="larger than"):
+    with pytest.raises(ExtractionError, match="larger than"):
         cutter(file_limit_bytes=5).feed(document)
 
 

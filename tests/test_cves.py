@@ -15,12 +15,12 @@ import pytest
 from mcp import Client
 
 import mcp_server
-from mcp_server.addresses import is_public
 from mcp_server.errors import DownloadError, RequestError
-from mcp_server.file_names import checked_stem
-from mcp_server.server import create_server
+from mcp_server.media.files import check_file_name
+from mcp_server.media.ssrf import is_public
+from mcp_server.server.factory import create_server
 from mcp_server.settings import Settings
-from mcp_server.tools import all_tools
+from mcp_server.tools.enhance import all_tools
 from tests.harness import GOOD, ORIGIN, TOKEN, Fault, reply, running
 from tests.test_fetching import LINK, Web, fetch, fetcher, redirect
 
@@ -77,7 +77,7 @@ async def test_cve_2026_32871_an_id_never_leads_to_another_path(
 def test_cve_2026_27825_a_download_stays_in_its_folder(name: str) -> None:
     """And 33989, 40576: a path from the caller was written to as it was."""
     with pytest.raises(RequestError):
-        checked_stem(name)
+        check_file_name(name)
 
 
 async def test_cve_2026_27825_the_vendor_has_no_say_in_the_name(tmp_path: Path) -> None:

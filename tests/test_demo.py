@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server import demo
-from mcp_server.containers import read_facts
+from mcp_server.cli import demo
+from mcp_server.media.probe import probe
 from tests.harness import GOOD
 
 AFTER = {
@@ -28,7 +28,7 @@ def test_the_demo_saves_a_larger_or_smoother_file_for_every_job(
 
     for name, expected in AFTER.items():
         with (folder / name).open("rb") as file:
-            facts = read_facts(file)
+            facts = probe(file)
         assert facts is not None
         assert expected == (facts.width, facts.height, facts.frame_rate)
     printed = capsys.readouterr().out

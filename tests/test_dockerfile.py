@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from mcp_server.http_app import HEALTH_PATH
+from mcp_server.http.app import HEALTH_PATH
 from tests.packages import instructions
 
 ROOT = Path(__file__).parent.parent

@@ -17,9 +17,9 @@ import pytest
 import uvicorn
 
 import mcp_server
-from mcp_server import cli
+from mcp_server.cli import main as cli
 from mcp_server.settings import Settings
-from mcp_server.tools import all_tools
+from mcp_server.tools.enhance import all_tools
 from tests.test_architecture import FLOORS
 
 ROOT = Path(__file__).parent.parent

@@ -12,13 +12,12 @@ import httpx
 import pytest
 
 from mcp_server.clock import Clock
-from mcp_server.downloads import Downloads
 from mcp_server.errors import DownloadError, JournalError
-from mcp_server.fetching import Fetcher
-from mcp_server.file_names import checked_stem
-from mcp_server.jobs import Job, Media
-from mcp_server.journal import Journal
-from mcp_server.output_folder import OutputFolder
+from mcp_server.jobs.downloads import Downloads
+from mcp_server.journal.sqlite import Journal
+from mcp_server.media.fetch import Fetcher
+from mcp_server.media.files import OutputFolder, check_file_name
+from mcp_server.models import Job, Media
 from mcp_server.sandbox import media
 from mcp_server.settings import Settings
 from tests.corpora import HOSTILE_FILE_NAMES
@@ -390,7 +389,7 @@ async def test_several_files_are_numbered(tmp_path: Path) -> None:
     job = finished_job(*(f"https://media.example.com/{n}" for n in range(3)), kind="image")
     some = downloads(tmp_path, Streams(PICTURE))
 
-    named = await some.save(job, checked_stem("set"), unheard)
+    named = await some.save(job, check_file_name("set"), unheard)
 
     names = [Path(str(item.path)).name for item in named.media or ()]
     assert ["set-1.jpg", "set-2.jpg", "set-3.jpg"] == names
@@ -479,7 +478,7 @@ async def test_a_file_of_no_known_type_can_be_copied_too(tmp_path: Path) -> None
     item = Media(kind="image", path=str(tmp_path / "some.bin"), size_bytes=16)
     some = downloads(tmp_path, Streams(CLIP))
 
-    saved = await some.save(JOB.but(media=(item,)), checked_stem("copy"), unheard)
+    saved = await some.save(JOB.evolve(media=(item,)), check_file_name("copy"), unheard)
 
     assert tmp_path / "output" / "copy.bin" == first_path(saved)
     assert 16 == (saved.media or ())[0].size_bytes
@@ -530,7 +529,7 @@ async def test_a_file_system_without_links_gets_whole_files_too(
     output.mkdir()
     (output / "clip.mp4").write_text("somebody else's")
 
-    saved = await some.save(JOB, checked_stem("clip"), unheard)
+    saved = await some.save(JOB, check_file_name("clip"), unheard)
 
     assert (output / "clip-2.mp4") == first_path(saved)
     assert CLIP == (output / "clip-2.mp4").read_bytes()
@@ -549,11 +548,11 @@ async def test_a_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
 async def test_a_job_without_media_has_nothing_to_save(tmp_path: Path) -> None:
     some = downloads(tmp_path, Streams(CLIP))
 
-    for job in (JOB.but(media=None), JOB.but(media=()), JOB.but(status="failed")):
+    for job in (JOB.evolve(media=None), JOB.evolve(media=()), JOB.evolve(status="failed")):
         with pytest.raises(DownloadError, match="no file to save"):
             await some.save(job, None, unheard)
         assert job == some.seen(job)
-    assert not some.has_all(JOB.but(media=()))
+    assert not some.has_all(JOB.evolve(media=()))
 
 
 def test_a_large_file_does_not_hold_up_other_calls(tmp_path: Path) -> None:
@@ -562,8 +561,8 @@ def test_a_large_file_does_not_hold_up_other_calls(tmp_path: Path) -> None:
 
     async def work() -> None:
         some = downloads(tmp_path, Streams(film, piece_bytes=1 << 20))
-        saved = await some.save(JOB, checked_stem("one"), unheard)
-        copied = await some.save(saved, checked_stem("two"), unheard)
+        saved = await some.save(JOB, check_file_name("one"), unheard)
+        copied = await some.save(saved, check_file_name("two"), unheard)
 
         assert len(film) == first_path(copied).stat().st_size
 

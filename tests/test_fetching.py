@@ -22,12 +22,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from mcp_server.addresses import Resolver
 from mcp_server.clock import Clock
 from mcp_server.errors import DownloadError
-from mcp_server.fetching import DISK_RESERVE_BYTES, ExpiredLinkError, Fetcher
-from mcp_server.jobs import Kind
-from mcp_server.output_folder import OutputFolder
+from mcp_server.media.fetch import DISK_RESERVE_BYTES, ExpiredLinkError, Fetcher
+from mcp_server.media.files import OutputFolder
+from mcp_server.media.ssrf import Resolver
+from mcp_server.models import Kind
 from mcp_server.sandbox import media
 from mcp_server.settings import Settings
 from tests.corpora import HOSTILE_ADDRESSES, HOSTILE_URLS

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mcp_server.jobs import MOST_MEDIA
+from mcp_server.models import MOST_MEDIA
 from tests.harness import GOOD, Fault, Reply, running
 from tests.hostile_bodies import BODIES, SLOW, hostile
 from tests.test_errors import kinds
@@ -39,7 +39,7 @@ def test_every_hostile_body_is_told_in_our_words(tmp_path: Path) -> None:
     assert "completed" == told["an honest gzip"].job["status"]
     for bomb in ("gzip bomb of 1 GB", "gzip bomb in base64"):
         assert "unexpected_answer" == told[bomb].error["code"]
-        assert "CutError" in told[bomb].text  # the limit's, not the clock's
+        assert "ExtractionError" in told[bomb].text  # the limit's, not the clock's
     assert "encoded as br" in told["brotli that is none"].text
     assert [] == list(tmp_path.rglob("*.part"))
 

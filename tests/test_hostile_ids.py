@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mcp_server.services import SERVICES
+from mcp_server.services.registry import SERVICES
 from tests.corpora import HOSTILE_IDS
 from tests.harness import GOOD, TOKEN, running
 

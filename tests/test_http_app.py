@@ -15,8 +15,13 @@ from mcp.types import ElicitResult
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mcp_server.http_app import MOST_BODY_BYTES, NameGate, TokenGate, request_state_key
-from mcp_server.tasks import IDENTIFIER
+from mcp_server.http.app import (
+    MOST_BODY_BYTES,
+    BearerTokenMiddleware,
+    HostMiddleware,
+    request_state_key,
+)
+from mcp_server.server.tasks import IDENTIFIER
 from tests.harness import GOOD
 from tests.serving import Served, http_server, message, request, result
 
@@ -79,8 +84,8 @@ async def let_in(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse("in", status_code=200)(scope, receive, send)
 
 
-def name_gate(hosts: set[str] | None = None, origins: set[str] | None = None) -> NameGate:
-    return NameGate(let_in, frozenset(hosts or ()), frozenset(origins or ()))
+def name_gate(hosts: set[str] | None = None, origins: set[str] | None = None) -> HostMiddleware:
+    return HostMiddleware(let_in, frozenset(hosts or ()), frozenset(origins or ()))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +210,7 @@ async def test_one_foreign_origin_among_several_is_enough() -> None:
 
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER  {TOKEN} "])
 async def test_who_sends_the_token_is_let_in(given: str) -> None:
-    gate = TokenGate(let_in, TOKEN)
+    gate = BearerTokenMiddleware(let_in, TOKEN)
 
     assert await status_of(gate, [("authorization", given)]) == 200
 
@@ -230,20 +235,20 @@ async def test_who_sends_the_token_is_let_in(given: str) -> None:
     ],
 )
 async def test_who_sends_it_otherwise_is_not(given: list[str]) -> None:
-    gate = TokenGate(let_in, TOKEN)
+    gate = BearerTokenMiddleware(let_in, TOKEN)
 
     assert await status_of(gate, [("authorization", value) for value in given]) == 401
 
 
 async def test_a_token_may_hold_any_character() -> None:
-    gate, sent = TokenGate(let_in, "schlüssel"), "schlüssel".encode().decode("latin-1")
+    gate, sent = BearerTokenMiddleware(let_in, "schlüssel"), "schlüssel".encode().decode("latin-1")
 
     assert await status_of(gate, [("authorization", f"Bearer {sent}")]) == 200
 
 
 def test_an_empty_token_is_none() -> None:
     with pytest.raises(ValueError, match="empty"):
-        TokenGate(let_in, "")
+        BearerTokenMiddleware(let_in, "")
 
 
 def test_the_key_for_questions_is_the_tokens_and_does_not_tell_it() -> None:

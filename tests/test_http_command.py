@@ -23,7 +23,7 @@ from mcp.types import ElicitResult
 from pydantic import SecretStr
 
 from mcp_server.errors import SettingsError
-from mcp_server.http_command import add_arguments, own_token, serve, worker
+from mcp_server.http.serve import add_arguments, own_token, serve, worker
 from mcp_server.settings import Settings
 from tests.harness import GOOD, TOKEN
 from tests.serving import (

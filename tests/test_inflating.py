@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_server.inflating import InflateError, Inflater
+from mcp_server.upstream.body import DecompressionError, Decompressor
 
 
 def pieces(body: bytes, encoding: str, size: int) -> list[bytes]:
-    inflater = Inflater(encoding)
+    inflater = Decompressor(encoding)
     chunks = (body[at : at + size] for at in range(0, len(body), size))
     return [piece for chunk in chunks for piece in inflater.feed(chunk)]
 
@@ -35,7 +35,7 @@ def test_no_step_gives_more_than_64_kib_and_nothing_is_left_inside(length: int) 
 
 
 def test_what_is_not_known_or_not_what_it_says_is_refused() -> None:
-    with pytest.raises(InflateError, match="br"):
-        Inflater("br")
-    with pytest.raises(InflateError, match="gzip"):
+    with pytest.raises(DecompressionError, match="br"):
+        Decompressor("br")
+    with pytest.raises(DecompressionError, match="gzip"):
         pieces(b"plain", "gzip", 9)

@@ -10,8 +10,8 @@ import pytest
 from mcp import MCPError
 from mcp.types import ElicitResult
 
-from mcp_server.jobs import OUR_ID_PREFIX
-from mcp_server.sandbox import SOURCES
+from mcp_server.models import OUR_ID_PREFIX
+from mcp_server.sandbox.app import SOURCES
 from tests.harness import GOOD, Fault, Harness, running
 from tests.tasks_client import DECLARED, TasksClient, ask, call
 from tests.test_tasks import fits

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_server.errors import BudgetError, JournalError
-from mcp_server.journal import LIVE, Intent, Journal, Row
-from mcp_server.journal_file import MIGRATIONS, migrate
-from mcp_server.key_locks import KernelLocks
+from mcp_server.journal.locks import FileLocks
+from mcp_server.journal.records import LIVE, NewSubmission, Submission
+from mcp_server.journal.sqlite import MIGRATIONS, Journal, migrate
 
 REPOSITORY = Path(__file__).parent.parent
 NOON = 1_790_000_000 // 86_400 * 86_400 + 43_200.0
@@ -55,19 +55,19 @@ def journal(folder: Path, now: Now) -> Iterator[Journal]:
         yield opened
 
 
-def intent(key: str = "key", service: str = "dreamina", price: float = 30) -> Intent:
-    return Intent(key, service, "upscale_video", "the-source", {"resolution": "4K"}, price)
+def intent(key: str = "key", service: str = "dreamina", price: float = 30) -> NewSubmission:
+    return NewSubmission(key, service, "upscale_video", "the-source", {"resolution": "4K"}, price)
 
 
 def job(status: str = "running", **facts: Any) -> dict[str, Any]:
     return {"service": "dreamina", "operation": "upscale_video", "status": status, **facts}
 
 
-def sent(journal: Journal, key: str = "key", **what: Any) -> Row:
-    return journal.about_to_send(journal.intend(intent(key, **what)).id)
+def sent(journal: Journal, key: str = "key", **what: Any) -> Submission:
+    return journal.count_post(journal.intend(intent(key, **what)).id)
 
 
-def accepted(journal: Journal, key: str = "key", job_id: str = "job-1", **facts: Any) -> Row:
+def accepted(journal: Journal, key: str = "key", job_id: str = "job-1", **facts: Any) -> Submission:
     return journal.accept(sent(journal, key).id, job_id, job(**facts))
 
 
@@ -114,7 +114,7 @@ def go(child: subprocess.Popen[str]) -> None:
 def test_what_is_intended_is_written_down_as_it_was_said(journal: Journal) -> None:
     row = journal.intend(intent(price=30))
 
-    assert row == Row(
+    assert row == Submission(
         id=row.id,
         key="key",
         state="submitting",
@@ -146,9 +146,9 @@ def test_an_id_of_ours_has_26_characters_that_nobody_can_guess(journal: Journal)
 def test_each_post_is_counted_and_timed_before_it_leaves(journal: Journal, now: Now) -> None:
     row = journal.intend(intent())
 
-    first = journal.about_to_send(row.id)
+    first = journal.count_post(row.id)
     now.at += 60
-    second = journal.about_to_send(row.id)
+    second = journal.count_post(row.id)
 
     assert (1, NOON, NOON) == (first.posts, first.first_sent_at, first.sent_at)
     assert (2, NOON, NOON + 60) == (second.posts, second.first_sent_at, second.sent_at)
@@ -168,7 +168,7 @@ def test_nothing_is_sent_for_a_row_that_is_no_longer_submitting(
         journal.end(row.id, state, "over")
 
     with pytest.raises(JournalError, match=f"is {state} by now, so it is not sent") as refused:
-        journal.about_to_send(row.id)
+        journal.count_post(row.id)
 
     after = journal.get(row.id)
     assert after is not None
@@ -355,7 +355,7 @@ def test_the_database_itself_refuses_a_second_live_row(
 
 def test_a_row_that_is_not_there_can_not_be_changed(journal: Journal) -> None:
     with pytest.raises(JournalError, match="knows no submission useapi-mcp:nothing"):
-        journal.about_to_send("useapi-mcp:nothing")
+        journal.count_post("useapi-mcp:nothing")
 
     assert journal.get("useapi-mcp:nothing") is None
     assert journal.fault is None
@@ -429,7 +429,7 @@ def test_whatever_happens_in_whatever_order_a_key_has_one_live_row_and_an_end_st
     steps: list[tuple[int, str | tuple[str, str]]],
 ) -> None:
     with TemporaryDirectory() as folder, closing(Journal(Path(folder), Now())) as journal:
-        before: dict[str, Row] = {}
+        before: dict[str, Submission] = {}
         for number, what in steps:
             take(journal, number, what, list(before))
 
@@ -449,7 +449,7 @@ def take(journal: Journal, number: int, what: str | tuple[str, str], ids: list[s
         elif not ids:
             return
         elif what == "send":
-            journal.about_to_send(ids[number % len(ids)])
+            journal.count_post(ids[number % len(ids)])
         elif what == "doubt":
             journal.unconfirmed(ids[number % len(ids)], "looked")
         elif what == "fail":
@@ -466,7 +466,7 @@ def take(journal: Journal, number: int, what: str | tuple[str, str], ids: list[s
         assert journal.fault is None
 
 
-def assert_follows(was: Row, row: Row) -> None:
+def assert_follows(was: Submission, row: Submission) -> None:
     assert was.posts <= row.posts
     assert was.job_id in (None, row.job_id)
     if was.job and was.job["status"] in ("completed", "failed", "cancelled"):
@@ -615,12 +615,12 @@ def test_two_journals_on_one_folder_see_each_others_commits(
 SUBMITTER = """
 import sys, time
 from pathlib import Path
-from mcp_server.journal import Intent, Journal
+from mcp_server.journal import NewSubmission, Journal
 print("ready", flush=True)
 sys.stdin.readline()
 journal = Journal(Path(sys.argv[1]), time.time)
 for key in sys.argv[2:]:
-    journal.intend(Intent(key, "dreamina", "upscale_video", "s", {}, 30))
+    journal.intend(NewSubmission(key, "dreamina", "upscale_video", "s", {}, 30))
 print("done", flush=True)
 """
 
@@ -644,14 +644,14 @@ def test_processes_that_start_at_the_same_moment_make_one_journal(
 WORKER = """
 import sys, time
 from pathlib import Path
-from mcp_server.journal import Intent, Journal
+from mcp_server.journal import NewSubmission, Journal
 journal = Journal(Path(sys.argv[1]), time.time)
 for n in range(100_000):
     key = f"key-{n}"
     assert journal.try_lock(key)
-    row = journal.intend(Intent(key, "dreamina", "upscale_video", "s", {}, 30))
+    row = journal.intend(NewSubmission(key, "dreamina", "upscale_video", "s", {}, 30))
     print("submitting", 0, row.id, flush=True)
-    journal.about_to_send(row.id)
+    journal.count_post(row.id)
     print("submitting", 1, row.id, flush=True)
     journal.accept(row.id, f"job-{n}", {"status": "running"})
     print("accepted", 1, row.id, flush=True)
@@ -780,7 +780,7 @@ def test_a_second_journal_in_this_process_shares_the_locks(
 
 def test_the_last_to_close_closes_the_file(tmp_path: Path) -> None:
     path = tmp_path / "journal.lock"
-    locks, never_used = KernelLocks(path), KernelLocks(path)
+    locks, never_used = FileLocks(path), FileLocks(path)
     locks.try_lock("key")
     open_before = descriptors(path)
 
@@ -931,7 +931,7 @@ def assert_unusable(journal: Journal, *, what: str, do: str) -> None:
     writes = (
         lambda: journal.try_lock("key"),
         lambda: journal.intend(intent()),
-        lambda: journal.about_to_send("useapi-mcp:a"),
+        lambda: journal.count_post("useapi-mcp:a"),
         lambda: journal.accept("useapi-mcp:a", "job-1", job()),
         lambda: journal.record("job-1", job()),
         lambda: journal.unconfirmed("useapi-mcp:a", "?"),
@@ -1047,7 +1047,7 @@ def test_a_row_that_makes_no_sense_is_a_fault(journal: Journal, folder: Path) ->
     assert journal.fault is not None
     assert [] == journal.saved("job-1")
     with pytest.raises(JournalError, match="is damaged"):
-        journal.about_to_send(row.id)
+        journal.count_post(row.id)
     with pytest.raises(JournalError, match="is damaged"):
         journal.record("job-1", job())
 
@@ -1075,7 +1075,7 @@ def test_a_journal_that_another_keeps_busy_is_a_fault_that_passes(folder: Path, 
             other.execute("begin immediate")
 
             with pytest.raises(JournalError, match="to itself") as busy:
-                journal.about_to_send(row.id)
+                journal.count_post(row.id)
             readable = journal.get(row.id)
             other.execute("rollback")
 
@@ -1084,7 +1084,7 @@ def test_a_journal_that_another_keeps_busy_is_a_fault_that_passes(folder: Path, 
         assert journal.fault is busy.value
         journal.check()
         assert journal.fault is None
-        assert 1 == journal.about_to_send(row.id).posts
+        assert 1 == journal.count_post(row.id).posts
 
 
 def test_a_fault_is_over_with_the_first_write_that_succeeds(folder: Path, now: Now) -> None:
@@ -1096,7 +1096,7 @@ def test_a_fault_is_over_with_the_first_write_that_succeeds(folder: Path, now: N
             was = journal.fault
             other.execute("rollback")
 
-        journal.about_to_send(row.id)
+        journal.count_post(row.id)
 
     assert was is not None
     assert journal.fault is None
@@ -1117,16 +1117,16 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from mcp_server.errors import JournalError
-from mcp_server.journal import Intent, Journal
+from mcp_server.journal import NewSubmission, Journal
 folder, room = Path(sys.argv[1]), int(sys.argv[2])
 journal = Journal(folder, lambda: 0.0)
-row = journal.intend(Intent("key", "dreamina", "upscale_video", "s", {}, 30))
+row = journal.intend(NewSubmission("key", "dreamina", "upscale_video", "s", {}, 30))
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 # No file can be written beyond this size; the log is as long as the commits until now.
 size = (folder / "journal.sqlite-wal").stat().st_size
 resource.setrlimit(resource.RLIMIT_FSIZE, (size + room if room else 0, hard))
 try:
-    journal.about_to_send(row.id)
+    journal.count_post(row.id)
     print("sent")
 except JournalError as error:
     print(error.what.startswith("The disk refuses"), error.do, journal.fault is error)
@@ -1135,7 +1135,7 @@ if not room:
     print(journal.fault.what.startswith("The disk refuses"))
 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 journal.check()
-print(journal.get(row.id).posts, journal.fault, journal.about_to_send(row.id).posts)
+print(journal.get(row.id).posts, journal.fault, journal.count_post(row.id).posts)
 """
 
 
@@ -1163,7 +1163,7 @@ import os, sys
 from pathlib import Path
 import sqlite3
 from mcp_server.errors import JournalError
-from mcp_server.journal import Intent, Journal
+from mcp_server.journal import NewSubmission, Journal
 if os.getuid() == 0:
     os.setuid(65534)  # root could write it all the same
 journal = Journal(Path(sys.argv[1]), lambda: 0.0)
@@ -1171,7 +1171,7 @@ journal.check()
 print(journal.fault)
 print(journal.get("job-1") is not None)
 try:
-    journal.intend(Intent("key", "dreamina", "upscale_video", "s", {}, 30))
+    journal.intend(NewSubmission("key", "dreamina", "upscale_video", "s", {}, 30))
 except JournalError as error:
     print(error.do)
 """

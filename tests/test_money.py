@@ -24,12 +24,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mcp import Client, MCPError
 from mcp.server import MCPServer
 
-from mcp_server.app import App, open_app
-from mcp_server.jobs import OUR_ID_PREFIX, TERMINAL
-from mcp_server.sandbox import Accepted, Sandbox, dreamina_jobs, google_flow_sources, pixverse
+from mcp_server.models import OUR_ID_PREFIX, TERMINAL
+from mcp_server.sandbox import dreamina as dreamina_jobs
+from mcp_server.sandbox import pixverse
+from mcp_server.sandbox.app import Accepted, Sandbox
+from mcp_server.sandbox.google_flow import sources as google_flow_sources
 from mcp_server.settings import Settings
-from mcp_server.strict_tool import StrictTool
-from mcp_server.tools import all_tools
+from mcp_server.tools.context import App, open_app
+from mcp_server.tools.enhance import all_tools
+from mcp_server.tools.strict_tool import StrictTool
 from tests.harness import EPOCH, ORIGIN, TOKEN, Fault, Network, Reply, VirtualClock, reply
 from tests.processes import DeadError, Kernel, Life
 from tests.virtual_time import VirtualLoop

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from mcp_server.answers import Vendor
 from mcp_server.errors import (
     RefusedError,
     ServerError,
@@ -13,8 +12,8 @@ from mcp_server.errors import (
     UnreachableError,
     UseapiError,
 )
-from mcp_server.outcomes import broken_off, not_sent, refused
-from mcp_server.retries import Fate
+from mcp_server.retry import Fate
+from mcp_server.upstream.responses import Vendor, interrupted, not_sent, refused
 
 VENDOR = Vendor("plain", "Plain")
 
@@ -37,7 +36,7 @@ def test_a_plain_refusal_is_final(status: int, paid: bool) -> None:
 def test_429_was_refused_before_any_work(paid: bool) -> None:
     failure = refused(VENDOR, 429, {"error": "x"}, paid=paid, wait_s=7.0, now=0.0)
 
-    assert (Fate.TOO_EARLY, 7.0, 7) == (
+    assert (Fate.RATE_LIMITED, 7.0, 7) == (
         failure.fate,
         failure.wait_s,
         failure.error.retry_after_seconds,
@@ -63,7 +62,7 @@ def test_a_paid_request_without_a_good_answer_may_have_been_done(
     """Only the vendor's own JSON error proves that its work on the request is over."""
     fate, error = of_status(status, data, paid=True)
 
-    assert Fate.MAYBE_DONE is fate
+    assert Fate.UNKNOWN is fate
     assert isinstance(error, UnansweredError)
     assert (vendor_answered, status) == (error.vendor_answered, error.http_status)
 
@@ -83,7 +82,7 @@ def test_a_read_without_a_good_answer_says_what_came(
 ) -> None:
     fate, error = of_status(status, data, paid=False)
 
-    assert (Fate.MAYBE_DONE, kind, status) == (fate, type(error), error.http_status)
+    assert (Fate.UNKNOWN, kind, status) == (fate, type(error), error.http_status)
 
 
 def test_what_never_left_is_told_as_that() -> None:
@@ -106,9 +105,9 @@ def test_what_never_left_is_told_as_that() -> None:
 def test_what_broke_off_after_it_left_may_have_been_done(
     paid: bool, unusable: bool, kind: type[UseapiError]
 ) -> None:
-    failure = broken_off(VENDOR, "ReadTimeout", paid=paid, unusable=unusable)
+    failure = interrupted(VENDOR, "ReadTimeout", paid=paid, unusable=unusable)
 
-    assert (Fate.MAYBE_DONE, kind) == (failure.fate, type(failure.error))
+    assert (Fate.UNKNOWN, kind) == (failure.fate, type(failure.error))
     assert "ReadTimeout" in failure.error.what
 
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 import pytest
 
 from mcp_server.errors import DownloadError
-from mcp_server.output_folder import OutputFolder, SavedFile, file_stem
+from mcp_server.media.files import OutputFolder, SavedFile, file_stem
 from mcp_server.sandbox import media
 
 VIDEO = media.read(media.clip(1280, 720, 24))

@@ -18,8 +18,8 @@ from mcp.types import (
     Tool,
 )
 
-from mcp_server.resources import PROMPTS
-from mcp_server.sandbox import SOURCES
+from mcp_server.sandbox.app import SOURCES
+from mcp_server.server.resources import PROMPTS
 from tests.harness import GOOD, Fault, Harness, running
 
 DREAMINA = GOOD["dreamina", "video"]

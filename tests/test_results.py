@@ -9,15 +9,10 @@ import jsonschema
 import pytest
 from mcp.types import ResourceLink, TextContent
 
-from mcp_server.errors import (
-    DownloadError,
-    RateLimitError,
-    RequestError,
-    UseapiError,
-)
-from mcp_server.jobs import Failure, Job, Media
-from mcp_server.results import LONGEST_TEXT, error_answer, job_answer, list_answer
-from mcp_server.sandbox import SOURCES
+from mcp_server.errors import DownloadError, RateLimitError, RequestError, UseapiError
+from mcp_server.models import Failure, Job, Media
+from mcp_server.sandbox.app import SOURCES
+from mcp_server.tools.results import LONGEST_TEXT, error_answer, job_answer, list_answer
 from tests.harness import GOOD, Fault, Harness, Reply, running
 
 VIDEO = GOOD["dreamina", "video"]
@@ -226,7 +221,7 @@ async def test_an_answer_never_holds_the_file_itself(tmp_path: Path) -> None:
 
 def job(**changes: object) -> Job:
     plain = Job(job_id=VIDEO, service="dreamina", operation="upscale_video", status="completed")
-    return plain.but(**changes)
+    return plain.evolve(**changes)
 
 
 def text(answer: Any) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_server.retries import LONGEST_WAIT_S, TRIES, Fate, pause_before_retry
+from mcp_server.retry import LONGEST_WAIT_S, TRIES, Fate, pause_before_retry
 
 
 def pause(
@@ -31,26 +31,26 @@ def pause(
         (Fate.NOT_SENT, True, 2, None, False, 1.0),
         (Fate.NOT_SENT, True, 3, None, False, None),
         # 429 with a known, short wait: once more, exactly then
-        (Fate.TOO_EARLY, False, 1, 0.0, False, 0.0),
-        (Fate.TOO_EARLY, False, 1, 7.0, False, 7.0),
-        (Fate.TOO_EARLY, False, 1, 10.0, False, 10.0),
-        (Fate.TOO_EARLY, True, 1, 7.0, False, 7.0),
-        (Fate.TOO_EARLY, True, 1, 10.0, False, 10.0),
+        (Fate.RATE_LIMITED, False, 1, 0.0, False, 0.0),
+        (Fate.RATE_LIMITED, False, 1, 7.0, False, 7.0),
+        (Fate.RATE_LIMITED, False, 1, 10.0, False, 10.0),
+        (Fate.RATE_LIMITED, True, 1, 7.0, False, 7.0),
+        (Fate.RATE_LIMITED, True, 1, 10.0, False, 10.0),
         # … even after tries that never left, but not twice
-        (Fate.TOO_EARLY, True, 3, 7.0, False, 7.0),
-        (Fate.TOO_EARLY, False, 2, 7.0, True, None),
-        (Fate.TOO_EARLY, True, 2, 7.0, True, None),
+        (Fate.RATE_LIMITED, True, 3, 7.0, False, 7.0),
+        (Fate.RATE_LIMITED, False, 2, 7.0, True, None),
+        (Fate.RATE_LIMITED, True, 2, 7.0, True, None),
         # 429 otherwise: for the caller to wait
-        (Fate.TOO_EARLY, False, 1, None, False, None),
-        (Fate.TOO_EARLY, False, 1, 10.1, False, None),
-        (Fate.TOO_EARLY, True, 1, None, False, None),
-        (Fate.TOO_EARLY, True, 1, 1800.0, False, None),
+        (Fate.RATE_LIMITED, False, 1, None, False, None),
+        (Fate.RATE_LIMITED, False, 1, 10.1, False, None),
+        (Fate.RATE_LIMITED, True, 1, None, False, None),
+        (Fate.RATE_LIMITED, True, 1, 1800.0, False, None),
         # cut after sending, 408, 5xx: a read again, a paid request never
-        (Fate.MAYBE_DONE, False, 1, None, False, 0.5),
-        (Fate.MAYBE_DONE, False, 2, None, False, 1.0),
-        (Fate.MAYBE_DONE, False, 3, None, False, None),
-        (Fate.MAYBE_DONE, True, 1, None, False, None),
-        (Fate.MAYBE_DONE, True, 1, 5.0, False, None),
+        (Fate.UNKNOWN, False, 1, None, False, 0.5),
+        (Fate.UNKNOWN, False, 2, None, False, 1.0),
+        (Fate.UNKNOWN, False, 3, None, False, None),
+        (Fate.UNKNOWN, True, 1, None, False, None),
+        (Fate.UNKNOWN, True, 1, 5.0, False, None),
         # any other refusal
         (Fate.REFUSED, False, 1, None, False, None),
         (Fate.REFUSED, False, 1, 5.0, False, None),
@@ -91,7 +91,7 @@ def test_a_paid_request_that_may_have_been_done_is_never_sent_again(
     waited: bool, tries: int, wait_s: float, twice: bool
 ) -> None:
     assert None is pause_before_retry(
-        Fate.MAYBE_DONE,
+        Fate.UNKNOWN,
         paid=True,
         tries=tries,
         vendor_wait_s=wait_s if twice else None,

@@ -7,8 +7,8 @@ import pytest
 from mcp.types import Implementation
 
 import mcp_server
-from mcp_server.sandbox import SOURCES
-from mcp_server.server import instructions
+from mcp_server.sandbox.app import SOURCES
+from mcp_server.server.factory import instructions
 from tests.harness import GOOD, TOKEN, running
 
 VIDEO = GOOD["dreamina", "video"]

@@ -12,7 +12,7 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, Field
 
 from mcp_server.errors import DeclinedError
-from mcp_server.strict_tool import StrictTool, lean
+from mcp_server.tools.strict_tool import StrictTool, lean
 from tests.harness import Reply, reply
 
 

@@ -1,4 +1,4 @@
-"""Submitting: a paid request is never lost and never paid for twice, whatever fails.
+"""Submitter: a paid request is never lost and never paid for twice, whatever fails.
 
 Through `client.call_tool`, against the sandbox, in virtual time. The rules are §4 of the design.
 """
@@ -16,7 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from mcp_server.sandbox import dreamina_jobs, google_flow_sources, pixverse
+from mcp_server.sandbox import dreamina as dreamina_jobs
+from mcp_server.sandbox import pixverse
+from mcp_server.sandbox.google_flow import sources as google_flow_sources
 from tests.harness import GOOD, ORIGIN, TOKEN, Fault, Harness, Reply, running
 from tests.processes import Kernel
 

@@ -18,7 +18,13 @@ from mcp.types import (
     TextContent,
 )
 
-from mcp_server.tasks import IDENTIFIER, RequestContext, Task, Tasks, refuse_undeclared_listen
+from mcp_server.server.tasks import (
+    IDENTIFIER,
+    RequestContext,
+    Task,
+    Tasks,
+    refuse_undeclared_listen,
+)
 from tests.tasks_client import DECLARED, ask, call
 
 NOW = "2026-11-21T10:15:00.000Z"

@@ -14,7 +14,6 @@ from typing import Any, BinaryIO, Self
 import httpx
 import pytest
 
-from mcp_server.answers import Vendor
 from mcp_server.clock import Clock, iso
 from mcp_server.errors import (
     DownloadError,
@@ -28,9 +27,10 @@ from mcp_server.errors import (
     UnreachableError,
     UseapiError,
 )
-from mcp_server.output_folder import OutputFolder
+from mcp_server.media.files import OutputFolder
 from mcp_server.settings import Settings
-from mcp_server.upstream import Upstream
+from mcp_server.upstream.client import Upstream
+from mcp_server.upstream.responses import Vendor
 from tests.harness import EPOCH, ORIGIN, TOKEN, VirtualClock
 
 PLAIN = Vendor("plain", "Plain")
@@ -110,7 +110,7 @@ class Paying:
         self.counted += 1
 
     async def __call__(self, read_timeout_s: float = 150.0) -> Any:
-        return await self.door.pay(
+        return await self.door.post_paid(
             self.vendor,
             "/v1/plain/upscale",
             {"jobid": "j1"},
@@ -186,7 +186,7 @@ async def test_a_send_that_can_t_be_written_down_does_not_happen(tmp_path: Path)
         raise JournalError("Disk full.", "Make room.")
 
     with pytest.raises(JournalError):
-        await upstream(tmp_path, line).pay(
+        await upstream(tmp_path, line).post_paid(
             PLAIN, "/v1/x", {}, on_send=broken_journal, read_timeout_s=1
         )
 
@@ -472,7 +472,7 @@ async def test_a_gzip_bomb_is_stopped_by_the_limits(tmp_path: Path, body: bytes)
     line = Line(says(gzip.compress(body, 9), content_encoding="gzip"))
     door = upstream(tmp_path, line, USEAPI_MAX_DOWNLOAD_MB="1")
 
-    with pytest.raises(UnexpectedAnswerError, match="CutError"):
+    with pytest.raises(UnexpectedAnswerError, match="ExtractionError"):
         await door.read(FILES, PATH)
 
     assert set() == names(tmp_path)
@@ -500,7 +500,7 @@ async def test_lone_surrogates_are_data(tmp_path: Path) -> None:
 async def test_json_over_8_mib_is_refused(tmp_path: Path) -> None:
     line = Line(says({"a": "x" * (8 << 20)}))
 
-    with pytest.raises(UnexpectedAnswerError, match="CutError"):
+    with pytest.raises(UnexpectedAnswerError, match="ExtractionError"):
         await upstream(tmp_path, line).read(FILES, PATH)
     with pytest.raises(UnansweredError):
         await Paying(upstream(tmp_path, line))()
@@ -562,7 +562,7 @@ async def test_no_file_is_left_of_an_answer_that_was_none(
 async def test_files_larger_than_allowed_are_refused(tmp_path: Path) -> None:
     line = Line(says({"rawBytes": base64.b64encode(bytes(2 << 20)).decode()}))
 
-    with pytest.raises(UnexpectedAnswerError, match="CutError"):
+    with pytest.raises(UnexpectedAnswerError, match="ExtractionError"):
         await upstream(tmp_path, line, USEAPI_MAX_DOWNLOAD_MB="1").read(FILES, PATH)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from mcp.types import TextResourceContents
 
-from mcp_server import viewer
-from mcp_server.services import SERVICES
+from mcp_server.server import viewer
+from mcp_server.services.registry import SERVICES
 from mcp_server.settings import Settings
 from tests.harness import GOOD, Harness, running
 

@@ -12,12 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from mcp_server.journal import Intent, Journal, Row
-from mcp_server.output_folder import OutputFolder
-from mcp_server.sandbox import dreamina_jobs
+from mcp_server.jobs.polling import Poller, interval_s
+from mcp_server.journal.records import NewSubmission, Submission
+from mcp_server.journal.sqlite import Journal
+from mcp_server.media.files import OutputFolder
+from mcp_server.sandbox import dreamina as dreamina_jobs
 from mcp_server.settings import Settings
-from mcp_server.upstream import Upstream
-from mcp_server.waiting import Waiting, interval_s
+from mcp_server.upstream.client import Upstream
 from tests.harness import GOOD, ORIGIN, TOKEN, Fault, Harness, VirtualClock, running
 from tests.processes import Kernel
 
@@ -497,19 +498,19 @@ async def test_a_bug_in_a_read_is_raised_and_not_waited_out(tmp_path: Path, wait
     """Else the wait would begin read after read, as fast as it can."""
     clock = VirtualClock()
     with closing(Journal(tmp_path, clock.now, locks=Kernel().process())) as journal:
-        order = Intent("key", "pixverse", "upscale_video", GOOD["pixverse", "video"], {}, 0)
-        row = journal.about_to_send(journal.intend(order).id)
+        order = NewSubmission("key", "pixverse", "upscale_video", GOOD["pixverse", "video"], {}, 0)
+        row = journal.count_post(journal.intend(order).id)
         upstream = Upstream(Settings.read({}), clock, OutputFolder(tmp_path))
         looks = 0
 
-        async def look(row: Row) -> Row:
+        async def look(row: Submission) -> Submission:
             nonlocal looks
             looks += 1
             raise KeyError("a bug")
 
         async def report(done: float, total: float, message: str) -> None: ...
 
-        waiting = Waiting(clock, upstream, journal, look)
+        waiting = Poller(clock, upstream, journal, look)
 
         with pytest.raises(KeyError):
             await (waiting.wait(row.id, wait_s, report) if wait_s else waiting.read(row.id))

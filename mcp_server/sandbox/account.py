@@ -4,8 +4,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mcp_server.sandbox import users, web
-from mcp_server.sandbox.world import EMAIL, USER, Vendor
+from mcp_server.sandbox import responses as web
+from mcp_server.sandbox import users
+from mcp_server.sandbox.state import EMAIL, USER, Vendor
 
 
 class Account(Vendor):

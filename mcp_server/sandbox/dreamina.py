@@ -5,28 +5,234 @@ Sources, cited below by page and date: POST videos/upscale and POST videos/inter
 (2 March 2026), GET and DELETE scheduler, GET and POST accounts (23 February 2026).
 """
 
+import math
+from dataclasses import dataclass, field
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mcp_server.sandbox import users, web
-from mcp_server.sandbox.dreamina_jobs import (
-    BUSY,
-    INTERPOLATE_CREDITS,
-    KEPT_S,
-    LOSING,
-    MODERATED_IMAGE,
-    MODERATED_VIDEO,
-    PLACEHOLDERS,
-    REFUSALS,
-    SERVICE,
-    SOURCES,
-    UPSCALE_CREDITS,
-    Job,
-    made_before,
-    record,
+from mcp_server.sandbox import media, users
+from mcp_server.sandbox import responses as web
+from mcp_server.sandbox.state import EMAIL, USER, Refusal, SandboxState, Source, Vendor, iso
+
+SERVICE = "dreamina"
+VIDEO_BOT = f"u{USER}-CA:{EMAIL}-bot:dreamina"
+IMAGE_BOT = f"u{USER}-US:{EMAIL}-bot:dreamina"
+
+KEPT_S = 30 * 24 * 3600  # GET videos/jobid, 23 February 2026: "retained for 30 days"
+UPSCALE_CREDITS = 30  # POST videos/upscale, 2 April 2026
+VIDEO_MODEL, IMAGE_MODEL = "seedance-2.0-fast", "seedream-4.0"  # as in the pages' examples
+INTERPOLATE_CREDITS = {60: 66, 30: 33}  # 66: POST videos/interpolate, 2 April 2026; 33: assumed
+
+
+def video_id(number: int, letter: str = "v") -> str:
+    return f"j0302140530123456{number}{letter}-{VIDEO_BOT}"
+
+
+def image_id(number: int) -> str:
+    return f"j0302140530123456{number}i-{IMAGE_BOT}"
+
+
+# The first of each is the id in the vendor's own examples.
+GOOD_VIDEO, SECOND_VIDEO, THIRD_VIDEO = video_id(789), video_id(790), video_id(791)
+UNFINISHED_VIDEO = video_id(801)
+UPSCALED_VIDEO, UPSCALE_OF_IT = video_id(802), video_id(802, "V")
+INTERPOLATED_VIDEO, INTERPOLATION_OF_IT = video_id(803), video_id(803, "F")
+MODERATED_VIDEO = video_id(804)
+LOST_VIDEO = video_id(805)
+GOOD_IMAGE, SECOND_IMAGE = image_id(789), image_id(790)
+UNFINISHED_IMAGE = image_id(801)
+MODERATED_IMAGE = image_id(804)
+LOST_IMAGE = image_id(805)
+
+# What stands for an id in the examples of POST videos/interpolate, 2 April 2026. Names of jobs that
+# exist; not sources a caller would look for.
+PLACEHOLDERS = {
+    "YOUR_COMPLETED_VIDEO_JOBID": video_id(901),
+    "YOUR_COMPLETED_UPSCALE_JOBID": video_id(902, "V"),
+}
+
+# 402, 429 and 596 on a Dreamina POST are known from the vendor's script of 19 July 2026, without
+# their bodies; 412, 500 and 503 are the platform's. Texts: 402 from POST accounts (23 February
+# 2026), 596 from POST assets (2 March 2026), the others assumed.
+BUSY: web.Json = {"error": "All configured accounts are running at maximum capacity."}
+_NO_PLAN: web.Json = {"error": "Account has no subscription or subscription expired"}
+_NO_CREDITS: web.Json = {"error": "Not enough credits: requested 30, available 0"}
+_NO_SESSION: web.Json = {"error": "Session expired"}
+REFUSALS = {
+    video_id(402): Refusal("402: no subscription", 402, _NO_PLAN),
+    video_id(412): Refusal("412: out of credits", 412, _NO_CREDITS),
+    video_id(429): Refusal("429 without a word on how long to wait", 429, BUSY),
+    video_id(430): Refusal("429 with Retry-After: 60", 429, BUSY, 60),
+    video_id(431): Refusal(
+        "429 with Retry-After: 5 the first time, then accepted", 429, BUSY, 5, times=1
+    ),
+    video_id(500): Refusal("500", 500, {"error": "Internal server error"}),
+    video_id(503): Refusal("503", 503, {"error": "Service unavailable"}),
+    video_id(596): Refusal("596: the linked account must log in again", 596, _NO_SESSION),
+    image_id(429): Refusal("429 without a word on how long to wait", 429, BUSY, kind="image"),
+    image_id(596): Refusal(
+        "596: the linked account must log in again", 596, _NO_SESSION, kind="image"
+    ),
+}
+LOSING = frozenset({LOST_VIDEO, LOST_IMAGE})
+_LOST = "accepted, but the first answer gets lost: the gateway's page comes instead"
+_UNFINISHED = "not finished: 400, must be completed"
+_MODERATED = "accepted, then fails with fail_code 2043"
+
+SOURCES = (
+    Source(GOOD_VIDEO, SERVICE, "a finished video, 640x360 at 24 fps", good=True),
+    Source(SECOND_VIDEO, SERVICE, "another finished video"),
+    Source(THIRD_VIDEO, SERVICE, "a third finished video"),
+    Source(UPSCALED_VIDEO, SERVICE, "already upscaled: 400 names the earlier job"),
+    Source(UPSCALE_OF_IT, SERVICE, "that upscale: can be interpolated, not upscaled"),
+    Source(INTERPOLATED_VIDEO, SERVICE, "already interpolated, to 60 fps: 400 names the job"),
+    Source(UNFINISHED_VIDEO, SERVICE, _UNFINISHED),
+    Source(MODERATED_VIDEO, SERVICE, _MODERATED),
+    Source(LOST_VIDEO, SERVICE, _LOST),
+    Source(GOOD_IMAGE, SERVICE, "a finished job of four images", good=True, kind="image"),
+    Source(SECOND_IMAGE, SERVICE, "another finished image job", kind="image"),
+    Source(UNFINISHED_IMAGE, SERVICE, _UNFINISHED, kind="image"),
+    Source(MODERATED_IMAGE, SERVICE, _MODERATED, kind="image"),
+    Source(LOST_IMAGE, SERVICE, _LOST, kind="image"),
+    *(refusal.source(source_id, SERVICE) for source_id, refusal in REFUSALS.items()),
 )
-from mcp_server.sandbox.world import EMAIL, Vendor, World, iso
+
+
+@dataclass
+class Job:
+    jobid: str
+    type: str  # video, video-upscale, video-interpolate, image, upscale
+    model: str
+    request: web.Json
+    made_at: float
+    done_at: float
+    forecast_credits: int
+    clip: tuple[int, int, int] = (640, 360, 24)  # of a video: width, height, frames per second
+    images: list[tuple[int, int]] = field(default_factory=list)  # of an image: width, height
+    ends: str = "completed"  # or "failed"
+    tracked: bool = False  # made through the API, so the scheduler knows it
+    cancelled: bool = False
+    reply_url: object = None
+
+    def status(self, now: float) -> str:
+        """Only these three words exist; a job that works stays `created` (GET videos/jobid)."""
+        if self.cancelled:
+            return "failed"
+        return self.ends if now >= self.done_at else "created"
+
+    def is_executing(self, now: float) -> bool:
+        return self.tracked and self.status(now) == "created"
+
+    @property
+    def kind(self) -> str:
+        return "image" if self.type in ("image", "upscale") else "video"
+
+    @property
+    def account(self) -> str:
+        """`REGION:email`, which every job id holds."""
+        return self.jobid.split("-", 2)[2].removesuffix("-bot:dreamina")
+
+
+def made_before(now: float) -> dict[str, Job]:
+    """The sources by their id, made an hour ago; what no line below changes has finished."""
+    ids = [source.id for source in SOURCES] + [INTERPOLATION_OF_IT, *PLACEHOLDERS.values()]
+    jobs = {jobid: _finished(jobid, now - 3600) for jobid in ids}
+    jobs[INTERPOLATION_OF_IT].request = {"jobid": INTERPOLATED_VIDEO, "fps": 60}
+    jobs[INTERPOLATION_OF_IT].clip = (640, 360, 60)
+    for jobid in (UNFINISHED_VIDEO, UNFINISHED_IMAGE):
+        jobs[jobid].done_at = math.inf
+    return jobs
+
+
+def _finished(jobid: str, made_at: float) -> Job:
+    """GET videos/jobid, 23 February 2026, and GET images/jobid, 2 March 2026: the echoes."""
+    prompt: web.Json = {"prompt": "A windmill and a balloon", "ratio": "16:9"}
+    done_at = made_at + 90
+    match jobid[20]:
+        case "v":
+            request = {**prompt, "model": VIDEO_MODEL, "duration": 2, "inputMode": "prompt"}
+            return Job(jobid, "video", VIDEO_MODEL, request, made_at, done_at, 50)
+        case "V":
+            job = Job(jobid, "video-upscale", VIDEO_MODEL, {}, made_at, done_at, UPSCALE_CREDITS)
+            job.request, job.clip = {"jobid": jobid.replace("V-", "v-", 1)}, (1280, 720, 24)
+            return job
+        case "F":
+            credits_ = INTERPOLATE_CREDITS[60]
+            return Job(jobid, "video-interpolate", VIDEO_MODEL, {}, made_at, done_at, credits_)
+        case _:
+            request = {**prompt, "model": IMAGE_MODEL, "resolution": "1k", "inputMode": "generate"}
+            images = [(1280, 720)] * 4
+            return Job(jobid, "image", IMAGE_MODEL, request, made_at, done_at, 0, images=images)
+
+
+def record(request: Request, job: Job, now: float) -> web.Json:
+    """The job record all types share: POST videos/upscale and GET videos/jobid, 2026."""
+    status = job.status(now)
+    answer: web.Json = {
+        "jobid": job.jobid,
+        "type": job.type,
+        "status": status,
+        "model": job.model,
+        "created": iso(job.made_at),
+    }
+    if status != "created":
+        answer["updated"] = iso(job.done_at)
+    answer["request"] = job.request
+    if status == "failed":
+        reason = "Cancelled by user" if job.cancelled else "fail_code: 2043"
+        answer["error"] = reason
+        if not job.cancelled:  # the page's example is cut after "OutputVi"
+            answer["errorDetails"] = "OutputVideoRisk: the output did not pass moderation"
+        return answer
+    response: web.Json = {"forecastCost": job.forecast_credits}
+    if status == "completed":
+        response = {**_result(request, job), **response, "finishTime": int(job.done_at)}
+    return {**answer, "response": response, "code": 200}
+
+
+def _result(request: Request, job: Job) -> web.Json:
+    """The completed `response`: GET videos/jobid, 23 February, and GET images/jobid, 2 March 2026.
+
+    Assumed for upscales and interpolations, of which the pages only read `width`, `height`,
+    `videoUrl` and `images[0].width/.height`: that they look like generated ones. Assumed too: a
+    link lives as long as its job.
+    """
+    number = job.jobid[1:20]
+    expires = job.done_at + KEPT_S
+    if job.kind == "image":
+        return {"images": [_image(request, job, at) for at in range(len(job.images))]}
+    width, height, fps = job.clip
+    video = media.clip(width, height, fps)
+    return {
+        "assetId": f"{job.account}-asset:{number}",
+        "videoUrl": media.link(request, video, owner=job.jobid, expires=expires),
+        "videoId": number,
+        "coverUrl": media.link(request, media.THUMBNAIL, owner=job.jobid, expires=expires),
+        "width": width,
+        "height": height,
+        "durationMs": media.CLIP_MS,
+        "hasAudio": False,
+    }
+
+
+def _image(request: Request, job: Job, at: int) -> web.Json:
+    (width, height), item = job.images[at], f"{job.jobid[1:19]}{at}"
+    name, owner = media.image(width, height), f"{job.jobid} {at}"
+    uri = f"tos-useast5-i-wopfjsm1ax-tx/{item}"
+    size = len(media.read(name))
+    return {
+        "imageUrl": media.link(request, name, owner=owner, expires=job.done_at + KEPT_S),
+        "imageUri": uri,
+        "width": width,
+        "height": height,
+        "format": "jpeg",
+        "assetId": f"{job.account}-asset:{item}",
+        "assetRef": f"{job.account}-image:w{width}:h{height}:s{size}-uri:{uri}",
+        "itemId": item,
+    }
+
 
 DEFAULT_MAX_JOBS = 10  # POST accounts, 23 February 2026: 1-50, default 10
 IMAGE_SIZES = {"2k": (2560, 1440), "4k": (3840, 2160), "8k": (7680, 4320)}  # pixels: assumed
@@ -36,7 +242,7 @@ class Dreamina(Vendor):
     prefix = "/v1/dreamina"
     sources = SOURCES
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SandboxState) -> None:
         super().__init__(world)
         self._jobs = made_before(world.now())
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from mcp_server.sandbox import web
+from mcp_server.sandbox import responses as web
 
 CHUNK_BYTES = 64 * 1024
 CLIP_MS = 2000

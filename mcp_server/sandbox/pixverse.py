@@ -11,14 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mcp_server.sandbox import media, users, web
-from mcp_server.sandbox.world import (
+from mcp_server.sandbox import media, users
+from mcp_server.sandbox import responses as web
+from mcp_server.sandbox.state import (
     EMAIL,
     USER,
     Refusal,
+    SandboxState,
     Source,
     Vendor,
-    World,
     iso,
     minutes_and_seconds,
 )
@@ -93,7 +94,7 @@ class PixVerse(Vendor):
         *(refusal.source(source_id, SERVICE) for source_id, refusal in REFUSALS.items()),
     )
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SandboxState) -> None:
         super().__init__(world)
         ids = [source.id for source in self.sources] + list(PLACEHOLDERS.values())
         made_at = world.now() - 3600

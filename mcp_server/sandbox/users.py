@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from starlette.requests import Request
 
-from mcp_server.sandbox import web
+from mcp_server.sandbox import responses as web
 
 NO_SUBSCRIPTION, NO_ACCOUNTS, BROKEN_ACCOUNTS = 402, 404, 596
 USERS = {

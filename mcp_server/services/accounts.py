@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mcp_server.answers import Vendor, error_text, obj, strange
 from mcp_server.redaction import one_line, quoted
-from mcp_server.upstream import Upstream
+from mcp_server.upstream.client import Upstream
+from mcp_server.upstream.fields import obj
+from mcp_server.upstream.responses import Vendor, error_text, strange
 
 PLATFORM = Vendor("useapi", "The account endpoint")
 _AGAIN = "Try again in a minute."

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from mcp_server.answers import Problem, Vendor, link, moment, number, obj, objs, text, whole
 from mcp_server.errors import (
     AccountError,
     NotFoundError,
@@ -19,11 +18,12 @@ from mcp_server.errors import (
     RefusedError,
     RequestError,
 )
-from mcp_server.jobs import Failure, Job, Media, PaidOperation, Status
-from mcp_server.outcomes import Answer
+from mcp_server.models import Failure, Job, Media, PaidOperation, Status
 from mcp_server.services.accounts import Account, linked
-from mcp_server.services.service import Endpoint, Found, Option, Order, Service, full_match
-from mcp_server.upstream import Upstream
+from mcp_server.services.base import Endpoint, Found, Option, Order, Service, full_match
+from mcp_server.upstream.client import Upstream
+from mcp_server.upstream.fields import link, moment, number, obj, objs, text, whole
+from mcp_server.upstream.responses import Answer, Problem, Vendor
 
 _404_MEANS_WORKING_S = 3600  # the documents give no limit; *assumed* to be generous
 
@@ -116,7 +116,7 @@ class PixVerse(Service):
             if record.get("original_video_id") != order.source_id or _is_no_upscale(record):
                 continue
             if isinstance(job_id, str) and self.owns(job_id):
-                job = self._job(job_id, record).but(operation=order.operation)
+                job = self._job(job_id, record).evolve(operation=order.operation)
                 made.append(Found.of(job, sent_at))
         made.sort(key=lambda found: (found.ours, found.job.created_at or ""), reverse=True)
         return next((found for found in made if found.stands), None)

@@ -21,7 +21,7 @@ from mcp.types import CallToolRequestParams, CallToolResult, TextContent
 from pydantic import BaseModel
 
 from mcp_server.clock import iso
-from mcp_server.tasks import (
+from mcp_server.server.tasks import (
     IDENTIFIER,
     RequestContext,
     Task,

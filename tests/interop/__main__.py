@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mcp_server.sandbox import SOURCES
+from mcp_server.sandbox.app import SOURCES
 from tests.environments import NodeEnvironment, PythonEnvironment
 from tests.interop.listening import Heard, Port
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from mcp_server.sandbox import Sandbox
+from mcp_server.sandbox.app import Sandbox
 
 EPOCH_S = 1_780_000_000  # 2026-05-28T20:26:40Z: when virtual time begins
 JOB_S = 4.0

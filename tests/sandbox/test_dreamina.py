@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mcp_server.sandbox import dreamina_jobs as there
+from mcp_server.sandbox import dreamina as there
 from tests.sandbox.api import JOB_S, Api, open_api
 
 AT = "/v1/dreamina"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mcp_server import containers
-from mcp_server.sandbox import dreamina_jobs as there
+from mcp_server.media import probe as containers
+from mcp_server.sandbox import dreamina as there
 from tests.sandbox.api import EPOCH_S, JOB_S, Api, open_api
 
 AT = "/v1/dreamina"
@@ -22,7 +22,7 @@ async def finished(api: Api, path: str, body: object) -> Any:
 async def load(api: Api, url: str) -> containers.Facts:
     answer = await api.http.get(url)
     assert 200 == answer.status_code
-    facts = containers.read_facts(io.BytesIO(answer.content))
+    facts = containers.probe(io.BytesIO(answer.content))
     assert facts is not None
     return facts
 

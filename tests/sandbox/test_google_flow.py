@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from mcp_server import containers
-from mcp_server.sandbox import google_flow_sources as there
+from mcp_server.media import probe as containers
+from mcp_server.sandbox.google_flow import sources as there
 from tests.sandbox.api import EPOCH_S, JOB_S, open_api
 
 AT = "/v1/google-flow"
@@ -20,7 +20,7 @@ def video(**more: object) -> dict[str, object]:
 
 
 def facts(content: bytes) -> containers.Facts:
-    found = containers.read_facts(io.BytesIO(content))
+    found = containers.probe(io.BytesIO(content))
     assert found is not None
     return found
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcp_server.sandbox import google_flow_sources as there
+from mcp_server.sandbox.google_flow import sources as there
 from tests.sandbox.api import open_api
 
 UPSCALE = "/v1/google-flow/videos/upscale"

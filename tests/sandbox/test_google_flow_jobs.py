@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mcp_server.sandbox import google_flow_sources as there
+from mcp_server.sandbox.google_flow import sources as there
 from tests.sandbox.api import EPOCH_S, JOB_S, Api, open_api
 
 AT = "/v1/google-flow"

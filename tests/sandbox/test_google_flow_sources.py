@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from mcp_server.sandbox import google_flow_sources as there
+from mcp_server.sandbox.google_flow import sources as there
 from tests.sandbox.api import EPOCH_S, open_api
 
 UPSCALE = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server import containers
+from mcp_server.media import probe as containers
 from mcp_server.sandbox import media
 from tests.sandbox.api import Api, open_api
 
@@ -17,7 +17,7 @@ IMAGES = sorted(name for name in media.names() if name.endswith(".jpg"))
 
 
 def facts(content: bytes) -> containers.Facts:
-    found = containers.read_facts(io.BytesIO(content))
+    found = containers.probe(io.BytesIO(content))
     assert found is not None
     return found
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from mcp_server import containers
+from mcp_server.media import probe as containers
 from mcp_server.sandbox import pixverse as there
 from tests.sandbox.api import JOB_S, Api, open_api
 
@@ -20,7 +20,7 @@ async def submitted(api: Api, source_id: str = there.GOOD_VIDEO, **more: object)
 
 
 async def load(api: Api, url: str) -> containers.Facts:
-    facts = containers.read_facts(io.BytesIO((await api.http.get(url)).content))
+    facts = containers.probe(io.BytesIO((await api.http.get(url)).content))
     assert facts is not None
     return facts
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mcp_server.sandbox import SOURCES, VENDORS, Accepted, help_text
+from mcp_server.sandbox.app import SOURCES, VENDORS, Accepted, help_text
 from tests.sandbox.api import EPOCH_S, open_api
 
 ACCOUNT = "/v2/account"

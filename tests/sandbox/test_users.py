@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcp_server.sandbox import help_text
+from mcp_server.sandbox.app import help_text
 from mcp_server.sandbox.users import BROKEN_ACCOUNTS, NO_ACCOUNTS, NO_SUBSCRIPTION, USERS
 from tests.sandbox.api import Api, open_api
 

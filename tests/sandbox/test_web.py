@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from mcp_server.sandbox import web
+from mcp_server.sandbox import responses as web
 from tests.sandbox.api import open_api
 
 VIDEO = "j0302140530123456789v-u12345-CA:user@example.com-bot:dreamina"

@@ -2,13 +2,14 @@
 
 import pytest
 
-from mcp_server.sandbox import web, world
+from mcp_server.sandbox import responses as web
+from mcp_server.sandbox import state as world
 
 NOON = 1_780_056_000.5  # 2026-05-29T12:00:00.5Z
 
 
-def made_world() -> world.World:
-    return world.World(job_seconds=3, now=lambda: NOON)
+def made_world() -> world.SandboxState:
+    return world.SandboxState(job_seconds=3, now=lambda: NOON)
 
 
 def test_ids_made_in_the_same_moment_differ() -> None:

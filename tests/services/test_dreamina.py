@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from mcp_server.answers import Vendor
 from mcp_server.errors import NotFoundError
-from mcp_server.services import service_named
+from mcp_server.services.registry import service_named
+from mcp_server.upstream.responses import Vendor
 from tests.harness import GOOD, Fault, running
 from tests.services.scripted import Says, Scripted
 

@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_server.answers import Vendor
 from mcp_server.errors import RequestError, UnknownIdError
-from mcp_server.jobs import PaidOperation
-from mcp_server.outcomes import Answer
-from mcp_server.sandbox import SOURCES
-from mcp_server.services import SERVICES, service_named, service_of
-from mcp_server.services.service import Endpoint, Option, Service
+from mcp_server.models import PaidOperation
+from mcp_server.sandbox.app import SOURCES
+from mcp_server.services.base import Endpoint, Option, Service
+from mcp_server.services.registry import SERVICES, service_named, service_of
+from mcp_server.upstream.responses import Answer, Vendor
 from tests import virtual_time
 from tests.harness import GOOD, ORIGIN, Fault, running
 

@@ -75,7 +75,7 @@ async def ended(server: Harness, reply: Any) -> Any:
     return await server.call("get_job", job_id=reply.job["job_id"], wait_seconds=50)
 
 
-# Submitting
+# Submitter
 
 
 @pytest.mark.parametrize("spelling", ["jobid", "jobId"])

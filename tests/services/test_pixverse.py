@@ -241,7 +241,7 @@ async def test_an_id_of_another_kind_is_no_job(tmp_path: Path) -> None:
     assert "unsupported" == submitted.error["code"]
 
 
-# Submitting
+# Submitter
 
 
 @pytest.mark.parametrize(("extra", "cost"), [({}, None), ({"cost_credits": 60}, 60)])

@@ -1,0 +1,1 @@
+"""Streamable HTTP: the MCP server behind a port."""

@@ -1,0 +1,193 @@
+"""`useapi-mcp http`: who may connect, with which token, and a stop that loses no paid request."""
+
+import argparse
+import contextlib
+import re
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from mcp_server.errors import SettingsError
+from mcp_server.http.app import MCP_PATH, http_app, request_state_key
+from mcp_server.media.files import link_into_place, owner_only
+from mcp_server.server.factory import create_server
+from mcp_server.settings import LOOPBACK, Settings
+
+# Together they stay within the 15 s a stop may take: first requests, then paid ones.
+_REQUESTS_S, _DRAIN_S = 3, 10.0
+_NAME = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+_HOST = re.compile(_NAME)
+_ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_NAME}")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to bind (default 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=int, default=8000, help="port to serve on (default 8000; 0 = any free one)"
+    )
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a further value of the Host header, like mcp.example.com or mcp.example.com:8443",
+    )
+    parser.add_argument(
+        "--allowed-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="an origin whose web pages may connect, like https://app.example.com",
+    )
+    parser.add_argument(
+        "--no-auth", action="store_true", help="ask for no token; on the loopback address only"
+    )
+
+
+async def serve(settings: Settings, given: argparse.Namespace, sandbox_sources: str) -> None:
+    """Serve until a stop signal.
+
+    Raises:
+        SettingsError: serving so would let strangers in, or can't be done.
+    """
+    hosts = _checked("--allowed-host", given.allowed_host, _HOST, "mcp.example.com")
+    origins = _checked("--allowed-origin", given.allowed_origin, _ORIGIN, "https://app.example.com")
+    token = _token(settings, given.host, no_auth=given.no_auth)
+    with contextlib.closing(_listener(given.host, given.port)) as listener:
+        app = _app(settings, token, hosts, origins, sandbox_sources)
+        if token is not None and settings.http_token is None:  # nobody else knows it
+            print(f"Clients must send: Authorization: Bearer {token}", file=sys.stderr)
+        address, port = listener.getsockname()[:2]
+        name = f"[{address}]" if ":" in address else address
+        print(f"Serving MCP at http://{name}:{port}{MCP_PATH} (Ctrl-C ends it)", file=sys.stderr)
+        sys.stderr.flush()
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=_REQUESTS_S
+        )
+        await _Server(config).serve(sockets=[listener])
+
+
+def worker(settings: Settings) -> ASGIApp:
+    """The app for `uvicorn --factory --workers N`: all of them share the token and the journal.
+
+    Raises:
+        SettingsError: the workers would not share them.
+    """
+    if settings.http_token is None:
+        raise SettingsError(
+            "USEAPI_HTTP_TOKEN is not set.", "Set it: all workers let in who sends it."
+        )
+    if settings.sandbox:  # its answers would say that nothing is charged
+        raise SettingsError(
+            "Workers can't share the built-in sandbox.",
+            "Run `useapi-mcp sandbox` and set USEAPI_BASE_URL to its address.",
+        )
+    token = settings.http_token.get_secret_value()
+    return _app(settings, token, frozenset(), frozenset(), "")
+
+
+def own_token(path: Path) -> str:
+    """The token made at the first start, kept for the next ones; readable by its owner only."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            _put_in_place(path, secrets.token_urlsafe(32))
+        path.chmod(0o600)
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"The token for clients can't be kept in {path} ({error}).",
+            "Set USEAPI_HTTP_TOKEN, or USEAPI_STATE_DIR to a folder that can be written.",
+        ) from None
+    if not _TOKEN.fullmatch(token):
+        raise SettingsError(
+            f"The file {path} holds no token.", "Delete it: the next start makes a new one."
+        )
+    return token
+
+
+class _Server(uvicorn.Server):
+    """A stop signal ends the serving and no more: what stands round it is still to be put away."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _app(
+    settings: Settings,
+    token: str | None,
+    hosts: frozenset[str],
+    origins: frozenset[str],
+    sandbox_sources: str,
+) -> ASGIApp:
+    server = create_server(
+        settings,
+        sandbox_sources=sandbox_sources,
+        drain_s=_DRAIN_S,
+        request_state_key=None if token is None else request_state_key(token),
+    )
+    return http_app(server, token=token, allowed_hosts=hosts, allowed_origins=origins)
+
+
+def _checked(
+    option: str, given: list[str], pattern: re.Pattern[str], example: str
+) -> frozenset[str]:
+    for value in given:
+        if not pattern.fullmatch(value):
+            raise SettingsError(
+                f"{option} takes a value like {example}: it is compared whole.",
+                "Correct it and start again.",
+            )
+    return frozenset(given)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    if port not in range(65536):
+        raise SettingsError(f"There is no port {port}.", "Choose one from 0 to 65535.")
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(
+            f"Port {port} of {host} can't be served ({error}).", "Choose another."
+        ) from None
+
+
+def _token(settings: Settings, host: str, *, no_auth: bool) -> str | None:
+    loopback = host.lower() in LOOPBACK
+    if not loopback and (no_auth or settings.http_token is None):
+        raise SettingsError(
+            f"Serving on {host} without a token would let anybody spend your credits.",
+            "Set USEAPI_HTTP_TOKEN and leave out --no-auth, or serve on 127.0.0.1.",
+        )
+    if no_auth:
+        return None
+    if settings.http_token is not None:
+        return settings.http_token.get_secret_value()
+    return own_token(settings.state_folder() / "http_token")
+
+
+def _put_in_place(path: Path, text: str) -> None:
+    """Write a file whole and for its owner only; one that is there by now stays as it is."""
+    name = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    try:
+        with open(name, "xb", opener=owner_only) as file:
+            file.write(text.encode("ascii"))
+        with contextlib.suppress(FileExistsError):
+            link_into_place(file, path)
+    finally:
+        name.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What happens to a job: submitted once, followed to its end, saved."""

@@ -1,0 +1,268 @@
+"""The one waiting loop: reads a job on a schedule until it ends or the time is up.
+
+All who wait for a job share its schedule and its reads. A read that fails says nothing about the
+job: only what the vendor says ends it.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from mcp_server.clock import Clock, epoch
+from mcp_server.errors import (
+    NotFoundError,
+    RateLimitError,
+    ServerError,
+    UnexpectedAnswerError,
+    UnreachableError,
+    UseapiError,
+)
+from mcp_server.jobs.repository import JobRepository
+from mcp_server.journal.records import Submission
+from mcp_server.journal.sqlite import Journal
+from mcp_server.models import OUR_ID_PREFIX, Job, Kind
+from mcp_server.services.registry import service_of
+from mcp_server.upstream.client import Upstream
+
+log = logging.getLogger(__name__)
+
+FRESH_S = 2.0  # a running job is not read again within this
+MOST_BAD_READS = 5
+PROGRESS_S = 5.0
+LONGEST_READ_S = 45.0  # retries included: clients give up after 60 s
+LAST_LOOK_S = 1.0  # before the time is up: a look that begins then is answered in time
+_MOST_WATCHES = 1000
+_PASSING = (RateLimitError, ServerError, UnreachableError, UnexpectedAnswerError)
+
+Report = Callable[[float, float, str], Awaitable[None]]
+
+
+def first_look_s(kind: Kind) -> float:
+    """Age before which no job of this kind has ended, so that a look is a waste."""
+    return 8.0 if kind == "image" else 15.0
+
+
+def interval_s(kind: Kind, age_s: float) -> float:
+    """Time between two looks at a job of this age."""
+    if age_s >= 600:
+        return 20.0
+    if age_s >= 180:
+        return 10.0
+    return 2.0 if kind == "image" else 5.0
+
+
+@dataclass
+class _Watch:
+    """What all who wait for one job share. Times are on the clock's `elapsed`."""
+
+    job: Job | None = None
+    error: UseapiError | None = None
+    read_at: float = -1e9
+    next_look: float = 0.0
+    looks: int = 0
+    bad_looks: int = 0
+    waiters: int = 0
+    look: "asyncio.Task[None] | None" = None
+
+    @property
+    def is_idle(self) -> bool:
+        return self.look is None and self.waiters == 0
+
+
+class Poller:
+    """Reads jobs, by the vendor's ids and by ours."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        upstream: Upstream,
+        journal: Journal,
+        look: Callable[[Submission], Awaitable[Submission]],
+        longest_hold_s: float = 15.0,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            look: finds out what became of a row without an answer.
+            longest_hold_s: the age by which any job is worth a look; less in the sandbox, whose
+                jobs take as long as they are told to.
+        """
+        self._clock = clock
+        self._upstream = upstream
+        self._journal = journal
+        self._repository = JobRepository(journal)
+        self._look_for = look
+        self._longest_hold_s = longest_hold_s
+        self._watches: dict[str, _Watch] = {}
+
+    async def read(self, job_id: str, *, afresh: bool = False) -> Job:
+        """The job as it is now.
+
+        Args:
+            afresh: read it from now on, even if it was or is being read.
+
+        Raises:
+            UseapiError: it can't be read; that says nothing about the job.
+        """
+        watch = self._watch(job_id)
+        if afresh and watch.look is not None:
+            await asyncio.wait({watch.look}, timeout=LONGEST_READ_S)
+        known = watch.job
+        if known is not None and not afresh and self._is_fresh(job_id, watch):
+            return self._timed(known)
+        seen = await _seen(self._begin_look(job_id, watch), LONGEST_READ_S)
+        if watch.error is not None or watch.job is None or not seen:
+            raise watch.error or _slow()
+        return self._timed(watch.job)
+
+    async def wait(self, job_id: str, seconds: float, report: Report) -> Job:
+        """The job when it ends, or as it is when the time is up.
+
+        Args:
+            report: told seconds waited, seconds at most, and how it stands, every 5 s.
+
+        Raises:
+            UseapiError: it can't be read at all. Reads that fail now and then are tried again;
+                after five in a row the last known state is the answer.
+        """
+        watch = self._watch(job_id)
+        if watch.waiters == 0:
+            watch.bad_looks = 0
+        watch.waiters += 1
+        try:
+            return await self._wait(job_id, watch, seconds, report)
+        finally:
+            watch.waiters -= 1
+
+    async def _wait(self, job_id: str, watch: _Watch, seconds: float, report: Report) -> Job:
+        began, looks_before = self._clock.elapsed(), watch.looks
+        deadline, next_report = began + seconds, began + PROGRESS_S
+        last_look = deadline - min(LAST_LOOK_S, seconds / 2)
+        if watch.looks == 0 or (watch.job is not None and watch.job.ended):
+            told = self._told(job_id)
+            watch.next_look = began + (self._hold_s(told) if told else 0.0)
+        while True:
+            now, looked = self._clock.elapsed(), watch.looks > looks_before
+            if looked and watch.error is not None and not isinstance(watch.error, _PASSING):
+                raise watch.error
+            told = self._told(job_id)  # another process may have read how it ended
+            best = told if told is not None and told.ended else watch.job or told
+            if looked and best is not None and (best.ended or best.status == "unconfirmed"):
+                return best
+            if now >= deadline or watch.bad_looks >= MOST_BAD_READS:
+                if best is None:
+                    raise watch.error or _slow()
+                return self._timed(best)
+            if now >= next_report:
+                status = best.status if best else "not read yet"
+                await report(now - began, seconds, f"{status}, waited {now - began:.0f} s")
+                next_report = now + PROGRESS_S
+            next_look = watch.next_look if looked else min(watch.next_look, last_look)
+            if now >= next_look:
+                self._begin_look(job_id, watch)
+            if watch.look is not None:
+                await _seen(watch.look, min(deadline, next_report) - now)
+            else:
+                await self._clock.sleep(min(next_look, deadline, next_report) - now)
+
+    async def close(self) -> None:
+        """Stop reading."""
+        looks = [watch.look for watch in self._watches.values() if watch.look is not None]
+        for look in looks:
+            look.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
+
+    def poll_after_s(self, job: Job) -> int:
+        """When a look at a running job is next worth while, in whole seconds."""
+        return max(1, round(self._pause_s(job)))
+
+    def _watch(self, job_id: str) -> _Watch:
+        if job_id not in self._watches and len(self._watches) >= _MOST_WATCHES:
+            self._watches = {i: watch for i, watch in self._watches.items() if not watch.is_idle}
+        return self._watches.setdefault(job_id, _Watch())
+
+    def _is_fresh(self, job_id: str, watch: _Watch) -> bool:
+        """Whether a running job was read a moment ago, and nobody has read its end since."""
+        if watch.job is None or watch.job.ended or self._clock.elapsed() - watch.read_at > FRESH_S:
+            return False
+        told = self._told(job_id)
+        return told is None or not told.ended
+
+    def _begin_look(self, job_id: str, watch: _Watch) -> "asyncio.Task[None]":
+        """The read under way for everybody, or a new one. A caller that leaves does not cut it."""
+        if watch.look is None:
+            watch.look = asyncio.create_task(self._look(job_id, watch))
+        return watch.look
+
+    async def _look(self, job_id: str, watch: _Watch) -> None:
+        asked_s = 0.0
+        try:
+            job = await self._read(job_id)
+            was = watch.job
+            watch.job = was if was is not None and was.ended and was.status != job.status else job
+            watch.error, watch.bad_looks, watch.read_at = None, 0, self._clock.elapsed()
+        except UseapiError as error:
+            log.info("a read failed: %s", error.code)
+            watch.error = error
+            watch.bad_looks += 1
+            asked_s = float(error.retry_after_seconds or 0)
+        finally:
+            watch.look = None
+        watch.looks += 1
+        pause_s = self._pause_s(watch.job) if watch.job else interval_s("video", 0)
+        jittered_s = pause_s * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+        watch.next_look = self._clock.elapsed() + max(jittered_s, asked_s)
+
+    async def _read(self, job_id: str) -> Job:
+        row = self._journal.get(job_id)
+        if row is None and job_id.startswith(OUR_ID_PREFIX):
+            raise self._journal.fault or NotFoundError(
+                "No submission of this server has this id.",
+                "Call list_jobs for the ids there are.",
+            )
+        if row is not None and row.state in ("submitting", "unconfirmed"):
+            row = await self._look_for(row)
+        if row is not None and row.job_id is None:
+            return self._repository.to_job(row)
+        vendor_id = row.job_id if row is not None and row.job_id is not None else job_id
+        service = service_of(vendor_id, "job_id")
+        age_s = None if row is None else self._clock.now() - (row.first_sent_at or row.created_at)
+        job = await service.read(self._upstream, vendor_id, age_s=age_s)
+        return job if row is None else self._repository.record_update(row, job)
+
+    def _told(self, job_id: str) -> Job | None:
+        row = self._journal.get(job_id)
+        return self._repository.to_job(row) if row is not None else None
+
+    def _pause_s(self, job: Job) -> float:
+        return max(interval_s(job.kind, self._age_s(job)), self._hold_s(job))
+
+    def _hold_s(self, job: Job) -> float:
+        """How long the first look can wait; 0 for a job of unknown age."""
+        if job.created_at is None:
+            return 0.0
+        hold_s = min(first_look_s(job.kind), self._longest_hold_s)
+        return max(0.0, hold_s - self._age_s(job))
+
+    def _age_s(self, job: Job) -> float:
+        made = epoch(job.created_at) if job.created_at else None
+        return max(0.0, self._clock.now() - made) if made is not None else 0.0
+
+    def _timed(self, job: Job) -> Job:
+        return job if job.ended else job.evolve(poll_after_seconds=self.poll_after_s(job))
+
+
+async def _seen(look: "asyncio.Task[None]", most_s: float) -> bool:
+    """Wait for a look, but not too long; whether it is over. A bug in it is raised."""
+    await asyncio.wait({look}, timeout=most_s)
+    if look.cancelled():  # the server stops
+        raise _slow()
+    if look.done():
+        look.result()
+    return look.done()
+
+
+def _slow() -> UnreachableError:
+    return UnreachableError("The vendor has not answered yet.", "Call get_job again in a minute.")

@@ -1,0 +1,46 @@
+"""A submission as the journal keeps it, and the states it can take."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+State = Literal["submitting", "unconfirmed", "accepted", "failed", "cancelled", "freed"]
+LIVE: tuple[State, ...] = ("submitting", "unconfirmed", "accepted")
+
+
+@dataclass(frozen=True)
+class NewSubmission:
+    """A paid request about to be made: `arguments` as JSON, `price` in the service's credits."""
+
+    key: str
+    service: str
+    operation: str
+    source_id: str
+    arguments: dict[str, Any]
+    price: float
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One submission as last committed; times are seconds since the epoch.
+
+    `id` is ours, `job_id` the vendor's. `posts` counts the POSTs whose bytes may have left,
+    `sent_at` is when the last of them did. `job` is the last known Job as JSON, `note` says why
+    the row is unconfirmed or ended.
+    """
+
+    id: str
+    key: str
+    state: State
+    service: str
+    operation: str
+    source_id: str
+    arguments: dict[str, Any]
+    price: float
+    posts: int
+    sent_at: float | None
+    first_sent_at: float | None
+    job_id: str | None
+    job: dict[str, Any] | None
+    note: str | None
+    created_at: float
+    updated_at: float

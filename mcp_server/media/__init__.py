@@ -1,0 +1,1 @@
+"""Files: fetched from safe addresses only, probed, and put into the output folder."""

@@ -1,0 +1,233 @@
+"""The output folder: where finished files go, whole, once, and never over another file."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NewType
+
+from mcp_server.errors import DownloadError, RequestError
+from mcp_server.media.probe import Facts, probe
+
+LONGEST_NAME = 120
+_LONGEST_BYTES = 200  # file systems end at 255; a number and an extension are added
+
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$|clock\$)")
+_FORBIDDEN = frozenset('/\\:*?"<>|')
+_MEDIA_EXTENSION = re.compile(r"\.(?:mp4|m4v|mov|webm|mkv|avi|jpe?g|png|webp|gif)\Z", re.IGNORECASE)
+
+Stem = NewType("Stem", str)
+"""A checked name without its extension."""
+
+
+def check_file_name(file_name: str) -> Stem:
+    """The name without a media extension: the one the file's own type asks for is put on it.
+
+    Raises:
+        RequestError: it could mean another place, another file or nothing on some system.
+    """
+    stem = _MEDIA_EXTENSION.sub("", file_name)
+    fault = _fault(file_name) or _fault(stem)
+    if fault:
+        raise RequestError(
+            f"file_name {fault}, so nothing was saved.",
+            "Give a bare name such as my-video, without a folder, or leave it out.",
+        )
+    return Stem(stem)
+
+
+def _fault(name: str) -> str | None:
+    """What is wrong with a name, as a predicate; None if nothing is."""
+    if len(name) > LONGEST_NAME or len(name.encode(errors="replace")) > _LONGEST_BYTES:
+        return f"is longer than {LONGEST_NAME} characters or {_LONGEST_BYTES} bytes"
+    # A compatibility character (a full-width slash) is the plain one to some file systems.
+    plain = unicodedata.normalize("NFKC", name)
+    if any(_is_unseen(c) for c in name + plain):
+        return "holds a control, invisible or unusual space character"
+    if _FORBIDDEN & {*name, *plain}:
+        return 'holds one of / \\ : * ? " < > |'
+    if not plain.strip(" ."):
+        return "is empty"
+    if plain.startswith((".", " ", "-", "~")) or plain.endswith((".", " ")):
+        return "begins with a dot, space, dash or tilde, or ends with a dot or space"
+    if _RESERVED.fullmatch(plain.partition(".")[0].strip().casefold()):
+        return "is a device on Windows"
+    return None
+
+
+def _is_unseen(character: str) -> bool:
+    """Control, format (bidi, zero-width), surrogate, private, unassigned; spaces but the plain."""
+    category = unicodedata.category(character)
+    return category[0] == "C" or (category[0] == "Z" and character != " ")
+
+
+_EXTENSIONS = {
+    "video/mp4": ".mp4",
+    "video/quicktime": ".mov",
+    "video/webm": ".webm",
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/webp": ".webp",
+    "image/gif": ".gif",
+}
+
+
+_TEMPORARY = ".useapi-mcp-{}.part"
+# What a file system without hard links says: FAT, some network and phone storage.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
+
+
+@dataclass(frozen=True)
+class SavedFile:
+    """A file in place, and what its own bytes say (None: they are of no known type)."""
+
+    path: Path
+    size_bytes: int
+    facts: Facts | None
+
+
+def file_stem(service: str, job_id: str) -> str:
+    """A name for a job's file. Ids hold the account's e-mail, so only their hash shows."""
+    return f"{service}-{hashlib.sha256(job_id.encode()).hexdigest()[:12]}"
+
+
+class OutputFolder:
+    """Files appear in it whole, once, readable by their owner only, and never over another file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def begin(self) -> BinaryIO:
+        """A new temporary file beside its later place.
+
+        Raises:
+            DownloadError: the folder can't be made or written.
+        """
+        name = self.path / _TEMPORARY.format(secrets.token_hex(8))
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return open(name, "x+b", opener=owner_only)
+        except OSError as error:
+            raise DownloadError(
+                f"The output folder {self.path} can't be written ({error.strerror}).",
+                "Set USEAPI_OUTPUT_DIR to a folder that can.",
+            ) from None
+
+    def sweep(self, before: float) -> None:
+        """Remove temporary files that a killed server left, last written before this epoch time."""
+        for left in self.path.glob(_TEMPORARY.format("*")):
+            with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
+                if left.lstat().st_mtime < before:
+                    left.unlink()
+
+    def free_bytes(self) -> int:
+        try:
+            return shutil.disk_usage(self.path).free
+        except OSError:
+            return 0
+
+    def discard(self, file: BinaryIO) -> None:
+        with contextlib.suppress(OSError):  # closing writes what is left, and the disk may be full
+            file.close()
+        Path(file.name).unlink(missing_ok=True)
+
+    def keep(self, file: BinaryIO, stem: str) -> SavedFile:
+        """Put a temporary file in its place. The same bytes under the same name are kept once.
+
+        Raises:
+            DownloadError: it can't be put in place.
+        """
+        try:
+            file.flush()
+            size_bytes = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            facts = probe(file)
+            os.fsync(file.fileno())
+            path = self._place(file, stem, _EXTENSIONS[facts.mime_type] if facts else ".bin")
+        except OSError as error:
+            raise DownloadError(
+                f"The file can't be saved in {self.path} ({error.strerror}).",
+                "Make room there or set USEAPI_OUTPUT_DIR to another folder.",
+            ) from None
+        finally:
+            self.discard(file)
+        return SavedFile(path, size_bytes, facts)
+
+    def copy(self, path: Path, stem: str) -> SavedFile:
+        """Save once more, under another name, what was saved before.
+
+        Raises:
+            DownloadError: it can't be read, or can't be put in place.
+        """
+        file = self.begin()
+        try:
+            with path.open("rb") as saved:
+                shutil.copyfileobj(saved, file, 1 << 20)
+        except OSError as error:
+            self.discard(file)
+            raise DownloadError(
+                f"The file {path} can't be copied ({error.strerror}).",
+                "Make room, or call again without file_name.",
+            ) from None
+        return self.keep(file, stem)
+
+    def _place(self, file: BinaryIO, stem: str, extension: str) -> Path:
+        for number in range(1, 1000):
+            path = self.path / f"{stem}{f'-{number}' if number > 1 else ''}{extension}"
+            try:
+                link_into_place(file, path)
+            except FileExistsError:
+                if _same_bytes(file, path):
+                    return path
+            else:
+                return path
+        raise DownloadError(
+            f"There are a thousand files named {stem} in {self.path}.", "Move some of them away."
+        )
+
+
+def link_into_place(file: BinaryIO, path: Path) -> None:
+    """Name a temporary file of the same folder, open or closed.
+
+    Raises:
+        FileExistsError: the name is taken, and stays with who has it.
+    """
+    try:
+        os.link(file.name, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Take the name with an empty file of our own, then put the whole one in its place.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        file.close()
+        try:
+            Path(file.name).replace(path)
+        except OSError:
+            path.unlink()
+            raise
+
+
+def owner_only(path: str, flags: int) -> int:
+    """An `opener` for what nobody else may read."""
+    return os.open(path, flags, 0o600)
+
+
+def _same_bytes(file: BinaryIO, path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    if path.stat().st_size != os.fstat(file.fileno()).st_size:
+        return False
+    file.seek(0)
+    with path.open("rb") as other:
+        while True:
+            ours, theirs = file.read(1 << 20), other.read(1 << 20)
+            if ours != theirs:
+                return False
+            if not ours:
+                return True

@@ -1,0 +1,103 @@
+"""The sandbox: an ASGI app that answers as the documents of api.useapi.net say, without a token.
+
+It imports nothing of ours outside this folder, so that a mistake in reading the documents cannot
+cancel out; it starts no threads and asks nobody but its caller for the time. Nothing leaves it: a
+`replyUrl` is taken and never called. A vendor is one module (and, where that gets long, one more
+for its job records) and one line in `VENDORS`.
+"""
+
+import re
+from collections.abc import Callable
+from itertools import groupby
+
+from starlette.routing import Router
+from starlette.types import Receive, Scope, Send
+
+from mcp_server.sandbox import media
+from mcp_server.sandbox import responses as web
+from mcp_server.sandbox.account import Account
+from mcp_server.sandbox.dreamina import Dreamina
+from mcp_server.sandbox.google_flow.api import GoogleFlow
+from mcp_server.sandbox.pixverse import PixVerse
+from mcp_server.sandbox.state import Accepted, SandboxState, Source, Vendor
+from mcp_server.sandbox.users import USERS
+
+__all__ = ["SOURCES", "VENDORS", "Accepted", "Sandbox", "Source", "help_text"]
+
+VENDORS: tuple[type[Vendor], ...] = (Dreamina, GoogleFlow, PixVerse, Account)
+SOURCES: tuple[Source, ...] = tuple(
+    source
+    for vendor in VENDORS
+    for source in sorted(vendor.sources, key=lambda source: source.kind == "image")
+)
+
+# `user:<digits>-<characters>` is the documented form of a token (auth.md, 2026). Assumed: the
+# sandbox takes any, and the words that stand for one in the examples of the pages.
+_TOKEN = re.compile(rb"Bearer (user:[0-9]+-[!-~]+|YOUR_API_TOKEN|API token|\xe2\x80\xa6)")
+
+
+class Sandbox:
+    """The whole API as an ASGI app.
+
+    Args:
+        job_seconds: how long a job takes.
+        now: the time as epoch seconds.
+
+    Attributes:
+        accepted: every paid POST that made a job or did the work at once, in order. A repeat that
+            Google Flow answers from its cache costs nothing and is not among them.
+        requests: every request as (method, raw path with its query), in order.
+    """
+
+    def __init__(self, *, job_seconds: float = 3.0, now: Callable[[], float]) -> None:
+        world = SandboxState(job_seconds=job_seconds, now=now)
+        self.accepted = world.accepted
+        self.requests: list[tuple[str, str]] = []
+        vendors = [vendor(world) for vendor in VENDORS]
+        routes = [route for vendor in vendors for route in vendor.routes()]
+        self._router = Router(
+            [*routes, *media.routes(now)], redirect_slashes=False, default=_unknown_path
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._router(scope, receive, send)
+            return
+        self.requests.append((scope["method"], _raw_target(scope)))
+        if not scope["path"].startswith("/media/") and not _has_token(scope):
+            await web.error(401, "Unauthorized")(scope, receive, send)
+            return
+        try:
+            await self._router(scope, receive, send)
+        except web.RefusedError as refused:
+            await refused.response(scope, receive, send)
+
+
+def help_text() -> str:
+    """Every source id, by service and kind, with what it is for, and the users with faults."""
+    lines = ["Ids the sandbox knows from the start (* = start here):"]
+    for (service, kind), sources in groupby(SOURCES, lambda source: (source.service, source.kind)):
+        lines.append(f"\n{service}, {kind}")
+        lines += [
+            f"{'*' if source.good else ' '} {source.id}\n      {source.use}" for source in sources
+        ]
+    lines.append("\nTokens (any `user:<number>-<characters>` is right; these users show a fault)")
+    lines += [f"  user:{number}-x\n      {what}" for number, what in USERS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _raw_target(scope: Scope) -> str:
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    return (path + b"?" + query if query else path).decode("latin-1")
+
+
+def _has_token(scope: Scope) -> bool:
+    """Every page of 2026: `Authorization: Bearer {API token}`, else 401."""
+    values = [value for name, value in scope["headers"] if name == b"authorization"]
+    return len(values) == 1 and _TOKEN.fullmatch(values[0]) is not None
+
+
+async def _unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
+    """Not a JSON 404: see `web.gateway_page`."""
+    await web.gateway_page()(scope, receive, send)

@@ -1,0 +1,228 @@
+"""The jobs of the sandbox's Google Flow API v1: what their records and answers hold, and when.
+
+Sources, cited below by page and date: POST videos/upscale (25 May 2026), GET jobs/jobId (20 May
+2026; its Model as copied by a client on 22 July 2026), GET jobs (15 June 2026).
+"""
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from mcp_server.sandbox import media
+from mcp_server.sandbox import responses as web
+from mcp_server.sandbox.google_flow.captcha import captcha
+from mcp_server.sandbox.google_flow.sources import (
+    FAILING_MEDIA,
+    FAILING_VIDEO,
+    LEGACY_VIDEO,
+    passthrough,
+    video_id,
+)
+from mcp_server.sandbox.state import EMAIL, iso, minutes_and_seconds
+
+VIDEO_SIZES = {"720p": (1280, 720), "1080p": (1920, 1080), "4K": (3840, 2160)}  # pixels: assumed
+IMAGE_SIZES = {"2k": (2560, 1440), "4k": (3840, 2160)}  # pixels: assumed
+LINK_LIFE_S = 6 * 3600  # the vendor's skill omni-flash-video, September 2026: about 6 hours
+KEPT_S = 7 * 24 * 3600  # GET jobs/jobId as summarised on 27 July 2026: 7 days, then 410
+SUCCESSFUL, FAILED = "MEDIA_GENERATION_STATUS_SUCCESSFUL", "MEDIA_GENERATION_STATUS_FAILED"
+
+
+@dataclass
+class Job:
+    """A video job. `media_name` is the raw name of its result, `cached` that it was there."""
+
+    jobid: str
+    request: web.Json
+    source_id: str  # "" for a generation
+    resolution: str  # "" for a generation
+    made_at: float
+    done_at: float
+    media_name: str
+    remaining_credits: int
+    cached: bool = False
+
+    def status(self, now: float) -> str:
+        """GET jobs/jobId, 20 May 2026: four words; when it is `started` is assumed."""
+        if now >= self.done_at:
+            return "failed" if self.source_id == FAILING_VIDEO else "completed"
+        return "created" if now < self.made_at + (self.done_at - self.made_at) / 4 else "started"
+
+    @property
+    def media_id(self) -> str:
+        return video_id(self.media_name)
+
+    @property
+    def clip(self) -> str:
+        """The sample of its result."""
+        return media.clip(*VIDEO_SIZES[self.resolution or "720p"], 24)
+
+
+def created(job: Job) -> web.Json:
+    """The body of the 201, POST videos/upscale, 25 May 2026: here the id is `jobid`."""
+    return {
+        "jobid": job.jobid,
+        "type": "video",
+        "status": "created",
+        "created": iso(job.made_at),
+        "request": job.request,
+        "response": {"captcha": captcha(with_attempts=False)},
+    }
+
+
+def record(request: Request, job: Job, now: float) -> web.Json:
+    """GET jobs/jobId, 20 May 2026.
+
+    Assumed: a finished upscale's `response` holds what the synchronous answer holds.
+    """
+    status = job.status(now)
+    answer: web.Json = {
+        "jobid": job.jobid,
+        "type": "video",
+        "status": status,
+        "created": iso(job.made_at),
+        "updated": iso(job.done_at if now >= job.done_at else job.made_at),
+        "request": job.request,
+    }
+    if status == "failed":
+        return {**answer, **failure()}
+    response: web.Json = {"captcha": captcha(with_attempts=False)}
+    if status == "completed":
+        response = result(request, job)
+    return {**answer, "response": response}
+
+
+def failure() -> web.Json:
+    """GET jobs/jobId's failed record, as copied by a client on 22 July 2026."""
+    error = passthrough(500, "Internal error encountered.", "INTERNAL")
+    return {
+        "error": "API error: 500",
+        "errorDetails": "Internal error encountered.",
+        "code": 500,
+        "response": {"error": error},
+    }
+
+
+def result(request: Request, job: Job) -> web.Json:
+    """The body of POST videos/upscale's 200, 25 May 2026, but for `jobId`.
+
+    A generation (POST videos, 5 June 2026) has no `operations[]`. Assumed: `rawBytes`, which a
+    cached result has instead of links, stands at operations[0].
+    """
+    answer: web.Json = {}
+    if job.resolution:
+        answer["operations"] = [_operation(request, job)]
+    if job.source_id != LEGACY_VIDEO:
+        answer["media"] = [_media(request, job)]
+    return {**answer, "remainingCredits": job.remaining_credits, "captcha": captcha()}
+
+
+def _operation(request: Request, job: Job) -> web.Json:
+    metadata: web.Json = {
+        "@type": "type.googleapis.com/google.internal.labs.aisandbox.v1.Media",
+        "name": job.media_name,
+        "video": {
+            "seed": 0,
+            "model": f"veo_3_1_upsampler_{job.resolution.lower()}",
+            "aspectRatio": "VIDEO_ASPECT_RATIO_LANDSCAPE",
+            "isLooped": False,
+            "upsampleResolution": f"VIDEO_UPSAMPLE_RESOLUTION_{job.resolution.upper()}",
+            **_links(request, job, "fifeUrl", "servingBaseUri"),
+            "mediaGenerationId": job.media_id,
+            "mediaVisibility": "PRIVATE",
+        },
+    }
+    operation: web.Json = {
+        "operation": {"name": job.media_name, "metadata": metadata},
+        "sceneId": "",
+        "status": FAILED if job.source_id == FAILING_MEDIA else SUCCESSFUL,
+        "mediaGenerationId": job.media_id,
+    }
+    if job.cached:
+        operation["rawBytes"] = base64.b64encode(media.read(job.clip)).decode()
+    return operation
+
+
+def _media(request: Request, job: Job) -> web.Json:
+    status: web.Json = {"mediaGenerationStatus": SUCCESSFUL}
+    if job.source_id == FAILING_MEDIA:
+        error = {"code": 3, "message": "PUBLIC_ERROR_UNSAFE_GENERATION"}
+        status = {"mediaGenerationStatus": FAILED, "error": error}
+    generated: web.Json = {"seed": 0, "model": "veo_3_1_fast", "isLooped": False}
+    generated["aspectRatio"] = "VIDEO_ASPECT_RATIO_LANDSCAPE"
+    if job.resolution:
+        wanted = f"VIDEO_UPSAMPLE_RESOLUTION_{job.resolution.upper()}"
+        generated["model"] = f"veo_3_1_upsampler_{job.resolution.lower()}"
+        generated["upsampleMetadata"] = {"videoUpsampleResolution": wanted}
+    return {
+        "name": job.media_name,
+        "projectId": "9f63078c-0000-4000-8000-000000000000",
+        "workflowId": "66612805-0000-4000-8000-000000000000",
+        "workflowStepId": "CAI",
+        "mediaMetadata": {
+            "createTime": iso(job.made_at),
+            "mediaStatus": status,
+            "visibility": "PRIVATE",
+        },
+        "video": {
+            "generatedVideo": generated,
+            "dimensions": {"length": "0s"},
+            "operation": {"name": job.media_name},
+        },
+        "mediaGenerationId": job.media_id,
+        **_links(request, job, "videoUrl", "thumbnailUrl"),
+    }
+
+
+def _links(request: Request, job: Job, video: str, thumbnail: str) -> web.Json:
+    """The two signed links, under these names; a cached or failed result has none."""
+    if job.cached or job.source_id == FAILING_MEDIA:
+        return {}
+    expires = job.done_at + LINK_LIFE_S
+    return {
+        video: media.link(request, job.clip, owner=job.jobid, expires=expires),
+        thumbnail: media.link(request, media.THUMBNAIL, owner=job.jobid, expires=expires),
+    }
+
+
+def telemetry(jobs: Iterable[Job], option: str, now: float) -> web.Json:
+    """GET jobs, 15 June 2026, as copied by a client on 22 July 2026: numbers, and no job list.
+
+    The history holds the last ten jobs that ended in the last 15 minutes. Assumed: that a cached
+    repeat is among them. Images are no jobs here, so there is nothing to tell of them.
+    """
+    jobs = list(jobs)
+    ended = [job for job in jobs if 0 <= now - job.done_at <= 15 * 60]
+    times_ms = [int((job.done_at - job.made_at) * 1000) for job in ended]
+    executing = [job for job in jobs if now < job.done_at]
+    failed = sum(job.status(now) == "failed" for job in ended)
+    summary: web.Json = {
+        "executing": len(executing),
+        "completed": len(ended) - failed,
+        "failed": failed,
+        "rateLimited": 0,
+        "avgResponseTime": sum(times_ms) // max(len(times_ms), 1),
+        "score": len(executing) + failed * 10,
+    }
+    videos: web.Json = {"summary": {EMAIL: summary}}
+    if option == "executing":
+        videos["executing"] = {
+            job.jobid: {
+                "email": EMAIL,
+                "timestamp": int(job.made_at * 1000),
+                "elapsed": minutes_and_seconds(now - job.made_at),
+            }
+            for job in executing
+        }
+    if option == "history":
+        videos["history"] = {
+            job.jobid: {
+                "email": EMAIL,
+                "timestamp": int(job.made_at * 1000),
+                "httpStatus": 500 if job.status(now) == "failed" else 200,
+                "responseTime": int((job.done_at - job.made_at) * 1000),
+            }
+            for job in sorted(ended, key=lambda job: -job.done_at)[:10]
+        }
+    return {"emails": [EMAIL], "videos": videos, "images": {}, "combined": videos}

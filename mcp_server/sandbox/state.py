@@ -1,0 +1,159 @@
+"""What the sandbox's vendors share: the clock, new ids, the list of paid work, the sources."""
+
+import math
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
+
+from starlette.routing import Route
+
+from mcp_server.sandbox import responses as web
+
+# The only linked account of the sandbox, as in the vendor's own examples.
+USER = "12345"
+EMAIL = "user@example.com"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A video or image that exists in the sandbox from the start.
+
+    `use` says in a line what it is for. `good` marks the one to show first, one a kind a service.
+    """
+
+    id: str
+    service: str
+    use: str
+    good: bool = False
+    kind: str = "video"
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """One paid POST that made a job, or did paid work and answered at once (`job_id` is None)."""
+
+    service: str
+    path: str
+    source_id: str
+    job_id: str | None
+    body: Mapping[str, object]
+    at: float
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a source that exists to show an error answers instead of taking the job.
+
+    Args:
+        use: what that shows, in a line.
+        status: the HTTP status.
+        body: the JSON body as documented.
+        retry_after: seconds until another try, or how to know them from the time (epoch seconds);
+            sent as the `Retry-After` header, and with `iso` also as the body's `retryAfter`.
+        times: how often it refuses before it takes the job; None = always.
+        kind: what the source is.
+    """
+
+    use: str
+    status: int
+    body: Mapping[str, object]
+    retry_after: int | Callable[[float], int] = 0
+    iso: bool = False
+    times: int | None = None
+    kind: str = "video"
+
+    def source(self, source_id: str, service: str) -> Source:
+        return Source(source_id, service, self.use, kind=self.kind)
+
+
+class SandboxState:
+    """The state every vendor of one sandbox works on."""
+
+    def __init__(self, *, job_seconds: float, now: Callable[[], float]) -> None:
+        self.job_seconds = job_seconds
+        self.now = now
+        self.accepted: list[Accepted] = []
+        self._serial = 0
+        self._refused: Counter[str] = Counter()
+        self._lost: set[str] = set()
+
+    def serial(self) -> int:
+        """A number that was not given before."""
+        self._serial += 1
+        return self._serial
+
+    def digits(self) -> str:
+        """The 19 digits of a new job id: month to millisecond, then a serial number.
+
+        Source: the look of the ids in the vendor's examples; their meaning is *assumed*.
+        """
+        made = moment(self.now())
+        return f"{made:%m%d%H%M%S}{made.microsecond // 1000:03}{self.serial():06}"
+
+    def accept(
+        self, service: str, path: str, source_id: str, job_id: str | None, body: web.Json
+    ) -> None:
+        work = Accepted(service, path, source_id, job_id, dict(body), self.now())
+        self.accepted.append(work)
+
+    def refuse(self, source_id: str, refusals: Mapping[str, Refusal]) -> None:
+        """Show the error this source is there for, if it is one of those and still refuses.
+
+        Raises:
+            RefusedError: it does; this is the answer.
+        """
+        refusal = refusals.get(source_id)
+        if refusal is None or self._refused[source_id] == refusal.times:
+            return
+        self._refused[source_id] += 1
+        body: web.Json = dict(refusal.body)
+        headers = {}
+        if refusal.retry_after:
+            wait = refusal.retry_after
+            wait_s = wait if isinstance(wait, int) else wait(self.now())
+            headers["Retry-After"] = str(wait_s)
+            if refusal.iso:
+                body["retryAfter"] = iso(self.now() + wait_s)
+        raise web.RefusedError(web.answer(body, status=refusal.status, headers=headers))
+
+    def loses_the_answer(self, source_id: str, losing: frozenset[str]) -> bool:
+        """Whether the job was taken but its answer gets lost: once for each source in `losing`."""
+        if source_id not in losing or source_id in self._lost:
+            return False
+        self._lost.add(source_id)
+        return True
+
+
+class Vendor(ABC):
+    """One service: what it is called, what it starts with, what it answers."""
+
+    prefix: ClassVar[str]
+    sources: ClassVar[tuple[Source, ...]]
+
+    def __init__(self, world: SandboxState) -> None:
+        self.world = world
+
+    @abstractmethod
+    def routes(self) -> list[Route]: ...
+
+
+def moment(epoch_s: float) -> datetime:
+    return datetime.fromtimestamp(epoch_s, UTC)
+
+
+def iso(epoch_s: float) -> str:
+    """ISO 8601 in UTC with milliseconds, as all three services write it."""
+    return moment(epoch_s).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def minutes_and_seconds(seconds: float) -> str:
+    return f"{int(seconds) // 60:02}:{int(seconds) % 60:02}"
+
+
+def until_midnight_utc(epoch_s: float) -> int:
+    now = moment(epoch_s)
+    midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return math.ceil((midnight - now).total_seconds())

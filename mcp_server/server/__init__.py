@@ -1,0 +1,1 @@
+"""The MCP server: what it is put together of, beside the tools."""

@@ -1,0 +1,145 @@
+"""Puts the parts together: the one place that builds a server."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from mcp.server import CacheHint, MCPServer
+from mcp.server.caching import CacheableMethod
+from mcp.server.request_state import RequestStateSecurity
+from mcp.types import Icon
+
+from mcp_server import __version__
+from mcp_server.clock import Clock
+from mcp_server.journal.locks import KeyLocks
+from mcp_server.server.middleware import only_known
+from mcp_server.server.resources import PROMPTS, add_resources
+from mcp_server.server.tasks import job_tasks, refuse_undeclared_listen
+from mcp_server.server.viewer import bind, viewer
+from mcp_server.services.registry import SERVICES
+from mcp_server.settings import Settings
+from mcp_server.tools.context import DRAIN_S, App, open_app
+from mcp_server.tools.enhance import all_tools
+
+if TYPE_CHECKING:
+    from mcp_server.upstream.client import Transport
+
+log = logging.getLogger(__name__)
+
+WEBSITE = "https://github.com/useapi-mcp/useapi-mcp"
+_UNCHANGING: tuple[CacheableMethod, ...] = (
+    "server/discover",
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+)
+# An arrow that grows: two squares, the second twice the first.
+_ICON = "data:image/svg+xml," + quote(
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24' "
+    "fill='none' stroke='#7048e8' stroke-width='2'>"
+    "<path d='M3 13h8v8H3zM3 9V3h18v18h-6M12 12l6-6m-5 0h5v5'/></svg>",
+    safe="/:='",
+)
+
+
+def create_server(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    transport: "Transport | None" = None,
+    locks: KeyLocks | None = None,
+    sandbox_sources: str = "",
+    leave: Callable[[], None] | None = None,
+    drain_s: float = DRAIN_S,
+    request_state_key: bytes | None = None,
+) -> MCPServer[App]:
+    """A server with everything it needs, ready to be run on any transport.
+
+    Args:
+        clock, transport, locks: for tests; time, the network and the kernel otherwise.
+        sandbox_sources: ids to try in the sandbox, told in the instructions.
+        leave: ends the process; given by one that runs nothing else. Then SIGTERM and SIGINT let
+            paid requests be answered, and call it.
+        drain_s: how long paid requests may take to be answered when the server stops.
+        request_state_key: seals a question to the user; workers behind one port share it.
+    """
+    opened: list[App] = []
+
+    @asynccontextmanager
+    async def lifespan(_: MCPServer[App]) -> AsyncIterator[App]:
+        async with open_app(settings, clock or Clock(), transport, locks, drain_s) as app:
+            opened.append(app)
+            app.journal.check()
+            if app.journal.fault is not None:
+                log.error("%s Paid calls are refused until then.", app.journal.fault)
+            if leave is not None:
+                _leave_on_signals(app, leave)
+            yield app
+
+    tools = all_tools()
+    bind(tools)
+    known = only_known(frozenset(tool.name for tool in tools), PROMPTS)
+    server: MCPServer[App] = MCPServer(
+        "useapi-mcp",
+        title="useapi.net upscaler",
+        version=__version__,
+        website_url=WEBSITE,
+        icons=[Icon(src=_ICON, mime_type="image/svg+xml", sizes=["any"])],
+        instructions=instructions(sandbox_sources),
+        tools=list(tools),
+        lifespan=lifespan,
+        log_level=settings.log_level,
+        extensions=[job_tasks(), viewer(settings)],
+        middleware=[known, refuse_undeclared_listen],
+        cache_hints=dict.fromkeys(_UNCHANGING, CacheHint(ttl_ms=3_600_000, scope="public")),
+        request_state_security=RequestStateSecurity(keys=[request_state_key])
+        if request_state_key is not None
+        else None,
+    )
+    add_resources(server, lambda: opened[-1])
+    return server
+
+
+def instructions(sandbox_sources: str = "") -> str:
+    """What an agent should know before its first call, the vital part first."""
+    lines = [
+        "Upscales video, raises frame rates and upscales images that were made on useapi.net.",
+        "A paid tool returns a job at once; call get_job(job_id, wait_seconds=50) until it ends.",
+        "After a lost answer or a time-out make the same call again: it never pays twice.",
+        *(service.abilities for service in SERVICES),
+        *(service.where_ids_are for service in SERVICES),
+    ]
+    if sandbox_sources:
+        lines.insert(0, f"SANDBOX: nothing is real or charged. Sources to try: {sandbox_sources}")
+    return "\n".join(lines)
+
+
+def _leave_on_signals(app: App, leave: Callable[[], None]) -> None:
+    """Let SIGTERM and SIGINT end the process when paid requests are written down.
+
+    Without this Ctrl-C hangs, for the SDK reads stdin in a thread that can't be cancelled, and
+    SIGTERM cuts a paid request in the middle. What is left undone is in the journal.
+    """
+    loop = asyncio.get_running_loop()
+    leaving: set[asyncio.Task[None]] = set()
+
+    async def drain_and_leave() -> None:
+        await app.drain()
+        leave()
+
+    def begin() -> None:
+        if not leaving:
+            leaving.add(loop.create_task(drain_and_leave()))
+
+    def on_signal(*_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it is leaving as it is
+            loop.call_soon_threadsafe(begin)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)  # not the loop's own way, which Windows lacks

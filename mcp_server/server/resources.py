@@ -1,0 +1,116 @@
+"""What a host can show or offer without a tool call: jobs as resources, a prompt, completions."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+from mcp.server.mcpserver.prompts.base import Message, UserMessage
+from mcp.shared.exceptions import MCPError
+from mcp.types import (
+    INVALID_PARAMS,
+    Completion,
+    CompletionArgument,
+    CompletionContext,
+    PromptReference,
+    ResourceTemplateReference,
+)
+from pydantic import Field
+
+from mcp_server.errors import ExpiredError, NotFoundError, RequestError, UseapiError
+from mcp_server.services.registry import service_of
+from mcp_server.tools.context import App
+
+PROMPTS = {"enhance_clip": frozenset({"source_id"})}
+"""The prompts, each with the arguments it can't do without."""
+
+_LISTED = 50
+_FRAME_RATES = ("30", "60")
+
+Ctx = Context[App]
+
+
+def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
+    """Register `useapi://jobs`, `useapi://jobs/{job_id}` and the prompt `enhance_clip`.
+
+    Args:
+        opened: the app that runs, which the SDK hands to tools and templates only.
+    """
+
+    @server.resource(
+        "useapi://jobs",
+        title="Jobs",
+        description=f"The last {_LISTED} jobs this server submitted, as last known.",
+        mime_type="application/json",
+    )
+    async def jobs() -> dict[str, Any]:
+        app = opened()
+        told = [app.told(row) for row in app.journal.recent(_LISTED)]
+        return {"jobs": [job.model_dump(mode="json", exclude_none=True) for job in told]}
+
+    @server.resource(
+        "useapi://jobs/{job_id}",
+        title="Job",
+        description="One job as it is now, by any id that get_job takes.",
+        mime_type="application/json",
+    )
+    async def job(ctx: Ctx, job_id: str) -> dict[str, Any]:
+        app = ctx.request_context.lifespan_context
+        try:
+            found = await app.read(job_id)
+        except (NotFoundError, ExpiredError, RequestError):
+            raise ResourceNotFoundError("There is no job with this id.") from None
+        except UseapiError as error:
+            raise ResourceError(f"{error.what} {error.do}") from None
+        return found.model_dump(mode="json", exclude_none=True)
+
+    @server.prompt(title="Enhance a clip")
+    async def enhance_clip(
+        source_id: Annotated[
+            str, Field(description="Dreamina jobid of a finished generated video")
+        ],
+        fps: Annotated[str, Field(description="30 or 60; default 60")] = "60",
+    ) -> list[Message]:
+        """Double a Dreamina video's size, then raise its frame rate, then save the file."""
+        _check(source_id, fps)
+        return [
+            UserMessage(
+                f"Enhance the Dreamina video {source_id}, in this order, for an interpolated "
+                "video can't be upscaled any more:\n"
+                f"1. upscale_video(source_id={source_id}); then get_job(job_id, wait_seconds=50) "
+                "until it is completed.\n"
+                f"2. interpolate_video(source_id=<the job_id of step 1>, fps={fps}); wait for it "
+                "the same way.\n"
+                "3. download_media(job_id=<the job_id of step 2>).\n"
+                "Both steps cost credits: about 30 and 66. Then tell me the file's path, size and "
+                "frame rate, and what it cost."
+            )
+        ]
+
+    @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]  # the SDK gave it no types
+    async def complete(
+        _ref: PromptReference | ResourceTemplateReference,
+        argument: CompletionArgument,
+        _context: CompletionContext | None,
+    ) -> Completion | None:
+        if argument.name == "fps":
+            known = list(_FRAME_RATES)
+        elif argument.name == "job_id":
+            app = opened()
+            known = [app.submitting.told(row).job_id for row in app.journal.recent(_LISTED)]
+        else:
+            return None
+        return Completion(values=[value for value in known if value.startswith(argument.value)])
+
+
+def _check(source_id: str, fps: str) -> None:
+    """Refuse what the tools that the prompt names would refuse."""
+    if fps not in _FRAME_RATES:
+        raise MCPError(INVALID_PARAMS, f"fps must be {' or '.join(_FRAME_RATES)}")
+    try:
+        service = service_of(source_id, "source_id")
+        service.order("upscale_video", source_id, {}, {})
+        service.order("interpolate_video", source_id, {"fps": int(fps)}, {})
+    except RequestError as error:
+        raise MCPError(INVALID_PARAMS, f"{error.what} {error.do}") from None

@@ -1,0 +1,282 @@
+"""Service: what every service can be asked, how it checks an order, and how it refuses."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+from mcp_server.clock import epoch
+from mcp_server.errors import RefusedError, RequestError, UnexpectedAnswerError, UnsupportedError
+from mcp_server.models import Job, Media, PaidOperation
+from mcp_server.services.accounts import Account
+from mcp_server.upstream.client import Upstream
+from mcp_server.upstream.responses import Answer, Vendor, strange
+
+LONGEST_ID = 512
+_CLOCK_SKEW_S = 120  # between the vendor's clock and ours, *assumed* to be at most this
+
+
+@dataclass(frozen=True)
+class Option:
+    """An argument an operation takes.
+
+    `field` is the vendor's name for it. `values` or `low`..`high` bound it. `default` is the
+    documented default: never sent, but two calls that differ only by naming it are the same.
+    `written` puts a value as the vendor wants it.
+    """
+
+    field: str
+    values: tuple[str | int, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    default: str | float | None = None
+    shapes_result: bool = False
+    written: Callable[[Any], Any] = lambda value: value
+
+    def fits(self, value: Any) -> bool:
+        if self.values:
+            return value in self.values
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+    @property
+    def range(self) -> str:
+        if self.values:
+            return " or ".join(map(str, self.values))
+        return f"{self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One paid operation of a service.
+
+    Args:
+        source: what its source ids look like, whole.
+        source_is: the same in words, for a refusal.
+        fixed: fields that are always sent.
+        price: documented credits for the options that shape the result; None where not documented.
+        refuses_repeats: the vendor itself refuses or caches a repeat, so one more POST is safe.
+        answers_when_done: the answer is the result, and no job of the vendor's exists.
+    """
+
+    path: str
+    source_field: str
+    source: re.Pattern[str]
+    source_is: str
+    options: Mapping[str, Option]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    price: Callable[[Mapping[str, Any]], float | None] = lambda shaping: None
+    refuses_repeats: bool = False
+    answers_when_done: bool = False
+    read_timeout_s: float = 150.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """A checked order, ready to be sent: nothing about it can be refused by us any more.
+
+    `shaping` holds the arguments that change the result, documented defaults filled in.
+    """
+
+    service: str
+    operation: PaidOperation
+    source_id: str
+    endpoint: Endpoint
+    body: Mapping[str, Any]
+    shaping: Mapping[str, Any]
+
+    @property
+    def price(self) -> float | None:
+        return self.endpoint.price(self.shaping)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A job that a look at the vendor found for an unanswered order.
+
+    `ours`: made by this very submission; otherwise an older job that does the same.
+    """
+
+    job: Job
+    ours: bool
+
+    @classmethod
+    def of(cls, job: Job, sent_at: float) -> Self:
+        """Ours is what was made since the request was sent; a job without a date counts as that."""
+        made = epoch(job.created_at or "")
+        return cls(job, ours=made is None or made >= sent_at - _CLOCK_SKEW_S)
+
+    @property
+    def stands(self) -> bool:
+        """Whether it answers the order: an older job that failed does not."""
+        return self.ours or self.job.status not in ("failed", "cancelled")
+
+
+class Service(ABC):
+    """The base of every service; one overrides what its vendor offers."""
+
+    vendor: ClassVar[Vendor]
+    endpoints: ClassVar[Mapping[PaidOperation, Endpoint]] = {}
+    id_forms: ClassVar[tuple[str, ...]]
+    where_ids_are: ClassVar[str]
+    abilities: ClassVar[str]
+    media_hosts: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def name(self) -> str:
+        return self.vendor.name
+
+    @abstractmethod
+    def owns(self, some_id: str) -> bool:
+        """Whether an id is one of this service's, of whatever kind."""
+
+    def order(
+        self,
+        operation: PaidOperation,
+        source_id: str,
+        given: Mapping[str, Any],
+        defaults: Mapping[str, Any],
+    ) -> Order:
+        """Check what the caller gave and make an order of it; nothing is sent.
+
+        Args:
+            given: the arguments the caller gave, by tool argument name.
+            defaults: settings for arguments not given; dropped where they don't fit.
+
+        Raises:
+            UnsupportedError: the service has no such operation, or takes no such argument or id.
+            RequestError: an argument is out of range.
+        """
+        endpoint = self.endpoints.get(operation)
+        if endpoint is None:
+            raise UnsupportedError(
+                f"{self.vendor.title} can't {operation.replace('_', ' ')}s.",
+                f"It can: {', '.join(self.endpoints)}. {self.abilities}",
+                service=self.name,
+            )
+        self.check_source(operation, endpoint, source_id)
+        for name, value in given.items():
+            self._check(operation, endpoint, name, value)
+        arguments = {
+            name: value
+            for name, value in defaults.items()
+            if (option := endpoint.options.get(name)) is not None
+            and option.fits(value)
+            and not (name.startswith("captcha_") and any(g.startswith("captcha_") for g in given))
+        } | dict(given)
+        body = {
+            endpoint.source_field: source_id,
+            **endpoint.fixed,
+            **{
+                (option := endpoint.options[name]).field: option.written(value)
+                for name, value in arguments.items()
+            },
+        }
+        shaping = {
+            name: _normal(arguments.get(name, option.default))
+            for name, option in endpoint.options.items()
+            if option.shapes_result
+        }
+        return Order(self.name, operation, source_id, endpoint, body, shaping)
+
+    def check_source(self, operation: PaidOperation, endpoint: Endpoint, source_id: str) -> None:
+        """Refuse an id of ours that this operation can't take."""
+        if not full_match(endpoint.source, source_id):
+            raise UnsupportedError(
+                f"{operation} on {self.vendor.title} takes {endpoint.source_is}; "
+                "this id is another kind, so nothing was sent.",
+                f"Give such an id. {self.where_ids_are}",
+                service=self.name,
+            )
+
+    def _check(self, operation: str, endpoint: Endpoint, name: str, value: Any) -> None:
+        option = endpoint.options.get(name)
+        if option is None:
+            raise UnsupportedError(
+                f"{operation} on {self.vendor.title} takes no {name}, so nothing was sent.",
+                f"It takes: {', '.join(('source_id', *endpoint.options))}. {self.abilities}",
+                service=self.name,
+            )
+        if not option.fits(value):
+            raise RequestError(
+                f"{name} on {self.vendor.title} must be {option.range}, so nothing was sent.",
+                "Call again with such a value.",
+                service=self.name,
+            )
+
+    @abstractmethod
+    def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
+        """The job that a good answer to a paid POST stands for.
+
+        Args:
+            our_id: the job's id where the vendor gives it none.
+
+        Raises:
+            UnexpectedAnswerError: the answer holds no job.
+        """
+
+    @abstractmethod
+    async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
+        """The state of a job.
+
+        Args:
+            age_s: seconds since this server submitted it; None if it did not.
+
+        Raises:
+            UseapiError: it can't be read; that says nothing of the job itself.
+        """
+
+    @abstractmethod
+    async def find(self, upstream: Upstream, order: Order, sent_at: float) -> Found | None:
+        """Look for the job of an order whose answer was lost; None: looked, and it isn't there.
+
+        Raises:
+            UseapiError: the look failed, which proves nothing.
+        """
+
+    async def existing(self, upstream: Upstream, order: Order, refusal: RefusedError) -> Job | None:
+        """The job that did this before, where the refusal names one and it is what was ordered.
+
+        Raises:
+            RefusedError: it did something else with the same source, so this can't be done.
+            UseapiError: the named job can't be read.
+        """
+        return None
+
+    async def cancel(self, upstream: Upstream, job_id: str) -> None:
+        """Ask the vendor to cancel a job.
+
+        Raises:
+            UnsupportedError: the vendor documents no way to cancel.
+        """
+        raise UnsupportedError(
+            f"{self.vendor.title} offers no way to cancel a job, so nothing was sent.",
+            "Let it run, and read it with get_job.",
+            service=self.name,
+        )
+
+    async def fresh_link(self, upstream: Upstream, media: Media) -> str | None:
+        """A new link to a medium whose link has expired; None: the job read again has one."""
+        return None
+
+    @abstractmethod
+    async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
+        """The accounts linked to this service. Free, and it changes nothing.
+
+        Raises:
+            UseapiError: they can't be read.
+        """
+
+    def strange(self, missing: str) -> UnexpectedAnswerError:
+        return strange(self.vendor, missing, "Call get_job or list_jobs in a minute.")
+
+
+def full_match(pattern: re.Pattern[str], some_id: object) -> re.Match[str] | None:
+    """Whether it is text of sane length and, from end to end, an id of this form."""
+    fits = isinstance(some_id, str) and len(some_id) <= LONGEST_ID
+    return pattern.fullmatch(str(some_id)) if fits else None
+
+
+def _normal(value: Any) -> Any:
+    """1 and 1.0 are the same wish."""
+    return float(value) if isinstance(value, int | float) else value

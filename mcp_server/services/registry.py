@@ -1,0 +1,32 @@
+"""The services this server knows, and which of them an id belongs to."""
+
+from mcp_server.errors import UnknownIdError
+from mcp_server.services.base import Service
+from mcp_server.services.dreamina import Dreamina
+from mcp_server.services.google_flow import GoogleFlow
+from mcp_server.services.pixverse import PixVerse
+
+SERVICES: tuple[Service, ...] = (Dreamina(), GoogleFlow(), PixVerse())
+
+
+def service_of(some_id: str, argument: str) -> Service:
+    """The service an id names.
+
+    Args:
+        argument: what the caller calls the id, for the refusal.
+
+    Raises:
+        UnknownIdError: no service has ids of this form; nothing was sent.
+    """
+    for service in SERVICES:
+        if service.owns(some_id):
+            return service
+    forms = "; ".join(f"{s.vendor.title}: {' or '.join(s.id_forms)}" for s in SERVICES)
+    raise UnknownIdError(
+        f"This {argument} has the form of no service, so nothing was sent.",
+        f"Copy it exactly as the service gave it. Known forms: {forms}.",
+    )
+
+
+def service_named(name: str) -> Service:
+    return next(service for service in SERVICES if service.name == name)

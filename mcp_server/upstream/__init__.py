@@ -1,0 +1,1 @@
+"""The vendor's API: requests, retries, and what its responses mean."""

@@ -1,0 +1,66 @@
+"""Typed reads of the vendor's JSON, which can hold anything: what fits is taken, the rest is None."""
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+from mcp_server.clock import epoch, iso
+from mcp_server.redaction import one_line
+
+_LONGEST_LINK = 8192
+_ASCII = "".join(map(chr, range(0x21, 0x7F)))
+_LINK = re.compile(
+    r"https?://[A-Za-z0-9\[][!$-.0-;=@-~]*"  # to where the host ends
+    r"(?:[/?#](?:[!#-;=?-~]|[^\x00-\x7f])*)?"
+)
+
+
+# What vendor JSON holds can be anything: each of these takes what fits and leaves the rest.
+
+
+def obj(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def objs(value: object) -> list[dict[str, Any]]:
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def text(value: object, most: int = 300) -> str | None:
+    """One clean line, or None."""
+    return one_line(value, most) or None if isinstance(value, str) else None
+
+
+def number(value: object) -> float | None:
+    """A finite number of sane size, or None. A bool is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) < 1e15 else None
+
+
+def whole(value: object) -> int | None:
+    """A count or a size: a whole number from 0, or None."""
+    found = number(value)
+    return round(found) if found is not None and found >= 0 else None
+
+
+def link(value: object) -> str | None:
+    """A web address in plain ASCII, or None: no other scheme, nothing a terminal would obey.
+
+    Letters beyond ASCII are percent-encoded, but not in a host, and none that can't be seen.
+    """
+    if not isinstance(value, str) or len(value) > _LONGEST_LINK:
+        return None
+    if not value.isprintable() or not _LINK.fullmatch(value):
+        return None
+    encoded = quote(value, safe=_ASCII)
+    return encoded if len(encoded) <= _LONGEST_LINK else None
+
+
+def moment(value: object) -> str | None:
+    """A time, told as ISO 8601 in UTC; None for what is none."""
+    seconds = epoch(value) if isinstance(value, str) else None
+    try:
+        return iso(seconds) if seconds is not None else None
+    except (ValueError, OverflowError, OSError):  # before the year 1 in UTC
+        return None
