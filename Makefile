@@ -37,25 +37,27 @@ format: .venv/dev
 lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/mypy
 
 # Answers of the vendor, mutated; answers that are meant to hurt, with what they cost in memory; the
 # property tests, with far more examples; and the money machine, for so many STEPS or MINUTES, with
 # the seeds it takes (`SEED=7` begins with that one). About an hour.
 fuzz: .venv/dev
-	$(BIN)/python -m tests.fuzz_money --steps $(STEPS) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
-	$(BIN)/python -m tests.corpora
-	$(BIN)/python -m tests.fuzz_responses $(ANSWERS)
-	$(BIN)/python -m tests.hostile_bodies
-	$(BIN)/python -m pytest -p tests.hypothesis_profiles --hypothesis-profile=fuzz $(FUZZ)
+	$(BIN)/python -m tests.stress.fuzz_money --steps $(STEPS) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.support.corpora
+	$(BIN)/python -m tests.stress.fuzz_responses $(ANSWERS)
+	$(BIN)/python -m tests.stress.hostile_bodies
+	$(BIN)/python -m pytest -p tests.support.hypothesis_profiles --hypothesis-profile=fuzz $(FUZZ)
 
 # The wire broken at every byte of a paid request and of its answer, in three ways.
 offsets: .venv/dev
-	$(BIN)/python -m tests.test_byte_offsets
+	$(BIN)/python -m tests.stress.test_byte_offsets
 
 # Processes killed at any moment, ROUNDS of each way to die: nothing may be submitted twice.
 kills: .venv/dev
-	$(BIN)/python -m tests.kills --rounds $(ROUNDS)
+	$(BIN)/python -m tests.stress.kills --rounds $(ROUNDS)
 
 bench: .venv/dev
 	@for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
@@ -86,11 +88,11 @@ conformance: .venv/dev
 
 # Every package is built, unpacked elsewhere and started; `PACKAGES=wheel` makes that one.
 packages: .venv/dev
-	$(BIN)/python -m tests.packages $(PACKAGES)
+	$(BIN)/python -m tests.packaging.packages $(PACKAGES)
 
 # README's code for agent frameworks runs, with a stand-in for the model.
 examples: .venv/dev
-	$(BIN)/python -m tests.readme_examples
+	$(BIN)/python -m tests.packaging.readme_examples
 
 # The container's image, which must become healthy; needs a container engine.
 image:

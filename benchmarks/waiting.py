@@ -15,8 +15,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))  # runs from a checkout too
 
 from mcp_server.sandbox.app import Sandbox
-from tests import virtual_time
-from tests.harness import GOOD, VirtualClock, running
+from tests.support import virtual_time
+from tests.support.harness import GOOD, VirtualClock, running
 
 JOBS, SEED = 1_000, 5
 MEDIAN_S, SPREAD = 105.0, 0.5  # two thirds of the videos take 64 to 173 s

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests import virtual_time
+from tests.support import virtual_time
 
 
 @pytest.hookimpl(tryfirst=True)

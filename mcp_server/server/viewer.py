@@ -30,7 +30,7 @@ def viewer(settings: Settings) -> Apps:
     apps = Apps()
     apps.add_html_resource(
         URI,
-        (resources.files("mcp_server") / "viewer.html").read_text("utf-8"),
+        (resources.files("mcp_server.server") / "viewer.html").read_text("utf-8"),
         name="viewer",
         title="Job viewer",
         description="Follows a job and shows before and after.",

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.environments import NodeEnvironment
+from tests.support.environments import NodeEnvironment
 
 FOLDER = Path(__file__).parent
 SUITE = NodeEnvironment("conformance", ("@modelcontextprotocol/conformance@0.2.0-alpha.12",))

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mcp_server.sandbox.app import SOURCES
-from tests.environments import NodeEnvironment, PythonEnvironment
 from tests.interop.listening import Heard, Port
+from tests.support.environments import NodeEnvironment, PythonEnvironment
 
 CLIENTS = Path(__file__).parent / "clients"
 LISTENING = Path(__file__).parent / "listening.py"

@@ -9,8 +9,8 @@ import pytest
 from mcp_server.errors import NotFoundError
 from mcp_server.services.registry import service_named
 from mcp_server.upstream.responses import Vendor
-from tests.harness import GOOD, Fault, running
 from tests.services.scripted import Says, Scripted
+from tests.support.harness import GOOD, Fault, running
 
 VIDEO, IMAGE = GOOD["dreamina", "video"], GOOD["dreamina", "image"]
 MADE = "/v1/dreamina/videos/upscale"

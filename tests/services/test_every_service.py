@@ -16,8 +16,8 @@ from mcp_server.sandbox.app import SOURCES
 from mcp_server.services.base import Endpoint, Option, Service
 from mcp_server.services.registry import SERVICES, service_named, service_of
 from mcp_server.upstream.responses import Answer, Vendor
-from tests import virtual_time
-from tests.harness import GOOD, ORIGIN, Fault, running
+from tests.support import virtual_time
+from tests.support.harness import GOOD, ORIGIN, Fault, running
 
 OPERATIONS: tuple[PaidOperation, ...] = get_args(PaidOperation)
 FPS: dict[str, dict[str, Any]] = {"interpolate_video": {"fps": 60}}

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from mcp_server.sandbox import media
-from tests.harness import EPOCH, GOOD, Fault, Harness, running
 from tests.services.scripted import Says, Scripted
+from tests.support.harness import EPOCH, GOOD, Fault, Harness, running
 
 VIDEO, IMAGE = GOOD["google-flow", "video"], GOOD["google-flow", "image"]
 OWNER = VIDEO.rpartition("video:")[0]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness import GOOD, running
 from tests.services.scripted import Says, Scripted
+from tests.support.harness import GOOD, running
 
 VIDEO = GOOD["pixverse", "video"]
 UPSCALED = "user:12345-pixverse:user@example.com-video:66999001"

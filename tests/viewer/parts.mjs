@@ -9,7 +9,7 @@ import { join } from "node:path";
 export const HERE = new URL(".", import.meta.url).pathname;
 export const ROOT = join(HERE, "../..");
 export const INSTALLED = join(ROOT, ".viewer");
-export const PAGE = readFileSync(join(ROOT, "mcp_server/viewer.html"), "utf8");
+export const PAGE = readFileSync(join(ROOT, "mcp_server/server/viewer.html"), "utf8");
 const SAMPLES = join(ROOT, "mcp_server/sandbox/samples");
 const TYPES = { mp4: "video/mp4", jpg: "image/jpeg", html: "text/html" };
 

@@ -1,0 +1,226 @@
+"""`useapi-mcp check`: its table, its JSON, its exit codes, and what it never prints."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from mcp_server import __version__
+from mcp_server.cli import check as check_command
+from mcp_server.media.files import OutputFolder
+from mcp_server.sandbox.app import Sandbox
+from mcp_server.services.health import AccountCheck, Check, ServiceCheck
+from mcp_server.settings import Settings
+from mcp_server.upstream.client import Upstream
+from tests.support import virtual_time
+from tests.support.harness import ORIGIN, TOKEN, Fault, Network, VirtualClock
+
+LIMIT_S = 60
+
+TABLE = f"""\
+useapi-mcp {__version__} at {ORIGIN}
+
+token         ok      accepted
+subscription  ok      active
+dreamina      FAULT   Dreamina: 1 of 2 linked accounts in error.
+                      CA:jo***@ex***.com: Session expired
+                      US:jo***@ex***.com: healthy
+                      -> Solve it.
+google-flow   ok      an***@ex***.com
+pixverse      none    No PixVerse account is linked.
+                      -> Link one.
+
+Not everything is there to work."""
+
+FOUND = Check(
+    ok=False,
+    base_url=ORIGIN,
+    subscription="active",
+    services=(
+        ServiceCheck(
+            service="dreamina",
+            state="in_error",
+            accounts=(
+                AccountCheck(name="CA:jo***@ex***.com", healthy=False, problem="Session expired"),
+                AccountCheck(name="US:jo***@ex***.com", healthy=True),
+            ),
+            problem="Dreamina: 1 of 2 linked accounts in error.",
+            hint="Solve it.",
+        ),
+        ServiceCheck(
+            service="google-flow",
+            state="ready",
+            accounts=(AccountCheck(name="an***@ex***.com", healthy=True),),
+        ),
+        ServiceCheck(
+            service="pixverse",
+            state="not_linked",
+            problem="No PixVerse account is linked.",
+            hint="Link one.",
+        ),
+    ),
+)
+
+
+async def printed(
+    folder: Path, network: Network | None = None, *, token: str = TOKEN, as_json: bool = False
+) -> tuple[str, bool]:
+    clock = VirtualClock()
+    settings = Settings.read({"USEAPI_TOKEN": token})
+    network = network or Network(Sandbox(now=clock.now))
+    upstream = Upstream(settings, clock, OutputFolder(folder), network)
+    return await check_command.run(settings, as_json=as_json, upstream=upstream)
+
+
+def test_the_table_is_aligned_and_plain() -> None:
+    assert TABLE == check_command.table(FOUND)
+    assert TABLE.isascii()
+
+
+def test_in_the_sandbox_the_table_says_so() -> None:
+    assert "(the sandbox)" in check_command.table(FOUND, sandbox=True).splitlines()[0]
+
+
+def test_it_makes_no_folder_and_no_journal(tmp_path: Path) -> None:
+    _, ok = virtual_time.run(printed(tmp_path / "output"))
+
+    assert ok
+    assert [] == list(tmp_path.iterdir())
+
+
+async def test_the_json_is_the_data_of_the_tool(tmp_path: Path) -> None:
+    told, ok = await printed(tmp_path, as_json=True)
+
+    data = json.loads(told)
+    assert ok is data["ok"] is True
+    assert ["dreamina", "google-flow", "pixverse"] == [each["service"] for each in data["services"]]
+    assert data == Check.model_validate(data).model_dump(mode="json", exclude_none=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says", "hint"),
+    [
+        (
+            JSONResponse({"error": "Unauthorized"}, 401),
+            "useapi.net does not accept the token.",
+            "Set USEAPI_TOKEN to the whole token",
+        ),
+        (
+            HTMLResponse("<html>Welcome to the hotel</html>"),
+            "The account endpoint answered with status 200 and without usable JSON.",
+            "check USEAPI_BASE_URL",
+        ),
+        (
+            JSONResponse({"subscriptionIsActive": False}),
+            "The useapi.net subscription is not active.",
+            "Renew it on useapi.net",
+        ),
+    ],
+)
+async def test_each_fault_is_a_sentence_and_a_hint(
+    tmp_path: Path, answer: Response, says: str, hint: str
+) -> None:
+    told, ok = await printed(tmp_path, Network(answer))
+
+    sentence, arrow, _, last = told.splitlines()[-4:]
+    assert not ok
+    assert sentence.startswith(says)
+    assert arrow.startswith("-> ")
+    assert hint in arrow
+    assert "Not everything is there to work." == last
+
+
+async def test_without_a_token_nothing_is_sent(tmp_path: Path) -> None:
+    network = Network(JSONResponse({}))
+
+    told, ok = await printed(tmp_path, network, token="")
+
+    assert not ok
+    assert "token         FAULT   missing" in told
+    assert "No useapi.net token is set, so nothing was sent." in told
+    assert [] == network.sent
+
+
+async def test_with_the_vendor_down_it_says_so(tmp_path: Path) -> None:
+    network = Network(JSONResponse({}))
+    network.faults, network.concerns = [Fault(connects=False)] * 9, lambda _: True
+
+    told, ok = await printed(tmp_path, network)
+
+    assert not ok
+    assert "could not be reached" in told
+    assert "token         ?       unknown" in told
+
+
+# From here on as processes of their own.
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    own = {name: value for name, value in os.environ.items() if not name.startswith("USEAPI_")}
+    return own | {"USEAPI_STATE_DIR": str(tmp_path / "s"), "USEAPI_OUTPUT_DIR": str(tmp_path / "o")}
+
+
+@pytest.fixture
+def sandbox(env: dict[str, str]) -> Iterator[str]:
+    """The address of `useapi-mcp sandbox`."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "mcp_server", "sandbox", "--port", "0"],
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://\S+", process.stdout.readline())
+            assert found is not None
+            yield found[0]
+        finally:
+            process.kill()
+
+
+def run(env: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "mcp_server", *arguments],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "setting"), [(("--sandbox",), {}), ((), {"USEAPI_SANDBOX": "true"})]
+)
+def test_in_the_built_in_sandbox_all_is_well(
+    env: dict[str, str], arguments: tuple[str, ...], setting: dict[str, str]
+) -> None:
+    done = run(env | setting, *arguments, "check")
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "(the sandbox)" in done.stdout
+    assert done.stdout.endswith("Everything is there to work.\n")
+
+
+def test_the_exit_code_is_1_when_something_is_missing(env: dict[str, str], sandbox: str) -> None:
+    told: dict[str, Any] = {}
+    for token in ("user:1-good", "nonsense", "user:402-x", "user:404-x", "user:596-x"):
+        done = run(env | {"USEAPI_TOKEN": token, "USEAPI_BASE_URL": sandbox}, "check", "--json")
+        assert "" == done.stderr
+        told[token] = done.returncode, json.loads(done.stdout)
+
+    assert [0, 1, 1, 1, 1] == [code for code, _ in told.values()]
+    assert "accepted" == told["user:1-good"][1]["token"]
+    assert "refused" == told["nonsense"][1]["token"]
+    assert "inactive" == told["user:402-x"][1]["subscription"]
+    assert ["not_linked"] * 3 == [each["state"] for each in told["user:404-x"][1]["services"]]
+    assert ["in_error"] * 3 == [each["state"] for each in told["user:596-x"][1]["services"]]

@@ -1,0 +1,59 @@
+"""The demo: a real client, a real server process, real files."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from mcp_server.cli import demo
+from mcp_server.media.probe import probe
+from tests.support.harness import GOOD
+
+AFTER = {
+    "dreamina-upscale-video-after.mp4": (1280, 720, 24.0),
+    "dreamina-interpolate-to-60-fps-after.mp4": (1280, 720, 60.0),
+    "dreamina-upscale-image-to-8k-after.jpg": (7680, 4320, None),
+    "google-flow-upscale-video-to-4k-after.mp4": (3840, 2160, 24.0),
+    "google-flow-upscale-image-to-2k-after.jpg": (2560, 1440, None),
+    "pixverse-upscale-video-to-4k-after.mp4": (3840, 2160, 24.0),
+}
+
+
+def test_the_demo_saves_a_larger_or_smoother_file_for_every_job(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "films"
+
+    asyncio.run(demo.run(folder, GOOD, job_s=0.3))
+
+    for name, expected in AFTER.items():
+        with (folder / name).open("rb") as file:
+            facts = probe(file)
+        assert facts is not None
+        assert expected == (facts.width, facts.height, facts.frame_rate)
+    printed = capsys.readouterr().out
+    assert "640x360 24 fps 2.0 s" in printed
+    assert "1280x720 60 fps 2.0 s" in printed
+    assert str(folder) in printed
+
+
+def test_on_a_terminal_the_bars_are_redrawn_in_place(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    screen = demo.Screen(in_place=True)
+    first, second = screen.add("one"), screen.add("two")
+
+    screen.show(first, "running", 0.5)
+    screen.show(second, "completed", 1.0)
+
+    printed = capsys.readouterr().out
+    assert 1 == printed.count("\x1b[2A")
+    assert f"{'one':<32} [{'#' * 12}{'.' * 12}] running" in printed
+    assert f"{'two':<32} [{'#' * 24}] completed" in printed
+
+
+def test_a_job_that_fails_ends_the_demo_with_what_the_tool_said(tmp_path: Path) -> None:
+    wrong = dict.fromkeys(GOOD, "nonsense")
+
+    with pytest.raises(SystemExit, match="download_media: This job_id has the form of no service"):
+        asyncio.run(demo.run(tmp_path, wrong, job_s=0.3))

@@ -1,0 +1,460 @@
+"""HTTP command: who may be let in at all, the token that is kept, and stops that lose nothing."""
+
+import argparse
+import asyncio
+import errno
+import os
+import signal
+import socket
+import sqlite3
+import stat
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import httpx
+import pytest
+from mcp import Client
+from mcp.types import ElicitResult
+from pydantic import SecretStr
+
+from mcp_server.errors import SettingsError
+from mcp_server.http.serve import add_arguments, own_token, serve, worker
+from mcp_server.settings import Settings
+from tests.support.harness import GOOD, TOKEN
+from tests.support.serving import (
+    Served,
+    Vendor,
+    http_server,
+    request,
+    result,
+    run_to_the_end,
+    vendor,
+    workers,
+)
+
+HTTP_TOKEN = "the-token-all-workers-share"
+needs_signals = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows can't send a child SIGTERM or SIGINT alone"
+)
+VIDEO = GOOD["dreamina", "video"]
+
+
+def rows(folder: Path) -> list[tuple[Any, ...]]:
+    """State, the vendor's id and the number of POSTs of each submission in the journal."""
+    with closing(sqlite3.connect(folder / "state" / "journal.sqlite")) as journal:
+        return journal.execute("select state, job_id, posts from submission").fetchall()
+
+
+async def refusal(folder: Path, *options: str, **environment: str) -> str:
+    """Why serving with these options is refused."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    state = {"USEAPI_STATE_DIR": str(folder / "state")}
+
+    with pytest.raises(SettingsError) as error:
+        await serve(
+            Settings.read(state | environment), parser.parse_args(["--port", "0", *options]), ""
+        )
+
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_refused_start_ends_with_code_2_and_one_line(tmp_path: Path) -> None:
+    refused = run_to_the_end(tmp_path, ["--host", "0.0.0.0"])
+
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert refused.stderr.startswith("useapi-mcp: Serving on 0.0.0.0 without a token")
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", "127.0.0.2"])
+async def test_beyond_this_machine_nobody_is_let_in_without_a_token(
+    tmp_path: Path, host: str
+) -> None:
+    """Anybody could spend the credits."""
+    token = {"USEAPI_HTTP_TOKEN": HTTP_TOKEN}
+
+    told = [
+        await refusal(tmp_path, "--host", host),
+        await refusal(tmp_path, "--host", host, "--no-auth"),
+        await refusal(tmp_path, "--host", host, "--no-auth", **token),
+    ]
+
+    assert [True] * 3 == [text.startswith(f"Serving on {host} without a token") for text in told]
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://mcp.example.com",
+        "mcp.example.com/mcp",
+        "mcp.example.com:port",
+        "mcp.example.com:",
+        "user@mcp.example.com",
+        "*",
+        "*.example.com",
+        "-",
+        "",
+    ],
+)
+async def test_a_host_that_could_never_match_is_told_at_the_start(
+    tmp_path: Path, value: str
+) -> None:
+    assert "--allowed-host" in await refusal(tmp_path, f"--allowed-host={value}")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "app.example.com",
+        "https://app.example.com/",
+        "https://*.example.com",
+        "null",
+        "*",
+        "",
+        "//a",
+    ],
+)
+async def test_an_origin_that_could_never_match_is_too(tmp_path: Path, value: str) -> None:
+    assert "--allowed-origin" in await refusal(tmp_path, f"--allowed-origin={value}")
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "70000"])
+async def test_a_port_that_does_not_exist_is_told(tmp_path: Path, port: str) -> None:
+    assert f"no port {port}" in await refusal(tmp_path, f"--port={port}")
+
+
+@pytest.mark.parametrize("host", ["::1.invalid", "no.such.host.invalid", "192.0.2.1", "a..b"])
+async def test_so_is_an_address_that_is_not_ours(tmp_path: Path, host: str) -> None:
+    told = await refusal(tmp_path, "--host", host, USEAPI_HTTP_TOKEN=HTTP_TOKEN)
+
+    assert "can't be served" in told
+
+
+async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        told = await refusal(tmp_path, "--port", str(taken.getsockname()[1]))
+
+    assert "can't be served" in told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no mode bits")
+def test_the_token_that_is_made_is_kept_for_its_owner_only(tmp_path: Path) -> None:
+    base = "http://127.0.0.1:9"  # nobody is asked anything
+
+    with http_server(tmp_path, USEAPI_BASE_URL=base) as first:
+        kept = tmp_path / "state" / "http_token"
+        modes = [stat.S_IMODE(path.stat().st_mode) for path in (kept, kept.parent)]
+        kept.chmod(0o644)
+    with http_server(tmp_path, USEAPI_BASE_URL=base) as second:
+        pass
+
+    assert first.token == second.token == kept.read_text()
+    assert len(first.token) == 43
+    assert [0o600, 0o700] == modes
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", ["", "short", "\n", "ü" * 43, "two words " * 9])
+async def test_a_token_file_that_holds_none_lets_nobody_in(tmp_path: Path, content: str) -> None:
+    """An empty one, say of a full disk, would otherwise match an empty bearer token."""
+    kept = tmp_path / "state" / "http_token"
+    kept.parent.mkdir()
+    kept.write_text(content)
+
+    told = await refusal(tmp_path)
+
+    assert str(kept) in told
+
+
+async def test_a_state_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file in the folder's place")
+
+    assert "USEAPI_HTTP_TOKEN" in await refusal(tmp_path)
+
+
+async def test_two_first_starts_at_once_agree_on_the_token(tmp_path: Path) -> None:
+    """It is put in place whole, and one that is there by then stays."""
+    kept = tmp_path / "state" / "http_token"
+
+    with ThreadPoolExecutor(8) as threads:
+        made = {*threads.map(own_token, [kept] * 64)}
+
+    assert made == {kept.read_text()}
+    assert [kept] == list(kept.parent.iterdir())
+
+
+def test_the_token_is_kept_where_there_are_no_hard_links_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a memory stick or some network storage: none can be mounted here."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    kept = tmp_path / "state" / "http_token"
+
+    made = [own_token(kept), own_token(kept)]
+
+    assert [kept.read_text()] * 2 == made
+    assert [kept] == list(kept.parent.iterdir())
+
+
+def test_without_hard_links_too_a_token_that_came_first_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another start makes its own between our look and our write."""
+    kept, first = tmp_path / "state" / "http_token", "a" * 43
+
+    def refuse(*_: object) -> NoReturn:
+        kept.write_text(first)
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+
+    assert first == own_token(kept)
+    assert [kept] == list(kept.parent.iterdir())
+
+
+def test_a_token_of_ones_own_is_asked_for_and_not_printed(tmp_path: Path) -> None:
+    with http_server(tmp_path, USEAPI_HTTP_TOKEN=HTTP_TOKEN) as server:
+        answers = [
+            httpx.post(server.url, json=request("tools/list"), headers=headers).status_code
+            for headers in (server.headers, {**server.headers, "Authorization": "Bearer x"})
+        ]
+        said = server.errors.read_text()
+
+    assert [200, 401] == answers
+    assert HTTP_TOKEN not in said
+
+
+def test_without_auth_nobody_is_asked_for_a_token(tmp_path: Path) -> None:
+    headers = {"Accept": "application/json, text/event-stream"}
+    with http_server(tmp_path, "--no-auth") as server:
+        answer = httpx.post(server.url, json=request("tools/list"), headers=headers)
+        foreign = httpx.post(server.url, json={}, headers={"Host": "127.0.0.1:x.evil.com"})
+        said = server.errors.read_text()
+
+    assert result(answer)["tools"]
+    assert foreign.status_code == 421
+    assert "Bearer" not in said
+
+
+def test_a_further_host_is_served(tmp_path: Path) -> None:
+    with http_server(tmp_path, "--allowed-host", "mcp.example.com") as server:
+        statuses = [
+            httpx.get(f"{server.origin}/health", headers={"Host": host}).status_code
+            for host in ("mcp.example.com", "mcp.example.com.evil.com")
+        ]
+
+    assert [200, 421] == statuses
+
+
+@needs_signals
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_signal_ends_it_and_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """The sandbox's folder is put away too."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    with http_server(tmp_path, TMPDIR=str(folder)) as server:
+        server.call("upscale_video", source_id=VIDEO)
+        assert list(folder.iterdir())
+
+        code = server.stop(number)
+
+    assert code == 0
+    assert [] == list(folder.iterdir())
+    assert "Traceback" not in server.errors.read_text()
+
+
+def stopped_during_a_post(folder: Path, slow: Vendor) -> tuple[int, str]:
+    """Exit code and log of a server that is told to stop while its paid request has no answer."""
+    environment = {"USEAPI_BASE_URL": slow.url, "USEAPI_TOKEN": TOKEN}
+    with http_server(folder, **environment) as server:
+        caller = threading.Thread(target=_ask_in_vain, args=(server,))
+        caller.start()
+        slow.wait_for_a_post()
+
+        code = server.stop()
+
+        caller.join()
+    return code, server.errors.read_text()
+
+
+def _ask_in_vain(server: Served) -> None:
+    """Its connection is cut when the time for requests is up, or it has its answer before."""
+    body = request("tools/call", name="upscale_video", arguments={"source_id": VIDEO})
+    with suppress(httpx.TransportError):
+        httpx.post(server.url, json=body, headers=server.headers, timeout=60)
+
+
+@needs_signals
+def test_a_stop_signal_lets_a_paid_post_be_answered_and_written_down(tmp_path: Path) -> None:
+    """Longer than a request may take, and still within the 15 s."""
+    with vendor(post_takes_s=5) as slow:
+        code, said = stopped_during_a_post(tmp_path, slow)
+
+    [(state, job_id, posts)] = rows(tmp_path)
+    assert (code, state, posts) == (0, "accepted", 1)
+    assert job_id.endswith("-bot:dreamina")
+    assert "Traceback" not in said
+
+
+@needs_signals
+def test_a_vendor_that_never_answers_does_not_hold_up_a_stop(tmp_path: Path) -> None:
+    """What became of it is found out by the next server: the row says that it was sent."""
+    with vendor(post_takes_s=120, job_seconds=600) as slow:
+        code, said = stopped_during_a_post(tmp_path, slow)
+
+        assert code == 0
+        assert [("submitting", None, 1)] == rows(tmp_path)
+        assert "Traceback" not in said
+        with http_server(tmp_path, USEAPI_BASE_URL=slow.url, USEAPI_TOKEN=TOKEN) as again:
+            [job] = again.call("list_jobs")["structuredContent"]["jobs"]
+            found = again.call("get_job", job_id=job["job_id"])["structuredContent"]
+
+    assert job["status"] == "submitting"
+    assert found["status"] == "running"
+    assert slow.posts == 1
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Vendor]]:
+    folder = tmp_path_factory.mktemp("workers")
+    with (
+        vendor() as real,
+        workers(
+            folder,
+            2,
+            USEAPI_BASE_URL=real.url,
+            USEAPI_TOKEN=TOKEN,
+            USEAPI_HTTP_TOKEN=HTTP_TOKEN,
+        ) as served,
+    ):
+        yield served, real
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_two_workers_serve_200_calls_of_either_era_and_submit_once(
+    two_workers: tuple[Served, Vendor], mode: Literal["auto", "legacy"]
+) -> None:
+    """Ten clients at once, twenty calls each; every one of them upscales the same video."""
+    server, real = two_workers
+
+    async def one_client() -> list[tuple[bool, Any]]:
+        found = []
+        async with server.client(mode) as client:
+            job: dict[str, Any] = {}
+            for number in range(20):
+                name, given = [
+                    ("upscale_video", {"source_id": VIDEO}),
+                    ("get_job", {"job_id": job.get("job_id", "")}),
+                    ("list_jobs", {}),
+                ][number % 3]
+                answer = await client.call_tool(name, given)
+                data = getattr(answer, "structured_content", None) or {}
+                found.append((bool(getattr(answer, "is_error", True)), data.get("job_id")))
+                job = data if name == "upscale_video" else job
+        return found
+
+    async def all_clients() -> list[tuple[bool, Any]]:
+        lists = await asyncio.gather(*(one_client() for _ in range(10)))
+        return [answer for answers in lists for answer in answers]
+
+    answers = asyncio.run(all_clients())
+
+    assert len(answers) == 200
+    assert [] == [answer for answer in answers if answer[0]]
+    assert len({job_id for _, job_id in answers if job_id}) == 1
+    assert real.posts == 1
+    assert "Traceback" not in server.errors.read_text()
+
+
+async def asked(client: Client) -> Any:
+    """The raw first answer to a call that needs the user's consent: the question."""
+    given = {"source_id": GOOD["google-flow", "video"], "resolution": "4K"}
+    return await client.session.call_tool("upscale_video", given, allow_input_required=True)
+
+
+async def no_answer(*_: object) -> ElicitResult:
+    raise AssertionError("the question is answered below")
+
+
+def test_a_question_is_answered_at_the_other_worker(tmp_path: Path) -> None:
+    """The seal of the question is made from the token, which all workers share."""
+
+    async def across(first: Served, second: Served) -> Any:
+        async with (
+            first.client(elicitation_callback=no_answer) as one,
+            second.client(elicitation_callback=no_answer) as other,
+        ):
+            question = await asked(one)
+            [name] = question.input_requests
+            given = {"source_id": GOOD["google-flow", "video"], "resolution": "4K"}
+            return await other.session.call_tool(
+                "upscale_video",
+                given,
+                input_responses={name: ElicitResult(action="accept", content={"confirm": True})},
+                request_state=question.request_state,
+            )
+
+    with vendor() as real:
+        shared = {
+            "USEAPI_BASE_URL": real.url,
+            "USEAPI_TOKEN": TOKEN,
+            "USEAPI_STATE_DIR": str(tmp_path / "state"),
+        }
+        with (
+            http_server(tmp_path / "1", USEAPI_HTTP_TOKEN=HTTP_TOKEN, **shared) as first,
+            http_server(tmp_path / "2", USEAPI_HTTP_TOKEN=HTTP_TOKEN, **shared) as second,
+        ):
+            answer = asyncio.run(across(first, second))
+
+    assert not answer.is_error
+    assert answer.structured_content["service"] == "google-flow"
+    assert real.posts == 1
+
+
+async def test_a_worker_asks_for_the_token_they_share(tmp_path: Path) -> None:
+    settings = Settings(http_token=SecretStr(HTTP_TOKEN), state_dir=tmp_path)
+    transport = httpx.ASGITransport(worker(settings))
+
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        statuses = [(await client.get(path)).status_code for path in ("/health", "/mcp")]
+
+    assert [200, 401] == statuses
+
+
+def test_workers_need_a_token_that_they_can_share() -> None:
+    with pytest.raises(SettingsError, match="USEAPI_HTTP_TOKEN"):
+        worker(Settings())
+
+
+def test_workers_do_not_pretend_to_be_the_sandbox() -> None:
+    """Its answers would say that nothing is charged, and it would be the real API."""
+    settings = Settings(sandbox=True, http_token=SecretStr(HTTP_TOKEN))
+
+    with pytest.raises(SettingsError, match="sandbox"):
+        worker(settings)
+
+
+def test_a_worker_that_can_not_start_says_why_and_ends(tmp_path: Path) -> None:
+    with (
+        pytest.raises(AssertionError) as error,
+        workers(tmp_path, 1, USEAPI_HTTP_TOKEN=HTTP_TOKEN, USEAPI_SANDBOX="true"),
+    ):
+        pass
+
+    assert "useapi-mcp: Workers can't share the built-in sandbox." in str(error.value)
+    assert "Traceback" not in str(error.value)

@@ -1,0 +1,568 @@
+"""Fetching: only from public https addresses, pinned, bounded, and never with the token.
+
+Rules: design.md 6; the working pattern: reference/patterns.md 5.
+"""
+
+import asyncio
+import datetime as dt
+import errno
+import io
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from mcp_server.clock import Clock
+from mcp_server.errors import DownloadError
+from mcp_server.media.fetch import DISK_RESERVE_BYTES, ExpiredLinkError, Fetcher
+from mcp_server.media.files import OutputFolder
+from mcp_server.media.ssrf import Resolver
+from mcp_server.models import Kind
+from mcp_server.sandbox import media
+from mcp_server.settings import Settings
+from tests.support.corpora import HOSTILE_ADDRESSES, HOSTILE_URLS
+from tests.support.harness import ORIGIN, TOKEN
+
+CLIP = media.read(media.clip(640, 360, 24))
+LINK = "https://media.example.com/clip.mp4?Signature=a%2Fb&Expires=1"
+NAMES = {
+    "media.example.com": ["93.184.215.14"],
+    "cdn.example.com": ["93.184.215.15"],
+    "api.useapi.net": ["93.184.215.16"],
+}
+
+
+async def names(host: str) -> list[str]:
+    return NAMES[host]
+
+
+@dataclass
+class Web(httpx.AsyncBaseTransport):
+    """Answers requests from a script, and keeps them."""
+
+    answers: dict[str, Callable[[], httpx.Response]] = field(default_factory=dict)
+    breaks: int = 0
+    seen: list[httpx.Request] = field(default_factory=list)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.seen.append(request)
+        if self.breaks:
+            self.breaks -= 1
+            raise httpx.ReadError("cut", request=request)
+        answer = self.answers.get(request.headers["host"] + request.url.path)
+        return answer() if answer else clip_answer()
+
+
+class Pieces(httpx.AsyncByteStream):
+    """A body in pieces, one every `pause_s`."""
+
+    def __init__(self, *pieces: bytes, pause_s: float = 0.0) -> None:
+        self._pieces = pieces
+        self._pause_s = pause_s
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            await asyncio.sleep(self._pause_s)
+            yield piece
+
+
+def clip_answer(**options: Any) -> httpx.Response:
+    body = options.pop("body", CLIP)
+    headers = {"content-length": str(len(body)), **options.pop("headers", {})}
+    pieces = Pieces(*(body[at : at + 65_536] for at in range(0, len(body), 65_536)))
+    return httpx.Response(options.pop("status", 200), headers=headers, stream=pieces)
+
+
+def redirect(to: str) -> Callable[[], httpx.Response]:
+    return lambda: httpx.Response(302, headers={"location": to})
+
+
+def fetcher(
+    web: httpx.AsyncBaseTransport | None,
+    resolve: Resolver = names,
+    *,
+    base_url: str = ORIGIN,
+    outputs: OutputFolder | None = None,
+    limit_mb: int = 1,
+) -> Fetcher:
+    settings = Settings.read(
+        {
+            "USEAPI_TOKEN": TOKEN,
+            "USEAPI_BASE_URL": base_url,
+            "USEAPI_MAX_DOWNLOAD_MB": str(limit_mb),
+        }
+    )
+    return Fetcher(settings, Clock(), outputs or OutputFolder(Path("/")), web, resolve)
+
+
+async def fetch(a_fetcher: Fetcher, url: str = LINK, kind: Kind = "video") -> bytes:
+    file = io.BytesIO()
+    await a_fetcher.fetch(url, file, kind, unheard)
+    return file.getvalue()
+
+
+async def unheard(written: int, expected: int | None) -> None: ...
+
+
+async def test_a_file_is_fetched_from_the_very_address_that_was_looked_at() -> None:
+    web = Web()
+
+    got = await fetch(fetcher(web))
+
+    assert got == CLIP
+    (request,) = web.seen
+    assert str(request.url) == "https://93.184.215.14/clip.mp4?Signature=a%2Fb&Expires=1"
+    assert request.headers["host"] == "media.example.com"
+    assert request.extensions["sni_hostname"] == "media.example.com"
+    assert request.headers["accept-encoding"] == "identity"
+
+
+async def test_the_token_and_cookies_never_go_along() -> None:
+    set_cookie = {"set-cookie": "a=b; Path=/", "location": "https://cdn.example.com/b.mp4"}
+    web = Web({"media.example.com/clip.mp4": lambda: httpx.Response(302, headers=set_cookie)})
+
+    await fetch(fetcher(web))
+
+    assert 2 == len(web.seen)
+    for request in web.seen:
+        assert TOKEN not in repr(request.headers.raw) + str(request.url)
+        assert not {"authorization", "cookie", "referer"} & set(request.headers)
+
+
+@pytest.mark.parametrize("url", HOSTILE_URLS)
+async def test_a_hostile_link_is_refused_and_nobody_is_asked(url: str) -> None:
+    web = Web()
+
+    with pytest.raises(DownloadError) as refusal:
+        await fetch(fetcher(web), url)
+
+    assert [] == web.seen
+    assert "nothing was saved" in refusal.value.what
+    if len(url) > 10:
+        assert url not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        url
+        for url in HOSTILE_URLS  # without those that a header can't hold or that lead back here
+        if ":" in url and ":///a" not in url and url.isascii() and url.isprintable()
+    ],
+)
+async def test_a_hostile_redirect_is_refused_and_not_followed(url: str) -> None:
+    web = Web({"media.example.com/clip.mp4": redirect(url)})
+
+    with pytest.raises(DownloadError):
+        await fetch(fetcher(web))
+
+    assert {"media.example.com"} == {request.headers["host"] for request in web.seen}
+
+
+@pytest.mark.parametrize("addresses", HOSTILE_ADDRESSES)
+async def test_a_name_with_a_hostile_address_is_refused(addresses: tuple[str, ...]) -> None:
+    web = Web()
+
+    async def resolve(host: str) -> list[str]:
+        return list(addresses)
+
+    with pytest.raises(DownloadError, match="not public"):
+        await fetch(fetcher(web, resolve))
+
+    assert [] == web.seen
+
+
+async def test_a_name_that_changes_after_the_look_changes_nothing() -> None:
+    """Rebinding (GHSA-489g-7rxv-6c8q): the second answer would be the attacker's."""
+    answers = iter((["93.184.215.14"], ["127.0.0.1"]))
+
+    async def rebinding(host: str) -> list[str]:
+        return next(answers)
+
+    web = Web()
+
+    await fetch(fetcher(web, rebinding))
+
+    assert ["93.184.215.14"] == [request.url.host for request in web.seen]
+    assert ["127.0.0.1"] == next(answers)
+
+
+async def test_a_name_that_changes_between_two_tries_is_looked_at_again() -> None:
+    answers = iter((["93.184.215.14"], ["169.254.169.254"]))
+
+    async def rebinding(host: str) -> list[str]:
+        return next(answers)
+
+    web = Web(breaks=1)
+
+    with pytest.raises(DownloadError, match="not public"):
+        await fetch(fetcher(web, rebinding))
+
+    assert ["93.184.215.14"] == [request.url.host for request in web.seen]
+
+
+async def test_three_redirects_are_followed_each_to_its_own_address() -> None:
+    web = Web(
+        {
+            "media.example.com/clip.mp4": redirect("https://cdn.example.com/1"),
+            "cdn.example.com/1": redirect("/2"),
+            "cdn.example.com/2": redirect("//media.example.com/3.mp4"),
+        }
+    )
+
+    assert await fetch(fetcher(web)) == CLIP
+
+    hosts = [(r.url.host, r.headers["host"], r.extensions["sni_hostname"]) for r in web.seen]
+    there = ("93.184.215.15", "cdn.example.com", "cdn.example.com")
+    here = ("93.184.215.14", "media.example.com", "media.example.com")
+    assert [here, there, there, here] == hosts
+
+
+async def test_a_fourth_redirect_is_refused() -> None:
+    web = Web({"media.example.com/clip.mp4": redirect("/clip.mp4")})
+
+    with pytest.raises(DownloadError, match="redirects more than 3 times"):
+        await fetch(fetcher(web))
+
+    assert 4 == len(web.seen)
+
+
+async def test_only_the_first_link_may_be_on_the_api_itself() -> None:
+    own = "http://127.0.0.1:8001"
+    web = Web({"media.example.com/clip.mp4": redirect(f"{own}/media/clip.mp4")})
+    a_fetcher = fetcher(web, base_url=own)
+
+    assert await fetch(a_fetcher, f"{own}/media/clip.mp4") == CLIP
+    with pytest.raises(DownloadError):
+        await fetch(a_fetcher)
+
+    assert [f"{own}/media/clip.mp4"] == [str(r.url) for r in web.seen if r.url.scheme == "http"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8002/media/clip.mp4",
+        "http://127.0.0.1/media/clip.mp4",
+        "https://127.0.0.1:8001/media/clip.mp4",
+        "http://localhost:8001/media/clip.mp4",
+        "http://x@127.0.0.1:8001/media/clip.mp4",
+        "http://127.0.0.2:8001/media/clip.mp4",
+    ],
+)
+async def test_almost_the_api_itself_is_somewhere_else(url: str) -> None:
+    web = Web()
+
+    with pytest.raises(DownloadError):
+        await fetch(fetcher(web, base_url="http://127.0.0.1:8001"), url)
+
+    assert [] == web.seen
+
+
+async def test_a_file_that_says_it_is_too_large_is_not_begun() -> None:
+    taken: list[bytes] = []
+
+    class Watched(Pieces):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            taken.append(b"")
+            yield CLIP
+
+    headers = {"content-length": str((1 << 20) + 1)}
+    answer = httpx.Response(200, headers=headers, stream=Watched())
+    web = Web({"media.example.com/clip.mp4": lambda: answer})
+
+    with pytest.raises(DownloadError, match="larger than 1 MB"):
+        await fetch(fetcher(web))
+
+    assert [] == taken
+
+
+async def test_a_file_that_goes_on_and_on_is_cut_at_the_cap() -> None:
+    endless = httpx.Response(200, stream=Pieces(CLIP, *[bytes(65_536)] * 100))
+    web = Web({"media.example.com/clip.mp4": lambda: endless})
+
+    with pytest.raises(DownloadError, match="larger than 1 MB"):
+        await fetch(fetcher(web))
+
+
+async def test_a_file_that_breaks_off_is_begun_anew() -> None:
+    answers = iter([clip_answer(headers={"content-length": "999999"}), clip_answer()])
+    web = Web({"media.example.com/clip.mp4": lambda: next(answers)})
+
+    assert await fetch(fetcher(web)) == CLIP
+
+
+async def test_what_keeps_breaking_is_given_up_after_three_tries() -> None:
+    web = Web(breaks=9)
+
+    with pytest.raises(DownloadError, match="in 3 tries"):
+        await fetch(fetcher(web))
+
+    assert 3 == len(web.seen)
+
+
+async def test_each_try_takes_the_next_address() -> None:
+    async def resolve(host: str) -> list[str]:
+        return ["93.184.215.14", "2606:4700::1111"]
+
+    web = Web(breaks=2)
+
+    await fetch(fetcher(web, resolve))
+
+    hosts = ["93.184.215.14", "2606:4700::1111", "93.184.215.14"]
+    assert hosts == [request.url.host for request in web.seen]
+
+
+async def test_a_name_that_is_not_found_is_tried_again() -> None:
+    asked: list[str] = []
+
+    async def resolve(host: str) -> list[str]:
+        asked.append(host)
+        raise OSError("temporary failure in name resolution")
+
+    with pytest.raises(DownloadError, match="host was not found"):
+        await fetch(fetcher(Web(), resolve))
+
+    assert 3 == len(asked)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+async def test_a_link_that_is_good_no_longer_is_told_apart(status: int) -> None:
+    web = Web({"media.example.com/clip.mp4": lambda: clip_answer(status=status)})
+
+    with pytest.raises(ExpiredLinkError):
+        await fetch(fetcher(web))
+
+    assert 1 == len(web.seen)
+
+
+@pytest.mark.parametrize(("status", "tries"), [(500, 3), (503, 3), (429, 3), (204, 1), (300, 1)])
+async def test_another_status_is_no_file(status: int, tries: int) -> None:
+    web = Web({"media.example.com/clip.mp4": lambda: clip_answer(status=status)})
+
+    with pytest.raises(DownloadError, match=str(status)):
+        await fetch(fetcher(web))
+
+    assert tries == len(web.seen)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "identity, gzip"])
+async def test_an_encoded_file_is_refused(encoding: str) -> None:
+    answer = clip_answer(headers={"content-encoding": encoding})
+    web = Web({"media.example.com/clip.mp4": lambda: answer})
+
+    with pytest.raises(DownloadError, match="encoded"):
+        await fetch(fetcher(web))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"<!doctype html><html>" + b" " * 999, "video"),
+        (b"#!/bin/sh\nrm -rf /\n", "video"),
+        (b"MZ" + bytes(999), "video"),
+        (b"PK\x03\x04" + bytes(999), "image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "image"),
+        (b"", "video"),
+        (CLIP, "image"),
+        (media.read(media.image(1280, 720)), "video"),
+    ],
+)
+async def test_only_a_file_of_the_jobs_kind_is_taken(body: bytes, kind: Kind) -> None:
+    web = Web({"media.example.com/clip.mp4": lambda: clip_answer(body=body)})
+
+    with pytest.raises(DownloadError, match=f"no {kind} of a known type"):
+        await fetch(fetcher(web), kind=kind)
+
+
+async def test_a_file_that_trickles_is_given_up() -> None:
+    trickle = httpx.Response(200, stream=Pieces(CLIP[:64], *[b"x"] * 9999, pause_s=10))
+    web = Web({"media.example.com/clip.mp4": lambda: trickle})
+
+    with pytest.raises(DownloadError, match="too slowly"):
+        await fetch(fetcher(web))
+
+    assert 60 <= asyncio.get_running_loop().time() <= 90
+
+
+async def test_a_file_the_disk_has_no_room_for_is_not_begun() -> None:
+    class Full(OutputFolder):
+        def free_bytes(self) -> int:
+            return DISK_RESERVE_BYTES + len(CLIP) - 1
+
+    with pytest.raises(DownloadError, match="no room"):
+        await fetch(fetcher(Web(), outputs=Full(Path("/"))))
+
+
+class Sink(io.BytesIO):
+    """Takes what is written, up to a size."""
+
+    def __init__(self, room_bytes: int = 1 << 40) -> None:
+        super().__init__()
+        self._room_bytes = room_bytes
+
+    def write(self, data: Any) -> int:
+        self._room_bytes -= len(data)
+        if self._room_bytes < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return len(data)
+
+
+async def test_a_disk_that_fills_up_meanwhile_ends_it() -> None:
+    class Filling(OutputFolder):
+        asked = 0
+
+        def free_bytes(self) -> int:
+            self.asked += 1
+            return 1 << 40 if self.asked == 1 else DISK_RESERVE_BYTES
+
+    folder, file = Filling(Path("/")), Sink()
+    film = httpx.Response(200, stream=Pieces(CLIP, *[bytes(1 << 20)] * 80))
+    web = Web({"media.example.com/clip.mp4": lambda: film})
+
+    with pytest.raises(DownloadError, match="no room"):
+        await fetcher(web, outputs=folder, limit_mb=99).fetch(LINK, file, "video", unheard)
+
+    assert 2 == folder.asked
+
+
+async def test_a_file_that_can_not_be_written_is_told() -> None:
+    with pytest.raises(DownloadError, match=r"can't be written to / .No space left on device"):
+        await fetcher(Web()).fetch(LINK, Sink(70_000), "video", unheard)
+
+
+# With a real TLS server, whose certificates come from a CA of its own.
+
+
+@dataclass
+class TlsServer:
+    port: int
+    trusts: ssl.SSLContext
+    sni: list[str | None]
+    heads: list[str]
+
+
+class ToPort(httpx.AsyncBaseTransport):
+    """The network's part: brings what is meant for a pinned address to the server of the test."""
+
+    def __init__(self, server: TlsServer) -> None:
+        self._server = server
+        self._http = httpx.AsyncHTTPTransport(verify=server.trusts, trust_env=False)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        ipaddress.ip_address(request.url.host)  # it must be pinned by now
+        request.url = request.url.copy_with(host="127.0.0.1", port=self._server.port)
+        return await self._http.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+
+@contextmanager
+def certificate(folder: Path, *hosts: str) -> Iterator[tuple[Path, Path]]:
+    """(CA, certificate with its key) as PEM files."""
+    now, day = dt.datetime.now(dt.UTC), dt.timedelta(days=1)
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+
+    def signed(name: str, its_key: Any, extension: x509.ExtensionType) -> bytes:
+        built = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")]))
+            .public_key(its_key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - day)
+            .not_valid_after(now + day)
+            .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+            .sign(ca_key, hashes.SHA256())
+        )
+        return built.public_bytes(serialization.Encoding.PEM)
+
+    ca, chain = folder / "ca.pem", folder / "chain.pem"
+    ca.write_bytes(signed("ca", ca_key, x509.BasicConstraints(ca=True, path_length=None)))
+    names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+    chain.write_bytes(
+        signed(hosts[0], key, names)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    yield ca, chain
+
+
+async def with_tls(folder: Path, work: Callable[[TlsServer], Any]) -> None:
+    """Run `work` beside a TLS server for media.example.com; /there redirects to another name."""
+    with certificate(folder, "media.example.com") as (ca, chain):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(chain)
+        served = TlsServer(0, ssl.create_default_context(cafile=str(ca)), [], [])
+        context.sni_callback = lambda _, name, __: served.sni.append(name)
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                served.heads.append(head)
+                if head.startswith("GET /there"):
+                    writer.write(b"HTTP/1.1 302 x\r\nlocation: https://cdn.example.com/x\r\n\r\n")
+                else:
+                    size = f"content-length: {len(CLIP)}".encode()
+                    writer.write(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (size, CLIP))
+                await writer.drain()
+            finally:
+                writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+        served.port = server.sockets[0].getsockname()[1]
+        async with server, asyncio.timeout(20):
+            await work(served)
+
+
+def test_over_tls_the_certificate_must_be_for_the_name_in_the_link(tmp_path: Path) -> None:
+    async def work(server: TlsServer) -> None:
+        right = fetcher(ToPort(server))
+        assert await fetch(right) == CLIP
+        assert ["media.example.com"] == server.sni
+        assert "\r\nHost: media.example.com\r\n" in server.heads[0]
+
+        with pytest.raises(DownloadError, match="ConnectError"):
+            await fetch(fetcher(ToPort(server)), "https://cdn.example.com/clip.mp4")
+        with pytest.raises(DownloadError, match="ConnectError"):
+            await fetch(fetcher(ToPort(server)), "https://media.example.com/there")
+        assert {"media.example.com", "cdn.example.com"} == set(server.sni)
+        assert not [head for head in server.heads if "cdn.example.com" in head]
+
+    asyncio.run(with_tls(tmp_path, work))
+
+
+def test_the_environments_proxy_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy would resolve the name once more, and undo the pin."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    async def work() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(CLIP), CLIP))
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with server, asyncio.timeout(20):
+            assert await fetch(fetcher(None, base_url=base), f"{base}/media/clip.mp4") == CLIP
+
+    asyncio.run(work())

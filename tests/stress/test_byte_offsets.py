@@ -1,0 +1,353 @@
+"""A wire that breaks at every byte of a paid request and of its answer, held against the vendor.
+
+`make offsets` breaks it at every byte in each of three ways and prints the table; the test takes
+every seventh byte, each way in its turn. All of it is our server's own path: `submit`, the journal
+on a disk, httpx on a real socket. Only time is virtual.
+"""
+
+import asyncio
+import contextlib
+import gc
+import multiprocessing
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from mcp_server.errors import JournalError, UseapiError
+from mcp_server.journal.records import Submission
+from mcp_server.models import PaidOperation
+from mcp_server.sandbox.app import Sandbox
+from mcp_server.services.base import Order
+from mcp_server.services.registry import service_named
+from mcp_server.settings import Settings
+from mcp_server.tools.context import App, open_app
+from tests.support import virtual_time
+from tests.support.cut_vendor import Break, CutVendor, Framing, How, Side
+from tests.support.harness import GOOD, TOKEN, VirtualClock
+
+HOWS: tuple[How, ...] = get_args(How)
+_EDGE = 256  # bytes at each end of an answer too long to be broken at every one
+_STRIDE = 499
+# Thousands of commits that wait for a disk take minutes.
+_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+@dataclass(frozen=True)
+class Story:
+    """An operation, and what a break comes to.
+
+    Args:
+        unseen: where the vendor never saw the whole request.
+        acted: where it did, but its answer did not arrive whole.
+        framing: how the answer tells where it ends.
+        sides: what is broken.
+    """
+
+    service: str
+    operation: PaidOperation
+    unseen: str
+    acted: str
+    framing: Framing = "length"
+    job_seconds: float = 600.0
+    sides: tuple[Side, ...] = ("request", "answer")
+
+    @property
+    def name(self) -> str:
+        name = f"{self.service} {self.operation}"
+        return name if len(self.sides) == 2 else f"{name}, {self.job_seconds:g} s"
+
+    def order(self, source_id: str) -> Order:
+        return service_named(self.service).order(self.operation, source_id, {}, {})
+
+    def may_come_to(self, fault: Break, answer_bytes: int) -> tuple[str, ...]:
+        if fault.side == "request":
+            return (self.unseen,)
+        if fault.at < answer_bytes:
+            return (self.acted,)
+        if fault.how == "reset":  # what was sent whole may be lost on the way
+            return ("answered", self.acted)
+        whole = self.framing != "close" or fault.how == "cut"
+        return ("answered" if whole else self.acted,)
+
+
+STORIES = (
+    Story("google-flow", "upscale_video", "sent once more", "found"),
+    Story("pixverse", "upscale_video", "unconfirmed", "found", "chunks"),
+    Story("dreamina", "upscale_video", "sent once more", "found"),
+    # Over before the first look: only the refusal of a repeat tells then, by the job's name.
+    Story(
+        "dreamina",
+        "upscale_video",
+        "",
+        "refused repeat",
+        "chunks",
+        job_seconds=1,
+        sides=("answer",),
+    ),
+    Story("dreamina", "upscale_image", "unconfirmed", "found", "close"),
+    # The result is in the answer and nowhere else; no cost is documented.
+    Story("google-flow", "upscale_image", "lost", "lost", job_seconds=20),
+)
+
+
+@dataclass
+class Tally:
+    """What many cases came to, by story, side and way; and those that came to something else."""
+
+    came_to: Counter[tuple[str, Side, How, str]] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+
+class Desk:
+    """One story's server and vendor, for as many cases as there are."""
+
+    def __init__(self, story: Story, app: App, vendor: CutVendor, clock: VirtualClock) -> None:
+        self.story = story
+        self.app = app
+        self.vendor = vendor
+        self.order = story.order(
+            GOOD[story.service, "image" if story.operation == "upscale_image" else "video"]
+        )
+        self._clock = clock
+        self._sandbox = self._new_sandbox()
+        self._row: Submission | None = None
+        self._uncounted = 0
+        vendor.at_first_byte = self._check_count
+
+    async def case(self, fault: Break | None, then: Break | None = None) -> str:
+        """What the order comes to if the wire breaks like this, and then like that.
+
+        Raises:
+            AssertionError: it came to what never may be.
+        """
+        await self._anew(fault, then)
+        with contextlib.suppress(UseapiError):  # the row tells it too
+            await self.app.submitting.submit(self.order)
+        return self._came_to(await self._settled())
+
+    async def again(self) -> int:
+        """Order the same once more; how many POSTs left."""
+        before = len(self.vendor.payments)
+        await self.app.submitting.submit(self.order)
+        await self._settled()
+        return len(self.vendor.payments) - before
+
+    async def _anew(self, fault: Break | None, then: Break | None) -> None:
+        """A vendor that knows nothing of earlier cases, and a free key."""
+        if self._row is not None:
+            self.app.journal.end(self._row.id, "freed", "The next case orders the same.")
+        await asyncio.sleep(self.story.job_seconds + 1)
+        if self._sandbox.accepted and self.story.service != "pixverse":
+            self._sandbox = self._new_sandbox()
+        elif self._sandbox.accepted:  # a new one would number its videos like the last
+            self.order = self.story.order(str(self._sandbox.accepted[-1].job_id))
+        self._sandbox.accepted.clear()
+        self._sandbox.requests.clear()
+        self.vendor.app = self._sandbox
+        self.vendor.breaks(fault, then)
+
+    def _check_count(self) -> None:
+        """A POST begins to arrive: by now the journal must have counted it."""
+        self._uncounted += self.app.journal.recent(1)[0].posts < len(self.vendor.payments)
+
+    def _new_sandbox(self) -> Sandbox:
+        return Sandbox(job_seconds=self.story.job_seconds, now=self._clock.now)
+
+    async def _settled(self) -> Submission:
+        """The row, once nobody works on it any more."""
+        while (row := self.app.journal.recent(1)[0]).state == "submitting":  # noqa: ASYNC110
+            await asyncio.sleep(30)
+        self._row = row
+        return row
+
+    def _came_to(self, row: Submission) -> str:
+        accepted, seen = self._sandbox.accepted, [method for method, _ in self._sandbox.requests]
+        arrived = sum(bool(payment.request) for payment in self.vendor.payments)
+        assert len(accepted) <= 1, "paid twice"
+        assert arrived <= row.posts, "left uncounted"
+        assert self._uncounted == 0, "counted too late"
+        assert row.posts <= len(self.vendor.payments), "counted, but never left"
+        assert row.posts <= (2 if self.order.endpoint.refuses_repeats else 1), "sent too often"
+        if row.state == "unconfirmed":
+            assert not accepted, "the vendor lists it"
+            return "unconfirmed"
+        if row.state == "failed":
+            assert row.job is not None
+            return str(row.job["failure"]["code"])
+        assert [row.job_id] == [work.job_id for work in accepted], "another job"
+        if row.posts > 1:
+            return "refused repeat" if seen.count("POST") > 1 else "sent once more"
+        return "found" if "GET" in seen else "answered"
+
+
+@contextlib.asynccontextmanager
+async def desk(story: Story) -> AsyncIterator[Desk]:
+    clock = VirtualClock()
+    vendor = CutVendor(Sandbox(now=clock.now))
+    vendor.framing = story.framing
+    vendor.listen()
+    with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+        settings = Settings.read(
+            {
+                "USEAPI_TOKEN": TOKEN,
+                "USEAPI_BASE_URL": vendor.origin,
+                "USEAPI_OUTPUT_DIR": f"{folder}/output",
+                "USEAPI_STATE_DIR": f"{folder}/state",
+            }
+        )
+        try:
+            async with open_app(settings, clock) as app:
+                yield Desk(story, app, vendor, clock)
+        finally:
+            await vendor.close()
+
+
+async def breaks(story: Story, *, stride: int = 1) -> Tally:
+    """Break one story's wire at every byte, in each way; with a stride, one way in its turn."""
+    tally = Tally()
+    async with desk(story) as at_work:
+        assert await at_work.case(None) == "answered"
+        (whole,) = at_work.vendor.payments
+        for side in story.sides:
+            length = len(whole.request) if side == "request" else len(whole.answer) + 1
+            for at in list(_offsets(length))[::stride]:
+                for how in HOWS if stride == 1 else (HOWS[at % 3],):
+                    fault = Break(side, at, how)
+                    try:
+                        came_to = await at_work.case(fault)
+                    except AssertionError as never:
+                        came_to = str(never).partition("\n")[0]
+                    tally.came_to[story.name, side, how, came_to] += 1
+                    right = story.may_come_to(fault, len(whole.answer))
+                    if came_to not in right:
+                        tally.wrong.append(f"{story.name}, {fault}: {came_to}, not {right}")
+    return tally
+
+
+def _offsets(length: int) -> Iterator[int]:
+    """All of them, but for the middle of what is very long."""
+    for at in range(length):
+        if at < _EDGE or at >= length - _EDGE or at % _STRIDE == 0:
+            yield at
+
+
+def _in_a_process(story: Story) -> Tally:
+    for name in ("sniffio", "trio"):  # httpcore looks for them on the disk at every request
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # None = it can't be imported
+    gc.freeze()
+    return virtual_time.run(breaks(story))
+
+
+def _all() -> Tally:
+    tally = Tally()
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        parts = [pool.submit(_in_a_process, story) for story in STORIES]
+        for part in parts:
+            tally.came_to += part.result().came_to
+            tally.wrong += part.result().wrong
+    return tally
+
+
+def _table(tally: Tally) -> str:
+    lines = [f"{'operation':34} {'side':8} {'break':6} {'cases':>6}  came to"]
+    places = dict.fromkeys(place[:3] for place in tally.came_to)
+    for story, side, how in places:
+        counts = {
+            came_to: count
+            for (*place, came_to), count in tally.came_to.items()
+            if tuple(place) == (story, side, how)
+        }
+        told = ", ".join(f"{came_to} {count}" for came_to, count in counts.items())
+        lines.append(f"{story:34} {side:8} {how:6} {sum(counts.values()):6}  {told}")
+    lines.append(f"{sum(tally.came_to.values())} cases, {len(tally.wrong)} wrong")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+async def test_a_wire_that_breaks_at_any_byte_loses_no_job_and_pays_for_none_twice(
+    story: Story,
+) -> None:
+    tally = await breaks(story, stride=7)
+
+    assert [] == tally.wrong[:10]
+    assert sum(tally.came_to.values()) > 50
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+async def test_what_never_left_is_not_counted(story: Story) -> None:
+    async with desk(story) as at_work:
+        await at_work.vendor.refuse()
+
+        came_to = await at_work.case(None)
+        posts = at_work.app.journal.recent(1)[0].posts
+
+    assert "unreachable" == came_to
+    assert 0 == posts
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+async def test_a_refused_connection_is_tried_again(story: Story) -> None:
+    async with desk(story) as at_work:
+        await at_work.vendor.refuse()
+        waiting = asyncio.create_task(at_work.case(None))
+        await asyncio.sleep(story.job_seconds + 1 + 1e-6)
+        at_work.vendor.listen()
+
+        came_to = await waiting
+        posts = at_work.app.journal.recent(1)[0].posts
+
+    assert "answered" == came_to
+    assert 1 == posts
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+async def test_what_can_not_be_counted_does_not_leave(story: Story) -> None:
+    async with desk(story) as at_work:
+        await at_work.vendor.refuse()
+        waiting = asyncio.create_task(at_work.app.submitting.submit(at_work.order))
+        await asyncio.sleep(1e-6)
+        at_work.app.journal.end(at_work.app.journal.recent(1)[0].id, "cancelled", "Given up.")
+        at_work.vendor.listen()
+
+        with pytest.raises(JournalError):
+            await waiting
+        left = at_work.vendor.payments
+
+    assert [] == left
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("story", [STORIES[0], STORIES[2]], ids=lambda story: story.name)
+async def test_there_is_never_a_third_post(story: Story, how: How) -> None:
+    async with desk(story) as at_work:
+        came_to = await at_work.case(Break("request", 100, how), Break("request", 101, how))
+        again = await at_work.again()
+
+    assert ("unconfirmed", 0) == (came_to, again)
+
+
+@pytest.mark.parametrize("side", get_args(Side))
+@pytest.mark.parametrize("story", STORIES[:-1], ids=lambda story: story.name)
+async def test_the_same_call_after_a_break_sends_nothing_more(story: Story, side: Side) -> None:
+    sent = []
+    async with desk(story) as at_work:
+        for how in HOWS:
+            await at_work.case(Break(side, 100, how))
+
+            sent.append(await at_work.again())
+
+    assert [0, 0, 0] == sent
+
+
+if __name__ == "__main__":
+    table = _all()
+    print(_table(table))
+    print("\n".join(table.wrong[:20]))
+    sys.exit(bool(table.wrong))

@@ -1,0 +1,150 @@
+"""StrictTool: nothing is dropped silently, our errors keep their words, bugs are withheld."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Annotated, Any
+
+import pytest
+from mcp import Client
+from mcp.server import MCPServer
+from mcp.types import CallToolResult, TextContent
+from pydantic import BaseModel, Field
+
+from mcp_server.errors import DeclinedError
+from mcp_server.tools.strict_tool import StrictTool, lean
+from tests.support.harness import Reply, reply
+
+
+def say(text: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(type="text", text=text)])
+
+
+async def call(function: Callable[..., Any], **arguments: Any) -> Reply:
+    """Call a function as the only tool of a server."""
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[SimpleNamespace]:
+        yield SimpleNamespace(settings=SimpleNamespace(sandbox=False))
+
+    tool = StrictTool.of(function, description="For a test.")
+    server: MCPServer[Any] = MCPServer("test", tools=[tool], lifespan=lifespan)
+    async with Client(server) as client:
+        return reply(await client.call_tool(tool.name, arguments))
+
+
+async def test_an_argument_it_does_not_take_is_refused() -> None:
+    async def tool(size: str | None = None) -> CallToolResult:
+        raise AssertionError("a misspelt option must not get here")
+
+    told = await call(tool, sice="4K")
+
+    assert "tool has no argument sice, so nothing was done. It takes: size." in told.text
+    assert told.error["code"] == "invalid_argument"
+
+
+async def test_a_strange_name_is_told_on_one_short_line() -> None:
+    async def tool(size: str | None = None) -> CallToolResult:
+        raise AssertionError("unreachable")
+
+    told = await call(tool, **{"a\x1b[31m\n" + "b" * 500: 1})
+
+    assert len(told.text.splitlines()) == 2
+    assert len(told.text) < 300
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', "[1]", "null", "true", "3"])
+async def test_a_string_stays_a_string(text: str) -> None:
+    """The SDK would parse what looks like JSON."""
+
+    async def tool(ref: str | None = None) -> CallToolResult:
+        return say(repr(ref))
+
+    assert repr(text) == (await call(tool, ref=text)).text
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+async def test_nothing_is_not_given(nothing: str | None) -> None:
+    async def tool(ref: str = "the default") -> CallToolResult:
+        return say(ref)
+
+    assert (await call(tool, ref=nothing)).text == "the default"
+
+
+@pytest.mark.parametrize("given", [True, False, "many", [1], {"a": 1}, 1.5])
+async def test_what_is_no_number_is_not_taken_for_one(given: object) -> None:
+    async def tool(count: Annotated[int | None, Field(ge=1, le=9)] = None) -> CallToolResult:
+        raise AssertionError("unreachable")
+
+    told = await call(tool, count=given)
+
+    assert "count must be a whole number from 1 to 9, so nothing was done." in told.text
+
+
+async def test_our_errors_reach_the_agent_in_our_words() -> None:
+    async def tool() -> CallToolResult:
+        raise DeclinedError("The user said no.", "Don't ask again.")
+
+    told = await call(tool)
+
+    assert told.text.startswith("The user said no. Don't ask again.\n{")
+    assert told.error["code"] == "declined"
+
+
+async def test_a_bug_is_withheld() -> None:
+    async def tool() -> CallToolResult:
+        raise RuntimeError("the secret of user:1-abc")
+
+    told = await call(tool)
+
+    assert told.is_error
+    assert "secret" not in told.text
+
+
+class Inner(BaseModel):
+    number: int
+
+
+async def test_a_bug_that_looks_like_a_wrong_argument_is_withheld_too() -> None:
+    async def tool(number: Annotated[int, Field(ge=0, le=9)] = 0) -> CallToolResult:
+        Inner.model_validate({"number": "secret"})
+        raise AssertionError("unreachable")
+
+    told = await call(tool)
+
+    assert told.is_error
+    assert "number" not in told.text
+    assert "secret" not in told.text
+
+
+class Leaf(BaseModel):
+    """What a class says of itself."""
+
+    title: Annotated[str | None, Field(description="its name")] = None
+    default: int | None = None
+
+
+class Tree(BaseModel):
+    leaf: Leaf
+    leaves: tuple[Leaf, ...] | None = None
+    count: int = 20
+
+
+def test_a_lean_schema_holds_no_reference_title_docstring_or_null() -> None:
+    leaf = {
+        "type": "object",
+        "properties": {
+            "title": {"type": "string", "description": "its name"},
+            "default": {"type": "integer"},
+        },
+    }
+
+    assert {
+        "type": "object",
+        "properties": {
+            "leaf": leaf,
+            "leaves": {"type": "array", "items": leaf},
+            "count": {"type": "integer", "default": 20},
+        },
+        "required": ["leaf"],
+    } == lean(Tree.model_json_schema())
