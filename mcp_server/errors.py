@@ -1,6 +1,6 @@
 """Everything that can go wrong, sorted by what the caller can do about it.
 
-UseapiError                    `what` happened, what to `do` next
+UseapiError                    `message`: what happened, `hint`: what to do next
 ├── SettingsError              a setting is wrong; the server does not start
 ├── RequestError               nothing was sent; change the arguments
 │   ├── UnknownIdError         no service owns this id
@@ -41,17 +41,17 @@ class UseapiError(Exception):
 
     def __init__(
         self,
-        what: str,
-        do: str,
+        message: str,
+        hint: str,
         *,
         service: str | None = None,
         http_status: int | None = None,
         retry_after_seconds: int | None = None,
         job_id: str | None = None,
     ) -> None:
-        super().__init__(f"{what} {do}")
-        self.what = what
-        self.do = do
+        super().__init__(f"{message} {hint}")
+        self.message = message
+        self.hint = hint
         self.service = service
         self.http_status = http_status
         self.retry_after_seconds = retry_after_seconds

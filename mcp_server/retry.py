@@ -17,7 +17,7 @@ LONGEST_WAIT_S = 10.0
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 5.0
 
 
-class Fate(Enum):
+class Outcome(Enum):
     """What is known of a request that brought no good answer."""
 
     NOT_SENT = "no byte of it left"
@@ -27,7 +27,7 @@ class Fate(Enum):
 
 
 def pause_before_retry(
-    fate: Fate,
+    outcome: Outcome,
     *,
     paid: bool,
     tries: int,
@@ -43,9 +43,9 @@ def pause_before_retry(
         waited_before: the vendor's wait was obeyed once already.
         random: a number from 0 to 1; full jitter keeps clients from marching in step.
     """
-    if fate is Fate.RATE_LIMITED:
+    if outcome is Outcome.RATE_LIMITED:
         short = vendor_wait_s is not None and vendor_wait_s <= LONGEST_WAIT_S
         return vendor_wait_s if short and not waited_before else None
-    if fate is Fate.REFUSED or (fate is Fate.UNKNOWN and paid) or tries >= TRIES:
+    if outcome is Outcome.REFUSED or (outcome is Outcome.UNKNOWN and paid) or tries >= TRIES:
         return None
     return float(random() * min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** (tries - 1)))

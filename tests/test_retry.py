@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_server.retry import LONGEST_WAIT_S, TRIES, Fate, pause_before_retry
+from mcp_server.retry import LONGEST_WAIT_S, TRIES, Outcome, pause_before_retry
 
 
 def pause(
-    fate: Fate, *, paid: bool, tries: int = 1, random: float = 1.0, **more: float
+    outcome: Outcome, *, paid: bool, tries: int = 1, random: float = 1.0, **more: float
 ) -> float | None:
     return pause_before_retry(
-        fate,
+        outcome,
         paid=paid,
         tries=tries,
         vendor_wait_s=more.get("wait_s"),
@@ -21,44 +21,44 @@ def pause(
 
 
 @pytest.mark.parametrize(
-    ("fate", "paid", "tries", "wait_s", "waited", "expected_s"),
+    ("outcome", "paid", "tries", "wait_s", "waited", "expected_s"),
     [
         # could not connect: three tries, whatever it is; the back-off doubles
-        (Fate.NOT_SENT, False, 1, None, False, 0.5),
-        (Fate.NOT_SENT, False, 2, None, False, 1.0),
-        (Fate.NOT_SENT, False, 3, None, False, None),
-        (Fate.NOT_SENT, True, 1, None, False, 0.5),
-        (Fate.NOT_SENT, True, 2, None, False, 1.0),
-        (Fate.NOT_SENT, True, 3, None, False, None),
+        (Outcome.NOT_SENT, False, 1, None, False, 0.5),
+        (Outcome.NOT_SENT, False, 2, None, False, 1.0),
+        (Outcome.NOT_SENT, False, 3, None, False, None),
+        (Outcome.NOT_SENT, True, 1, None, False, 0.5),
+        (Outcome.NOT_SENT, True, 2, None, False, 1.0),
+        (Outcome.NOT_SENT, True, 3, None, False, None),
         # 429 with a known, short wait: once more, exactly then
-        (Fate.RATE_LIMITED, False, 1, 0.0, False, 0.0),
-        (Fate.RATE_LIMITED, False, 1, 7.0, False, 7.0),
-        (Fate.RATE_LIMITED, False, 1, 10.0, False, 10.0),
-        (Fate.RATE_LIMITED, True, 1, 7.0, False, 7.0),
-        (Fate.RATE_LIMITED, True, 1, 10.0, False, 10.0),
+        (Outcome.RATE_LIMITED, False, 1, 0.0, False, 0.0),
+        (Outcome.RATE_LIMITED, False, 1, 7.0, False, 7.0),
+        (Outcome.RATE_LIMITED, False, 1, 10.0, False, 10.0),
+        (Outcome.RATE_LIMITED, True, 1, 7.0, False, 7.0),
+        (Outcome.RATE_LIMITED, True, 1, 10.0, False, 10.0),
         # … even after tries that never left, but not twice
-        (Fate.RATE_LIMITED, True, 3, 7.0, False, 7.0),
-        (Fate.RATE_LIMITED, False, 2, 7.0, True, None),
-        (Fate.RATE_LIMITED, True, 2, 7.0, True, None),
+        (Outcome.RATE_LIMITED, True, 3, 7.0, False, 7.0),
+        (Outcome.RATE_LIMITED, False, 2, 7.0, True, None),
+        (Outcome.RATE_LIMITED, True, 2, 7.0, True, None),
         # 429 otherwise: for the caller to wait
-        (Fate.RATE_LIMITED, False, 1, None, False, None),
-        (Fate.RATE_LIMITED, False, 1, 10.1, False, None),
-        (Fate.RATE_LIMITED, True, 1, None, False, None),
-        (Fate.RATE_LIMITED, True, 1, 1800.0, False, None),
+        (Outcome.RATE_LIMITED, False, 1, None, False, None),
+        (Outcome.RATE_LIMITED, False, 1, 10.1, False, None),
+        (Outcome.RATE_LIMITED, True, 1, None, False, None),
+        (Outcome.RATE_LIMITED, True, 1, 1800.0, False, None),
         # cut after sending, 408, 5xx: a read again, a paid request never
-        (Fate.UNKNOWN, False, 1, None, False, 0.5),
-        (Fate.UNKNOWN, False, 2, None, False, 1.0),
-        (Fate.UNKNOWN, False, 3, None, False, None),
-        (Fate.UNKNOWN, True, 1, None, False, None),
-        (Fate.UNKNOWN, True, 1, 5.0, False, None),
+        (Outcome.UNKNOWN, False, 1, None, False, 0.5),
+        (Outcome.UNKNOWN, False, 2, None, False, 1.0),
+        (Outcome.UNKNOWN, False, 3, None, False, None),
+        (Outcome.UNKNOWN, True, 1, None, False, None),
+        (Outcome.UNKNOWN, True, 1, 5.0, False, None),
         # any other refusal
-        (Fate.REFUSED, False, 1, None, False, None),
-        (Fate.REFUSED, False, 1, 5.0, False, None),
-        (Fate.REFUSED, True, 1, None, False, None),
+        (Outcome.REFUSED, False, 1, None, False, None),
+        (Outcome.REFUSED, False, 1, 5.0, False, None),
+        (Outcome.REFUSED, True, 1, None, False, None),
     ],
 )
 def test_every_cell_of_the_table(
-    fate: Fate,
+    outcome: Outcome,
     paid: bool,
     tries: int,
     wait_s: float | None,
@@ -66,7 +66,7 @@ def test_every_cell_of_the_table(
     expected_s: float | None,
 ) -> None:
     found_s = pause_before_retry(
-        fate,
+        outcome,
         paid=paid,
         tries=tries,
         vendor_wait_s=wait_s,
@@ -77,11 +77,11 @@ def test_every_cell_of_the_table(
     assert expected_s == found_s
 
 
-@given(st.sampled_from(Fate), st.booleans(), st.integers(1, 9), st.floats(0, 1))
+@given(st.sampled_from(Outcome), st.booleans(), st.integers(1, 9), st.floats(0, 1))
 def test_a_pause_is_never_longer_than_a_client_waits(
-    fate: Fate, paid: bool, tries: int, random: float
+    outcome: Outcome, paid: bool, tries: int, random: float
 ) -> None:
-    pause_s = pause_before_retry(fate, paid=paid, tries=tries, random=lambda: random)
+    pause_s = pause_before_retry(outcome, paid=paid, tries=tries, random=lambda: random)
 
     assert pause_s is None or 0 <= pause_s <= 5
 
@@ -91,7 +91,7 @@ def test_a_paid_request_that_may_have_been_done_is_never_sent_again(
     waited: bool, tries: int, wait_s: float, twice: bool
 ) -> None:
     assert None is pause_before_retry(
-        Fate.UNKNOWN,
+        Outcome.UNKNOWN,
         paid=True,
         tries=tries,
         vendor_wait_s=wait_s if twice else None,
@@ -102,7 +102,7 @@ def test_a_paid_request_that_may_have_been_done_is_never_sent_again(
 
 def test_the_back_off_is_spread_over_its_whole_length() -> None:
     pauses = [
-        pause_before_retry(Fate.NOT_SENT, paid=False, tries=2, random=lambda r=r: r)  # type: ignore[misc]
+        pause_before_retry(Outcome.NOT_SENT, paid=False, tries=2, random=lambda r=r: r)  # type: ignore[misc]
         for r in (0.0, 0.25, 1.0)
     ]
 

@@ -1,4 +1,4 @@
-"""JobRepository: submissions in the words of jobs. It tells them, and writes down what became of them.
+"""Journal rows as jobs, and what became of them written back.
 
 What the vendor did is a fact even when the journal can't take it: then it is told all the same,
 and the row, left as it was, is looked into by the next call.
@@ -125,8 +125,8 @@ def is_worked_on(row: Submission) -> bool:
 
 def key_of(order: Order, origin: str) -> str:
     """What makes two orders the same; hashed, for ids hold the account's e-mail."""
-    shaping = dict(sorted(order.shaping.items()))
-    wish = [origin, order.service, order.operation, order.source_id, shaping]
+    result_arguments = dict(sorted(order.result_arguments.items()))
+    wish = [origin, order.service, order.operation, order.source_id, result_arguments]
     return hashlib.sha256(json.dumps(wish).encode()).hexdigest()
 
 

@@ -256,7 +256,7 @@ class Submitter:
             service=order.service,
             operation=order.operation,
             source_id=order.source_id,
-            arguments=dict(order.shaping),
+            arguments=dict(order.result_arguments),
             price=order.price or 0,
         )
         return self._journal.intend(intent, budget=self._budget)
@@ -314,9 +314,9 @@ class Submitter:
             raise
         except (UnansweredError, UnexpectedAnswerError, DownloadError) as error:
             if order.endpoint.answers_when_done:
-                self._repository.record_failure(row, "lost", error.what)
+                self._repository.record_failure(row, "lost", error.message)
                 again = "Make the same call again: it is sent anew; no cost of it is documented."
-                raise LostError(error.what, again, service=row.service, job_id=row.id) from None
+                raise LostError(error.message, again, service=row.service, job_id=row.id) from None
             return await self._reconcile(order, row, looks_after(error))
         except (RefusedError, NotFoundError) as refusal:
             return await self._resolve(order, row, refusal)
@@ -325,7 +325,7 @@ class Submitter:
                 return self._repository.mark_unconfirmed(
                     row, f"sending it once more failed too ({error.code})"
                 )
-            self._repository.record_failure(row, error.code, error.what)
+            self._repository.record_failure(row, error.code, error.message)
             raise
 
     async def _post(self, order: Order, row: Submission) -> Job:
@@ -369,7 +369,7 @@ class Submitter:
             try:
                 job = await service_named(order.service).existing(self._upstream, order, refusal)
             except RefusedError as in_the_way:  # another job did something else: this was not made
-                self._repository.record_failure(row, in_the_way.code, in_the_way.what)
+                self._repository.record_failure(row, in_the_way.code, in_the_way.message)
                 raise
             except UseapiError as unreadable:
                 error = unreadable
@@ -379,5 +379,5 @@ class Submitter:
             return self._repository.mark_unconfirmed(
                 row, f"sending it once more failed too ({error.code})"
             )
-        self._repository.record_failure(row, error.code, error.what)
+        self._repository.record_failure(row, error.code, error.message)
         raise error from None

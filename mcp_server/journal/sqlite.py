@@ -6,8 +6,8 @@ Three things keep a job from being lost or paid for twice, whatever dies and whe
 - a partial unique index allows one live row a key: the database refuses what our code gets wrong;
 - who is at work on a key is decided by a lock that the kernel drops with its process (locks.py).
 
-The token never enters. Everything runs on the event loop, in well under a millisecond. On a network
-file system SQLite's locks are only as good as that system's: USEAPI_STATE_DIR belongs on a local disk.
+The token never enters. On a network file system SQLite's locks are only as good as that system's:
+USEAPI_STATE_DIR belongs on a local disk.
 """
 
 import base64

@@ -12,7 +12,7 @@ from mcp_server.media.files import OutputFolder
 from mcp_server.media.probe import HEAD_BYTES, sniff
 from mcp_server.media.ssrf import NotPublicError, Resolver, public_addresses, system_resolver
 from mcp_server.models import Kind
-from mcp_server.retry import Fate, pause_before_retry
+from mcp_server.retry import Outcome, pause_before_retry
 from mcp_server.settings import Settings
 
 if TYPE_CHECKING:  # httpx takes 30 ms to import: a server that fetches nothing never does
@@ -98,7 +98,7 @@ class Fetcher:
                     "Make room there or set USEAPI_OUTPUT_DIR to another folder.",
                 ) from None
             pause_s = pause_before_retry(
-                Fate.UNKNOWN, paid=False, tries=tries, random=random.random
+                Outcome.UNKNOWN, paid=False, tries=tries, random=random.random
             )
             if pause_s is None:
                 raise DownloadError(

@@ -62,7 +62,7 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
         except (NotFoundError, ExpiredError, RequestError):
             raise ResourceNotFoundError("There is no job with this id.") from None
         except UseapiError as error:
-            raise ResourceError(f"{error.what} {error.do}") from None
+            raise ResourceError(f"{error.message} {error.hint}") from None
         return found.model_dump(mode="json", exclude_none=True)
 
     @server.prompt(title="Enhance a clip")
@@ -113,4 +113,4 @@ def _check(source_id: str, fps: str) -> None:
         service.order("upscale_video", source_id, {}, {})
         service.order("interpolate_video", source_id, {"fps": int(fps)}, {})
     except RequestError as error:
-        raise MCPError(INVALID_PARAMS, f"{error.what} {error.do}") from None
+        raise MCPError(INVALID_PARAMS, f"{error.message} {error.hint}") from None

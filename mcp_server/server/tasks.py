@@ -175,7 +175,7 @@ async def _get(ctx: RequestContext, task_id: str) -> Task | None:
         return None
     except UseapiError as error:
         if not error.retryable:  # a wrong token, say: to go on asking would not help
-            raise MCPError(INTERNAL_ERROR, f"{error.what} {error.do}", error.facts()) from None
+            raise MCPError(INTERNAL_ERROR, f"{error.message} {error.hint}", error.facts()) from None
         return _unread(app, task_id, error)
 
 
@@ -219,7 +219,7 @@ def _unread(app: App, task_id: str, error: UseapiError) -> Task:
     return Task(
         task_id=task_id,
         status="working",
-        status_message=one_line(error.what),
+        status_message=one_line(error.message),
         created_at=iso(row.created_at) if row is not None else now,
         last_updated_at=now,
         ttl_ms=_KEPT_MS,

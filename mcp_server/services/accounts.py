@@ -13,9 +13,9 @@ from typing import Any
 from mcp_server.redaction import one_line, quoted
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import obj
-from mcp_server.upstream.responses import Vendor, error_text, strange
+from mcp_server.upstream.responses import ServiceInfo, error_text, unexpected
 
-PLATFORM = Vendor("useapi", "The account endpoint")
+PLATFORM = ServiceInfo("useapi", "The account endpoint")
 _AGAIN = "Try again in a minute."
 
 _NAME = re.compile(r"(?:([A-Za-z]{2,4}):)?([^@\s]+)@([^@\s]+)\.([A-Za-z]{2,24})")
@@ -44,15 +44,15 @@ async def subscription_is_active(upstream: Upstream) -> bool:
     Raises:
         UseapiError: it can't be known.
     """
-    account = obj((await upstream.read(PLATFORM, "/v2/account")).data)
+    account = obj((await upstream.get(PLATFORM, "/v2/account")).data)
     active = account.get("subscriptionIsActive")
     if not isinstance(active, bool):
-        raise strange(PLATFORM, "subscription", _AGAIN)
+        raise unexpected(PLATFORM, "subscription", _AGAIN)
     return active
 
 
 def linked(
-    vendor: Vendor, data: Any, fault_of: Callable[[Mapping[str, Any]], object]
+    vendor: ServiceInfo, data: Any, fault_of: Callable[[Mapping[str, Any]], object]
 ) -> tuple[Account, ...]:
     """The accounts of a service's map by name.
 
@@ -63,7 +63,7 @@ def linked(
         UnexpectedAnswerError: it is no such map.
     """
     if not isinstance(data, dict) or not all(isinstance(value, dict) for value in data.values()):
-        raise strange(vendor, "list of accounts", _AGAIN)
+        raise unexpected(vendor, "list of accounts", _AGAIN)
     return tuple(Account(masked(name), _told(fault_of(record))) for name, record in data.items())
 
 

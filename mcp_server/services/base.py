@@ -11,7 +11,7 @@ from mcp_server.errors import RefusedError, RequestError, UnexpectedAnswerError,
 from mcp_server.models import Job, Media, PaidOperation
 from mcp_server.services.accounts import Account
 from mcp_server.upstream.client import Upstream
-from mcp_server.upstream.responses import Answer, Vendor, strange
+from mcp_server.upstream.responses import Answer, ServiceInfo, unexpected
 
 LONGEST_ID = 512
 _CLOCK_SKEW_S = 120  # between the vendor's clock and ours, *assumed* to be at most this
@@ -65,7 +65,7 @@ class Endpoint:
     source_is: str
     options: Mapping[str, Option]
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    price: Callable[[Mapping[str, Any]], float | None] = lambda shaping: None
+    price: Callable[[Mapping[str, Any]], float | None] = lambda result_arguments: None
     refuses_repeats: bool = False
     answers_when_done: bool = False
     read_timeout_s: float = 150.0
@@ -75,7 +75,7 @@ class Endpoint:
 class Order:
     """A checked order, ready to be sent: nothing about it can be refused by us any more.
 
-    `shaping` holds the arguments that change the result, documented defaults filled in.
+    `result_arguments` holds the arguments that change the result, documented defaults filled in.
     """
 
     service: str
@@ -83,11 +83,11 @@ class Order:
     source_id: str
     endpoint: Endpoint
     body: Mapping[str, Any]
-    shaping: Mapping[str, Any]
+    result_arguments: Mapping[str, Any]
 
     @property
     def price(self) -> float | None:
-        return self.endpoint.price(self.shaping)
+        return self.endpoint.price(self.result_arguments)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Found:
         return cls(job, ours=made is None or made >= sent_at - _CLOCK_SKEW_S)
 
     @property
-    def stands(self) -> bool:
+    def answers_order(self) -> bool:
         """Whether it answers the order: an older job that failed does not."""
         return self.ours or self.job.status not in ("failed", "cancelled")
 
@@ -115,7 +115,7 @@ class Found:
 class Service(ABC):
     """The base of every service; one overrides what its vendor offers."""
 
-    vendor: ClassVar[Vendor]
+    vendor: ClassVar[ServiceInfo]
     endpoints: ClassVar[Mapping[PaidOperation, Endpoint]] = {}
     id_forms: ClassVar[tuple[str, ...]]
     where_ids_are: ClassVar[str]
@@ -172,12 +172,12 @@ class Service(ABC):
                 for name, value in arguments.items()
             },
         }
-        shaping = {
+        result_arguments = {
             name: _normal(arguments.get(name, option.default))
             for name, option in endpoint.options.items()
             if option.shapes_result
         }
-        return Order(self.name, operation, source_id, endpoint, body, shaping)
+        return Order(self.name, operation, source_id, endpoint, body, result_arguments)
 
     def check_source(self, operation: PaidOperation, endpoint: Endpoint, source_id: str) -> None:
         """Refuse an id of ours that this operation can't take."""
@@ -267,8 +267,8 @@ class Service(ABC):
             UseapiError: they can't be read.
         """
 
-    def strange(self, missing: str) -> UnexpectedAnswerError:
-        return strange(self.vendor, missing, "Call get_job or list_jobs in a minute.")
+    def unexpected(self, missing: str) -> UnexpectedAnswerError:
+        return unexpected(self.vendor, missing, "Call get_job or list_jobs in a minute.")
 
 
 def full_match(pattern: re.Pattern[str], some_id: object) -> re.Match[str] | None:

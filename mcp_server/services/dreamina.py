@@ -16,7 +16,7 @@ from mcp_server.services.accounts import Account, linked
 from mcp_server.services.base import Endpoint, Found, Option, Order, Service, full_match
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text, whole
-from mcp_server.upstream.responses import Answer, Problem, Vendor, failure_text
+from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failure_text
 
 # j + digits + a letter for the kind + account. Letters seen: v V F i I; others are newer kinds.
 _ACCOUNT = r"-u[0-9]{1,20}-[A-Za-z]{2,4}:[A-Za-z0-9._+=~!$&'*-]+@[A-Za-z0-9.-]+-bot:dreamina"
@@ -138,19 +138,19 @@ _COMMON = {
 }
 
 _PROBLEMS = (
-    Problem(400, "job is failed", RefusedError, "the source job failed.",
+    ErrorRule(400, "job is failed", RefusedError, "the source job failed.",
             "Use another source."),
-    Problem(400, "must be completed", RefusedError, "the source job is not finished yet.",
+    ErrorRule(400, "must be completed", RefusedError, "the source job is not finished yet.",
             "Wait for it with get_job(job_id=source_id, wait_seconds=50), then call again."),
-    Problem(400, "already upscaled", RefusedError,
+    ErrorRule(400, "already upscaled", RefusedError,
             "this video was upscaled before, and each can be only once.",
             "Use the upscale there is; list_jobs may show it."),
-    Problem(400, "already interpolated", RefusedError,
+    ErrorRule(400, "already interpolated", RefusedError,
             "this video was interpolated before, and each can be only once.",
             "Use the result there is, or upscale the video and interpolate that."),
-    Problem(404, "source", NotFoundError, "the source job is not known.",
+    ErrorRule(404, "source", NotFoundError, "the source job is not known.",
             "Check the source_id; jobs are kept for 30 days."),
-    Problem(429, "", RateLimitError, "all linked accounts are at capacity, nothing was taken.",
+    ErrorRule(429, "", RateLimitError, "all linked accounts are at capacity, nothing was taken.",
             "Wait, then call again with the same arguments.", cooldown_s=10),
 )  # fmt: skip
 
@@ -158,7 +158,7 @@ _PROBLEMS = (
 class Dreamina(Service):
     """A job id is also the source id of the next operation."""
 
-    vendor = Vendor("dreamina", "Dreamina", _PROBLEMS)
+    vendor = ServiceInfo("dreamina", "Dreamina", _PROBLEMS)
     id_forms = ("j<digits><letter>-u<number>-<REGION>:<e-mail>-bot:dreamina",)
     where_ids_are = (
         "A Dreamina source_id is the jobid that POST /videos or /images answered "
@@ -223,13 +223,13 @@ class Dreamina(Service):
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         job_id = obj(answer.data).get("jobid")
         if not is_id(job_id):
-            raise self.strange("job id")
+            raise self.unexpected("job id")
         made = as_job(job_id, answer.data)
         return made.evolve(operation=order.operation, source_id=order.source_id)
 
     async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
         try:
-            answer = await upstream.read(self.vendor, self._path(job_id))
+            answer = await upstream.get(self.vendor, self._path(job_id))
         except NotFoundError as error:
             if age_s is not None and age_s > _KEPT_S:
                 raise ExpiredError(
@@ -241,21 +241,21 @@ class Dreamina(Service):
                 ) from None
             raise
         if not isinstance(obj(answer.data).get("status"), str):
-            raise self.strange("job")
+            raise self.unexpected("job")
         return as_job(job_id, answer.data)
 
     async def find(self, upstream: Upstream, order: Order, sent_at: float) -> Found | None:
-        answer = await upstream.read(self.vendor, "/v1/dreamina/scheduler")
+        answer = await upstream.get(self.vendor, "/v1/dreamina/scheduler")
         running = obj(answer.data).get("executing")
         if not isinstance(running, dict):
-            raise self.strange("list of running jobs")
+            raise self.unexpected("list of running jobs")
         for entry in (e for entries in running.values() for e in objs(entries)):
             job_id = entry.get("jobid")
             if not is_id(job_id):
                 continue
             if not _may_be_of(order, job_id):
                 continue
-            record = obj((await upstream.read(self.vendor, self._path(job_id))).data)
+            record = obj((await upstream.get(self.vendor, self._path(job_id))).data)
             if self._same(order, record):
                 return Found.of(as_job(job_id, record), sent_at)
         return None
@@ -265,21 +265,21 @@ class Dreamina(Service):
         if not named or not is_id(job_id := named[1]) or not _may_be_of(order, job_id):
             return None
 
-        def stands(what: str, do: str) -> RefusedError:
+        def in_the_way(what: str, do: str) -> RefusedError:
             status = refusal.http_status
             return RefusedError(what, do, service=self.name, http_status=status, job_id=job_id)
 
         try:
-            record = obj((await upstream.read(self.vendor, self._path(job_id))).data)
+            record = obj((await upstream.get(self.vendor, self._path(job_id))).data)
             if not isinstance(record.get("status"), str):
-                raise self.strange("job")
+                raise self.unexpected("job")
         except NotFoundError:
-            raise stands(
+            raise in_the_way(
                 "Dreamina did this before, and does so only once. It keeps the job no longer.",
                 f"Use what {job_id} made, if it was saved; Dreamina's own site may still have it.",
             ) from None
         except UseapiError:
-            raise stands(
+            raise in_the_way(
                 "Dreamina did this before, and does so only once. That job can't be read now.",
                 f"Read it in a minute: get_job(job_id={job_id}).",
             ) from None
@@ -289,13 +289,13 @@ class Dreamina(Service):
         of_this = job.operation == order.operation or "jobid" in echo
         if of_this and self._same(order, {"request": request}):
             return job.evolve(operation=order.operation, source_id=order.source_id)
-        if of_this and request["jobid"] == order.source_id and "fps" in order.shaping:
-            raise stands(
+        if of_this and request["jobid"] == order.source_id and "fps" in order.result_arguments:
+            raise in_the_way(
                 "Dreamina interpolated this video before, to "
                 f"{whole(request.get('fps')) or 'another number of'} fps, and does so only once.",
                 f"Use that job: get_job(job_id={job_id}).",
             )
-        raise stands(
+        raise in_the_way(
             "Dreamina says that it did this before, and does so only once, but the job that it "
             "names is another by its record.",
             f"See whether it is of use: get_job(job_id={job_id}).",
@@ -309,7 +309,7 @@ class Dreamina(Service):
 
     async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
         # Never accounts/{account}: reading that one claims the day's free credits.
-        answer = await upstream.read(self.vendor, "/v1/dreamina/accounts")
+        answer = await upstream.get(self.vendor, "/v1/dreamina/accounts")
         return linked(self.vendor, answer.data, lambda record: record.get("error"))
 
     def _path(self, job_id: str) -> str:
@@ -322,7 +322,7 @@ class Dreamina(Service):
         echoes = {"resolution": ("resolution", "upscaleResolution")}  # sent as the second
         if request.get("jobid") != order.source_id:
             return False
-        for name, wanted in order.shaping.items():
+        for name, wanted in order.result_arguments.items():
             option = order.endpoint.options[name]
             fields = echoes.get(name, (option.field,))
             found = next((request[f] for f in fields if f in request), option.default)

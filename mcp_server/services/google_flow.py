@@ -37,7 +37,7 @@ from mcp_server.services.accounts import Account, linked
 from mcp_server.services.base import Endpoint, Found, Option, Order, Service, full_match
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text
-from mcp_server.upstream.responses import Answer, Problem, Vendor, failure_text
+from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failure_text
 
 _MEDIA = r"(?!.*\.\.)user:[0-9]{1,20}-email:[0-9A-Fa-f]{2,300}-%s:[A-Za-z0-9._~+=-]{1,300}"
 VIDEO = re.compile(_MEDIA % "video", re.ASCII)
@@ -225,33 +225,33 @@ _CAPTCHA_DO = (
     "and name them in captcha_order."
 )
 _PROBLEMS = (
-    Problem(403, "captcha_quality", CaptchaError,
+    ErrorRule(403, "captcha_quality", CaptchaError,
             "Google rejected the captcha (for a 4k image it may mean: no Ultra plan).",
             _CAPTCHA_DO),
-    Problem(403, "MODEL_ACCESS_DENIED", RefusedError, "the account's plan lacks this.",
+    ErrorRule(403, "MODEL_ACCESS_DENIED", RefusedError, "the account's plan lacks this.",
             "Use a lower resolution or an account with a higher plan."),
-    Problem(429, "PUBLIC_ERROR_USER_REQUESTS_THROTTLED", RateLimitError,
+    ErrorRule(429, "PUBLIC_ERROR_USER_REQUESTS_THROTTLED", RateLimitError,
             "too many requests at once on this account.",
             "Run fewer jobs side by side and call again later.", cooldown_s=1800),
-    Problem(429, "PUBLIC_ERROR_USER_QUOTA_REACHED", RateLimitError,
+    ErrorRule(429, "PUBLIC_ERROR_USER_QUOTA_REACHED", RateLimitError,
             "the account's quota is used up.",
             "Wait, or link further accounts on useapi.net.", cooldown_s=1800),
-    Problem(429, "PUBLIC_ERROR_PER_MODEL_DAILY_QUOTA_REACHED", RateLimitError,
+    ErrorRule(429, "PUBLIC_ERROR_PER_MODEL_DAILY_QUOTA_REACHED", RateLimitError,
             "this account's daily quota for the model is used up.",
             "Wait until the next UTC midnight.", cooldown_s="until UTC midnight"),
-    Problem(429, "PUBLIC_ERROR_UNUSUAL_ACTIVITY", RateLimitError,
+    ErrorRule(429, "PUBLIC_ERROR_UNUSUAL_ACTIVITY", RateLimitError,
             "the captcha scored too low.",
             f"Wait a minute. {_CAPTCHA_DO}", cooldown_s=60),
-    Problem(429, "no_eligible_account", RateLimitError,
+    ErrorRule(429, "no_eligible_account", RateLimitError,
             "every linked account is in a cool-down for this.",
             "Wait as long as told, or link further accounts on useapi.net."),
-    Problem(503, "Captcha service failed", CaptchaError, "the captcha provider failed.",
+    ErrorRule(503, "Captcha service failed", CaptchaError, "the captcha provider failed.",
             "Check the provider's key and balance on useapi.net; until then it is no use."),
-    Problem(402, "credit", CreditsError, "the Google plan or its credits do not cover this.",
+    ErrorRule(402, "credit", CreditsError, "the Google plan or its credits do not cover this.",
             "Check the Google account's plan and credits, or use a lower resolution."),
-    Problem(400, "Invalid job ID format", NotFoundError, "this is no job id of its own.",
+    ErrorRule(400, "Invalid job ID format", NotFoundError, "this is no job id of its own.",
             "Use the job_id exactly as it was given."),
-    Problem(404, "account", NotFoundError, "the Google account of this id is not linked.",
+    ErrorRule(404, "account", NotFoundError, "the Google account of this id is not linked.",
             "Link it on useapi.net, or use an id of a linked account."),
 )  # fmt: skip
 
@@ -259,7 +259,7 @@ _PROBLEMS = (
 class GoogleFlow(Service):
     """Sources are media ids; the jobs that work on them have ids of another form."""
 
-    vendor = Vendor(
+    vendor = ServiceInfo(
         "google-flow", "Google Flow", _PROBLEMS, frozenset({"rawBytes", "encodedImage"})
     )
     id_forms = (
@@ -293,7 +293,7 @@ class GoogleFlow(Service):
                 **_CAPTCHA,
             },
             fixed={"async": True},
-            price=lambda shaping: 50 if shaping["resolution"] == "4K" else 0,
+            price=lambda result_arguments: 50 if result_arguments["resolution"] == "4K" else 0,
             refuses_repeats=True,  # "returns a cached result (no additional credits consumed)"
         ),
         "upscale_image": Endpoint(
@@ -339,7 +339,7 @@ class GoogleFlow(Service):
         media = media_of(order.operation, holder, answer.files)
         finished = any(item.url or item.path for item in media)  # else they are still being made
         if job_id is None and not finished:
-            raise self.strange("job id or result")
+            raise self.unexpected("job id or result")
         return Job(
             job_id=job_id or our_id,
             service="google-flow",
@@ -361,20 +361,20 @@ class GoogleFlow(Service):
             )
         answer = await self._record(upstream, job_id)
         if not isinstance(obj(answer.data).get("status"), str):
-            raise self.strange("job")
+            raise self.unexpected("job")
         job = as_job(job_id, answer)
         return job.evolve(media=await self._linked(upstream, job.media)) if job.media else job
 
     async def find(self, upstream: Upstream, order: Order, sent_at: float) -> Found | None:
         listed: dict[str, float] = {}
         for option in ("executing", "history"):  # both must answer, or nothing is proven
-            answer = await upstream.read(self.vendor, f"/v1/google-flow/jobs?options={option}")
+            answer = await upstream.get(self.vendor, f"/v1/google-flow/jobs?options={option}")
             data = obj(answer.data)
             groups = [
                 data[name] for name in ("videos", "combined") if isinstance(data.get(name), dict)
             ]
             if not groups:
-                raise self.strange("list of jobs")
+                raise self.unexpected("list of jobs")
             for group in groups:
                 listed |= {
                     job_id: number(obj(about).get("timestamp")) or 0
@@ -386,10 +386,10 @@ class GoogleFlow(Service):
             answer = await self._record(upstream, job_id, lambda data: self._same(order, obj(data)))
             if self._same(order, obj(answer.data)):
                 found = Found.of(as_job(job_id, answer), sent_at)
-                if found.stands:
+                if found.answers_order:
                     return found
         if len(newest) > _MOST_CANDIDATES:  # it may be among those that were not read
-            raise self.strange("list of jobs: too many are running")
+            raise self.unexpected("list of jobs: too many are running")
         return None
 
     async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
@@ -397,7 +397,7 @@ class GoogleFlow(Service):
             health = record.get("health", "It does not tell its health.")
             return record.get("error") or (health if health != "OK" else None)
 
-        answer = await upstream.read(self.vendor, "/v1/google-flow/accounts")
+        answer = await upstream.get(self.vendor, "/v1/google-flow/accounts")
         return linked(self.vendor, answer.data, fault)
 
     def _same(self, order: Order, record: Mapping[str, Any]) -> bool:
@@ -406,14 +406,14 @@ class GoogleFlow(Service):
         return (
             request.get("mediaGenerationId") == order.source_id
             and "prompt" not in request  # an extension of the same video has one
-            and request.get("resolution", "1080p") == order.shaping.get("resolution")
+            and request.get("resolution", "1080p") == order.result_arguments.get("resolution")
         )
 
     async def _record(
         self, upstream: Upstream, job_id: str, keep_if: Callable[[Any], bool] | None = None
     ) -> Answer:
         path, stem = f"/v1/google-flow/jobs/{job_id}", file_stem(self.name, job_id)
-        return await upstream.read(self.vendor, path, stem=stem, keep_if=keep_if)
+        return await upstream.get(self.vendor, path, stem=stem, keep_if=keep_if)
 
     async def fresh_link(self, upstream: Upstream, media: Media) -> str | None:
         """A job's record keeps the link it ended with; the media id gives a new one."""
@@ -430,6 +430,6 @@ class GoogleFlow(Service):
                 path = f"/v1/google-flow/assets/{quote(item.media_id, safe='')}"
                 # The job itself was read: it is completed, with or without a link.
                 with contextlib.suppress(UseapiError):
-                    url = link(obj((await upstream.read(self.vendor, path)).data).get("url"))
+                    url = link(obj((await upstream.get(self.vendor, path)).data).get("url"))
             linked.append(item.model_copy(update={"url": url}))
         return tuple(linked)

@@ -74,7 +74,7 @@ async def check(upstream: Upstream) -> Check:
     try:
         upstream.require_token()
     except TokenError as error:
-        return stopped("missing", error.what, error.do)
+        return stopped("missing", error.message, error.hint)
     try:
         async with asyncio.timeout(_LONGEST_S):
             active = await subscription_is_active(upstream)
@@ -141,9 +141,9 @@ def _told(error: UseapiError | TimeoutError) -> tuple[str, str]:
     """What is wrong and what to do about it, for somebody who sets the server up."""
     if isinstance(error, TimeoutError):
         return f"No answer came within {_LONGEST_S:g} s.", "Try again in a minute."
-    hint = error.do
+    hint = error.hint
     if isinstance(error, UnreachableError):
         hint = "Check the network, its proxy and USEAPI_BASE_URL, then try again."
     elif isinstance(error, UnexpectedAnswerError | ServerError):
         hint = "Try again in a minute; if it stays so, check USEAPI_BASE_URL."
-    return without_secrets(error.what), hint
+    return without_secrets(error.message), hint

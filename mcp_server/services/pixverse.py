@@ -23,7 +23,7 @@ from mcp_server.services.accounts import Account, linked
 from mcp_server.services.base import Endpoint, Found, Option, Order, Service, full_match
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text, whole
-from mcp_server.upstream.responses import Answer, Problem, Vendor
+from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo
 
 _404_MEANS_WORKING_S = 3600  # the documents give no limit; *assumed* to be generous
 
@@ -37,9 +37,9 @@ _ANY = re.compile(_ID % "[a-z]{2,20}", re.ASCII)
 _COMPLETED, _MODERATED, _FAILED = 1, 7, 8
 
 _PROBLEMS = (
-    Problem(429, "", RateLimitError, "its queue is full, nothing was taken.",
+    ErrorRule(429, "", RateLimitError, "its queue is full, nothing was taken.",
             "Wait 10 to 30 seconds, then call again with the same arguments.", cooldown_s=30),
-    Problem(596, "", AccountError, "the PixVerse account has a pending error.",
+    ErrorRule(596, "", AccountError, "the PixVerse account has a pending error.",
             "Solve it on PixVerse, then update the account on useapi.net; before, it is no use."),
 )  # fmt: skip
 
@@ -47,7 +47,7 @@ _PROBLEMS = (
 class PixVerse(Service):
     """A video's id is its job's id."""
 
-    vendor = Vendor("pixverse", "PixVerse", _PROBLEMS)
+    vendor = ServiceInfo("pixverse", "PixVerse", _PROBLEMS)
     id_forms = ("user:<number>-pixverse:<e-mail>-video:<number>",)
     where_ids_are = (
         "A PixVerse source_id is the video_id in the answer that made the video, or in GET /videos."
@@ -75,7 +75,7 @@ class PixVerse(Service):
         record = obj(answer.data)
         job_id = record.get("video_id")
         if not isinstance(job_id, str) or not self.owns(job_id):
-            raise self.strange("video id")
+            raise self.unexpected("video id")
         return Job(
             job_id=job_id,
             service="pixverse",
@@ -94,7 +94,7 @@ class PixVerse(Service):
                 service=self.name,
             )
         try:
-            answer = await upstream.read(self.vendor, f"/v2/pixverse/videos/{job_id}")
+            answer = await upstream.get(self.vendor, f"/v2/pixverse/videos/{job_id}")
         except NotFoundError:
             # "404: the video is still processing", but a wrong id is answered the same.
             if age_s is not None and age_s <= _404_MEANS_WORKING_S:
@@ -106,7 +106,7 @@ class PixVerse(Service):
                 raise
             return self._job(job_id, record)
         if not _is_record(answer.data):
-            raise self.strange("video")
+            raise self.unexpected("video")
         return self._job(job_id, answer.data)
 
     async def find(self, upstream: Upstream, order: Order, sent_at: float) -> Found | None:
@@ -119,11 +119,11 @@ class PixVerse(Service):
                 job = self._job(job_id, record).evolve(operation=order.operation)
                 made.append(Found.of(job, sent_at))
         made.sort(key=lambda found: (found.ours, found.job.created_at or ""), reverse=True)
-        return next((found for found in made if found.stands), None)
+        return next((found for found in made if found.answers_order), None)
 
     async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
         # `error` is documented for the platform's accounts, not on this page: *assumed* to be here.
-        answer = await upstream.read(self.vendor, "/v2/pixverse/accounts")
+        answer = await upstream.get(self.vendor, "/v2/pixverse/accounts")
         return linked(self.vendor, answer.data, lambda record: record.get("error"))
 
     async def _listed(self, upstream: Upstream, job_id: str) -> dict[str, Any] | None:
@@ -138,10 +138,10 @@ class PixVerse(Service):
         """The account's newest videos: GET /videos (40 of them by default)."""
         found = full_match(_ANY, some_id)
         account = quote(found["email"], safe="") if found else ""
-        answer = await upstream.read(self.vendor, f"/v2/pixverse/videos?email={account}")
+        answer = await upstream.get(self.vendor, f"/v2/pixverse/videos?email={account}")
         data = obj(answer.data).get("data")
         if not isinstance(data, list):
-            raise self.strange("list of videos")
+            raise self.unexpected("list of videos")
         return objs(data)
 
     def _job(self, job_id: str, record: Mapping[str, Any]) -> Job:

@@ -78,7 +78,7 @@ def check_answer(found: Check, *, sandbox: bool = False) -> CallToolResult:
 
 def error_answer(error: UseapiError, *, sandbox: bool = False) -> CallToolResult:
     """What happened, what to do next, and one line of JSON to branch on."""
-    said = f"{error.what} {error.do} {SANDBOX_NOTE if sandbox else ''}".rstrip()
+    said = f"{error.message} {error.hint} {SANDBOX_NOTE if sandbox else ''}".rstrip()
     facts = json.dumps(error.facts(), separators=(",", ":"))
     return CallToolResult(content=[_text(f"{said}\n{facts}")], is_error=True)
 

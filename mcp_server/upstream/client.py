@@ -11,7 +11,7 @@ from mcp_server.clock import Clock
 from mcp_server.errors import DownloadError, TokenError
 from mcp_server.media.files import OutputFolder
 from mcp_server.redaction import quoted
-from mcp_server.retry import Fate, pause_before_retry
+from mcp_server.retry import Outcome, pause_before_retry
 from mcp_server.settings import Settings
 from mcp_server.upstream.body import (
     DecompressionError,
@@ -22,7 +22,7 @@ from mcp_server.upstream.body import (
 from mcp_server.upstream.responses import (
     Answer,
     Failure,
-    Vendor,
+    ServiceInfo,
     interrupted,
     not_sent,
     parsed,
@@ -80,9 +80,9 @@ class Upstream:
     def origin(self) -> str:
         return self._settings.base_url
 
-    async def read(
+    async def get(
         self,
-        vendor: Vendor,
+        vendor: ServiceInfo,
         path: str,
         *,
         stem: str | None = None,
@@ -102,13 +102,13 @@ class Upstream:
             vendor, _Request("GET", path, stem=stem, keep_if=keep_if)
         )
 
-    async def delete(self, vendor: Vendor, path: str) -> Answer:
+    async def delete(self, vendor: ServiceInfo, path: str) -> Answer:
         """DELETE `path`: free, and harmless to repeat."""
         return await self._send_with_retries(vendor, _Request("DELETE", path))
 
     async def post_paid(
         self,
-        vendor: Vendor,
+        vendor: ServiceInfo,
         path: str,
         body: Mapping[str, Any],
         *,
@@ -145,16 +145,16 @@ class Upstream:
         for client in self._clients or ():
             await client.aclose()
 
-    async def _send_with_retries(self, vendor: Vendor, request: _Request) -> Answer:
+    async def _send_with_retries(self, vendor: ServiceInfo, request: _Request) -> Answer:
         self.require_token()
         tries, waited = 0, False
         while True:
             tries += 1
-            result = await self._shielded(self._try(vendor, request))
+            result = await self._shielded(self._attempt(vendor, request))
             if isinstance(result, Answer):
                 return result
             pause = pause_before_retry(
-                result.fate,
+                result.outcome,
                 paid=request.paid,
                 tries=tries,
                 vendor_wait_s=result.wait_s,
@@ -163,8 +163,8 @@ class Upstream:
             )
             if pause is None:
                 raise result.error
-            waited = waited or result.fate is Fate.RATE_LIMITED
-            log.info("%s: %s; once more in %.1f s", vendor.name, result.fate.value, pause)
+            waited = waited or result.outcome is Outcome.RATE_LIMITED
+            log.info("%s: %s; once more in %.1f s", vendor.name, result.outcome.value, pause)
             await self._clock.sleep(pause)
 
     async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
@@ -179,7 +179,7 @@ class Upstream:
         if not task.cancelled():
             task.exception()  # seen: its caller may have left
 
-    async def _try(self, vendor: Vendor, request: _Request) -> Answer | Failure:
+    async def _attempt(self, vendor: ServiceInfo, request: _Request) -> Answer | Failure:
         import httpx
 
         sent = False
@@ -211,7 +211,7 @@ class Upstream:
             return interrupted(vendor, reason, paid=request.paid, unusable=unusable)
 
     async def _send_once(
-        self, vendor: Vendor, request: _Request, trace: Callable[[str, Any], Any]
+        self, vendor: ServiceInfo, request: _Request, trace: Callable[[str, Any], Any]
     ) -> Answer | Failure:
         import httpx
 

@@ -1,4 +1,4 @@
-"""Typed reads of the vendor's JSON, which can hold anything: what fits is taken, the rest is None."""
+"""Typed reads of the vendor's JSON: what fits is taken, the rest is None."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a response means: JSON or not, the wait it asks for, its error, and whether it may be done."""
+"""What a response means: its JSON, the wait it asks for, its error, and whether it was done."""
 
 import email.utils
 import json
@@ -25,7 +25,7 @@ from mcp_server.errors import (
 )
 from mcp_server.media.files import SavedFile
 from mcp_server.redaction import one_line, quoted
-from mcp_server.retry import Fate
+from mcp_server.retry import Outcome
 from mcp_server.upstream.fields import objs
 
 _LONGEST_RETRY_AFTER_S = 86_400
@@ -33,7 +33,7 @@ _MOST_COMMAS = 250_000  # parsed JSON takes many times its own length in memory
 
 
 @dataclass(frozen=True)
-class Problem:
+class ErrorRule:
     """An error the vendor documents: how to know it, and what it means for the caller.
 
     `says` is a part of the error text; "" is any text, and then the text is quoted.
@@ -43,49 +43,49 @@ class Problem:
     status: int
     says: str
     error: type[UpstreamError]
-    what: str
-    do: str
+    message: str
+    hint: str
     cooldown_s: int | Literal["until UTC midnight"] | None = None
 
 
 @dataclass(frozen=True)
-class Vendor:
+class ServiceInfo:
     """What sending must know of a service: its name, documented errors and base64 fields."""
 
     name: str
     title: str
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[ErrorRule, ...] = ()
     base64_fields: frozenset[str] = frozenset()
 
 
 # The platform's own errors, where a service documents nothing more precise
 # (useapi.net, conventions common to all services, read 27 July 2026).
 _PLATFORM = (
-    Problem(401, "", TokenError, "useapi.net does not accept the token.",
+    ErrorRule(401, "", TokenError, "useapi.net does not accept the token.",
             "Set USEAPI_TOKEN to the whole token, `user:` included, and restart the server."),
-    Problem(402, "", SubscriptionError, "the subscription is missing or has expired.",
+    ErrorRule(402, "", SubscriptionError, "the subscription is missing or has expired.",
             "Renew it on useapi.net; nothing works until then."),
-    Problem(403, "", RefusedError, "access is refused.",
+    ErrorRule(403, "", RefusedError, "access is refused.",
             "Use an id of your own account, and check that the account's plan includes this."),
-    Problem(404, "", NotFoundError, "this id is not known.",
+    ErrorRule(404, "", NotFoundError, "this id is not known.",
             "Check the id; a job or file that was deleted or has expired is gone."),
-    Problem(408, "", ServerError, "it gave up waiting for its own work.",
+    ErrorRule(408, "", ServerError, "it gave up waiting for its own work.",
             "Wait a minute, then read the job again."),
-    Problem(410, "", ExpiredError, "this job is no longer kept.",
+    ErrorRule(410, "", ExpiredError, "this job is no longer kept.",
             "Submit the source again, or go on from a newer job."),
-    Problem(412, "", CreditsError, "the linked account has too few credits.",
+    ErrorRule(412, "", CreditsError, "the linked account has too few credits.",
             "Buy credits or wait for the next refill, then call again."),
-    Problem(422, "", RefusedError, "moderation refused the request.",
+    ErrorRule(422, "", RefusedError, "moderation refused the request.",
             "Use another source; the same one will be refused again."),
-    Problem(429, "", RateLimitError, "it is busy and took nothing.",
+    ErrorRule(429, "", RateLimitError, "it is busy and took nothing.",
             "Wait, then call again with the same arguments."),
-    Problem(596, "", AccountError, "the linked account's session is broken.",
+    ErrorRule(596, "", AccountError, "the linked account's session is broken.",
             "Reconnect the account on useapi.net, then call again; before that it is no use."),
 )  # fmt: skip
 
 
-def explained(
-    vendor: Vendor, status: int, data: Any, *, wait_s: float | None, now: float
+def error_for(
+    vendor: ServiceInfo, status: int, data: Any, *, wait_s: float | None, now: float
 ) -> UpstreamError | None:
     """The error an answer stands for; None if its status is none of an error.
 
@@ -102,7 +102,7 @@ def explained(
         for p in (*vendor.problems, *_PLATFORM, _unknown(status, no_json=data is None))
         if p.status == status and p.says.lower() in said.lower()
     )
-    what = problem.what if problem.error is TokenError else f"{vendor.title}: {problem.what}"
+    what = problem.message if problem.error is TokenError else f"{vendor.title}: {problem.message}"
     if said and not problem.says and problem.error is not TokenError:
         what += f" It said: “{quoted(said)}”."
     if wait_s is None and problem.cooldown_s is not None:
@@ -111,7 +111,7 @@ def explained(
     retry_after = min(math.ceil(wait_s), _LONGEST_RETRY_AFTER_S) if wait_s is not None else None
     error = problem.error(
         what,
-        problem.do,
+        problem.hint,
         service=vendor.name,
         http_status=status,
         retry_after_seconds=retry_after if problem.error.retryable else None,
@@ -121,20 +121,20 @@ def explained(
     return error
 
 
-def _unknown(status: int, *, no_json: bool) -> Problem:
+def _unknown(status: int, *, no_json: bool) -> ErrorRule:
     if status < 500:
-        return Problem(
+        return ErrorRule(
             status, "", RefusedError, f"the request was refused (status {status}).",
             "Correct the arguments, then call again.",
         )  # fmt: skip
     page = " with a gateway's page instead of an answer" if no_json else ""
-    return Problem(
+    return ErrorRule(
         status, "", ServerError, f"it failed (status {status}{page}).",
         "Wait a minute, then call again.",
     )  # fmt: skip
 
 
-def strange(vendor: Vendor, missing: str, do: str) -> UnexpectedAnswerError:
+def unexpected(vendor: ServiceInfo, missing: str, do: str) -> UnexpectedAnswerError:
     """The error of a good answer without what it should hold."""
     what = f"{vendor.title} answered without a usable {missing}."
     return UnexpectedAnswerError(what, do, service=vendor.name)
@@ -233,34 +233,34 @@ class Answer:
 class Failure:
     """One try that brought no good answer, and the wait the vendor asked for."""
 
-    fate: Fate
+    outcome: Outcome
     error: UseapiError
     wait_s: float | None = None
 
 
-def not_sent(vendor: Vendor, reason: str) -> Failure:
+def not_sent(vendor: ServiceInfo, reason: str) -> Failure:
     """The connection failed before the first byte left."""
     what = f"{vendor.title} on useapi.net could not be reached ({reason}): nothing was sent."
     do = "Check the network, then call again."
-    return Failure(Fate.NOT_SENT, UnreachableError(what, do, service=vendor.name))
+    return Failure(Outcome.NOT_SENT, UnreachableError(what, do, service=vendor.name))
 
 
-def interrupted(vendor: Vendor, reason: str, *, paid: bool, unusable: bool) -> Failure:
+def interrupted(vendor: ServiceInfo, reason: str, *, paid: bool, unusable: bool) -> Failure:
     """The exchange failed after the first byte had left.
 
     Args:
         unusable: it did answer, but with what can't be taken in.
     """
     if paid:
-        return Failure(Fate.UNKNOWN, _unanswered(vendor, f"the answer broke off ({reason})"))
+        return Failure(Outcome.UNKNOWN, _unanswered(vendor, f"the answer broke off ({reason})"))
     kind = UnexpectedAnswerError if unusable else UnreachableError
     what = f"{vendor.title} on useapi.net did not answer in full ({reason})."
     do = "Call again in a minute; reading changes nothing."
-    return Failure(Fate.UNKNOWN, kind(what, do, service=vendor.name))
+    return Failure(Outcome.UNKNOWN, kind(what, do, service=vendor.name))
 
 
 def refused(
-    vendor: Vendor, status: int, data: Any, *, paid: bool, wait_s: float | None, now: float
+    vendor: ServiceInfo, status: int, data: Any, *, paid: bool, wait_s: float | None, now: float
 ) -> Failure:
     """It answered, but not well.
 
@@ -269,24 +269,24 @@ def refused(
         wait_s: seconds the answer asks to wait, if it does.
         now: seconds since the epoch.
     """
-    error = explained(vendor, status, data, wait_s=wait_s, now=now)
+    error = error_for(vendor, status, data, wait_s=wait_s, now=now)
     if isinstance(error, RateLimitError):
-        return Failure(Fate.RATE_LIMITED, error, wait_s)
+        return Failure(Outcome.RATE_LIMITED, error, wait_s)
     if error is not None and not isinstance(error, ServerError):
-        return Failure(Fate.REFUSED, error)
+        return Failure(Outcome.REFUSED, error)
     if paid:
         unanswered = _unanswered(vendor, f"it answered with status {status}", status)
         unanswered.vendor_answered = isinstance(data, dict) and status >= 400
-        return Failure(Fate.UNKNOWN, unanswered)
+        return Failure(Outcome.UNKNOWN, unanswered)
     if error is not None:
-        return Failure(Fate.UNKNOWN, error, wait_s)
+        return Failure(Outcome.UNKNOWN, error, wait_s)
     what = f"{vendor.title} answered with status {status} and without usable JSON."
     do = "Wait a minute, then call again."
-    strange = UnexpectedAnswerError(what, do, service=vendor.name, http_status=status)
-    return Failure(Fate.UNKNOWN, strange)
+    unusable = UnexpectedAnswerError(what, do, service=vendor.name, http_status=status)
+    return Failure(Outcome.UNKNOWN, unusable)
 
 
-def _unanswered(vendor: Vendor, how: str, status: int | None = None) -> UnansweredError:
+def _unanswered(vendor: ServiceInfo, how: str, status: int | None = None) -> UnansweredError:
     return UnansweredError(
         f"The request was sent to {vendor.title}, but {how}, so it may have been done.",
         "Call this tool again with the same arguments, and only those: it looks before it sends.",

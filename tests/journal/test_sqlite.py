@@ -941,7 +941,7 @@ def assert_unusable(journal: Journal, *, what: str, do: str) -> None:
     for write in writes:
         with pytest.raises(JournalError, match=what) as raised:
             write()
-        assert do in raised.value.do
+        assert do in raised.value.hint
         assert journal.fault is raised.value
     assert journal.live("key") is None
     assert journal.get("job-1") is None
@@ -949,7 +949,7 @@ def assert_unusable(journal: Journal, *, what: str, do: str) -> None:
     assert [] == journal.saved("job-1")
     journal.check()
     assert journal.fault is not None
-    assert re.search(what, journal.fault.what)
+    assert re.search(what, journal.fault.message)
 
 
 def test_a_folder_below_a_file_is_a_fault_and_not_a_crash(tmp_path: Path, now: Now) -> None:
@@ -979,7 +979,7 @@ def test_a_lock_file_that_can_not_be_had_is_a_fault(journal: Journal, folder: Pa
     with pytest.raises(JournalError, match="can't hold the journal") as raised:
         journal.try_lock("key")
 
-    assert "USEAPI_STATE_DIR" in raised.value.do
+    assert "USEAPI_STATE_DIR" in raised.value.hint
     assert journal.fault is raised.value
 
 
@@ -1079,7 +1079,7 @@ def test_a_journal_that_another_keeps_busy_is_a_fault_that_passes(folder: Path, 
             readable = journal.get(row.id)
             other.execute("rollback")
 
-        assert "Call again" in busy.value.do
+        assert "Call again" in busy.value.hint
         assert row == readable
         assert journal.fault is busy.value
         journal.check()
@@ -1129,10 +1129,10 @@ try:
     journal.count_post(row.id)
     print("sent")
 except JournalError as error:
-    print(error.what.startswith("The disk refuses"), error.do, journal.fault is error)
+    print(error.message.startswith("The disk refuses"), error.hint, journal.fault is error)
 if not room:
     journal.check()
-    print(journal.fault.what.startswith("The disk refuses"))
+    print(journal.fault.message.startswith("The disk refuses"))
 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 journal.check()
 print(journal.get(row.id).posts, journal.fault, journal.count_post(row.id).posts)
@@ -1173,7 +1173,7 @@ print(journal.get("job-1") is not None)
 try:
     journal.intend(NewSubmission("key", "dreamina", "upscale_video", "s", {}, 30))
 except JournalError as error:
-    print(error.do)
+    print(error.hint)
 """
 
 

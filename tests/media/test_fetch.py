@@ -147,7 +147,7 @@ async def test_a_hostile_link_is_refused_and_nobody_is_asked(url: str) -> None:
         await fetch(fetcher(web), url)
 
     assert [] == web.seen
-    assert "nothing was saved" in refusal.value.what
+    assert "nothing was saved" in refusal.value.message
     if len(url) > 10:
         assert url not in str(refusal.value)
 

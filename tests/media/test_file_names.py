@@ -14,8 +14,8 @@ def test_a_name_that_may_mean_something_else_is_refused(name: str) -> None:
     with pytest.raises(RequestError) as refusal:
         check_file_name(name)
 
-    assert "nothing was saved" in refusal.value.what
-    assert refusal.value.what.isprintable()
+    assert "nothing was saved" in refusal.value.message
+    assert refusal.value.message.isprintable()
 
 
 @pytest.mark.parametrize(("name", "stem"), GOOD_FILE_NAMES)

@@ -115,8 +115,8 @@ def test_a_folder_that_can_t_be_made_is_told_with_the_setting(tmp_path: Path) ->
     with pytest.raises(DownloadError) as caught:
         OutputFolder(tmp_path / "file" / "films").begin()
 
-    assert "can't be written" in caught.value.what
-    assert "USEAPI_OUTPUT_DIR" in caught.value.do
+    assert "can't be written" in caught.value.message
+    assert "USEAPI_OUTPUT_DIR" in caught.value.hint
 
 
 @LINUX

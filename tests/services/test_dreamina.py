@@ -8,7 +8,7 @@ import pytest
 
 from mcp_server.errors import NotFoundError
 from mcp_server.services.registry import service_named
-from mcp_server.upstream.responses import Vendor
+from mcp_server.upstream.responses import ServiceInfo
 from tests.services.scripted import Says, Scripted
 from tests.support.harness import GOOD, Fault, running
 
@@ -705,7 +705,7 @@ async def test_a_gateways_page_is_no_end_of_a_job(tmp_path: Path) -> None:
 
 async def test_a_read_that_fails_for_another_reason_says_which() -> None:
     class Gone:
-        async def read(self, vendor: Vendor, path: str, *, stem: str | None = None) -> None:
+        async def get(self, vendor: ServiceInfo, path: str, *, stem: str | None = None) -> None:
             raise NotFoundError("Gone.", "Look.", http_status=404)
 
     door: Any = Gone()

@@ -15,7 +15,7 @@ from mcp_server.models import PaidOperation
 from mcp_server.sandbox.app import SOURCES
 from mcp_server.services.base import Endpoint, Option, Service
 from mcp_server.services.registry import SERVICES, service_named, service_of
-from mcp_server.upstream.responses import Answer, Vendor
+from mcp_server.upstream.responses import Answer, ServiceInfo
 from tests.support import virtual_time
 from tests.support.harness import GOOD, ORIGIN, Fault, running
 
@@ -127,7 +127,7 @@ class Recorder:
     def __init__(self) -> None:
         self.paths: list[str] = []
 
-    async def read(self, vendor: Vendor, path: str, **more: Any) -> Answer:
+    async def get(self, vendor: ServiceInfo, path: str, **more: Any) -> Answer:
         self.paths.append(path)
         return Answer(200, {"status": "created", "video_status": 5})
 

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from mcp_server.errors import UnexpectedAnswerError
 from mcp_server.services.accounts import linked, masked, without_secrets
-from mcp_server.upstream.responses import Vendor
+from mcp_server.upstream.responses import ServiceInfo
 from tests.support.harness import ORIGIN, Fault, Harness, Network, Reply, running
 
 ACCOUNT = "/v2/account"
@@ -390,7 +390,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_any_answer_is_read_as_accounts_or_refused_as_strange(data: Any) -> None:
     try:
-        accounts = linked(Vendor("x", "X"), data, lambda record: record.get("error"))
+        accounts = linked(ServiceInfo("x", "X"), data, lambda record: record.get("error"))
     except UnexpectedAnswerError:
         assert not isinstance(data, dict) or any(not isinstance(v, dict) for v in data.values())
     else:

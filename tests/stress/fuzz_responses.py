@@ -1,7 +1,8 @@
 """Fuzzes the vendor: the sandbox's own answers, mutated, through the real tools and a real client.
 
-`python -m tests.stress.fuzz_responses 100000 [seed]` prints what came of them. Whatever the vendor says,
-a tool answers in our words, in at most 8,000 characters, without base64 and without the token.
+`python -m tests.stress.fuzz_responses 100000 [seed]` prints what came of them. Whatever the vendor
+says, a tool answers in our words, in at most 8,000 characters, without base64 and without the
+token.
 """
 
 import copy

@@ -1,7 +1,7 @@
 """Answers that are meant to hurt, from a real socket: what becomes of each, and what it costs.
 
-`python -m tests.stress.hostile_bodies` prints a table and fails where an answer is not a typed error or a
-job, takes longer than a minute, or makes the process grow by more than 32 MB.
+`python -m tests.stress.hostile_bodies` prints a table and fails where an answer is not a typed
+error or a job, takes longer than a minute, or makes the process grow by more than 32 MB.
 """
 
 import asyncio

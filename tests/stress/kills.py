@@ -352,7 +352,7 @@ class Round:
                 pass  # many clients stop reading at their time-out and say nothing
 
     async def recover(self, client: Client) -> None:
-        """Make the same call again, follow it until its fate is known, and judge that."""
+        """Make the same call again, follow it until its outcome is known, and judge that."""
         posted = self.account.posts > 0
         if posted and not (await client.call("list_jobs"))["jobs"]:
             raise WrongError("its request left, but list_jobs did not know it")

@@ -350,7 +350,7 @@ def test_an_error_is_two_sentences_and_a_line_of_json(
     said, line = text(answer).split("\n")
     assert answer.is_error
     assert answer.structured_content is None
-    assert f"{error.what} {error.do}" == said
+    assert f"{error.message} {error.hint}" == said
     assert facts == json.loads(line)
 
 

@@ -30,11 +30,11 @@ from mcp_server.errors import (
 from mcp_server.media.files import OutputFolder
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
-from mcp_server.upstream.responses import Vendor
+from mcp_server.upstream.responses import ServiceInfo
 from tests.support.harness import EPOCH, ORIGIN, TOKEN, VirtualClock
 
-PLAIN = Vendor("plain", "Plain")
-FILES = Vendor("films", "Films", base64_fields=frozenset({"rawBytes"}))
+PLAIN = ServiceInfo("plain", "Plain")
+FILES = ServiceInfo("films", "Films", base64_fields=frozenset({"rawBytes"}))
 PATH = "/v1/plain/jobs/j1-u1-CA:jane@example.com-bot:plain"
 
 Script = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
@@ -101,7 +101,7 @@ def says(body: Any = None, status: int = 200, **headers: str) -> Callable[[Any],
 class Paying:
     """A paid request, and how often it was counted as sent."""
 
-    def __init__(self, door: Upstream, vendor: Vendor = PLAIN) -> None:
+    def __init__(self, door: Upstream, vendor: ServiceInfo = PLAIN) -> None:
         self.door = door
         self.vendor = vendor
         self.counted = 0
@@ -125,7 +125,7 @@ class Paying:
 async def test_a_request_carries_the_token_and_its_path_as_it_is(tmp_path: Path) -> None:
     line = Line(says({"a": 1}))
 
-    answer = await upstream(tmp_path, line).read(PLAIN, PATH)
+    answer = await upstream(tmp_path, line).get(PLAIN, PATH)
 
     assert (200, {"a": 1}, ()) == (answer.status, answer.data, answer.files)
     assert PATH.encode() == line.sent[0].url.raw_path
@@ -146,7 +146,7 @@ async def test_a_path_that_would_be_changed_on_its_way_is_a_bug(tmp_path: Path) 
     line = Line(says({}))
 
     with pytest.raises(AssertionError, match="sent as it is"):
-        await upstream(tmp_path, line).read(PLAIN, "/v1/a b")
+        await upstream(tmp_path, line).get(PLAIN, "/v1/a b")
 
     assert [] == line.sent
 
@@ -155,10 +155,10 @@ async def test_without_a_token_nothing_is_sent(tmp_path: Path) -> None:
     line = Line(says({}))
     door = upstream(tmp_path, line, USEAPI_TOKEN="")
 
-    for call in (door.read(PLAIN, PATH), door.delete(PLAIN, PATH), Paying(door)()):
+    for call in (door.get(PLAIN, PATH), door.delete(PLAIN, PATH), Paying(door)()):
         with pytest.raises(TokenError) as caught:
             await call
-        assert "--sandbox" in caught.value.do
+        assert "--sandbox" in caught.value.hint
 
     assert [] == line.sent
 
@@ -171,7 +171,7 @@ async def test_the_token_goes_to_its_own_origin_and_a_redirect_is_not_followed(
     pay = Paying(door)
 
     with pytest.raises(UnexpectedAnswerError):
-        await door.read(PLAIN, PATH)
+        await door.get(PLAIN, PATH)
     with pytest.raises(UnansweredError) as caught:
         await pay()
 
@@ -203,7 +203,7 @@ async def test_what_never_left_is_tried_three_times_and_counted_never(tmp_path: 
     with pytest.raises(UnreachableError) as caught:
         await pay()
 
-    assert "nothing was sent" in caught.value.what
+    assert "nothing was sent" in caught.value.message
     assert (3, 0) == (len(line.sent_at), pay.counted)
 
 
@@ -276,7 +276,7 @@ async def test_a_read_is_tried_three_times(
     line = Line(step)
 
     with pytest.raises(kind):
-        await upstream(tmp_path, line).read(PLAIN, PATH)
+        await upstream(tmp_path, line).get(PLAIN, PATH)
 
     assert 3 == len(line.sent)
 
@@ -299,7 +299,7 @@ async def test_a_refusal_is_not_argued_with(tmp_path: Path, status: int) -> None
     line = Line(says({"error": "no"}, status))
     door = upstream(tmp_path, line)
 
-    for call in (door.read(PLAIN, PATH), Paying(door)()):
+    for call in (door.get(PLAIN, PATH), Paying(door)()):
         with pytest.raises(UseapiError) as caught:
             await call
         assert status == caught.value.http_status
@@ -353,7 +353,7 @@ async def test_a_failure_nobody_waits_for_any_more_disturbs_nobody(tmp_path: Pat
             raise OSError("a bug")
 
     door = upstream(tmp_path, Slow(says({})))
-    caller = asyncio.create_task(door.read(PLAIN, PATH))
+    caller = asyncio.create_task(door.get(PLAIN, PATH))
     await asyncio.sleep(1)
 
     caller.cancel()
@@ -407,7 +407,7 @@ async def test_a_body_that_is_no_json_is_an_unexpected_answer(tmp_path: Path, bo
     line = Line(says(body))
 
     with pytest.raises(UnexpectedAnswerError):
-        await upstream(tmp_path, line).read(PLAIN, PATH)
+        await upstream(tmp_path, line).get(PLAIN, PATH)
 
 
 @pytest.mark.parametrize(
@@ -445,7 +445,7 @@ async def test_another_encoding_is_named_in_the_error(tmp_path: Path, encoding: 
     line = Line(says(b"\x00", content_encoding=encoding))
 
     with pytest.raises(UnexpectedAnswerError, match=f"encoded as {encoding}"):
-        await upstream(tmp_path, line).read(PLAIN, PATH)
+        await upstream(tmp_path, line).get(PLAIN, PATH)
     with pytest.raises(UnansweredError, match=f"encoded as {encoding}"):
         await Paying(upstream(tmp_path, line))()
 
@@ -464,7 +464,7 @@ async def test_what_is_no_gzip_is_unusable(tmp_path: Path) -> None:
     line = Line(says(b'{"a": 1}', content_encoding="gzip"))
 
     with pytest.raises(UnexpectedAnswerError, match="encoded as gzip, but it is none"):
-        await upstream(tmp_path, line).read(PLAIN, PATH)
+        await upstream(tmp_path, line).get(PLAIN, PATH)
 
 
 @pytest.mark.parametrize("body", [b" " * (64 << 20), b'{"rawBytes":"' + b"QUJD" * (16 << 20)])
@@ -473,7 +473,7 @@ async def test_a_gzip_bomb_is_stopped_by_the_limits(tmp_path: Path, body: bytes)
     door = upstream(tmp_path, line, USEAPI_MAX_DOWNLOAD_MB="1")
 
     with pytest.raises(UnexpectedAnswerError, match="ExtractionError"):
-        await door.read(FILES, PATH)
+        await door.get(FILES, PATH)
 
     assert set() == names(tmp_path)
 
@@ -482,17 +482,17 @@ async def test_files_nobody_wants_are_dropped(tmp_path: Path) -> None:
     line = Line(says({"rawBytes": "YQ==", "a": 1}))
     door = upstream(tmp_path, line)
 
-    dropped = await door.read(FILES, PATH, keep_if=lambda data: data["a"] != 1)
+    dropped = await door.get(FILES, PATH, keep_if=lambda data: data["a"] != 1)
     assert ((), set()) == (dropped.files, names(tmp_path))
 
-    kept = await door.read(FILES, PATH, keep_if=lambda data: data["a"] == 1)
+    kept = await door.get(FILES, PATH, keep_if=lambda data: data["a"] == 1)
     assert {file.path.name for file in kept.files} == names(tmp_path)
 
 
 async def test_lone_surrogates_are_data(tmp_path: Path) -> None:
     line = Line(says(rb'{"a": "\ud800"}'))
 
-    answer = await upstream(tmp_path, line).read(PLAIN, PATH)
+    answer = await upstream(tmp_path, line).get(PLAIN, PATH)
 
     assert {"a": "\ud800"} == answer.data
 
@@ -501,7 +501,7 @@ async def test_json_over_8_mib_is_refused(tmp_path: Path) -> None:
     line = Line(says({"a": "x" * (8 << 20)}))
 
     with pytest.raises(UnexpectedAnswerError, match="ExtractionError"):
-        await upstream(tmp_path, line).read(FILES, PATH)
+        await upstream(tmp_path, line).get(FILES, PATH)
     with pytest.raises(UnansweredError):
         await Paying(upstream(tmp_path, line))()
 
@@ -510,7 +510,7 @@ async def test_base64_is_cut_into_a_file_however_long_it_is(tmp_path: Path) -> N
     film = bytes(range(256)) * (9 << 12)  # 9 MiB
     line = Line(says({"rawBytes": base64.b64encode(film).decode(), "a": 1}))
 
-    answer = await upstream(tmp_path, line).read(FILES, PATH, stem="film")
+    answer = await upstream(tmp_path, line).get(FILES, PATH, stem="film")
 
     assert {"rawBytes": "cut:0", "a": 1} == answer.data
     assert tmp_path / "film.bin" == answer.files[0].path
@@ -521,7 +521,7 @@ async def test_the_same_field_of_a_service_without_files_is_only_text(tmp_path: 
     line = Line(says({"rawBytes": "x" * (8 << 20)}))
 
     with pytest.raises(UnexpectedAnswerError):
-        await upstream(tmp_path, line).read(PLAIN, PATH)
+        await upstream(tmp_path, line).get(PLAIN, PATH)
 
     assert set() == names(tmp_path)
 
@@ -529,7 +529,7 @@ async def test_the_same_field_of_a_service_without_files_is_only_text(tmp_path: 
 async def test_several_files_are_numbered_and_an_empty_one_is_none(tmp_path: Path) -> None:
     line = Line(says([{"rawBytes": "YQ=="}, {"rawBytes": ""}, {"rawBytes": "Yg=="}]))
 
-    answer = await upstream(tmp_path, line).read(FILES, PATH)
+    answer = await upstream(tmp_path, line).get(FILES, PATH)
 
     assert ["films.bin", "films-2.bin"] == [file.path.name for file in answer.files]
     assert {"films.bin", "films-2.bin"} == names(tmp_path)
@@ -554,7 +554,7 @@ async def test_no_file_is_left_of_an_answer_that_was_none(
     line = Line(says(body[:-1] if field == "YQ==" and status == 200 else body, status))
 
     with pytest.raises(UseapiError):
-        await upstream(tmp_path, line).read(FILES, PATH)
+        await upstream(tmp_path, line).get(FILES, PATH)
 
     assert set() == names(tmp_path)
 
@@ -563,7 +563,7 @@ async def test_files_larger_than_allowed_are_refused(tmp_path: Path) -> None:
     line = Line(says({"rawBytes": base64.b64encode(bytes(2 << 20)).decode()}))
 
     with pytest.raises(UnexpectedAnswerError, match="ExtractionError"):
-        await upstream(tmp_path, line, USEAPI_MAX_DOWNLOAD_MB="1").read(FILES, PATH)
+        await upstream(tmp_path, line, USEAPI_MAX_DOWNLOAD_MB="1").get(FILES, PATH)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is a device of Linux")
@@ -579,7 +579,7 @@ async def test_a_full_disk_is_told_as_that(tmp_path: Path) -> None:
     door = Upstream(settings, VirtualClock(), FullDisk(tmp_path), line)
 
     with pytest.raises(DownloadError, match="No space left"):
-        await door.read(FILES, PATH)
+        await door.get(FILES, PATH)
 
     assert set() == names(tmp_path)
 
@@ -603,7 +603,7 @@ async def test_a_slow_answer_is_waited_for(tmp_path: Path) -> None:
     pieces = [b'{"a":', b" 1", b"}"]
     line = Line(lambda _: httpx.Response(200, stream=Drip(pieces, 19.0)))
 
-    answer = await upstream(tmp_path, line).read(PLAIN, PATH)
+    answer = await upstream(tmp_path, line).get(PLAIN, PATH)
 
     assert {"a": 1} == answer.data
 
@@ -692,9 +692,9 @@ def test_a_paid_request_never_travels_on_a_connection_that_was_used(tmp_path: Pa
         async with Server(OK) as server:
             door = real(tmp_path, server.port)
             pay = Paying(door)
-            await door.read(PLAIN, "/1")
+            await door.get(PLAIN, "/1")
             await pay()
-            await door.read(PLAIN, "/2")
+            await door.get(PLAIN, "/2")
             await pay()
             await door.close()
             return server.requests
@@ -709,7 +709,7 @@ def test_an_id_goes_over_the_wire_as_it_is(tmp_path: Path) -> None:
     async def scenario() -> list[tuple[int, str]]:
         async with Server(OK) as server:
             door = real(tmp_path, server.port)
-            await door.read(PLAIN, PATH)
+            await door.get(PLAIN, PATH)
             await door.close()
             return server.requests
 
@@ -763,7 +763,7 @@ def test_a_read_survives_a_connection_that_is_cut(tmp_path: Path) -> None:
     async def scenario() -> tuple[Any, int]:
         async with Server(b"", OK, cut_after=1) as server:
             door = real(tmp_path, server.port)
-            answer = await door.read(PLAIN, PATH)
+            answer = await door.get(PLAIN, PATH)
             await door.close()
             return answer.data, server.connections
 
@@ -821,7 +821,7 @@ def test_this_machine_itself_is_never_reached_by_a_proxy(
         async with Server(OK) as server, Server(OK) as proxy:
             no_proxy.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
             door = real(tmp_path, server.port)
-            await door.read(PLAIN, PATH)
+            await door.get(PLAIN, PATH)
             await door.close()
             return proxy.connections
 

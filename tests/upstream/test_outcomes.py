@@ -12,23 +12,23 @@ from mcp_server.errors import (
     UnreachableError,
     UseapiError,
 )
-from mcp_server.retry import Fate
-from mcp_server.upstream.responses import Vendor, interrupted, not_sent, refused
+from mcp_server.retry import Outcome
+from mcp_server.upstream.responses import ServiceInfo, interrupted, not_sent, refused
 
-VENDOR = Vendor("plain", "Plain")
+VENDOR = ServiceInfo("plain", "Plain")
 
 
-def of_status(status: int, data: Any, *, paid: bool) -> tuple[Fate, UseapiError]:
+def of_status(status: int, data: Any, *, paid: bool) -> tuple[Outcome, UseapiError]:
     failure = refused(VENDOR, status, data, paid=paid, wait_s=None, now=0.0)
-    return failure.fate, failure.error
+    return failure.outcome, failure.error
 
 
 @pytest.mark.parametrize("paid", [True, False])
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 410, 412, 422, 596])
 def test_a_plain_refusal_is_final(status: int, paid: bool) -> None:
-    fate, error = of_status(status, {"error": "x"}, paid=paid)
+    outcome, error = of_status(status, {"error": "x"}, paid=paid)
 
-    assert Fate.REFUSED is fate
+    assert Outcome.REFUSED is outcome
     assert not error.retryable
 
 
@@ -36,8 +36,8 @@ def test_a_plain_refusal_is_final(status: int, paid: bool) -> None:
 def test_429_was_refused_before_any_work(paid: bool) -> None:
     failure = refused(VENDOR, 429, {"error": "x"}, paid=paid, wait_s=7.0, now=0.0)
 
-    assert (Fate.RATE_LIMITED, 7.0, 7) == (
-        failure.fate,
+    assert (Outcome.RATE_LIMITED, 7.0, 7) == (
+        failure.outcome,
         failure.wait_s,
         failure.error.retry_after_seconds,
     )
@@ -60,9 +60,9 @@ def test_a_paid_request_without_a_good_answer_may_have_been_done(
     status: int, data: Any, vendor_answered: bool
 ) -> None:
     """Only the vendor's own JSON error proves that its work on the request is over."""
-    fate, error = of_status(status, data, paid=True)
+    outcome, error = of_status(status, data, paid=True)
 
-    assert Fate.UNKNOWN is fate
+    assert Outcome.UNKNOWN is outcome
     assert isinstance(error, UnansweredError)
     assert (vendor_answered, status) == (error.vendor_answered, error.http_status)
 
@@ -80,17 +80,17 @@ def test_a_paid_request_without_a_good_answer_may_have_been_done(
 def test_a_read_without_a_good_answer_says_what_came(
     status: int, data: Any, kind: type[UseapiError]
 ) -> None:
-    fate, error = of_status(status, data, paid=False)
+    outcome, error = of_status(status, data, paid=False)
 
-    assert (Fate.UNKNOWN, kind, status) == (fate, type(error), error.http_status)
+    assert (Outcome.UNKNOWN, kind, status) == (outcome, type(error), error.http_status)
 
 
 def test_what_never_left_is_told_as_that() -> None:
     failure = not_sent(VENDOR, "ConnectError")
 
-    assert Fate.NOT_SENT is failure.fate
+    assert Outcome.NOT_SENT is failure.outcome
     assert isinstance(failure.error, UnreachableError)
-    assert failure.error.what.endswith("(ConnectError): nothing was sent.")
+    assert failure.error.message.endswith("(ConnectError): nothing was sent.")
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_what_broke_off_after_it_left_may_have_been_done(
 ) -> None:
     failure = interrupted(VENDOR, "ReadTimeout", paid=paid, unusable=unusable)
 
-    assert (Fate.UNKNOWN, kind) == (failure.fate, type(failure.error))
-    assert "ReadTimeout" in failure.error.what
+    assert (Outcome.UNKNOWN, kind) == (failure.outcome, type(failure.error))
+    assert "ReadTimeout" in failure.error.message
 
 
 def test_a_refusal_is_still_readable_by_its_service() -> None:

@@ -24,17 +24,17 @@ from mcp_server.errors import (
 from mcp_server.services.registry import SERVICES
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text, whole
 from mcp_server.upstream.responses import (
-    Problem,
-    Vendor,
+    ErrorRule,
+    ServiceInfo,
+    error_for,
     error_text,
-    explained,
     failure_text,
     parsed,
     retry_after_s,
 )
 from tests.support.harness import EPOCH
 
-PLAIN = Vendor("plain", "Plain")
+PLAIN = ServiceInfo("plain", "Plain")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -45,8 +45,10 @@ RECORDS = st.dictionaries(
 )
 
 
-def error_of(status: int, data: Any, vendor: Vendor = PLAIN, wait_s: float | None = None) -> Any:
-    return explained(vendor, status, data, wait_s=wait_s, now=EPOCH)
+def error_of(
+    status: int, data: Any, vendor: ServiceInfo = PLAIN, wait_s: float | None = None
+) -> Any:
+    return error_for(vendor, status, data, wait_s=wait_s, now=EPOCH)
 
 
 @pytest.mark.parametrize(
@@ -79,15 +81,15 @@ def error_of(status: int, data: Any, vendor: Vendor = PLAIN, wait_s: float | Non
 @pytest.mark.parametrize("body", [{"error": "x"}, {"error": {"message": "x"}}, None, [], "x"])
 @pytest.mark.parametrize("vendor", [PLAIN, *(service.vendor for service in SERVICES)])
 def test_every_documented_status_is_an_error_that_says_what_to_do(
-    vendor: Vendor, body: Any, status: int, kind: type[UpstreamError]
+    vendor: ServiceInfo, body: Any, status: int, kind: type[UpstreamError]
 ) -> None:
     """useapi.net, the services' pages and the platform's conventions (27 July 2026)."""
     error = error_of(status, body, vendor)
 
     assert kind is type(error)
     assert (vendor.name, status) == (error.service, error.http_status)
-    assert error.what.endswith((".", "”."))
-    assert error.do.endswith(".")
+    assert error.message.endswith((".", "”."))
+    assert error.hint.endswith(".")
 
 
 @pytest.mark.parametrize("status", [100, 200, 201, 204, 301, 302, 399, 600, 999])
@@ -105,13 +107,13 @@ def test_any_answer_is_explained_or_none(status: int, data: Any, wait_s: float |
 def test_the_vendors_words_are_quoted_as_one_line_without_addresses() -> None:
     error = error_of(400, {"error": "Bad\nvideo of jane@example.com \x1b[31m" + "x" * 400})
 
-    assert "It said: “Bad video of ***@*** xxx" in error.what
-    assert len(error.what) < 400
-    assert "\n" not in error.what
+    assert "It said: “Bad video of ***@*** xxx" in error.message
+    assert len(error.message) < 400
+    assert "\n" not in error.message
 
 
 def test_a_token_error_quotes_nothing() -> None:
-    assert "It said" not in error_of(401, {"error": "Unauthorized"}).what
+    assert "It said" not in error_of(401, {"error": "Unauthorized"}).message
 
 
 def test_a_refusal_keeps_what_was_said_for_who_knows_how_to_read_it() -> None:
@@ -121,17 +123,17 @@ def test_a_refusal_keeps_what_was_said_for_who_knows_how_to_read_it() -> None:
 
 
 def test_a_gateways_page_is_told_as_such() -> None:
-    assert "status 522 with a gateway's page" in error_of(522, None).what
-    assert "gateway" not in error_of(522, {"error": "x"}).what
+    assert "status 522 with a gateway's page" in error_of(522, None).message
+    assert "gateway" not in error_of(522, {"error": "x"}).message
 
 
 def test_the_most_precise_problem_wins_whatever_its_case() -> None:
-    vendor = Vendor(
+    vendor = ServiceInfo(
         "v",
         "V",
         (
-            Problem(400, "no such FILM", NotFoundError, "no film.", "Look."),
-            Problem(400, "", ServerError, "else.", "Wait."),
+            ErrorRule(400, "no such FILM", NotFoundError, "no film.", "Look."),
+            ErrorRule(400, "", ServerError, "else.", "Wait."),
         ),
     )
 
@@ -152,10 +154,10 @@ def test_a_wait_is_told_in_whole_seconds_never_too_short_and_for_a_day_at_most(
 
 def test_a_documented_cool_down_stands_in_for_a_wait_that_is_not_named() -> None:
     problems = (
-        Problem(429, "short", RateLimitError, "a.", "b.", cooldown_s=60),
-        Problem(429, "", RateLimitError, "a.", "b.", cooldown_s="until UTC midnight"),
+        ErrorRule(429, "short", RateLimitError, "a.", "b.", cooldown_s=60),
+        ErrorRule(429, "", RateLimitError, "a.", "b.", cooldown_s="until UTC midnight"),
     )
-    vendor = Vendor("v", "V", problems)
+    vendor = ServiceInfo("v", "V", problems)
 
     assert 60 == error_of(429, {"error": "short"}, vendor).retry_after_seconds
     assert 5 == error_of(429, {"error": "short"}, vendor, wait_s=5).retry_after_seconds
@@ -294,8 +296,8 @@ def test_a_lone_surrogate_is_read_and_does_not_leave() -> None:
 
     error = error_of(400, data)
 
-    assert "half of a pair" in error.what
-    error.what.encode()
+    assert "half of a pair" in error.message
+    error.message.encode()
 
 
 @pytest.mark.parametrize(
