@@ -24,6 +24,7 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── DeclinedError              the user said no; nothing was sent
 ├── DownloadError              the file can't be had or can't be saved
 └── JournalError               what was submitted can't be written down, so nothing is
+    └── JournalBusyError       another process has locked it; soon it can
 """
 
 from typing import ClassVar
@@ -194,3 +195,9 @@ class DownloadError(UseapiError):
 class JournalError(UseapiError):
     code = "journal_unusable"
     next_action = "fix_settings"
+
+
+class JournalBusyError(JournalError):
+    code = "journal_busy"
+    retryable = True
+    next_action = "wait_then_retry"

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from mcp_server.clock import Clock
 from mcp_server.errors import DownloadError, JournalError
-from mcp_server.journal.sqlite import Journal
+from mcp_server.journal.journal import Journal
 from mcp_server.media.fetch import ExpiredLinkError, Fetcher
 from mcp_server.media.files import OutputFolder, SavedFile, Stem, file_stem
 from mcp_server.models import Job, Media
@@ -74,17 +74,18 @@ class Downloads:
                 saved.append(await self._save(job, position, asked, progress))
         return job.evolve(media=tuple(saved))
 
-    def seen(self, job: Job) -> Job:
+    async def seen(self, job: Job) -> Job:
         """The job with the path of each of its media that was saved and is still there."""
         if job.status != "completed" or not job.media:
             return job
-        media = (self._on_disk(job, n) or _unsaved(item) for n, item in enumerate(job.media))
+        media = [await self._on_disk(job, n) or _unsaved(item) for n, item in enumerate(job.media)]
         return job.evolve(media=tuple(media))
 
-    def has_all(self, job: Job) -> bool:
+    async def has_all(self, job: Job) -> bool:
         """Whether every file of a job is on disk, so that nobody need be asked for it."""
         positions = range(len(job.media or ()))
-        return bool(positions) and all(self._on_disk(job, n) is not None for n in positions)
+        found = [await self._on_disk(job, n) is not None for n in positions]
+        return bool(positions) and all(found)
 
     def close(self) -> None:
         """Remove what is half-written: the process may end before its writers hear of it."""
@@ -95,9 +96,9 @@ class Downloads:
     async def _save(
         self, job: Job, position: int, asked: str | None, progress: "_Progress"
     ) -> Media:
-        there = self._on_disk(job, position)
+        there = await self._on_disk(job, position)
         if there is not None:
-            record = self._record(job, position)
+            record = await self._record(job, position)
             if asked is None or (record is not None and record.get("asked") == asked):
                 return there
             before = Path(str(there.path))
@@ -106,7 +107,7 @@ class Downloads:
             )
         else:
             file = await self._download(job, position, asked, progress)
-        return self._written_down(job, position, asked, file)
+        return await self._written_down(job, position, asked, file)
 
     async def _download(
         self, job: Job, position: int, asked: str | None, progress: "_Progress"
@@ -159,7 +160,9 @@ class Downloads:
             return work()
         return await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(work)))
 
-    def _written_down(self, job: Job, position: int, asked: str | None, file: SavedFile) -> Media:
+    async def _written_down(
+        self, job: Job, position: int, asked: str | None, file: SavedFile
+    ) -> Media:
         """The file as media: what its own bytes say counts more than what the vendor said."""
         facts: dict[str, Any] = {"size_bytes": file.size_bytes}
         if file.facts is not None:
@@ -167,19 +170,19 @@ class Downloads:
             facts |= {name: value for name, value in told.items() if value is not None}
         try:
             record = {**facts, "asked": asked}
-            self._journal.save(job.job_id, position, str(file.path), record)
+            await self._journal.add_saved_file(job.job_id, position, str(file.path), record)
         except JournalError as error:  # it was saved: the caller must hear of it all the same
             log.warning("a file was saved but not written down: %s", error.code)
         return (job.media or ())[position].model_copy(update={**facts, "path": str(file.path)})
 
-    def _record(self, job: Job, position: int) -> dict[str, Any] | None:
-        saved = self._journal.saved(job.job_id)
+    async def _record(self, job: Job, position: int) -> dict[str, Any] | None:
+        saved = await self._journal.saved_files(job.job_id)
         return next((record for record in saved if record["position"] == position), None)
 
-    def _on_disk(self, job: Job, position: int) -> Media | None:
+    async def _on_disk(self, job: Job, position: int) -> Media | None:
         """A medium with its file, if that is still as it was saved."""
         item = (job.media or ())[position]
-        record = self._record(job, position)
+        record = await self._record(job, position)
         if record is not None and _size_bytes(record["path"]) == record["size_bytes"]:
             facts = {n: record[n] for n in ("path", "size_bytes", *_FACTS) if n in record}
             return item.model_copy(update=facts)

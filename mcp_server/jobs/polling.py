@@ -20,8 +20,8 @@ from mcp_server.errors import (
     UseapiError,
 )
 from mcp_server.jobs.repository import JobRepository
+from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
-from mcp_server.journal.sqlite import Journal
 from mcp_server.models import OUR_ID_PREFIX, Job, Kind
 from mcp_server.services.registry import service_of
 from mcp_server.upstream.client import Upstream
@@ -110,7 +110,7 @@ class Poller:
         if afresh and watch.look is not None:
             await asyncio.wait({watch.look}, timeout=LONGEST_READ_S)
         known = watch.job
-        if known is not None and not afresh and self._is_fresh(job_id, watch):
+        if known is not None and not afresh and await self._is_fresh(job_id, watch):
             return self._timed(known)
         seen = await _seen(self._begin_look(job_id, watch), LONGEST_READ_S)
         if watch.error is not None or watch.job is None or not seen:
@@ -141,13 +141,13 @@ class Poller:
         deadline, next_report = began + seconds, began + PROGRESS_S
         last_look = deadline - min(LAST_LOOK_S, seconds / 2)
         if watch.looks == 0 or (watch.job is not None and watch.job.ended):
-            told = self._told(job_id)
+            told = await self._told(job_id)
             watch.next_look = began + (self._hold_s(told) if told else 0.0)
         while True:
             now, looked = self._clock.elapsed(), watch.looks > looks_before
             if looked and watch.error is not None and not isinstance(watch.error, _PASSING):
                 raise watch.error
-            told = self._told(job_id)  # another process may have read how it ended
+            told = await self._told(job_id)  # another process may have read how it ended
             best = told if told is not None and told.ended else watch.job or told
             if looked and best is not None and (best.ended or best.status == "unconfirmed"):
                 return best
@@ -183,11 +183,11 @@ class Poller:
             self._watches = {i: watch for i, watch in self._watches.items() if not watch.is_idle}
         return self._watches.setdefault(job_id, _Watch())
 
-    def _is_fresh(self, job_id: str, watch: _Watch) -> bool:
+    async def _is_fresh(self, job_id: str, watch: _Watch) -> bool:
         """Whether a running job was read a moment ago, and nobody has read its end since."""
         if watch.job is None or watch.job.ended or self._clock.elapsed() - watch.read_at > FRESH_S:
             return False
-        told = self._told(job_id)
+        told = await self._told(job_id)
         return told is None or not told.ended
 
     def _begin_look(self, job_id: str, watch: _Watch) -> "asyncio.Task[None]":
@@ -216,7 +216,7 @@ class Poller:
         watch.next_look = self._clock.elapsed() + max(jittered_s, asked_s)
 
     async def _read(self, job_id: str) -> Job:
-        row = self._journal.get(job_id)
+        row = await self._journal.get(job_id)
         if row is None and job_id.startswith(OUR_ID_PREFIX):
             raise self._journal.fault or NotFoundError(
                 "No submission of this server has this id.",
@@ -230,10 +230,10 @@ class Poller:
         service = service_of(vendor_id, "job_id")
         age_s = None if row is None else self._clock.now() - (row.first_sent_at or row.created_at)
         job = await service.read(self._upstream, vendor_id, age_s=age_s)
-        return job if row is None else self._repository.record_update(row, job)
+        return job if row is None else await self._repository.record_update(row, job)
 
-    def _told(self, job_id: str) -> Job | None:
-        row = self._journal.get(job_id)
+    async def _told(self, job_id: str) -> Job | None:
+        row = await self._journal.get(job_id)
         return self._repository.to_job(row) if row is not None else None
 
     def _pause_s(self, job: Job) -> float:

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from mcp_server.clock import iso
 from mcp_server.errors import JournalError
+from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
-from mcp_server.journal.sqlite import Journal
 from mcp_server.models import Failure, Job, PaidOperation
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
@@ -42,7 +42,7 @@ class JobRepository:
                 "service": row.service,
                 "operation": row.operation,
                 "status": "running" if is_worked_on(row) else row.state,
-                "source_id": row.source_id,
+                "source_id": row.source,
                 "failure": {"code": row.state, "message": row.note}
                 if says_why and row.note
                 else None,
@@ -51,28 +51,28 @@ class JobRepository:
             }
         )
 
-    def record_accepted(self, row: Submission, job: Job) -> Job:
+    async def record_accepted(self, row: Submission, job: Job) -> Job:
         """Write down the job the vendor made of a submission, or had made before."""
         job = job.evolve(
-            source_id=job.source_id or row.source_id,
+            source_id=job.source_id or row.source,
             created_at=job.created_at or iso(row.created_at),
         )
         vendor_id = None if job.job_id == row.id else job.job_id
         try:
-            self._journal.accept(row.id, vendor_id, _plain(job))
+            await self._journal.accept(row.id, vendor_id, _plain(job))
         except JournalError as error:
             log.warning("%s was made but not written down: %s", row.id, error)
         return job
 
-    def record_update(self, row: Submission, job: Job) -> Job:
+    async def record_update(self, row: Submission, job: Job) -> Job:
         """Write down what the vendor now says, completed by what is known; an end stays an end."""
-        row = self._journal.get(row.id) or row
+        row = await self._journal.get(row.id) or row
         known = self.to_job(row)
         if known.ended and known.status != job.status:
             return known
         job = job.evolve(
             operation=row.operation,
-            source_id=job.source_id or row.source_id,
+            source_id=job.source_id or row.source,
             forecast_credits=known.forecast_credits
             if job.forecast_credits is None
             else job.forecast_credits,
@@ -81,40 +81,40 @@ class JobRepository:
             media=job.media if _has_media(job) or not known.ended else known.media,
         )
         try:
-            self._journal.record(job.job_id, _plain(job))
+            await self._journal.record(job.job_id, _plain(job))
         except JournalError as error:
             log.warning("the news of %s was not written down: %s", row.id, error)
         return job
 
-    def record_failure(self, row: Submission, code: str, message: str) -> None:
+    async def record_failure(self, row: Submission, code: str, message: str) -> None:
         """Write down that nothing was made of a submission: its key is free."""
         failure = Failure(code=code, message=message)
         job = self.to_job(row).evolve(status="failed", failure=failure)
         try:
-            self._journal.end(row.id, "failed", message, _plain(job))
+            await self._journal.close_row(row, "failed", message, _plain(job))
         except JournalError as error:
             log.warning("%s failed, which was not written down: %s", row.id, error)
 
-    def close_abandoned(self, row: Submission) -> bool:
+    async def close_abandoned(self, row: Submission) -> bool:
         """Close the row of a dead process that can't have left anything to find; else False."""
         if row.posts == 0:
-            self.record_failure(row, "never_sent", "The server stopped before it was sent.")
+            await self.record_failure(row, "never_sent", "The server stopped before it was sent.")
         elif is_worked_on(row):
-            self.record_failure(row, "lost", "The server stopped before the result arrived.")
+            await self.record_failure(row, "lost", "The server stopped before the result arrived.")
         else:
             return False
         return True
 
-    def mark_unconfirmed(self, row: Submission, note: str) -> Job:
+    async def mark_unconfirmed(self, row: Submission, note: str) -> Job:
         """Write down that nobody knows what became of a submission."""
-        return self.to_job(self._journal.unconfirmed(row.id, note))
+        return self.to_job(await self._journal.mark_unconfirmed(row.id, note))
 
 
 def order_of(row: Submission) -> Order:
     """The order a row was made of, as far as it shapes the result."""
     given = {name: value for name, value in row.arguments.items() if value is not None}
     operation = cast("PaidOperation", row.operation)  # rows are only made of orders
-    return service_named(row.service).order(operation, row.source_id, given, {})
+    return service_named(row.service).order(operation, row.source, given, {})
 
 
 def is_worked_on(row: Submission) -> bool:

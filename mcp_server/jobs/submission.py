@@ -24,8 +24,8 @@ from mcp_server.errors import (
     UseapiError,
 )
 from mcp_server.jobs.repository import JobRepository, has_a_file, key_of, order_of
+from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import NewSubmission, Submission
-from mcp_server.journal.sqlite import Journal
 from mcp_server.media.files import file_stem
 from mcp_server.models import Job, Status
 from mcp_server.services.base import Found, Order
@@ -86,14 +86,14 @@ class Reconciler:
         Raises:
             UseapiError: the look failed, which proves nothing.
         """
-        row = self._journal.get(row.id) or row  # it may have been sent since it was read
+        row = await self._journal.get(row.id) or row  # it may have been sent since it was read
         service = service_named(order.service)
         found = await service.find(self._upstream, order, row.first_sent_at or 0)
         if found is None:
             return None
         # The vendor's clock can't tell a job of this submission from one made a moment before it
         # by another: the journal can. An earlier job that failed is no answer to this one.
-        other = self._journal.get(found.job.job_id)
+        other = await self._journal.get(found.job.job_id)
         ours = found.ours and (other is None or other.id == row.id)
         if not ours and {found.job.status, other and other.state} & {"failed", "cancelled"}:
             return None
@@ -134,19 +134,21 @@ class Submitter:
         self._quiet = asyncio.Event()
         self._quiet.set()
 
-    def is_live(self, order: Order) -> bool:
+    async def is_live(self, order: Order) -> bool:
         """Whether this very order was submitted before and stands, so that it costs nothing.
 
         Raises:
             JournalError, BudgetError: it would be refused.
         """
         if self._journal.fault is not None:
-            self._journal.check()  # it may have healed
-        live = self._journal.live(key_of(order, self._upstream.origin)) is not None
+            await self._journal.check()  # it may have healed
+        live = await self._journal.find_live(key_of(order, self._upstream.origin)) is not None
         if self._journal.fault is not None:
             raise self._journal.fault
         if not live and self._budget is not None:
-            self._journal.check_budget(order.service, order.price or 0, self._budget)
+            await self._journal.check_budget(
+                self._upstream.origin, order.service, order.price, self._budget
+            )
         return live
 
     async def submit(self, order: Order) -> Job:
@@ -168,7 +170,7 @@ class Submitter:
         patience_s = EARLY_ANSWER_S if order.endpoint.answers_when_done else PATIENCE_S
         await asyncio.wait({task}, timeout=patience_s)
         while not task.done():
-            row = self._journal.live(key)
+            row = await self._journal.find_live(key)
             if row is not None:  # one with an answer is being read, to be used again
                 return self.told(row).evolve(reused=row.state == "accepted" or None)
             await asyncio.wait({task}, timeout=LOCK_POLL_S)  # between two states
@@ -179,29 +181,30 @@ class Submitter:
 
         A row that somebody alive is working on is left to them.
         """
-        if row.key in self._tasks or not self._try_lock(row.key):
+        if row.key in self._tasks or not await self._try_lock(row.key):
             return row
         try:
-            row = self._journal.get(row.id) or row
-            if row.state in ("submitting", "unconfirmed") and not self._repository.close_abandoned(
-                row
-            ):
+            row = await self._journal.get(row.id) or row
+            if row.state in (
+                "submitting",
+                "unconfirmed",
+            ) and not await self._repository.close_abandoned(row):
                 found = await self._reconciling.look(order_of(row), row)
                 if found is not None:
-                    self._repository.record_accepted(row, found.job)
+                    await self._repository.record_accepted(row, found.job)
         except UseapiError as error:
             log.info("a look for %s failed: %s", row.id, error.code)
         finally:
-            self._journal.unlock(row.key)
-        return self._journal.get(row.id) or row
+            await self._journal.release(row.key)
+        return await self._journal.get(row.id) or row
 
     def told(self, row: Submission) -> Job:
         """A row as a job: what is known without asking the vendor."""
         return self._repository.to_job(row)
 
-    def forget(self, row: Submission) -> None:
+    async def give_up(self, row: Submission) -> None:
         """Give up an unconfirmed row: its key is free, and the same order may be sent again."""
-        self._journal.end(row.id, "cancelled", "Given up unconfirmed, at the user's wish.")
+        await self._journal.close_row(row, "cancelled", "Given up unconfirmed, at the user's wish.")
 
     async def idle(self) -> None:
         """Return when no paid request is on its way or waits to be written down."""
@@ -221,45 +224,46 @@ class Submitter:
         if fault is not None and not isinstance(fault, UseapiError):  # its callers may have left
             log.error("a submission ended by a bug", exc_info=fault)
 
-    def _try_lock(self, key: str) -> bool:
+    async def _try_lock(self, key: str) -> bool:
         """Like the journal's, where one that can't be written only means: not now."""
         try:
-            return self._journal.try_lock(key)
+            return await self._journal.claim(key)
         except JournalError:
             return False
 
     async def _work(self, order: Order, key: str) -> Job:
-        while not self._journal.try_lock(key):  # another process, alive, is at it
+        while not await self._journal.claim(key):  # another process, alive, is at it
             await self._clock.sleep(LOCK_POLL_S)
         try:
             return await self._decide(order, key)
         finally:
-            self._journal.unlock(key)
+            await self._journal.release(key)
 
     async def _decide(self, order: Order, key: str) -> Job:
         """Under the key's lock: what there is to do for this order."""
-        row = self._journal.live(key)
+        row = await self._journal.find_live(key)
         if row is not None and row.state == "accepted":
             job = await self._reuse(row)
             if job is not None:
                 return job
             row = None
-        if row is not None and row.posts > 0 and not self._repository.close_abandoned(row):
+        if row is not None and row.posts > 0 and not await self._repository.close_abandoned(row):
             return await self._recover(order, row)
         if row is None or row.posts > 0:
-            row = self._intend(order, key)
+            row = await self._insert(order, key)
         return await self._send(order, row)
 
-    def _intend(self, order: Order, key: str) -> Submission:
-        intent = NewSubmission(
+    async def _insert(self, order: Order, key: str) -> Submission:
+        new = NewSubmission(
             key=key,
+            origin=self._upstream.origin,
             service=order.service,
             operation=order.operation,
-            source_id=order.source_id,
+            source=order.source_id,
             arguments=dict(order.result_arguments),
-            price=order.price or 0,
+            price=order.price,
         )
-        return self._journal.intend(intent, budget=self._budget)
+        return await self._journal.insert(new, budget=self._budget)
 
     async def _reuse(self, row: Submission) -> Job | None:
         """The job an earlier call made; None if it is free to be made again."""
@@ -267,21 +271,21 @@ class Submitter:
         if row.job_id is None:  # the vendor has no job for it: the files are all there is
             if has_a_file(known):
                 return known.evolve(reused=True)
-            self._journal.end(row.id, "freed", "Its file is gone.")
+            await self._journal.close_row(row, "freed", "Its file is gone.")
             return None
         age_s = self._clock.now() - (row.first_sent_at or row.created_at)
         try:
             job = await service_named(row.service).read(self._upstream, row.job_id, age_s=age_s)
         except UseapiError as error:
-            row = self._journal.get(row.id) or row  # another reader may have had more luck
+            row = await self._journal.get(row.id) or row  # another reader may have had more luck
             job = self.told(row)
             log.info("%s could not be read (%s): told as last known", row.id, error.code)
             is_old = job.ended or self._clock.now() - row.created_at >= REUSE_S
             if isinstance(error, (NotFoundError, ExpiredError)) and is_old:
-                self._journal.end(row.id, "freed", "The vendor keeps it no longer.")
+                await self._journal.close_row(row, "freed", "The vendor keeps it no longer.")
                 return None
         else:
-            job = self._repository.record_update(row, job)
+            job = await self._repository.record_update(row, job)
         return None if job.status in ("failed", "cancelled") else job.evolve(reused=True)
 
     async def _recover(self, order: Order, row: Submission) -> Job:
@@ -298,13 +302,13 @@ class Submitter:
         """Find what became of a request; send it once more where that is known to be safe."""
         search = await self._reconciling.search(order, row, looks_s)
         if search.found is not None:
-            job = self._repository.record_accepted(row, search.found.job)
+            job = await self._repository.record_accepted(row, search.found.job)
             return job if search.found.ours else job.evolve(reused=True)
-        row = self._journal.get(row.id) or row
+        row = await self._journal.get(row.id) or row
         safe = search.proves_absence and order.endpoint.refuses_repeats
         if may_send and safe and row.posts < MOST_POSTS:
             return await self._send(order, row)
-        return self._repository.mark_unconfirmed(row, search.told)
+        return await self._repository.mark_unconfirmed(row, search.told)
 
     async def _send(self, order: Order, row: Submission) -> Job:
         """Send it, the first time or once more, and settle what comes of it."""
@@ -314,7 +318,7 @@ class Submitter:
             raise
         except (UnansweredError, UnexpectedAnswerError, DownloadError) as error:
             if order.endpoint.answers_when_done:
-                self._repository.record_failure(row, "lost", error.message)
+                await self._repository.record_failure(row, "lost", error.message)
                 again = "Make the same call again: it is sent anew; no cost of it is documented."
                 raise LostError(error.message, again, service=row.service, job_id=row.id) from None
             return await self._reconcile(order, row, looks_after(error))
@@ -322,21 +326,21 @@ class Submitter:
             return await self._resolve(order, row, refusal)
         except UseapiError as error:
             if row.posts > 0:  # this one was refused; the first may have been done all the same
-                return self._repository.mark_unconfirmed(
+                return await self._repository.mark_unconfirmed(
                     row, f"sending it once more failed too ({error.code})"
                 )
-            self._repository.record_failure(row, error.code, error.message)
+            await self._repository.record_failure(row, error.code, error.message)
             raise
 
     async def _post(self, order: Order, row: Submission) -> Job:
         """Send it and write down the answer: what `idle` waits for."""
         service, ended = service_named(order.service), False
 
-        def count() -> None:
+        async def count() -> None:
             if ended:  # cut by `close` while it connected: its key's lock is gone
                 raise asyncio.CancelledError
             told_as: Status = "running" if order.endpoint.answers_when_done else "submitting"
-            self._journal.count_post(row.id, told_as=told_as)
+            await self._journal.count_post(row, expected=row.posts, status=told_as)
 
         self._posts_under_way += 1
         self._quiet.clear()
@@ -349,7 +353,9 @@ class Submitter:
                 read_timeout_s=order.endpoint.read_timeout_s,
                 stem=file_stem(order.service, row.id),
             )
-            return self._repository.record_accepted(row, service.accepted(order, answer, row.id))
+            return await self._repository.record_accepted(
+                row, service.accepted(order, answer, row.id)
+            )
         finally:
             ended = True
             self._posts_under_way -= 1
@@ -369,15 +375,16 @@ class Submitter:
             try:
                 job = await service_named(order.service).existing(self._upstream, order, refusal)
             except RefusedError as in_the_way:  # another job did something else: this was not made
-                self._repository.record_failure(row, in_the_way.code, in_the_way.message)
+                await self._repository.record_failure(row, in_the_way.code, in_the_way.message)
                 raise
             except UseapiError as unreadable:
                 error = unreadable
         if job is not None:
-            return self._repository.record_accepted(row, job).evolve(reused=True)
+            job = await self._repository.record_accepted(row, job)
+            return job.evolve(reused=True)
         if row.posts > 0:
-            return self._repository.mark_unconfirmed(
+            return await self._repository.mark_unconfirmed(
                 row, f"sending it once more failed too ({error.code})"
             )
-        self._repository.record_failure(row, error.code, error.message)
+        await self._repository.record_failure(row, error.code, error.message)
         raise error from None

@@ -9,14 +9,19 @@ LIVE: tuple[State, ...] = ("submitting", "unconfirmed", "accepted")
 
 @dataclass(frozen=True)
 class NewSubmission:
-    """A paid request about to be made: `arguments` as JSON, `price` in the service's credits."""
+    """A paid request about to be made: `arguments` as JSON, `price` in the service's credits.
+
+    `key` is the idempotency key: equal keys are the same wish. `origin` is the vendor's address.
+    A `price` of None is one that nobody documents.
+    """
 
     key: str
+    origin: str
     service: str
     operation: str
-    source_id: str
+    source: str
     arguments: dict[str, Any]
-    price: float
+    price: float | None
 
 
 @dataclass(frozen=True)
@@ -25,15 +30,20 @@ class Submission:
 
     `id` is ours, `job_id` the vendor's. `posts` counts the POSTs whose bytes may have left,
     `sent_at` is when the last of them did. `job` is the last known Job as JSON, `note` says why
-    the row is unconfirmed or ended.
+    the row is unconfirmed or ended. `origin` is empty in rows of the first version.
+
+    `evidence` is what helps to tell its job from others: `before`, the ids that existed before the
+    first POST; `clock_s`, how far the vendor's clock was ahead of ours; `named`, the job that the
+    vendor itself named; `searched`, whether a whole search found nothing.
     """
 
     id: str
     key: str
     state: State
+    origin: str
     service: str
     operation: str
-    source_id: str
+    source: str
     arguments: dict[str, Any]
     price: float
     posts: int
@@ -42,5 +52,6 @@ class Submission:
     job_id: str | None
     job: dict[str, Any] | None
     note: str | None
+    evidence: dict[str, Any]
     created_at: float
     updated_at: float

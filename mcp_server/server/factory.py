@@ -75,7 +75,7 @@ def create_server(
     async def lifespan(_: MCPServer[App]) -> AsyncIterator[App]:
         async with open_app(settings, clock or Clock(), transport, locks, drain_s) as app:
             opened.append(app)
-            app.journal.check()
+            await app.journal.check()
             if app.journal.fault is not None:
                 log.error("%s Paid calls are refused until then.", app.journal.fault)
             if leave is not None:

@@ -46,7 +46,10 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
     )
     async def jobs() -> dict[str, Any]:
         app = opened()
-        told = [app.told(row) for row in app.journal.recent(_LISTED)]
+        told = [
+            await app.told(row)
+            for row in await app.journal.recent(_LISTED, origin=app.upstream.origin)
+        ]
         return {"jobs": [job.model_dump(mode="json", exclude_none=True) for job in told]}
 
     @server.resource(
@@ -98,7 +101,10 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
             known = list(_FRAME_RATES)
         elif argument.name == "job_id":
             app = opened()
-            known = [app.submitting.told(row).job_id for row in app.journal.recent(_LISTED)]
+            known = [
+                app.submitting.told(row).job_id
+                for row in await app.journal.recent(_LISTED, origin=app.upstream.origin)
+            ]
         else:
             return None
         return Completion(values=[value for value in known if value.startswith(argument.value)])

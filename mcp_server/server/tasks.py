@@ -176,7 +176,7 @@ async def _get(ctx: RequestContext, task_id: str) -> Task | None:
     except UseapiError as error:
         if not error.retryable:  # a wrong token, say: to go on asking would not help
             raise MCPError(INTERNAL_ERROR, f"{error.message} {error.hint}", error.facts()) from None
-        return _unread(app, task_id, error)
+        return await _unread(app, task_id, error)
 
 
 async def _cancel(ctx: RequestContext, task_id: str) -> Task | None:
@@ -212,10 +212,10 @@ def _task(app: App, task_id: str, job: Job) -> Task:
     )
 
 
-def _unread(app: App, task_id: str, error: UseapiError) -> Task:
+async def _unread(app: App, task_id: str, error: UseapiError) -> Task:
     """A read that failed says nothing about the job: the client asks again."""
     now = iso(app.clock.now())
-    row = app.journal.get(task_id)
+    row = await app.journal.get(task_id)
     return Task(
         task_id=task_id,
         status="working",

@@ -49,7 +49,7 @@ def planner(operation: PaidOperation, *takes: str) -> Planner:
         if "reply_url" in given:
             _check_reply_url(given["reply_url"], app.settings.allowed_reply_hosts)
         app.upstream.require_token()
-        return Plan(order, app.submitting.is_live(order))
+        return Plan(order, await app.submitting.is_live(order))
 
     # The SDK hands a resolver those of the tool's arguments that its signature names.
     own = list(inspect.signature(plan).parameters.values())[:2]

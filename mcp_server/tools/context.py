@@ -12,9 +12,10 @@ from mcp_server.errors import UnsupportedError
 from mcp_server.jobs.downloads import Downloads, Report
 from mcp_server.jobs.polling import Poller
 from mcp_server.jobs.submission import Submitter
+from mcp_server.journal.journal import Journal
 from mcp_server.journal.locks import KeyLocks
 from mcp_server.journal.records import Submission
-from mcp_server.journal.sqlite import Journal
+from mcp_server.journal.sqlite import SqliteStore
 from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder, check_file_name
 from mcp_server.media.ssrf import Resolver, system_resolver
@@ -48,20 +49,20 @@ class App:
             await self.submitting.idle()
         self.downloads.close()
 
-    def told(self, row: Submission) -> Job:
+    async def told(self, row: Submission) -> Job:
         """A submission as a job, as last known, with what was saved of it."""
-        return self.downloads.seen(self.submitting.told(row))
+        return await self.downloads.seen(self.submitting.told(row))
 
     async def read(self, job_id: str) -> Job:
         """The job as it is now, with what was saved of it."""
-        return self.downloads.seen(await self.waiting.read(job_id))
+        return await self.downloads.seen(await self.waiting.read(job_id))
 
     async def download(self, job_id: str, file_name: str | None, report: Report) -> Job:
         """Save a completed job's media. What is on disk already needs no vendor."""
         stem = check_file_name(file_name) if file_name is not None else None
-        row = self.journal.get(job_id)
+        row = await self.journal.get(job_id)
         known = self.submitting.told(row) if row is not None else None
-        if known is None or not self.downloads.has_all(known):
+        if known is None or not await self.downloads.has_all(known):
             known = await self.waiting.read(job_id)
         return await self.downloads.save(known, stem, report)
 
@@ -71,10 +72,10 @@ class App:
         Returns:
             The job as it really is afterwards, and what there is to say about it.
         """
-        row = self.journal.get(job_id)
+        row = await self.journal.get(job_id)
         if row is not None and row.state == "unconfirmed":
-            self.submitting.forget(row)
-            return self.submitting.told(self.journal.get(row.id) or row), (
+            await self.submitting.give_up(row)
+            return self.submitting.told(await self.journal.get(row.id) or row), (
                 "Given up: the vendor was not asked, and if it did take the request, "
                 "the same call will be charged a second time."
             )
@@ -109,7 +110,7 @@ async def open_app(
     """
     outputs = OutputFolder(settings.output_folder())
     upstream = Upstream(settings, clock, outputs, transport)
-    journal = Journal(settings.state_folder(), clock.now, locks)
+    journal = Journal(SqliteStore(settings.state_folder(), clock, locks), clock.now)
     submitting = Submitter(settings, clock, upstream, journal)
     hold_s = min(settings.sandbox_job_seconds, 15.0) if settings.sandbox else 15.0
     waiting = Poller(clock, upstream, journal, submitting.look, hold_s)
@@ -134,4 +135,4 @@ async def open_app(
             await submitting.close()
             await waiting.close()
             await upstream.close()
-            journal.close()
+            await journal.close()

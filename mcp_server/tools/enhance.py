@@ -60,7 +60,7 @@ async def _submit(ctx: Ctx, plan: Plan, consent: ElicitationResult[Consent]) -> 
     job = await app.submitting.submit(plan.order)
     if not job.ended:
         job = job.evolve(poll_after_seconds=app.waiting.poll_after_s(job))
-    return job_answer(app.downloads.seen(job), sandbox=app.settings.sandbox)
+    return job_answer(await app.downloads.seen(job), sandbox=app.settings.sandbox)
 
 
 _plan_upscale_video = planner("upscale_video", "resolution", *_COMMON, *_CAPTCHA)
@@ -163,7 +163,7 @@ async def get_job(
         job = await app.waiting.read(job_id)
     else:
         job = await app.waiting.wait(job_id, wait_seconds, ctx.report_progress)
-    return job_answer(app.downloads.seen(job), sandbox=app.settings.sandbox)
+    return job_answer(await app.downloads.seen(job), sandbox=app.settings.sandbox)
 
 
 async def list_jobs(
@@ -178,7 +178,10 @@ async def list_jobs(
     Call it after a lost answer, before submitting again.
     """
     app = ctx.request_context.lifespan_context
-    jobs = [app.told(row) for row in app.journal.recent(limit, status)]
+    jobs = [
+        await app.told(row)
+        for row in await app.journal.recent(limit, status, origin=app.upstream.origin)
+    ]
     return list_answer(jobs, sandbox=app.settings.sandbox)
 
 
@@ -202,7 +205,7 @@ async def cancel_job(ctx: Ctx, job_id: JobId) -> JobAnswer:
     """
     app = ctx.request_context.lifespan_context
     job, note = await app.cancel(job_id)
-    return job_answer(app.downloads.seen(job), note=note, sandbox=app.settings.sandbox)
+    return job_answer(await app.downloads.seen(job), note=note, sandbox=app.settings.sandbox)
 
 
 async def check_accounts(ctx: Ctx) -> Annotated[CallToolResult, Check]:

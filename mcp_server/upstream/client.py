@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,7 +52,7 @@ class _Request:
     read_timeout_s: float = READ_TIMEOUT_S
     stem: str | None = None
     keep_if: Callable[[Any], bool] | None = None
-    on_send: Callable[[], None] | None = None
+    on_send: Callable[[], Awaitable[None]] | None = None
 
     @property
     def paid(self) -> bool:
@@ -112,7 +112,7 @@ class Upstream:
         path: str,
         body: Mapping[str, Any],
         *,
-        on_send: Callable[[], None],
+        on_send: Callable[[], Awaitable[None]],
         read_timeout_s: float,
         stem: str | None = None,
     ) -> Answer:
@@ -192,7 +192,7 @@ class Upstream:
                 if about["request"].method == b"CONNECT":
                     return
                 if request.on_send:
-                    request.on_send()
+                    await request.on_send()
                 sent = True
 
         try:

@@ -29,6 +29,9 @@ class ProcessLocks:
         self._holders[key] = self
         return True
 
+    def holds(self, key: str) -> bool:
+        return self._holders.get(key) is self
+
     def unlock(self, key: str) -> None:
         if self._holders.get(key) is self:
             del self._holders[key]

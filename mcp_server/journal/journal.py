@@ -1,0 +1,406 @@
+"""Journal: what was submitted, written down before the bytes of a paid request leave.
+
+Three things keep a job from being lost or paid for twice, whatever dies and whenever:
+
+- every step is committed before the next one is taken;
+- a partial unique index allows one live row a key (the idempotency key), and a POST is counted only
+  from the count its sender expects: the database refuses what our code gets wrong;
+- who is at work on a key is decided by a claim that ends with its process.
+
+The token never enters. The engine is a Store (base.py); its statements must be the only thing that
+a `read` or `write` block awaits.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Literal
+
+from mcp_server.errors import BudgetError, JournalError
+from mcp_server.journal.base import Rows, Store
+from mcp_server.journal.records import LIVE, NewSubmission, State, Submission
+from mcp_server.models import OUR_ID_PREFIX, TERMINAL, Status
+
+IS_LIVE = "state in ('submitting', 'unconfirmed', 'accepted')"  # as in the index, which it uses
+COLUMNS = (
+    "id, key, state, origin, service, operation, source_id, arguments, price, posts, sent_at,"
+    " first_sent_at, job_id, job, note, evidence, created_at, updated_at"
+)
+
+
+class Journal:
+    """The submissions of every process that shares a store.
+
+    A journal that can't be written says why in `fault`; every write then raises it and nothing paid
+    can be sent, while reads answer with nothing. Each call tries anew, so a journal heals as soon
+    as the cause is gone.
+    """
+
+    def __init__(self, store: Store, now: Callable[[], float]) -> None:
+        self._store = store
+        self._now = now
+
+    @property
+    def fault(self) -> JournalError | None:
+        """Why the journal can't be used, as far as is known."""
+        return self._store.fault
+
+    async def check(self) -> None:
+        """Try whether it can be written; `fault` then tells."""
+        await self._store.check()
+
+    async def close(self) -> None:
+        """Close the store and release every key."""
+        await self._store.close()
+
+    async def claim(self, key: str) -> bool:
+        """True: nobody alive is at work on this key, and until `release` nobody else will be.
+
+        Raises:
+            JournalError: the journal can't be used, so nothing may be sent.
+        """
+        return await self._store.claim(key)
+
+    async def release(self, key: str) -> None:
+        """Let go of a key; one that was refused or never asked for changes nothing."""
+        await self._store.release(key)
+
+    async def find_live(self, key: str) -> Submission | None:
+        """The row that stands in the way of submitting `key` again."""
+        return _first(await self._read(f"where key = ? and {IS_LIVE}", key))
+
+    async def get(self, any_id: str) -> Submission | None:
+        """The row with this id of ours, or the newest one of this vendor's job."""
+        found = await self._read(
+            "where id = ? or job_id = ? order by number desc limit 1", any_id, any_id
+        )
+        return _first(found)
+
+    async def recent(
+        self, limit: int, status: str | None = None, *, origin: str
+    ) -> list[Submission]:
+        """The newest rows first, all or those of one Job status; a freed row keeps its last one."""
+        return await self._read(
+            "where ? in (status, '') and origin in (?, '') order by number desc limit ?",
+            status or "",
+            origin,
+            limit,
+        )
+
+    async def insert(self, new: NewSubmission, *, budget: float | None = None) -> Submission:
+        """Write down what is about to be submitted.
+
+        Args:
+            budget: the credits this service may be charged in one UTC day.
+
+        Raises:
+            BudgetError: this one would exceed it; nothing is written.
+            JournalError: the key has a live row already, or the journal can't be written.
+        """
+        now = self._now()
+        row_id = OUR_ID_PREFIX + base64.b32encode(os.urandom(16)).decode().rstrip("=").lower()
+        price = new.price or 0.0
+        names = (new.key,) if budget is None else (new.key, f"budget {new.origin} {new.service}")
+        async with self._store.write(*names) as rows:
+            if budget is not None:
+                spent = await _spent(rows, new.origin, new.service, now)
+                _stay_within(budget, spent, new.service, new.price)
+            written = await rows.all(
+                f"insert into submission({COLUMNS}, status, credits)"
+                " values(?, ?, 'submitting', ?, ?, ?, ?, ?, ?, 0, null, null, null, null, null,"
+                f" '{{}}', ?, ?, 'submitting', ?) on conflict (key) where {IS_LIVE} do nothing"
+                " returning id",
+                row_id,
+                new.key,
+                new.origin,
+                new.service,
+                new.operation,
+                new.source,
+                json.dumps(new.arguments),
+                price,
+                now,
+                now,
+                price,
+            )
+            if not written:
+                (row,) = await _select(rows, f"where key = ? and {IS_LIVE}", new.key)
+                raise _taken(row)
+            return await _by_id(rows, row_id)
+
+    async def check_budget(
+        self, origin: str, service: str, price: float | None, budget: float
+    ) -> None:
+        """Raise the BudgetError that `insert` would raise now."""
+        spent = 0.0
+        with suppress(JournalError):
+            async with self._store.read() as rows:
+                spent = await _spent(rows, origin, service, self._now())
+        _stay_within(budget, spent, service, price)
+
+    async def count_post(
+        self, row: Submission, *, expected: int, status: Status = "submitting"
+    ) -> Submission:
+        """Count a POST whose bytes leave next.
+
+        Args:
+            expected: the POSTs counted so far, as its sender knows them: 0, or 1 after a search
+                that proved absence.
+            status: the Job status the row has until it is answered.
+
+        Raises:
+            JournalError: this must not be sent: somebody else counted one, took over its key,
+                answered, ended or gave up on it in the meantime, or it can't be written down.
+        """
+        async with self._store.write(row.key) as rows:
+            known = await _by_id(rows, row.id)
+            if known.state != "submitting":
+                raise _not_sent(known, f"is {known.state} by now")
+            if known.posts != expected:
+                raise _not_sent(known, "was sent by another process meanwhile")
+            if not await self._store.owns(rows, row.key):
+                raise _not_sent(known, "was taken over by another process")
+            now = self._now()
+            first = now if known.first_sent_at is None else known.first_sent_at
+            sent = replace(known, posts=known.posts + 1, sent_at=now, first_sent_at=first)
+            return await self._write(rows, sent, status)
+
+    async def accept(
+        self, row_id: str, job_id: str | None, job: dict[str, Any], *, charged: bool = True
+    ) -> Submission:
+        """Write down the vendor's answer: the job it made, or that it had made before.
+
+        The first answer stays: a later one that names another job changes nothing. An answer that
+        comes after the row was given up brings it back to life, unless the key was submitted again
+        meanwhile: then the job is only written down. A job that failed frees the key at once.
+
+        Args:
+            charged: whether this submission was charged for it; else the budget counts nothing.
+        """
+        async with self._store.write() as rows:
+            row = await _by_id(rows, row_id)
+            if _final(row.job) or (job_id and row.job_id and job_id != row.job_id):
+                return row
+            other = await _select(rows, f"where key = ? and id <> ? and {IS_LIVE}", row.key, row_id)
+            state: State = "freed" if other else "accepted"
+            evidence = row.evidence if charged else row.evidence | {"charged": False}
+            answered = replace(
+                row, state=state, job_id=job_id or row.job_id, note=None, evidence=evidence
+            )
+            return await self._write(rows, _following(answered, job))
+
+    async def record(self, job_id: str, job: dict[str, Any]) -> None:
+        """Let every row of this vendor's job follow what the vendor now says about it.
+
+        The first of completed, failed and cancelled stays. Failed and cancelled free the key.
+        """
+        async with self._store.read() as rows:
+            known = await _select(rows, "where job_id = ?", job_id)
+        if all(_following(row, job) == row for row in known):
+            return  # most polls bring no news, and news alone is worth a commit
+        async with self._store.write() as rows:
+            for row in await _select(rows, "where job_id = ?", job_id):
+                await self._write(rows, _following(row, job))
+
+    async def add_evidence(self, row_id: str, **evidence: Any) -> Submission:
+        """Write down what helps to tell the row's job from others (see Submission)."""
+        async with self._store.write() as rows:
+            row = await _by_id(rows, row_id)
+            return await self._write(rows, replace(row, evidence=row.evidence | evidence))
+
+    async def mark_unconfirmed(self, row_id: str, note: str, **evidence: Any) -> Submission:
+        """Nobody knows whether the vendor took it; a row that was answered or ended stays."""
+        async with self._store.write() as rows:
+            row = await _by_id(rows, row_id)
+            if row.state not in ("submitting", "unconfirmed"):
+                return row
+            evidence = row.evidence | evidence
+            marked = replace(row, state="unconfirmed", note=note, evidence=evidence)
+            return await self._write(rows, marked)
+
+    async def close_row(
+        self,
+        seen: Submission,
+        state: Literal["failed", "cancelled", "freed"],
+        note: str,
+        job: dict[str, Any] | None = None,
+    ) -> Submission:
+        """Free the key of a row that is still in the state it was `seen` in.
+
+        One whose state has changed stays as it is; a job that completed can be freed but not fail.
+        """
+        async with self._store.write() as rows:
+            row = await _by_id(rows, seen.id)
+            if row.state not in LIVE or row.state != seen.state:
+                return row
+            if state == "freed":
+                freed = replace(row, state=state, note=note)
+                return await self._write(rows, _following(freed, job) if job else freed)
+            if _final(row.job):
+                return row
+            known = job or row.job
+            ended = {**known, "status": state} if known else None
+            return await self._write(rows, replace(row, state=state, note=note, job=ended))
+
+    async def saved_files(self, job_id: str) -> list[dict[str, Any]]:
+        """The files saved for a job, by position: their facts, `position` and `path`."""
+        with suppress(JournalError):
+            async with self._store.read() as rows:
+                found = await rows.all(
+                    "select position, path, facts from saved where job_id = ? order by position",
+                    job_id,
+                )
+                return [
+                    {**json.loads(facts), "position": position, "path": path}
+                    for position, path, facts in found
+                ]
+        return []
+
+    async def add_saved_file(
+        self, job_id: str, position: int, path: str, facts: dict[str, Any]
+    ) -> None:
+        """Write down where the job's media number `position` was saved; the last one counts."""
+        async with self._store.write() as rows:
+            await rows.all(
+                "insert into saved(job_id, position, path, facts) values(?, ?, ?, ?)"
+                " on conflict (job_id, position) do update"
+                " set path = excluded.path, facts = excluded.facts",
+                job_id,
+                position,
+                path,
+                json.dumps(facts),
+            )
+
+    async def _read(self, where: str, *values: object) -> list[Submission]:
+        with suppress(JournalError):
+            async with self._store.read() as rows:
+                return await _select(rows, where, *values)
+        return []
+
+    async def _write(self, rows: Rows, row: Submission, status: Status | None = None) -> Submission:
+        """Write what can change of a row, with the columns that are derived from it.
+
+        `status` is the Job's status word, which rows are listed by. `credits` is what the day's
+        budget counts: the vendor's forecast once it is known, the price until then.
+        """
+        job = row.job or {}
+        has_job = row.state in ("accepted", "freed")
+        charge = job.get("forecast_credits")
+        if charge is not None:
+            charge = max(0.0, charge)  # a negative forecast must not raise the budget
+        if row.evidence.get("charged") is False:
+            charge = 0.0
+        await rows.all(
+            "update submission set state = ?, posts = ?, sent_at = ?, first_sent_at = ?,"
+            " job_id = ?, job = ?, note = ?, evidence = ?, updated_at = ?,"
+            " status = coalesce(?, status), credits = coalesce(?, credits) where id = ?",
+            row.state,
+            row.posts,
+            row.sent_at,
+            row.first_sent_at,
+            row.job_id,
+            json.dumps(row.job) if row.job else None,
+            row.note,
+            json.dumps(row.evidence),
+            self._now(),
+            status or (job.get("status") if has_job else row.state),
+            charge,
+            row.id,
+        )
+        return await _by_id(rows, row.id)
+
+
+async def _select(rows: Rows, where: str, *values: object) -> list[Submission]:
+    found = await rows.all(f"select {COLUMNS} from submission {where}", *values)  # noqa: S608 - names of ours
+    return [
+        replace(
+            row,
+            arguments=json.loads(str(row.arguments)),
+            job=json.loads(str(row.job)) if row.job else None,
+            evidence=json.loads(str(row.evidence)),
+        )
+        for row in (Submission(*columns) for columns in found)
+    ]
+
+
+def _first(rows: list[Submission]) -> Submission | None:
+    return rows[0] if rows else None
+
+
+async def _by_id(rows: Rows, row_id: str) -> Submission:
+    row = _first(await _select(rows, "where id = ?", row_id))
+    if row is None:
+        raise JournalError(
+            message=f"The journal knows no submission {row_id}.",
+            hint="Call list_jobs for those it knows.",
+        )
+    return row
+
+
+def _final(job: dict[str, Any] | None) -> bool:
+    return job is not None and job["status"] in TERMINAL
+
+
+def _following(row: Submission, job: dict[str, Any]) -> Submission:
+    """The row after the vendor has said this about its job."""
+    if row.job and _final(row.job) and row.job["status"] != job["status"]:
+        return row
+    ended = row.state in LIVE and job["status"] in ("failed", "cancelled")
+    return replace(row, job=job, state=job["status"] if ended else row.state)
+
+
+def _not_sent(row: Submission, why: str) -> JournalError:
+    return JournalError(
+        message=f"The submission {row.id} {why}, so it is not sent.",
+        hint="Call get_job with its id.",
+        service=row.service,
+        job_id=row.job_id or row.id,
+    )
+
+
+def _taken(row: Submission) -> JournalError:
+    job_id = row.job_id or row.id
+    return JournalError(
+        message=f"The same request was submitted before, as {job_id}, so it is not sent again.",
+        hint="Call get_job with that id.",
+        service=row.service,
+        job_id=job_id,
+    )
+
+
+async def _spent(rows: Rows, origin: str, service: str, now: float) -> float:
+    """The credits of a service's rows at this origin since midnight UTC.
+
+    Everything that was or may have been charged counts. What certainly was not is a request that
+    the vendor refused, and one that ended before its bytes left.
+    """
+    ((total,),) = await rows.all(
+        "select coalesce(sum(credits), 0) from submission"
+        " where origin in (?, '') and service = ? and created_at >= ?"
+        " and (state in ('submitting', 'unconfirmed', 'accepted')"
+        " or job_id is not null or (posts > 0 and state <> 'failed'))",
+        origin,
+        service,
+        now - now % 86400,
+    )
+    return float(total)
+
+
+def _stay_within(budget: float, spent: float, service: str, price: float | None) -> None:
+    """Refuse what would exceed the day's budget; what is documented as free never does."""
+    if price is None and spent >= budget:
+        raise BudgetError(
+            message=f"What this costs is not documented, and of today's {budget:g} credits for"
+            f" {service} {spent:g} are spent; nothing was sent.",
+            hint="Raise USEAPI_MAX_CREDITS_PER_DAY, or call again after midnight UTC.",
+            service=service,
+        )
+    if price and spent + price > budget:
+        raise BudgetError(
+            message=f"This costs {price:g} credits, and of today's {budget:g} for {service}"
+            f" {spent:g} are spent; nothing was sent.",
+            hint="Raise USEAPI_MAX_CREDITS_PER_DAY, or call again after midnight UTC.",
+            service=service,
+        )
