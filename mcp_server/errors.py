@@ -22,6 +22,7 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── UnexpectedAnswerError      answered, but not as documented
 ├── BudgetError                the day's credits are spent; nothing was sent
 ├── DeclinedError              the user said no; nothing was sent
+├── ConsentError               a new job would cost what nobody agreed to; nothing was sent
 ├── DownloadError              the file can't be had or can't be saved
 └── JournalError               what was submitted can't be written down, so nothing is
     └── JournalBusyError       another process has locked it; soon it can
@@ -190,6 +191,12 @@ class DeclinedError(UseapiError):
 
 class DownloadError(UseapiError):
     code = "download_failed"
+
+
+class ConsentError(UseapiError):
+    code = "consent_needed"
+    retryable = True
+    next_action = "call_again"
 
 
 class JournalError(UseapiError):

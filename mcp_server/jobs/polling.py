@@ -1,4 +1,4 @@
-"""The one waiting loop: reads a job on a schedule until it ends or the time is up.
+"""Waits for jobs: reads each on a schedule until it ends or the time is up.
 
 All who wait for a job share its schedule and its reads. A read that fails says nothing about the
 job: only what the vendor says ends it.
@@ -30,9 +30,10 @@ log = logging.getLogger(__name__)
 
 FRESH_S = 2.0  # a running job is not read again within this
 MOST_BAD_READS = 5
+YOUNG_S = 60.0  # a job younger than this may not be known everywhere at the vendor
 PROGRESS_S = 5.0
 LONGEST_READ_S = 45.0  # retries included: clients give up after 60 s
-LAST_LOOK_S = 1.0  # before the time is up: a look that begins then is answered in time
+LAST_READ_S = 1.0  # before the time is up: one that begins then is answered in time
 _MOST_WATCHES = 1000
 _PASSING = (RateLimitError, ServerError, UnreachableError, UnexpectedAnswerError)
 
@@ -40,12 +41,12 @@ Report = Callable[[float, float, str], Awaitable[None]]
 
 
 def first_look_s(kind: Kind) -> float:
-    """Age before which no job of this kind has ended, so that a look is a waste."""
+    """Age before which no job of this kind has ended, so that a read is a waste."""
     return 8.0 if kind == "image" else 15.0
 
 
 def interval_s(kind: Kind, age_s: float) -> float:
-    """Time between two looks at a job of this age."""
+    """Time between two reads of a job of this age."""
     if age_s >= 600:
         return 20.0
     if age_s >= 180:
@@ -59,16 +60,16 @@ class _Watch:
 
     job: Job | None = None
     error: UseapiError | None = None
-    read_at: float = -1e9
-    next_look: float = 0.0
-    looks: int = 0
-    bad_looks: int = 0
+    read_at: float | None = None
+    next_read: float = 0.0
+    reads: int = 0
+    bad_reads: int = 0
     waiters: int = 0
-    look: "asyncio.Task[None] | None" = None
+    task: "asyncio.Task[None] | None" = None
 
     @property
     def is_idle(self) -> bool:
-        return self.look is None and self.waiters == 0
+        return self.task is None and self.waiters == 0
 
 
 class Poller:
@@ -79,6 +80,7 @@ class Poller:
         clock: Clock,
         upstream: Upstream,
         journal: Journal,
+        repository: JobRepository,
         look: Callable[[Submission], Awaitable[Submission]],
         longest_hold_s: float = 15.0,
     ) -> None:
@@ -86,13 +88,13 @@ class Poller:
 
         Args:
             look: finds out what became of a row without an answer.
-            longest_hold_s: the age by which any job is worth a look; less in the sandbox, whose
+            longest_hold_s: the age by which any job is worth a read; less in the sandbox, whose
                 jobs take as long as they are told to.
         """
         self._clock = clock
         self._upstream = upstream
         self._journal = journal
-        self._repository = JobRepository(journal)
+        self._repository = repository
         self._look_for = look
         self._longest_hold_s = longest_hold_s
         self._watches: dict[str, _Watch] = {}
@@ -107,12 +109,12 @@ class Poller:
             UseapiError: it can't be read; that says nothing about the job.
         """
         watch = self._watch(job_id)
-        if afresh and watch.look is not None:
-            await asyncio.wait({watch.look}, timeout=LONGEST_READ_S)
+        if afresh and watch.task is not None:
+            await asyncio.wait({watch.task}, timeout=LONGEST_READ_S)
         known = watch.job
         if known is not None and not afresh and await self._is_fresh(job_id, watch):
             return self._timed(known)
-        seen = await _seen(self._begin_look(job_id, watch), LONGEST_READ_S)
+        seen = await _ended(self._begin_read(job_id, watch), LONGEST_READ_S)
         if watch.error is not None or watch.job is None or not seen:
             raise watch.error or _slow()
         return self._timed(watch.job)
@@ -129,7 +131,7 @@ class Poller:
         """
         watch = self._watch(job_id)
         if watch.waiters == 0:
-            watch.bad_looks = 0
+            watch.bad_reads = 0
         watch.waiters += 1
         try:
             return await self._wait(job_id, watch, seconds, report)
@@ -137,21 +139,18 @@ class Poller:
             watch.waiters -= 1
 
     async def _wait(self, job_id: str, watch: _Watch, seconds: float, report: Report) -> Job:
-        began, looks_before = self._clock.elapsed(), watch.looks
+        began, reads_before = self._clock.elapsed(), watch.reads
         deadline, next_report = began + seconds, began + PROGRESS_S
-        last_look = deadline - min(LAST_LOOK_S, seconds / 2)
-        if watch.looks == 0 or (watch.job is not None and watch.job.ended):
-            told = await self._told(job_id)
-            watch.next_look = began + (self._hold_s(told) if told else 0.0)
+        last_read = deadline - min(LAST_READ_S, seconds / 2)
+        await self._hold_first_read(job_id, watch, began)
         while True:
-            now, looked = self._clock.elapsed(), watch.looks > looks_before
-            if looked and watch.error is not None and not isinstance(watch.error, _PASSING):
+            now, was_read = self._clock.elapsed(), watch.reads > reads_before
+            if was_read and watch.error is not None and not isinstance(watch.error, _PASSING):
                 raise watch.error
-            told = await self._told(job_id)  # another process may have read how it ended
-            best = told if told is not None and told.ended else watch.job or told
-            if looked and best is not None and (best.ended or best.status == "unconfirmed"):
+            best = await self._best_known(job_id, watch)
+            if was_read and best is not None and (best.ended or best.status == "unconfirmed"):
                 return best
-            if now >= deadline or watch.bad_looks >= MOST_BAD_READS:
+            if now >= deadline or watch.bad_reads >= MOST_BAD_READS:
                 if best is None:
                     raise watch.error or _slow()
                 return self._timed(best)
@@ -159,23 +158,34 @@ class Poller:
                 status = best.status if best else "not read yet"
                 await report(now - began, seconds, f"{status}, waited {now - began:.0f} s")
                 next_report = now + PROGRESS_S
-            next_look = watch.next_look if looked else min(watch.next_look, last_look)
-            if now >= next_look:
-                self._begin_look(job_id, watch)
-            if watch.look is not None:
-                await _seen(watch.look, min(deadline, next_report) - now)
+            next_read = watch.next_read if was_read else min(watch.next_read, last_read)
+            if now >= next_read:
+                self._begin_read(job_id, watch)
+            if watch.task is not None:
+                await _ended(watch.task, min(deadline, next_report) - now)
             else:
-                await self._clock.sleep(min(next_look, deadline, next_report) - now)
+                await self._clock.sleep(min(next_read, deadline, next_report) - now)
+
+    async def _hold_first_read(self, job_id: str, watch: _Watch, now: float) -> None:
+        """Leave a young job alone for the time in which none has ended yet."""
+        if watch.reads == 0 or (watch.job is not None and watch.job.ended):
+            job = await self._journaled(job_id)
+            watch.next_read = now + (self._hold_s(job) if job else 0.0)
+
+    async def _best_known(self, job_id: str, watch: _Watch) -> Job | None:
+        """What was read, unless the journal knows the end: another process may have read it."""
+        job = await self._journaled(job_id)
+        return job if job is not None and job.ended else watch.job or job
 
     async def close(self) -> None:
         """Stop reading."""
-        looks = [watch.look for watch in self._watches.values() if watch.look is not None]
-        for look in looks:
-            look.cancel()
-        await asyncio.gather(*looks, return_exceptions=True)
+        tasks = [watch.task for watch in self._watches.values() if watch.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def poll_after_s(self, job: Job) -> int:
-        """When a look at a running job is next worth while, in whole seconds."""
+        """When a read of a running job is next worth while, in whole seconds."""
         return max(1, round(self._pause_s(job)))
 
     def _watch(self, job_id: str) -> _Watch:
@@ -185,37 +195,40 @@ class Poller:
 
     async def _is_fresh(self, job_id: str, watch: _Watch) -> bool:
         """Whether a running job was read a moment ago, and nobody has read its end since."""
-        if watch.job is None or watch.job.ended or self._clock.elapsed() - watch.read_at > FRESH_S:
+        if watch.job is None or watch.job.ended or watch.read_at is None:
             return False
-        told = await self._told(job_id)
-        return told is None or not told.ended
+        if self._clock.elapsed() - watch.read_at > FRESH_S:
+            return False
+        known = await self._journaled(job_id)
+        return known is None or not known.ended
 
-    def _begin_look(self, job_id: str, watch: _Watch) -> "asyncio.Task[None]":
+    def _begin_read(self, job_id: str, watch: _Watch) -> "asyncio.Task[None]":
         """The read under way for everybody, or a new one. A caller that leaves does not cut it."""
-        if watch.look is None:
-            watch.look = asyncio.create_task(self._look(job_id, watch))
-        return watch.look
+        if watch.task is None:
+            watch.task = asyncio.create_task(self._read_once(job_id, watch))
+        return watch.task
 
-    async def _look(self, job_id: str, watch: _Watch) -> None:
+    async def _read_once(self, job_id: str, watch: _Watch) -> None:
         asked_s = 0.0
         try:
             job = await self._read(job_id)
             was = watch.job
             watch.job = was if was is not None and was.ended and was.status != job.status else job
-            watch.error, watch.bad_looks, watch.read_at = None, 0, self._clock.elapsed()
+            watch.error, watch.bad_reads, watch.read_at = None, 0, self._clock.elapsed()
         except UseapiError as error:
             log.info("a read failed: %s", error.code)
             watch.error = error
-            watch.bad_looks += 1
+            watch.bad_reads += 1
             asked_s = float(error.retry_after_seconds or 0)
         finally:
-            watch.look = None
-        watch.looks += 1
+            watch.task = None
+        watch.reads += 1
         pause_s = self._pause_s(watch.job) if watch.job else interval_s("video", 0)
         jittered_s = pause_s * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
-        watch.next_look = self._clock.elapsed() + max(jittered_s, asked_s)
+        watch.next_read = self._clock.elapsed() + max(jittered_s, asked_s)
 
     async def _read(self, job_id: str) -> Job:
+        await self._repository.flush()
         row = await self._journal.get(job_id)
         if row is None and job_id.startswith(OUR_ID_PREFIX):
             raise self._journal.fault or NotFoundError(
@@ -224,15 +237,22 @@ class Poller:
             )
         if row is not None and row.state in ("submitting", "unconfirmed"):
             row = await self._look_for(row)
-        if row is not None and row.job_id is None:
+        if row is not None and (
+            row.job_id is None or not self._repository.is_of(row, self._upstream.origin)
+        ):
             return self._repository.to_job(row)
         vendor_id = row.job_id if row is not None and row.job_id is not None else job_id
         service = service_of(vendor_id, "job_id")
         age_s = None if row is None else self._clock.now() - (row.first_sent_at or row.created_at)
-        job = await service.read(self._upstream, vendor_id, age_s=age_s)
+        try:
+            job = await service.read(self._upstream, vendor_id, age_s=age_s)
+        except NotFoundError:
+            if row is None or age_s is None or age_s > YOUNG_S:
+                raise
+            return self._repository.to_job(row)  # the vendor may not list it yet
         return job if row is None else await self._repository.record_update(row, job)
 
-    async def _told(self, job_id: str) -> Job | None:
+    async def _journaled(self, job_id: str) -> Job | None:
         row = await self._journal.get(job_id)
         return self._repository.to_job(row) if row is not None else None
 
@@ -240,7 +260,7 @@ class Poller:
         return max(interval_s(job.kind, self._age_s(job)), self._hold_s(job))
 
     def _hold_s(self, job: Job) -> float:
-        """How long the first look can wait; 0 for a job of unknown age."""
+        """How long the first read can wait; 0 for a job of unknown age."""
         if job.created_at is None:
             return 0.0
         hold_s = min(first_look_s(job.kind), self._longest_hold_s)
@@ -254,14 +274,14 @@ class Poller:
         return job if job.ended else job.evolve(poll_after_seconds=self.poll_after_s(job))
 
 
-async def _seen(look: "asyncio.Task[None]", most_s: float) -> bool:
-    """Wait for a look, but not too long; whether it is over. A bug in it is raised."""
-    await asyncio.wait({look}, timeout=most_s)
-    if look.cancelled():  # the server stops
+async def _ended(read: "asyncio.Task[None]", most_s: float) -> bool:
+    """Wait for a read, but not too long; whether it is over. A bug in it is raised."""
+    await asyncio.wait({read}, timeout=most_s)
+    if read.cancelled():  # the server stops
         raise _slow()
-    if look.done():
-        look.result()
-    return look.done()
+    if read.done():
+        read.result()
+    return read.done()
 
 
 def _slow() -> UnreachableError:

@@ -1,23 +1,24 @@
 """Journal rows as jobs, and what became of them written back.
 
-What the vendor did is a fact even when the journal can't take it: then it is told all the same,
-and the row, left as it was, is looked into by the next call.
+What the vendor did is a fact even when the journal can't take it: then the caller is given it all
+the same, and it is written when the journal works again.
 """
 
 import contextlib
 import hashlib
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import ValidationError
 
 from mcp_server.clock import iso
-from mcp_server.errors import JournalError
+from mcp_server.errors import JournalError, UseapiError
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
-from mcp_server.models import Failure, Job, PaidOperation
+from mcp_server.models import Failure, Job, PaidOperation, Status
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
 
@@ -25,44 +26,59 @@ log = logging.getLogger(__name__)
 
 
 class JobRepository:
-    """Reads and writes the journal for those who think in jobs."""
+    """Reads and writes the journal in terms of jobs."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._unwritten: dict[str, tuple[str | None, Job, bool]] = {}
 
     def to_job(self, row: Submission) -> Job:
-        """A submission as a job: what is known without asking the vendor."""
+        """A submission as a job: what is known without asking the vendor; it never raises."""
+        if row.id in self._unwritten:
+            return self._unwritten[row.id][1]
         if row.job is not None:
-            with contextlib.suppress(ValidationError):  # else a newer version's: its row is told
+            with contextlib.suppress(ValidationError):  # else a newer version's: by its columns
                 return Job.model_validate(row.job)
         says_why = row.state in ("failed", "cancelled", "unconfirmed")
-        return Job.model_validate(
-            {
-                "job_id": row.id,
-                "service": row.service,
-                "operation": row.operation,
-                "status": "running" if is_worked_on(row) else row.state,
-                "source_id": row.source,
-                "failure": {"code": row.state, "message": row.note}
-                if says_why and row.note
-                else None,
-                "created_at": iso(row.created_at),
-                "updated_at": iso(row.updated_at),
-            }
+        failure = Failure(code=row.state, message=row.note) if says_why and row.note else None
+        return Job.model_construct(  # not validated: a newer version knows more services
+            job_id=row.job_id or row.id,
+            service=row.service,
+            operation=row.operation,
+            status=_status(row),
+            source_id=row.source,
+            failure=failure,
+            created_at=iso(row.created_at),
+            updated_at=iso(row.updated_at),
         )
 
-    async def record_accepted(self, row: Submission, job: Job) -> Job:
+    def is_of(self, row: Submission, origin: str) -> bool:
+        """Whether a row was submitted to this address; one of the first version tells by key."""
+        if row.origin:
+            return row.origin == origin
+        order = order_of(row)
+        return order is not None and key_of(order, origin) == row.key
+
+    async def record_accepted(self, row: Submission, job: Job, *, charged: bool = True) -> Job:
         """Write down the job the vendor made of a submission, or had made before."""
         job = job.evolve(
             source_id=job.source_id or row.source,
             created_at=job.created_at or iso(row.created_at),
         )
         vendor_id = None if job.job_id == row.id else job.job_id
-        try:
-            await self._journal.accept(row.id, vendor_id, _plain(job))
-        except JournalError as error:
-            log.warning("%s was made but not written down: %s", row.id, error)
+        self._unwritten[row.id] = (vendor_id, job, charged)
+        await self.flush()
         return job
+
+    async def flush(self) -> None:
+        """Write the answers that the journal could not take when they came."""
+        for row_id, (vendor_id, job, charged) in list(self._unwritten.items()):
+            try:
+                await self._journal.accept(row_id, vendor_id, _plain(job), charged=charged)
+            except JournalError as error:
+                log.warning("%s was made but not written down: %s", row_id, error)
+                return
+            self._unwritten.pop(row_id, None)
 
     async def record_update(self, row: Submission, job: Job) -> Job:
         """Write down what the vendor now says, completed by what is known; an end stays an end."""
@@ -105,28 +121,43 @@ class JobRepository:
             return False
         return True
 
-    async def mark_unconfirmed(self, row: Submission, note: str) -> Job:
+    async def mark_unconfirmed(self, row: Submission, note: str, **evidence: Any) -> Job:
         """Write down that nobody knows what became of a submission."""
-        return self.to_job(await self._journal.mark_unconfirmed(row.id, note))
+        try:
+            row = await self._journal.mark_unconfirmed(row.id, note, **evidence)
+        except JournalError as error:  # the row stays as it is, and is looked for again
+            log.warning("%s is unconfirmed, which was not written down: %s", row.id, error)
+            row = replace(row, state="unconfirmed", note=note)
+        return self.to_job(row)
 
 
-def order_of(row: Submission) -> Order:
-    """The order a row was made of, as far as it shapes the result."""
+def order_of(row: Submission) -> Order | None:
+    """The order a row was made of, as far as it shapes the result; None if it is not understood."""
     given = {name: value for name, value in row.arguments.items() if value is not None}
     operation = cast("PaidOperation", row.operation)  # rows are only made of orders
-    return service_named(row.service).order(operation, row.source, given, {})
+    try:
+        return service_named(row.service).order(operation, row.source, given, {})
+    except (UseapiError, LookupError, StopIteration):  # a newer version's
+        return None
 
 
 def is_worked_on(row: Submission) -> bool:
     """Whether the vendor is at work though it has not answered: its answer will be the result."""
-    sent = row.state == "submitting" and row.posts > 0
-    return sent and order_of(row).endpoint.answers_when_done
+    if row.state != "submitting" or row.posts == 0:
+        return False
+    order = order_of(row)
+    return order is not None and order.endpoint.answers_when_done
+
+
+def _status(row: Submission) -> Status:
+    if row.state in ("accepted", "freed"):
+        return cast("Status", (row.job or {}).get("status", "running"))
+    return "running" if is_worked_on(row) else cast("Status", row.state)
 
 
 def key_of(order: Order, origin: str) -> str:
     """What makes two orders the same; hashed, for ids hold the account's e-mail."""
-    result_arguments = dict(sorted(order.result_arguments.items()))
-    wish = [origin, order.service, order.operation, order.source_id, result_arguments]
+    wish = [origin, order.service, order.operation, order.source_id, order.key_arguments]
     return hashlib.sha256(json.dumps(wish).encode()).hexdigest()
 
 

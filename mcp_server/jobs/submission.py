@@ -1,210 +1,180 @@
-"""Submitter paid requests: written down before they leave, and never sent twice.
+"""Submits paid requests: written down before they leave, and never sent twice.
 
 A submission has a key: what would be made, of what. One key is worked on by one task of one
 process at a time; whoever asks for the same joins. What became of a request whose answer was lost
-is found out by reading (reconciling). Only where the vendor itself refuses or caches a repeat, and
-only after a look that proved nothing was there, is it sent once more.
+is found out by reading (reconciliation.py). Only where the vendor itself refuses or caches a
+repeat, and only after looks that proved nothing was there, is it sent once more.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mcp_server.clock import Clock
 from mcp_server.errors import (
+    ConsentError,
     DownloadError,
     ExpiredError,
+    JournalBusyError,
     JournalError,
     LostError,
     NotFoundError,
     RefusedError,
     UnansweredError,
     UnexpectedAnswerError,
+    UnreachableError,
     UseapiError,
+)
+from mcp_server.jobs.reconciliation import (
+    LOOKS_AFTER_SILENCE_S,
+    Reconciler,
+    looks_after,
 )
 from mcp_server.jobs.repository import JobRepository, has_a_file, key_of, order_of
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import NewSubmission, Submission
 from mcp_server.media.files import file_stem
 from mcp_server.models import Job, Status
-from mcp_server.services.base import Found, Order
+from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 
 log = logging.getLogger(__name__)
 
-# Ages at which a look is worth while. The vendor's own answer ends its work on the request; after
-# a cut it may still be solving a captcha for a minute, and a probe inside that time pays twice.
-LOOKS_AFTER_ANSWER_S = (2.0, 5.0, 10.0)
-LOOKS_AFTER_SILENCE_S = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
-
-
-@dataclass(frozen=True)
-class Search:
-    """What a series of looks brought.
-
-    `proves_absence`: the last look, old enough to count, was answered and did not list it. A look
-    that failed proves nothing.
-    """
-
-    found: Found | None
-    proves_absence: bool
-    told: str
-
-
-class Reconciler:
-    """Looks for the job of an order; it never sends anything that costs."""
-
-    def __init__(self, clock: Clock, upstream: Upstream, journal: Journal) -> None:
-        self._clock = clock
-        self._upstream = upstream
-        self._journal = journal
-
-    async def search(self, order: Order, row: Submission, ages_s: Iterable[float]) -> Search:
-        """Look at these ages, counted from now, until it is found."""
-        title = service_named(order.service).vendor.title
-        began, answered, seen = self._clock.elapsed(), 0, False
-        for age_s in ages_s:
-            await self._clock.sleep(max(0.0, began + age_s - self._clock.elapsed()))
-            try:
-                found = await self.look(order, row)
-            except UseapiError as error:
-                log.info("a look for %s failed: %s", row.id, error.code)
-                seen = False
-                continue
-            if found is not None:
-                return Search(found, proves_absence=False, told="found")
-            seen, answered = True, answered + 1
-        told = f"{title} was asked {answered} times and did not list it"
-        return Search(None, seen, told if answered else f"{title} can't be read")
-
-    async def look(self, order: Order, row: Submission) -> Found | None:
-        """Look once.
-
-        Raises:
-            UseapiError: the look failed, which proves nothing.
-        """
-        row = await self._journal.get(row.id) or row  # it may have been sent since it was read
-        service = service_named(order.service)
-        found = await service.find(self._upstream, order, row.first_sent_at or 0)
-        if found is None:
-            return None
-        # The vendor's clock can't tell a job of this submission from one made a moment before it
-        # by another: the journal can. An earlier job that failed is no answer to this one.
-        other = await self._journal.get(found.job.job_id)
-        ours = found.ours and (other is None or other.id == row.id)
-        if not ours and {found.job.status, other and other.state} & {"failed", "cancelled"}:
-            return None
-        return Found(found.job, ours)
-
-
-def looks_after(error: UseapiError) -> tuple[float, ...]:
-    """When to look after a paid request ended this way."""
-    answered = (
-        error.vendor_answered
-        if isinstance(error, UnansweredError)
-        else (isinstance(error, UnexpectedAnswerError))
-    )
-    return LOOKS_AFTER_ANSWER_S if answered else LOOKS_AFTER_SILENCE_S
-
-
 PATIENCE_S = 40.0  # clients give up after 60 s or less: then they hold an id of ours
 EARLY_ANSWER_S = 2.0  # for an answer that is the result: long enough for a refusal
 LOCK_POLL_S = 0.25
+LONGEST_LOCK_WAIT_S = 900.0  # for another process: longer than any submission works on a key
 REUSE_S = 86_400  # a job younger than this and not known to have ended is not given up for a 404
 MOST_POSTS = 2
+_NOTE_S = 10.0  # how long reading what exists already may hold up a request
+
+
+@dataclass
+class _Work:
+    """A submission under way, shared by all who ask for the same.
+
+    `may_charge`: somebody agreed to the price of a new one; else it may only reuse what there is.
+    """
+
+    task: "asyncio.Task[Job]"
+    may_charge: bool
 
 
 class Submitter:
     """Sends orders, at most once each, and finds what became of those that were sent."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, upstream: Upstream, journal: Journal
+        self,
+        settings: Settings,
+        clock: Clock,
+        upstream: Upstream,
+        journal: Journal,
+        repository: JobRepository,
     ) -> None:
         self._budget = settings.max_credits_per_day
         self._clock = clock
         self._upstream = upstream
         self._journal = journal
-        self._repository = JobRepository(journal)
-        self._reconciling = Reconciler(clock, upstream, journal)
-        self._tasks: dict[str, asyncio.Task[Job]] = {}
+        self._repository = repository
+        self._reconciler = Reconciler(clock, upstream, journal)
+        self._works: dict[str, _Work] = {}
+        self._is_closed = False
         self._posts_under_way = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
 
-    async def is_live(self, order: Order) -> bool:
+    async def is_live(self, order: Order, *, read: bool = False) -> bool:
         """Whether this very order was submitted before and stands, so that it costs nothing.
+
+        Args:
+            read: ask the vendor whether the job that was made before still stands.
 
         Raises:
             JournalError, BudgetError: it would be refused.
         """
         if self._journal.fault is not None:
             await self._journal.check()  # it may have healed
-        live = await self._journal.find_live(key_of(order, self._upstream.origin)) is not None
+        key = key_of(order, self._upstream.origin)
+        row = await self._journal.find_live(key)
         if self._journal.fault is not None:
             raise self._journal.fault
-        if not live and self._budget is not None:
+        if row is not None and (read or row.posts == 0):
+            row = await self._refreshed(row)
+        if row is None and self._budget is not None:
             await self._journal.check_budget(
                 self._upstream.origin, order.service, order.price, self._budget
             )
-        return live
+        return row is not None
 
-    async def submit(self, order: Order) -> Job:
+    async def submit(self, order: Order, *, may_charge: bool = True) -> Job:
         """Submit an order, join the same one in flight, or return the job it made before.
 
         A cancelled caller stops waiting; the submission goes on. After 40 s without an answer the
         job is returned as `submitting`, under an id of ours.
+
+        Args:
+            may_charge: whether the caller agreed to the price of a new job. Else the job there is
+                can be returned, but nothing new is sent.
 
         Raises:
             UseapiError: nothing was made of it, and the error says why.
         """
         self._upstream.require_token()
         key = key_of(order, self._upstream.origin)
-        task = self._tasks.get(key)
-        if task is None:
-            task = asyncio.create_task(self._work(order, key))
-            self._tasks[key] = task
-            task.add_done_callback(lambda done: self._done(key, done))
+        work = self._works.get(key)
+        if work is None:
+            work = _Work(asyncio.create_task(self._work(order, key)), may_charge)
+            self._works[key] = work
+            work.task.add_done_callback(lambda done: self._done(key, done))
+        work.may_charge = work.may_charge or may_charge
+        task = work.task
         patience_s = EARLY_ANSWER_S if order.endpoint.answers_when_done else PATIENCE_S
         await asyncio.wait({task}, timeout=patience_s)
-        while not task.done():
+        if not task.done():
             row = await self._journal.find_live(key)
-            if row is not None:  # one with an answer is being read, to be used again
-                return self.told(row).evolve(reused=row.state == "accepted" or None)
-            await asyncio.wait({task}, timeout=LOCK_POLL_S)  # between two states
+            if row is None:  # between two states, or taken over by another process
+                await asyncio.wait({task}, timeout=4 * LOCK_POLL_S)
+                row = await self._journal.find_latest(key)
+            if row is not None and not task.done():  # one with an answer is being read again
+                return self.to_job(row).evolve(reused=row.state == "accepted" or None)
+        if not task.done():
+            raise JournalBusyError(
+                message="Another process is at work on the same request and has not said how far.",
+                hint="Call again with the same arguments in a minute; it joins, and pays nothing.",
+                service=order.service,
+            )
         return task.result()
 
     async def look(self, row: Submission) -> Submission:
         """Look once, without sending anything, what became of a row that has no answer.
 
-        A row that somebody alive is working on is left to them.
+        A row that somebody alive is working on is left to them. One whose owner is gone is either
+        found or unconfirmed afterwards.
         """
-        if row.key in self._tasks or not await self._try_lock(row.key):
+        if row.key in self._works or not await self._try_claim(row.key):
             return row
         try:
             row = await self._journal.get(row.id) or row
-            if row.state in (
-                "submitting",
-                "unconfirmed",
-            ) and not await self._repository.close_abandoned(row):
-                found = await self._reconciling.look(order_of(row), row)
-                if found is not None:
-                    await self._repository.record_accepted(row, found.job)
-        except UseapiError as error:
-            log.info("a look for %s failed: %s", row.id, error.code)
+            if row.state not in ("submitting", "unconfirmed"):
+                return row
+            if await self._repository.close_abandoned(row):
+                return await self._journal.get(row.id) or row
+            note = await self._look(row)
+            if note is not None and row.state == "submitting":
+                await self._repository.mark_unconfirmed(row, note)
         finally:
             await self._journal.release(row.key)
         return await self._journal.get(row.id) or row
 
-    def told(self, row: Submission) -> Job:
+    async def give_up(self, row: Submission) -> None:
+        """Give up a row without an answer: its key is free, the same order may be sent again."""
+        await self._journal.close_row(row, "cancelled", "Given up unconfirmed, at the user's wish.")
+
+    def to_job(self, row: Submission) -> Job:
         """A row as a job: what is known without asking the vendor."""
         return self._repository.to_job(row)
-
-    async def give_up(self, row: Submission) -> None:
-        """Give up an unconfirmed row: its key is free, and the same order may be sent again."""
-        await self._journal.close_row(row, "cancelled", "Given up unconfirmed, at the user's wish.")
 
     async def idle(self) -> None:
         """Return when no paid request is on its way or waits to be written down."""
@@ -212,27 +182,49 @@ class Submitter:
 
     async def close(self) -> None:
         """Stop all work. No outcome is judged: a row that has no answer is looked for later."""
-        tasks = list(self._tasks.values())
+        self._is_closed = True
+        tasks = [work.task for work in self._works.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _done(self, key: str, task: asyncio.Task[Job]) -> None:
-        if self._tasks.get(key) is task:
-            del self._tasks[key]
+    def _done(self, key: str, task: "asyncio.Task[Job]") -> None:
+        work = self._works.get(key)
+        if work is not None and work.task is task:
+            del self._works[key]
         fault = None if task.cancelled() else task.exception()
         if fault is not None and not isinstance(fault, UseapiError):  # its callers may have left
             log.error("a submission ended by a bug", exc_info=fault)
 
-    async def _try_lock(self, key: str) -> bool:
+    async def _try_claim(self, key: str) -> bool:
         """Like the journal's, where one that can't be written only means: not now."""
         try:
             return await self._journal.claim(key)
         except JournalError:
             return False
 
+    async def _refreshed(self, row: Submission) -> Submission | None:
+        """A live row that still stands after a read; None if its key is free by now."""
+        if row.key in self._works or not await self._try_claim(row.key):
+            return row  # somebody is at work on it
+        try:
+            if row.posts == 0:
+                return None  # nothing of it was sent, and whoever meant to is gone
+            if row.state == "accepted" and await self._reuse(row) is None:
+                return None
+            return row
+        finally:
+            await self._journal.release(row.key)
+
     async def _work(self, order: Order, key: str) -> Job:
+        deadline = self._clock.elapsed() + LONGEST_LOCK_WAIT_S
         while not await self._journal.claim(key):  # another process, alive, is at it
+            if self._clock.elapsed() > deadline:
+                raise JournalBusyError(
+                    message="Another process keeps this request to itself and does not end.",
+                    hint="Stop other useapi-mcp servers of this user, then call again.",
+                    service=order.service,
+                )
             await self._clock.sleep(LOCK_POLL_S)
         try:
             return await self._decide(order, key)
@@ -240,18 +232,28 @@ class Submitter:
             await self._journal.release(key)
 
     async def _decide(self, order: Order, key: str) -> Job:
-        """Under the key's lock: what there is to do for this order."""
+        """With the key claimed: what there is to do for this order."""
+        await self._repository.flush()
         row = await self._journal.find_live(key)
         if row is not None and row.state == "accepted":
             job = await self._reuse(row)
             if job is not None:
                 return job
-            row = None
-        if row is not None and row.posts > 0 and not await self._repository.close_abandoned(row):
+        elif row is not None and not await self._repository.close_abandoned(row):
             return await self._recover(order, row)
-        if row is None or row.posts > 0:
-            row = await self._insert(order, key)
-        return await self._send(order, row)
+        self._require_consent(order, key)
+        return await self._send(order, await self._insert(order, key))
+
+    def _require_consent(self, order: Order, key: str) -> None:
+        work = self._works.get(key)
+        if work is not None and not work.may_charge:
+            price = f" for about {order.price:g} credits" if order.price else ""
+            raise ConsentError(
+                message="The job that the same call made before is over, so this would be a new"
+                f" one{price}; nothing was sent.",
+                hint="Make the same call again: the user is asked about the price.",
+                service=order.service,
+            )
 
     async def _insert(self, order: Order, key: str) -> Submission:
         new = NewSubmission(
@@ -267,21 +269,21 @@ class Submitter:
 
     async def _reuse(self, row: Submission) -> Job | None:
         """The job an earlier call made; None if it is free to be made again."""
-        known = self.told(row)
-        if row.job_id is None:  # the vendor has no job for it: the files are all there is
-            if has_a_file(known):
+        known = self.to_job(row)
+        age_s = self._clock.now() - (row.first_sent_at or row.created_at)
+        if row.job_id is None:  # the vendor has no job for it: its result is all there is
+            if has_a_file(known) or (_has_a_link(known) and age_s < REUSE_S):
                 return known.evolve(reused=True)
             await self._journal.close_row(row, "freed", "Its file is gone.")
             return None
-        age_s = self._clock.now() - (row.first_sent_at or row.created_at)
         try:
             job = await service_named(row.service).read(self._upstream, row.job_id, age_s=age_s)
         except UseapiError as error:
             row = await self._journal.get(row.id) or row  # another reader may have had more luck
-            job = self.told(row)
-            log.info("%s could not be read (%s): told as last known", row.id, error.code)
+            job = self.to_job(row)
+            log.info("%s could not be read (%s): returned as last known", row.id, error.code)
             is_old = job.ended or self._clock.now() - row.created_at >= REUSE_S
-            if isinstance(error, (NotFoundError, ExpiredError)) and is_old:
+            if isinstance(error, NotFoundError | ExpiredError) and is_old:
                 await self._journal.close_row(row, "freed", "The vendor keeps it no longer.")
                 return None
         else:
@@ -290,57 +292,102 @@ class Submitter:
 
     async def _recover(self, order: Order, row: Submission) -> Job:
         """A row without an answer whose owner is gone, or who looked for it in vain."""
-        if row.state == "unconfirmed":
+        if named := row.evidence.get("named"):
+            return await self._take_named(order, row, str(named))
+        if row.evidence.get("searched"):
             return await self._reconcile(order, row, (0.0,), may_send=False)
         # How long ago its bytes left is known only from a clock that may have jumped since:
-        # a probe must not come too early, so the time starts anew.
+        # one more POST must not come too early, so the time starts anew.
         return await self._reconcile(order, row, (0.0, *LOOKS_AFTER_SILENCE_S))
+
+    async def _look(self, row: Submission) -> str | None:
+        """Look once for a row; why it was not found, or None if it was."""
+        order = order_of(row)
+        if order is None:
+            return "this version of useapi-mcp does not know what was submitted"
+        if not self._repository.is_of(row, self._upstream.origin):
+            return "it was submitted at another address of the vendor, so it is not looked for"
+        try:
+            if named := row.evidence.get("named"):
+                await self._take_named(order, row, str(named))
+                return None
+        except UseapiError as error:
+            return error.message
+        search = await self._reconciler.search(order, row, (0.0,))
+        if search.found is None:
+            return search.note
+        await self._accept(row, search.found.job, ours=search.found.ours)
+        return None
 
     async def _reconcile(
         self, order: Order, row: Submission, looks_s: tuple[float, ...], *, may_send: bool = True
     ) -> Job:
         """Find what became of a request; send it once more where that is known to be safe."""
-        search = await self._reconciling.search(order, row, looks_s)
+        search = await self._reconciler.search(order, row, looks_s)
         if search.found is not None:
-            job = await self._repository.record_accepted(row, search.found.job)
-            return job if search.found.ours else job.evolve(reused=True)
+            return await self._accept(row, search.found.job, ours=search.found.ours)
         row = await self._journal.get(row.id) or row
-        safe = search.proves_absence and order.endpoint.refuses_repeats
-        if may_send and safe and row.posts < MOST_POSTS:
+        may_send = may_send and search.proves_absence and order.refuses_repeats
+        if may_send and row.posts < MOST_POSTS and row.state == "submitting":
             return await self._send(order, row)
-        return await self._repository.mark_unconfirmed(row, search.told)
+        return await self._repository.mark_unconfirmed(row, search.note, searched=True)
+
+    async def _accept(self, row: Submission, job: Job, *, ours: bool) -> Job:
+        job = await self._repository.record_accepted(row, job, charged=ours)
+        return job if ours else job.evolve(reused=True)
 
     async def _send(self, order: Order, row: Submission) -> Job:
         """Send it, the first time or once more, and settle what comes of it."""
         try:
             return await self._post(order, row)
-        except JournalError:  # it did not leave
-            raise
+        except JournalError as error:  # it did not leave
+            if row.posts == 0:
+                raise
+            return await self._still_unknown(row, f"it could not be sent once more ({error.code})")
         except (UnansweredError, UnexpectedAnswerError, DownloadError) as error:
             if order.endpoint.answers_when_done:
                 await self._repository.record_failure(row, "lost", error.message)
-                again = "Make the same call again: it is sent anew; no cost of it is documented."
-                raise LostError(error.message, again, service=row.service, job_id=row.id) from None
+                raise LostError(
+                    message=error.message,
+                    hint="Make the same call again: it is sent anew; no cost of it is documented.",
+                    service=row.service,
+                    job_id=row.id,
+                ) from None
             return await self._reconcile(order, row, looks_after(error))
         except (RefusedError, NotFoundError) as refusal:
             return await self._resolve(order, row, refusal)
         except UseapiError as error:
             if row.posts > 0:  # this one was refused; the first may have been done all the same
-                return await self._repository.mark_unconfirmed(
+                return await self._still_unknown(
                     row, f"sending it once more failed too ({error.code})"
                 )
             await self._repository.record_failure(row, error.code, error.message)
             raise
 
+    async def _still_unknown(self, row: Submission, note: str) -> Job:
+        """What is known of a row whose first request may have been done."""
+        now = await self._journal.get(row.id) or row
+        if now.state not in ("submitting", "unconfirmed"):  # another process found it
+            return self.to_job(now)
+        return await self._repository.mark_unconfirmed(now, note, searched=True)
+
     async def _post(self, order: Order, row: Submission) -> Job:
         """Send it and write down the answer: what `idle` waits for."""
-        service, ended = service_named(order.service), False
+        service = service_named(order.service)
+        if row.posts == 0 and order.endpoint.repeats == "taken":
+            row = await self._with_existing(order, row)
+        tries = 0
 
         async def count() -> None:
-            if ended:  # cut by `close` while it connected: its key's lock is gone
-                raise asyncio.CancelledError
-            told_as: Status = "running" if order.endpoint.answers_when_done else "submitting"
-            await self._journal.count_post(row, expected=row.posts, status=told_as)
+            """Count the POST before its first byte leaves; a 429 was none, and counts once."""
+            nonlocal tries
+            self._require_open()
+            status: Status = "running" if order.endpoint.answers_when_done else "submitting"
+            await self._journal.count_post(
+                row, expected=row.posts, is_counted=tries > 0, status=status
+            )
+            tries += 1
+            self._require_open()
 
         self._posts_under_way += 1
         self._quiet.clear()
@@ -353,14 +400,28 @@ class Submitter:
                 read_timeout_s=order.endpoint.read_timeout_s,
                 stem=file_stem(order.service, row.id),
             )
-            return await self._repository.record_accepted(
-                row, service.accepted(order, answer, row.id)
-            )
+            job = service.accepted(order, answer, row.id)
+            return await self._repository.record_accepted(row, job)
         finally:
-            ended = True
             self._posts_under_way -= 1
             if self._posts_under_way == 0:
                 self._quiet.set()
+
+    async def _with_existing(self, order: Order, row: Submission) -> Submission:
+        """Note the jobs there are, where the vendor would make another; no reason to fail."""
+        try:
+            async with asyncio.timeout(_NOTE_S):
+                return await self._reconciler.note_existing(order, row)
+        except TimeoutError:
+            return row
+
+    def _require_open(self) -> None:
+        """Stop a request that connects while this server closes: its key is no longer held."""
+        if self._is_closed:
+            raise UnreachableError(
+                message="This server is stopping, so nothing was sent.",
+                hint="Call again when it runs.",
+            )
 
     async def _resolve(
         self, order: Order, row: Submission, refusal: RefusedError | NotFoundError
@@ -369,22 +430,34 @@ class Submitter:
 
         If it is one more POST that was refused, the first may have been done all the same.
         """
-        job: Job | None = None
-        error: UseapiError = refusal
-        if isinstance(refusal, RefusedError):
-            try:
-                job = await service_named(order.service).existing(self._upstream, order, refusal)
-            except RefusedError as in_the_way:  # another job did something else: this was not made
-                await self._repository.record_failure(row, in_the_way.code, in_the_way.message)
-                raise
-            except UseapiError as unreadable:
-                error = unreadable
-        if job is not None:
-            job = await self._repository.record_accepted(row, job)
-            return job.evolve(reused=True)
+        service = service_named(order.service)
+        named = service.names(order, refusal) if isinstance(refusal, RefusedError) else None
+        if named is not None:
+            return await self._take_named(order, await self._journal.get(row.id) or row, named)
         if row.posts > 0:
-            return await self._repository.mark_unconfirmed(
-                row, f"sending it once more failed too ({error.code})"
+            return await self._still_unknown(
+                row, f"sending it once more failed too ({refusal.code})"
             )
-        await self._repository.record_failure(row, error.code, error.message)
-        raise error from None
+        await self._repository.record_failure(row, refusal.code, refusal.message)
+        raise refusal
+
+    async def _take_named(self, order: Order, row: Submission, named: str) -> Job:
+        """The job of which the vendor says that it did what was ordered."""
+        try:
+            job = await service_named(order.service).named(self._upstream, order, named)
+        except RefusedError as other:  # it did something else, so this was not made
+            await self._repository.record_failure(row, other.code, other.message)
+            raise
+        except UseapiError as error:
+            if isinstance(error, NotFoundError) and row.posts == 1:  # it was there before ours
+                gone = service_named(order.service).gone(named)
+                await self._repository.record_failure(row, gone.code, gone.message)
+                raise gone from None
+            note = f"the vendor says that {named} did it, which can't be read now ({error.code})"
+            return await self._repository.mark_unconfirmed(row, note, named=named)
+        ours = row.posts > 1 and self._reconciler.is_ours(job, row)
+        return await self._accept(row, job, ours=ours)
+
+
+def _has_a_link(job: Job) -> bool:
+    return any(item.url for item in job.media or ())

@@ -72,6 +72,10 @@ class Journal:
         """The row that stands in the way of submitting `key` again."""
         return _first(await self._read(f"where key = ? and {IS_LIVE}", key))
 
+    async def find_latest(self, key: str) -> Submission | None:
+        """The newest row of a key, whatever became of it."""
+        return _first(await self._read("where key = ? order by number desc limit 1", key))
+
     async def get(self, any_id: str) -> Submission | None:
         """The row with this id of ours, or the newest one of this vendor's job."""
         found = await self._read(
@@ -141,13 +145,19 @@ class Journal:
         _stay_within(budget, spent, service, price)
 
     async def count_post(
-        self, row: Submission, *, expected: int, status: Status = "submitting"
+        self,
+        row: Submission,
+        *,
+        expected: int,
+        is_counted: bool = False,
+        status: Status = "submitting",
     ) -> Submission:
         """Count a POST whose bytes leave next.
 
         Args:
             expected: the POSTs counted so far, as its sender knows them: 0, or 1 after a search
                 that proved absence.
+            is_counted: this very POST was counted, refused as too early (429), and goes out again.
             status: the Job status the row has until it is answered.
 
         Raises:
@@ -156,15 +166,21 @@ class Journal:
         """
         async with self._store.write(row.key) as rows:
             known = await _by_id(rows, row.id)
-            if known.state != "submitting":
+            # What a whole search looked for in vain is not sent again.
+            is_open = known.state == "submitting" or (
+                known.state == "unconfirmed" and not known.evidence.get("searched")
+            )
+            if not is_open:
                 raise _not_sent(known, f"is {known.state} by now")
-            if known.posts != expected:
+            if known.posts != expected + is_counted:
                 raise _not_sent(known, "was sent by another process meanwhile")
             if not await self._store.owns(rows, row.key):
                 raise _not_sent(known, "was taken over by another process")
             now = self._now()
             first = now if known.first_sent_at is None else known.first_sent_at
-            sent = replace(known, posts=known.posts + 1, sent_at=now, first_sent_at=first)
+            sent = replace(
+                known, state="submitting", posts=expected + 1, sent_at=now, first_sent_at=first
+            )
             return await self._write(rows, sent, status)
 
     async def accept(

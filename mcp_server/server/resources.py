@@ -102,7 +102,7 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
         elif argument.name == "job_id":
             app = opened()
             known = [
-                app.submitting.told(row).job_id
+                app.submitting.to_job(row).job_id
                 for row in await app.journal.recent(_LISTED, origin=app.upstream.origin)
             ]
         else:

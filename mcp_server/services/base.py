@@ -4,9 +4,8 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal
 
-from mcp_server.clock import epoch
 from mcp_server.errors import RefusedError, RequestError, UnexpectedAnswerError, UnsupportedError
 from mcp_server.models import Job, Media, PaidOperation
 from mcp_server.services.accounts import Account
@@ -14,7 +13,6 @@ from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.responses import Answer, ServiceInfo, unexpected
 
 LONGEST_ID = 512
-_CLOCK_SKEW_S = 120  # between the vendor's clock and ours, *assumed* to be at most this
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,9 @@ class Option:
 
     `field` is the vendor's name for it. `values` or `low`..`high` bound it. `default` is the
     documented default: never sent, but two calls that differ only by naming it are the same.
-    `written` puts a value as the vendor wants it.
+    `written` puts a value as the vendor wants it. `hashes_default`: the first version hashed it
+    into the idempotency key even at its default, and jobs that it made must keep their key; an
+    option that comes later is left out of the key at its default.
     """
 
     field: str
@@ -32,6 +32,7 @@ class Option:
     high: float | None = None
     default: str | float | None = None
     shapes_result: bool = False
+    hashes_default: bool = False
     written: Callable[[Any], Any] = lambda value: value
 
     def fits(self, value: Any) -> bool:
@@ -55,7 +56,9 @@ class Endpoint:
         source_is: the same in words, for a refusal.
         fixed: fields that are always sent.
         price: documented credits for the options that shape the result; None where not documented.
-        refuses_repeats: the vendor itself refuses or caches a repeat, so one more POST is safe.
+        repeats: what the vendor does with a request that it was sent before: it is `refused`;
+            answered from a cache that a repeat may come too early for, so that only a free one is
+            safe (`cached`); or made and charged again (`taken`).
         answers_when_done: the answer is the result, and no job of the vendor's exists.
     """
 
@@ -66,7 +69,7 @@ class Endpoint:
     options: Mapping[str, Option]
     fixed: Mapping[str, Any] = field(default_factory=dict)
     price: Callable[[Mapping[str, Any]], float | None] = lambda result_arguments: None
-    refuses_repeats: bool = False
+    repeats: Literal["refused", "cached", "taken"] = "taken"
     answers_when_done: bool = False
     read_timeout_s: float = 150.0
 
@@ -87,29 +90,41 @@ class Order:
 
     @property
     def price(self) -> float | None:
+        """Credits as documented; None where they are not."""
         return self.endpoint.price(self.result_arguments)
+
+    @property
+    def refuses_repeats(self) -> bool:
+        """Whether one more POST of it can't be charged again: refused, or cached and free."""
+        repeats = self.endpoint.repeats
+        return repeats == "refused" or (repeats == "cached" and self.price == 0)
+
+    @property
+    def key_arguments(self) -> dict[str, Any]:
+        """The arguments that its idempotency key is made of, in a fixed order."""
+        options = self.endpoint.options
+        return {
+            name: value
+            for name, value in sorted(self.result_arguments.items())
+            if options[name].hashes_default or value != _normal(options[name].default)
+        }
 
 
 @dataclass(frozen=True)
-class Found:
-    """A job that a look at the vendor found for an unanswered order.
+class Look:
+    """What one look at the vendor showed for an order: every job that does what was ordered.
 
-    `ours`: made by this very submission; otherwise an older job that does the same.
+    `is_complete`: the lists were read and understood whole, so that what is not among `jobs` was
+    not there. An id of an unknown form, a record without its request, a missing section, an
+    argument that is not echoed or a candidate that can't be read make it incomplete.
+    `horizon`: no job made before this time was listed; None: all were. `vendor_time`: what the
+    vendor's clock said. Both are seconds since the epoch.
     """
 
-    job: Job
-    ours: bool
-
-    @classmethod
-    def of(cls, job: Job, sent_at: float) -> Self:
-        """Ours is what was made since the request was sent; a job without a date counts as that."""
-        made = epoch(job.created_at or "")
-        return cls(job, ours=made is None or made >= sent_at - _CLOCK_SKEW_S)
-
-    @property
-    def answers_order(self) -> bool:
-        """Whether it answers the order: an older job that failed does not."""
-        return self.ours or self.job.status not in ("failed", "cancelled")
+    jobs: tuple[Job, ...]
+    is_complete: bool
+    horizon: float | None = None
+    vendor_time: float | None = None
 
 
 class Service(ABC):
@@ -227,21 +242,33 @@ class Service(ABC):
         """
 
     @abstractmethod
-    async def find(self, upstream: Upstream, order: Order, sent_at: float) -> Found | None:
-        """Look for the job of an order whose answer was lost; None: looked, and it isn't there.
+    async def find(self, upstream: Upstream, order: Order, *, since: float | None) -> Look:
+        """Every job that does what was ordered, as far as the vendor lists them.
+
+        Args:
+            since: jobs made before this time, on the vendor's clock, may be left out; None: only
+                the newest are wanted.
 
         Raises:
-            UseapiError: the look failed, which proves nothing.
+            UseapiError: nothing of it could be read.
         """
 
-    async def existing(self, upstream: Upstream, order: Order, refusal: RefusedError) -> Job | None:
-        """The job that did this before, where the refusal names one and it is what was ordered.
+    def names(self, order: Order, refusal: RefusedError) -> str | None:
+        """The id of the job that did this before, where a refusal names one that may have."""
+        return None
+
+    async def named(self, upstream: Upstream, order: Order, job_id: str) -> Job:
+        """The job that the vendor named, if it is what was ordered.
 
         Raises:
             RefusedError: it did something else with the same source, so this can't be done.
             UseapiError: the named job can't be read.
         """
-        return None
+        raise NotImplementedError
+
+    def gone(self, job_id: str) -> RefusedError:
+        """The refusal of what a job did before that the vendor keeps no longer."""
+        raise NotImplementedError
 
     async def cancel(self, upstream: Upstream, job_id: str) -> None:
         """Ask the vendor to cancel a job.
@@ -279,4 +306,4 @@ def full_match(pattern: re.Pattern[str], some_id: object) -> re.Match[str] | Non
 
 def _normal(value: Any) -> Any:
     """1 and 1.0 are the same wish."""
-    return float(value) if isinstance(value, int | float) else value
+    return float(value) + 0.0 if isinstance(value, int | float) else value  # -0.0 is 0.0

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeGuard
 from mcp_server.errors import ExpiredError, NotFoundError, RateLimitError, RefusedError, UseapiError
 from mcp_server.models import MOST_MEDIA, Failure, Job, Media, Operation, PaidOperation, Status
 from mcp_server.services.accounts import Account, linked
-from mcp_server.services.base import Endpoint, Found, Option, Order, Service, full_match
+from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text, whole
 from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failure_text
@@ -181,16 +181,19 @@ class Dreamina(Service):
             source_is="the id of a generated video (no image, no upscale, no interpolation)",
             options=_COMMON,
             price=lambda _: 30,  # forecastCost in the documented answer
-            refuses_repeats=True,
+            repeats="refused",
         ),
         "interpolate_video": Endpoint(
             path="/v1/dreamina/videos/interpolate",
             source_field="jobid",
             source=_VIDEO,
             source_is="the id of a generated or an upscaled video",
-            options={"fps": Option("fps", values=(30, 60), shapes_result=True), **_COMMON},
+            options={
+                "fps": Option("fps", values=(30, 60), shapes_result=True, hashes_default=True),
+                **_COMMON,
+            },
             price=lambda _: 66,  # forecastCost in the documented answer, for 60 fps
-            refuses_repeats=True,
+            repeats="refused",
         ),
         "upscale_image": Endpoint(
             path="/v1/dreamina/images/upscale",
@@ -203,13 +206,26 @@ class Dreamina(Service):
                     values=("2k", "4k", "8k"),
                     default="4k",
                     shapes_result=True,
+                    hashes_default=True,
                 ),
-                "image_index": Option("imageIndex", low=0, high=3, default=0, shapes_result=True),
+                "image_index": Option(
+                    "imageIndex", low=0, high=3, default=0, shapes_result=True, hashes_default=True
+                ),
                 "original_image_strength": Option(
-                    "originalImageStrength", low=0, high=1, default=0.65, shapes_result=True
+                    "originalImageStrength",
+                    low=0,
+                    high=1,
+                    default=0.65,
+                    shapes_result=True,
+                    hashes_default=True,
                 ),
                 "detail_strength": Option(
-                    "detailStrength", low=0, high=1, default=0.5, shapes_result=True
+                    "detailStrength",
+                    low=0,
+                    high=1,
+                    default=0.5,
+                    shapes_result=True,
+                    hashes_default=True,
                 ),
                 **_COMMON,
             },
@@ -222,7 +238,7 @@ class Dreamina(Service):
 
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         job_id = obj(answer.data).get("jobid")
-        if not is_id(job_id):
+        if not is_id(job_id) or not _can_be_of(order, job_id):
             raise self.unexpected("job id")
         made = as_job(job_id, answer.data)
         return made.evolve(operation=order.operation, source_id=order.source_id)
@@ -244,45 +260,44 @@ class Dreamina(Service):
             raise self.unexpected("job")
         return as_job(job_id, answer.data)
 
-    async def find(self, upstream: Upstream, order: Order, sent_at: float) -> Found | None:
+    async def find(self, upstream: Upstream, order: Order, *, since: float | None) -> Look:
         answer = await upstream.get(self.vendor, "/v1/dreamina/scheduler")
         running = obj(answer.data).get("executing")
         if not isinstance(running, dict):
             raise self.unexpected("list of running jobs")
-        for entry in (e for entries in running.values() for e in objs(entries)):
-            job_id = entry.get("jobid")
-            if not is_id(job_id):
-                continue
-            if not _may_be_of(order, job_id):
-                continue
-            record = obj((await upstream.get(self.vendor, self._path(job_id))).data)
-            if self._same(order, record):
-                return Found.of(as_job(job_id, record), sent_at)
-        return None
+        jobs, is_complete = [], True
+        for entries in running.values():
+            is_complete = is_complete and isinstance(entries, list)
+            for entry in entries if isinstance(entries, list) else ():
+                job_id = obj(entry).get("jobid")
+                if not is_id(job_id):
+                    is_complete = False
+                elif _may_be_of(order, job_id):
+                    job, is_known = await self._candidate(upstream, order, job_id)
+                    is_complete = is_complete and is_known
+                    jobs += [job] if job is not None else []
+        return Look(tuple(jobs), is_complete, vendor_time=answer.vendor_time)
 
-    async def existing(self, upstream: Upstream, order: Order, refusal: RefusedError) -> Job | None:
-        named = re.search(r"already (?:upscaled|interpolated): (\S+)", refusal.vendor_text)
-        if not named or not is_id(job_id := named[1]) or not _may_be_of(order, job_id):
-            return None
-
-        def in_the_way(what: str, do: str) -> RefusedError:
-            status = refusal.http_status
-            return RefusedError(what, do, service=self.name, http_status=status, job_id=job_id)
-
+    async def _candidate(
+        self, upstream: Upstream, order: Order, job_id: str
+    ) -> tuple[Job | None, bool]:
+        """The job if it does what was ordered, and whether that could be told."""
         try:
             record = obj((await upstream.get(self.vendor, self._path(job_id))).data)
-            if not isinstance(record.get("status"), str):
-                raise self.unexpected("job")
-        except NotFoundError:
-            raise in_the_way(
-                "Dreamina did this before, and does so only once. It keeps the job no longer.",
-                f"Use what {job_id} made, if it was saved; Dreamina's own site may still have it.",
-            ) from None
-        except UseapiError:
-            raise in_the_way(
-                "Dreamina did this before, and does so only once. That job can't be read now.",
-                f"Read it in a minute: get_job(job_id={job_id}).",
-            ) from None
+        except UseapiError:  # another one's may have been deleted a moment ago
+            return None, False
+        same = self._same(order, record)
+        return as_job(job_id, record) if same else None, same is not None
+
+    def names(self, order: Order, refusal: RefusedError) -> str | None:
+        named = re.search(r"already (?:upscaled|interpolated): (\S+)", refusal.vendor_text)
+        job_id = named[1] if named else None
+        return job_id if is_id(job_id) and _may_be_of(order, job_id) else None
+
+    async def named(self, upstream: Upstream, order: Order, job_id: str) -> Job:
+        record = obj((await upstream.get(self.vendor, self._path(job_id))).data)
+        if not isinstance(record.get("status"), str):
+            raise self.unexpected("job")
         job, echo = as_job(job_id, record), obj(record.get("request"))
         # Where it does not echo its source, Dreamina named it for this very one: its kind must do.
         request = {"jobid": order.source_id} | echo
@@ -290,16 +305,29 @@ class Dreamina(Service):
         if of_this and self._same(order, {"request": request}):
             return job.evolve(operation=order.operation, source_id=order.source_id)
         if of_this and request["jobid"] == order.source_id and "fps" in order.result_arguments:
-            raise in_the_way(
+            raise self._in_the_way(
                 "Dreamina interpolated this video before, to "
                 f"{whole(request.get('fps')) or 'another number of'} fps, and does so only once.",
                 f"Use that job: get_job(job_id={job_id}).",
+                job_id,
             )
-        raise in_the_way(
+        raise self._in_the_way(
             "Dreamina says that it did this before, and does so only once, but the job that it "
             "names is another by its record.",
             f"See whether it is of use: get_job(job_id={job_id}).",
+            job_id,
         )
+
+    def gone(self, job_id: str) -> RefusedError:
+        return self._in_the_way(
+            "Dreamina did this before, and does so only once. It keeps the job no longer.",
+            f"Use what {job_id} made, if it was saved; Dreamina's own site may still have it.",
+            job_id,
+        )
+
+    def _in_the_way(self, message: str, hint: str, job_id: str) -> RefusedError:
+        """The refusal of an order whose source another job used up (answered with 400)."""
+        return RefusedError(message, hint, service=self.name, http_status=400, job_id=job_id)
 
     async def cancel(self, upstream: Upstream, job_id: str) -> None:
         # The answer's fields are not documented: whatever it says, the job is read afterwards. So
@@ -316,22 +344,36 @@ class Dreamina(Service):
         folder = "images" if letter_of(job_id) in {"i", "I"} else "videos"
         return f"/v1/dreamina/{folder}/{job_id}"
 
-    def _same(self, order: Order, record: Mapping[str, Any]) -> bool:
-        """Whether a job's echoed request is this order. What is not echoed is the default."""
-        request = obj(record.get("request"))
+    def _same(self, order: Order, record: Mapping[str, Any]) -> bool | None:
+        """Whether a job's echoed request is this order; None if its record does not tell.
+
+        What is not echoed is the default: the documented echo of an image upscale holds none of its
+        strengths. So an order with other strengths than the default can't be told from its record.
+        """
+        request = record.get("request")
+        if not isinstance(request, dict) or not request:
+            return None
         echoes = {"resolution": ("resolution", "upscaleResolution")}  # sent as the second
         if request.get("jobid") != order.source_id:
             return False
+        is_told = True
         for name, wanted in order.result_arguments.items():
             option = order.endpoint.options[name]
-            fields = echoes.get(name, (option.field,))
-            found = next((request[f] for f in fields if f in request), option.default)
-            if found != wanted:
+            echoed = [request[f] for f in echoes.get(name, (option.field,)) if f in request]
+            if echoed and echoed[0] != wanted:
                 return False
-        return True
+            is_told = is_told and (bool(echoed) or option.default == wanted)
+        return True if is_told else None
 
 
 def _may_be_of(order: Order, job_id: str) -> bool:
     """Whether a job's id is of the kind and the account of an order's job."""
     made_by = (_LETTERS[order.operation], account_of(order.source_id))
     return (letter_of(job_id), account_of(job_id)) == made_by
+
+
+def _can_be_of(order: Order, job_id: str) -> bool:
+    """Whether a new job's id can be this order's: of its account, and not known as another kind."""
+    if account_of(job_id) != account_of(order.source_id) or job_id == order.source_id:
+        return False
+    return letter_of(job_id) not in {"v", *_OPERATIONS} - {_LETTERS[order.operation]}

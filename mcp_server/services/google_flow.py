@@ -34,7 +34,7 @@ from mcp_server.models import (
 )
 from mcp_server.redaction import quoted
 from mcp_server.services.accounts import Account, linked
-from mcp_server.services.base import Endpoint, Found, Option, Order, Service, full_match
+from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text
 from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failure_text
@@ -287,6 +287,7 @@ class GoogleFlow(Service):
                     values=("720p", "1080p", "4K"),
                     default="1080p",
                     shapes_result=True,
+                    hashes_default=True,
                 ),
                 "reply_url": Option("replyUrl"),
                 "reply_ref": Option("replyRef"),
@@ -294,7 +295,7 @@ class GoogleFlow(Service):
             },
             fixed={"async": True},
             price=lambda result_arguments: 50 if result_arguments["resolution"] == "4K" else 0,
-            refuses_repeats=True,  # "returns a cached result (no additional credits consumed)"
+            repeats="cached",  # "returns a cached result (no additional credits consumed)"
         ),
         "upscale_image": Endpoint(
             path="/v1/google-flow/images/upscale",
@@ -303,7 +304,11 @@ class GoogleFlow(Service):
             source_is="the mediaGenerationId of an image (user:…-image:…)",
             options={
                 "resolution": Option(
-                    "resolution", values=("2k", "4k"), default="2k", shapes_result=True
+                    "resolution",
+                    values=("2k", "4k"),
+                    default="2k",
+                    shapes_result=True,
+                    hashes_default=True,
                 ),
                 **_CAPTCHA,
             },
@@ -365,32 +370,46 @@ class GoogleFlow(Service):
         job = as_job(job_id, answer)
         return job.evolve(media=await self._linked(upstream, job.media)) if job.media else job
 
-    async def find(self, upstream: Upstream, order: Order, sent_at: float) -> Found | None:
+    async def find(self, upstream: Upstream, order: Order, *, since: float | None) -> Look:
         listed: dict[str, float] = {}
-        for option in ("executing", "history"):  # both must answer, or nothing is proven
-            answer = await upstream.get(self.vendor, f"/v1/google-flow/jobs?options={option}")
-            data = obj(answer.data)
-            groups = [
-                data[name] for name in ("videos", "combined") if isinstance(data.get(name), dict)
-            ]
-            if not groups:
-                raise self.unexpected("list of jobs")
-            for group in groups:
-                listed |= {
-                    job_id: number(obj(about).get("timestamp")) or 0
-                    for job_id, about in obj(group.get(option)).items()
-                    if is_job_id(job_id)
-                }
+        is_complete, vendor_time, failure = True, None, None
+        for option in ("executing", "history"):
+            try:
+                answer = await upstream.get(self.vendor, f"/v1/google-flow/jobs?options={option}")
+            except UseapiError as error:
+                is_complete, failure = False, error
+                continue
+            vendor_time = vendor_time or answer.vendor_time
+            entries = _listed(obj(answer.data), option)
+            is_complete = is_complete and entries is not None
+            for job_id, about in (entries or {}).items():
+                if is_job_id(job_id):
+                    listed[job_id] = number(obj(about).get("timestamp")) or 0
+                else:
+                    is_complete = False
+        if failure is not None and not listed:
+            raise failure
+        jobs = []
         newest = sorted(listed, key=lambda job_id: -listed[job_id])
         for job_id in newest[:_MOST_CANDIDATES]:
-            answer = await self._record(upstream, job_id, lambda data: self._same(order, obj(data)))
-            if self._same(order, obj(answer.data)):
-                found = Found.of(as_job(job_id, answer), sent_at)
-                if found.answers_order:
-                    return found
-        if len(newest) > _MOST_CANDIDATES:  # it may be among those that were not read
-            raise self.unexpected("list of jobs: too many are running")
-        return None
+            job, is_known = await self._candidate(upstream, order, job_id)
+            is_complete = is_complete and is_known
+            jobs += [job] if job is not None else []
+        is_complete = is_complete and len(newest) <= _MOST_CANDIDATES
+        return Look(tuple(jobs), is_complete, vendor_time=vendor_time)
+
+    async def _candidate(
+        self, upstream: Upstream, order: Order, job_id: str
+    ) -> tuple[Job | None, bool]:
+        """The job if it does what was ordered, and whether that could be told."""
+        try:
+            answer = await self._record(
+                upstream, job_id, lambda data: bool(self._same(order, obj(data)))
+            )
+        except UseapiError:  # another one's may have expired a moment ago
+            return None, False
+        same = self._same(order, obj(answer.data))
+        return as_job(job_id, answer) if same else None, same is not None
 
     async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
         def fault(record: Mapping[str, Any]) -> object:
@@ -400,9 +419,11 @@ class GoogleFlow(Service):
         answer = await upstream.get(self.vendor, "/v1/google-flow/accounts")
         return linked(self.vendor, answer.data, fault)
 
-    def _same(self, order: Order, record: Mapping[str, Any]) -> bool:
-        """Whether a job's echoed request is this order."""
-        request = obj(record.get("request"))
+    def _same(self, order: Order, record: Mapping[str, Any]) -> bool | None:
+        """Whether a job's echoed request is this order; None if its record does not tell."""
+        request = record.get("request")
+        if not isinstance(request, dict) or not request:
+            return None
         return (
             request.get("mediaGenerationId") == order.source_id
             and "prompt" not in request  # an extension of the same video has one
@@ -433,3 +454,15 @@ class GoogleFlow(Service):
                     url = link(obj((await upstream.get(self.vendor, path)).data).get("url"))
             linked.append(item.model_copy(update={"url": url}))
         return tuple(linked)
+
+
+def _listed(data: Mapping[str, Any], option: str) -> dict[str, Any] | None:
+    """The jobs of GET jobs by id; None if a section that was asked for is not there."""
+    found: dict[str, Any] = {}
+    groups = [data[name] for name in ("videos", "combined") if isinstance(data.get(name), dict)]
+    for group in groups:
+        section = group.get(option)
+        if not isinstance(section, dict):
+            return None
+        found |= section
+    return found if groups else None

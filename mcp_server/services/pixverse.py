@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+from mcp_server.clock import epoch
 from mcp_server.errors import (
     AccountError,
     NotFoundError,
@@ -20,11 +21,13 @@ from mcp_server.errors import (
 )
 from mcp_server.models import Failure, Job, Media, PaidOperation, Status
 from mcp_server.services.accounts import Account, linked
-from mcp_server.services.base import Endpoint, Found, Option, Order, Service, full_match
+from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text, whole
 from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo
 
+_PAGE = 40  # the documented default of `limit`
+_MOST_PAGES = 5
 _404_MEANS_WORKING_S = 3600  # the documents give no limit; *assumed* to be generous
 
 _ID = (
@@ -74,7 +77,7 @@ class PixVerse(Service):
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         record = obj(answer.data)
         job_id = record.get("video_id")
-        if not isinstance(job_id, str) or not self.owns(job_id):
+        if not isinstance(job_id, str) or not self.owns(job_id) or job_id == order.source_id:
             raise self.unexpected("video id")
         return Job(
             job_id=job_id,
@@ -109,17 +112,26 @@ class PixVerse(Service):
             raise self.unexpected("video")
         return self._job(job_id, answer.data)
 
-    async def find(self, upstream: Upstream, order: Order, sent_at: float) -> Found | None:
-        made = []
-        for record in await self._list(upstream, order.source_id):
-            job_id = record.get("video_id")
-            if record.get("original_video_id") != order.source_id or _is_no_upscale(record):
-                continue
-            if isinstance(job_id, str) and self.owns(job_id):
-                job = self._job(job_id, record).evolve(operation=order.operation)
-                made.append(Found.of(job, sent_at))
-        made.sort(key=lambda found: (found.ours, found.job.created_at or ""), reverse=True)
-        return next((found for found in made if found.answers_order), None)
+    async def find(self, upstream: Upstream, order: Order, *, since: float | None) -> Look:
+        jobs, is_complete, horizon, vendor_time = [], True, None, None
+        for page in range(_MOST_PAGES):
+            answer = await self._page(upstream, order.source_id, page * _PAGE)
+            records = answer.data["data"]
+            vendor_time = answer.vendor_time if page == 0 else vendor_time
+            for record in records:
+                job_id = obj(record).get("video_id")
+                if not isinstance(job_id, str) or not self.owns(job_id):
+                    is_complete = False  # all fields are optional, so it may be the one
+                elif obj(record).get("original_video_id") != order.source_id:
+                    is_complete = is_complete and "original_video_id" in record
+                elif not _is_no_upscale(record):
+                    jobs.append(self._job(job_id, record).evolve(operation=order.operation))
+            times = [epoch(str(obj(record).get("created_at"))) for record in records]
+            known = [made for made in times if made is not None]
+            horizon = min(known) if known and len(records) >= _PAGE else None
+            if len(records) < _PAGE or since is None or (horizon is not None and horizon < since):
+                return Look(tuple(jobs), is_complete, horizon, vendor_time)
+        return Look(tuple(jobs), is_complete=False, horizon=horizon, vendor_time=vendor_time)
 
     async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
         # `error` is documented for the platform's accounts, not on this page: *assumed* to be here.
@@ -135,14 +147,22 @@ class PixVerse(Service):
         return next((record for record in records if record.get("video_id") == job_id), None)
 
     async def _list(self, upstream: Upstream, some_id: str) -> list[dict[str, Any]]:
-        """The account's newest videos: GET /videos (40 of them by default)."""
+        """The account's newest videos."""
+        return objs((await self._page(upstream, some_id, 0)).data["data"])
+
+    async def _page(self, upstream: Upstream, some_id: str, offset: int) -> Answer:
+        """A page of an account's videos, newest first: GET /videos, 40 of them by default.
+
+        Whether `offset` counts videos is contradicted in the documents: *assumed* that it does.
+        """
         found = full_match(_ANY, some_id)
         account = quote(found["email"], safe="") if found else ""
-        answer = await upstream.get(self.vendor, f"/v2/pixverse/videos?email={account}")
-        data = obj(answer.data).get("data")
-        if not isinstance(data, list):
+        further = f"&offset={offset}" if offset else ""
+        path = f"/v2/pixverse/videos?email={account}{further}"
+        answer = await upstream.get(self.vendor, path)
+        if not isinstance(obj(answer.data).get("data"), list):
             raise self.unexpected("list of videos")
-        return objs(data)
+        return answer
 
     def _job(self, job_id: str, record: Mapping[str, Any]) -> Job:
         source_id = record.get("original_video_id")

@@ -29,4 +29,9 @@ def service_of(some_id: str, argument: str) -> Service:
 
 
 def service_named(name: str) -> Service:
-    return next(service for service in SERVICES if service.name == name)
+    """The service of this name.
+
+    Raises:
+        KeyError: there is none, as in a row of a newer version.
+    """
+    return {service.name: service for service in SERVICES}[name]

@@ -11,6 +11,7 @@ from mcp_server.clock import Clock
 from mcp_server.errors import UnsupportedError
 from mcp_server.jobs.downloads import Downloads, Report
 from mcp_server.jobs.polling import Poller
+from mcp_server.jobs.repository import JobRepository
 from mcp_server.jobs.submission import Submitter
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.locks import KeyLocks
@@ -51,7 +52,7 @@ class App:
 
     async def told(self, row: Submission) -> Job:
         """A submission as a job, as last known, with what was saved of it."""
-        return await self.downloads.seen(self.submitting.told(row))
+        return await self.downloads.seen(self.submitting.to_job(row))
 
     async def read(self, job_id: str) -> Job:
         """The job as it is now, with what was saved of it."""
@@ -61,7 +62,7 @@ class App:
         """Save a completed job's media. What is on disk already needs no vendor."""
         stem = check_file_name(file_name) if file_name is not None else None
         row = await self.journal.get(job_id)
-        known = self.submitting.told(row) if row is not None else None
+        known = self.submitting.to_job(row) if row is not None else None
         if known is None or not await self.downloads.has_all(known):
             known = await self.waiting.read(job_id)
         return await self.downloads.save(known, stem, report)
@@ -75,7 +76,7 @@ class App:
         row = await self.journal.get(job_id)
         if row is not None and row.state == "unconfirmed":
             await self.submitting.give_up(row)
-            return self.submitting.told(await self.journal.get(row.id) or row), (
+            return self.submitting.to_job(await self.journal.get(row.id) or row), (
                 "Given up: the vendor was not asked, and if it did take the request, "
                 "the same call will be charged a second time."
             )
@@ -111,9 +112,10 @@ async def open_app(
     outputs = OutputFolder(settings.output_folder())
     upstream = Upstream(settings, clock, outputs, transport)
     journal = Journal(SqliteStore(settings.state_folder(), clock, locks), clock.now)
-    submitting = Submitter(settings, clock, upstream, journal)
+    repository = JobRepository(journal)
+    submitting = Submitter(settings, clock, upstream, journal, repository)
     hold_s = min(settings.sandbox_job_seconds, 15.0) if settings.sandbox else 15.0
-    waiting = Poller(clock, upstream, journal, submitting.look, hold_s)
+    waiting = Poller(clock, upstream, journal, repository, submitting.look, hold_s)
 
     async def fresh_link(job: Job, position: int) -> str | None:
         """Ask for a link in place of one that expired: the vendor's own way, else the job's."""

@@ -23,6 +23,7 @@ from mcp_server.upstream.responses import (
     Answer,
     Failure,
     ServiceInfo,
+    http_date,
     interrupted,
     not_sent,
     parsed,
@@ -253,7 +254,8 @@ class Upstream:
                 full = [file for file in cutter.files if wanted and file.tell() > 0]
                 stem = request.stem or vendor.name
                 names = (stem if n == 0 else f"{stem}-{n + 1}" for n in range(len(full)))
-                return Answer(status, data, tuple(map(self._outputs.keep, full, names)))
+                files = tuple(map(self._outputs.keep, full, names))
+                return Answer(status, data, files, http_date(response.headers.get("date", "")))
             now = self._clock.now()
             wait_s = retry_after_s(response.headers.get("retry-after"), data, now)
             return refused(vendor, status, data, paid=request.paid, wait_s=wait_s, now=now)

@@ -201,14 +201,14 @@ def _seconds_until(given: object, now: float) -> float | None:
     except ValueError:
         then = epoch(written)
         if then is None:
-            then = _http_date(written)
+            then = http_date(written)
         if then is None:
             return None
         seconds = max(then - now, 0)
     return seconds if 0 <= seconds < float("inf") else None
 
 
-def _http_date(written: str) -> float | None:
+def http_date(written: str) -> float | None:
     found = email.utils.parsedate_tz(written)
     try:
         return email.utils.mktime_tz((*found[:9], found[9] or 0)) if found is not None else None
@@ -222,11 +222,12 @@ def _refuse(constant: str) -> None:
 
 @dataclass(frozen=True)
 class Answer:
-    """A good answer: parsed JSON, and the files that were cut out of it, in their order."""
+    """A good answer: parsed JSON, the files cut out of it, in their order, and its `Date`."""
 
     status: int
     data: Any
     files: tuple[SavedFile, ...] = ()
+    vendor_time: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,164 @@
+"""Finds the job of a paid request whose answer was lost, by reading; it sends nothing that costs.
+
+What a look may conclude (CONTRIBUTING has the rules as a table):
+
+- a look reads all candidates and takes the best, never the first;
+- ours is what was made after the request left: not among the ids that existed before it, or, where
+  those are not known, not older by the vendor's own clock; what the journal knows as another key's
+  is never ours, and a job that failed never is;
+- an older job that does the same answers only where the vendor refuses or caches a repeat;
+- what can't be read or understood proves nothing: absence is proven by a look that was understood
+  whole, listed neither ours nor anything that might be ours, and came late enough.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mcp_server.clock import Clock, epoch
+from mcp_server.errors import UnansweredError, UseapiError
+from mcp_server.journal.journal import Journal
+from mcp_server.journal.records import Submission
+from mcp_server.models import Job
+from mcp_server.services.base import Look, Order
+from mcp_server.services.registry import service_named
+from mcp_server.upstream.client import Upstream
+
+log = logging.getLogger(__name__)
+
+# Ages at which a look is worth while. The vendor's own answer ends its work on the request; after
+# a cut it may still be at work for a minute, and one more POST inside that time is paid twice.
+LOOKS_AFTER_ANSWER_S = (2.0, 5.0, 10.0)
+LOOKS_AFTER_SILENCE_S = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
+
+_CLOCK_SKEW_S = 120.0  # between the vendor's clock and ours where it is not known, *assumed*
+_ROUNDING_S = 2.0  # the vendor's `Date` has whole seconds
+_ENDED_BADLY = ("failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The job that answers an order; `ours`: made by this submission, else an older one."""
+
+    job: Job
+    ours: bool
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What one look concludes. `hint` is a job that may have to do with it and proves nothing."""
+
+    found: Found | None = None
+    proves_absence: bool = False
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a series of looks brought; `note` says in words what was looked at."""
+
+    found: Found | None
+    proves_absence: bool
+    note: str
+
+
+class Reconciler:
+    """Looks for the job of an order."""
+
+    def __init__(self, clock: Clock, upstream: Upstream, journal: Journal) -> None:
+        self._clock = clock
+        self._upstream = upstream
+        self._journal = journal
+
+    async def search(self, order: Order, row: Submission, ages_s: Iterable[float]) -> Search:
+        """Look at these ages, counted from now, until it is found."""
+        title = service_named(order.service).vendor.title
+        began, answered, last, proven = self._clock.elapsed(), 0, Sighting(), False
+        for age_s in ages_s:
+            await self._clock.sleep(max(0.0, began + age_s - self._clock.elapsed()))
+            try:
+                last = await self.look(order, row)
+            except UseapiError as error:
+                log.info("a look for %s failed: %s", row.id, error.code)
+                proven = False
+                continue
+            if last.found is not None:
+                return Search(last.found, proves_absence=False, note="found")
+            answered, proven = answered + 1, last.proves_absence
+        if not answered:
+            return Search(None, proves_absence=False, note=f"{title} can't be read")
+        came = "did not list it" if last.proves_absence else "what it answered proves nothing"
+        note = f"{title} was asked {answered} times and {came}{last.hint or ''}"
+        return Search(None, proven, note)
+
+    async def look(self, order: Order, row: Submission) -> Sighting:
+        """Look once.
+
+        Raises:
+            UseapiError: the look failed, which proves nothing.
+        """
+        row = await self._journal.get(row.id) or row  # it may have been sent since it was read
+        service = service_named(order.service)
+        look = await service.find(self._upstream, order, since=self._sent_at(row, None))
+        ours: list[Job] = []
+        older: list[Job] = []
+        for job in look.jobs:
+            other = await self._journal.get(job.job_id)
+            is_another_rows = other is not None and other.id != row.id
+            if is_another_rows and other is not None and other.key != row.key:
+                continue
+            is_ours = not is_another_rows and self.is_ours(job, row, look)
+            ended_badly = other is not None and other.state in _ENDED_BADLY
+            known = job.evolve(status="failed") if ended_badly else job
+            (ours if is_ours else older).append(known)
+        return self._conclude(order, look, ours, older)
+
+    async def note_existing(self, order: Order, row: Submission) -> Submission:
+        """Write down which jobs that do the same exist before a first POST, if it can be read."""
+        try:
+            look = await service_named(order.service).find(self._upstream, order, since=None)
+        except UseapiError as error:
+            log.info("what exists beside %s could not be read: %s", row.id, error.code)
+            return row
+        evidence = {"before": [job.job_id for job in look.jobs], "horizon": look.horizon}
+        if look.vendor_time is not None:
+            evidence["clock_s"] = look.vendor_time - self._clock.now()
+        return await self._journal.add_evidence(row.id, **evidence)
+
+    def _conclude(self, order: Order, look: Look, ours: list[Job], older: list[Job]) -> Sighting:
+        good = [job for job in ours if job.status not in _ENDED_BADLY]
+        if good:  # the one made first after it left: a later one is somebody else's
+            best = min(good, key=lambda job: job.created_at or "")
+            return Sighting(Found(best, ours=True))
+        if ours:  # it may be somebody else's, and then ours may still appear
+            return Sighting(hint=f"; {ours[0].job_id} failed, which may have been it")
+        done = [job for job in older if job.status not in _ENDED_BADLY]
+        if done and order.refuses_repeats:
+            newest = max(done, key=lambda job: job.created_at or "")
+            return Sighting(Found(newest, ours=False))
+        hint = f"; {done[0].job_id}, which is older, does the same" if done else None
+        return Sighting(proves_absence=look.is_complete, hint=hint)
+
+    def is_ours(self, job: Job, row: Submission, look: Look | None = None) -> bool:
+        """Whether a job was made after the row's first request left."""
+        made = epoch(job.created_at or "")
+        before = row.evidence.get("before")
+        if isinstance(before, list):
+            horizon = row.evidence.get("horizon")
+            is_beyond = made is not None and horizon is not None and made < horizon
+            return job.job_id not in before and not is_beyond
+        return made is None or made >= self._sent_at(row, look)
+
+    def _sent_at(self, row: Submission, look: Look | None) -> float:
+        """The earliest time, on the vendor's clock, at which its job can have been made."""
+        sent_at = row.first_sent_at or 0.0
+        clock_s = row.evidence.get("clock_s")
+        if clock_s is None and look is not None and look.vendor_time is not None:
+            clock_s = look.vendor_time - self._clock.now()
+        return sent_at - _CLOCK_SKEW_S if clock_s is None else sent_at + clock_s - _ROUNDING_S
+
+
+def looks_after(error: UseapiError) -> tuple[float, ...]:
+    """When to look after a paid request ended this way."""
+    answered = isinstance(error, UnansweredError) and error.vendor_answered
+    return LOOKS_AFTER_ANSWER_S if answered else LOOKS_AFTER_SILENCE_S
