@@ -288,7 +288,7 @@ async def test_no_connection_means_nothing_was_sent(tmp_path: Path, name: str) -
         assert "unreachable" == reply.error["code"]
         assert "nothing was sent" in reply.text
         assert [] == server.network.faults
-        assert [] == server.network.sent
+        assert [] == server.posts()
 
 
 @pytest.mark.parametrize(("name", "operation"), list(offered()))

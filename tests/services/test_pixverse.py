@@ -290,9 +290,10 @@ async def test_a_lost_answer_is_found_in_the_list(tmp_path: Path) -> None:
     assert "reused" not in reply.job
 
 
-async def lost(folder: Path, *records: Any) -> Any:
+async def lost(folder: Path, *records: Any, before: tuple[Any, ...] = ()) -> Any:
     """What comes of an order whose answer was a JSON 500, with these videos in the list."""
-    vendor = Scripted({MADE: Says({"error": "x"}, 500), LIST: {"data": list(records)}})
+    lists = [{"data": list(before)}, {"data": [*records, *before]}]
+    vendor = Scripted({MADE: Says({"error": "x"}, 500), LIST: lists})
     async with running(folder, vendor=vendor) as server:
         reply = await server.call("upscale_video", source_id=VIDEO)
     assert 1 == vendor.asked.count(MADE)
@@ -326,10 +327,13 @@ async def test_a_record_that_does_not_say_it_is_an_upscale_may_be_ours(tmp_path:
     assert (UPSCALED, "upscale_video") == (reply.job["job_id"], reply.job["operation"])
 
 
-async def test_of_several_upscales_the_newest_is_ours(tmp_path: Path) -> None:
+async def test_of_several_upscales_the_one_that_was_not_there_before_is_ours(
+    tmp_path: Path,
+) -> None:
     newest = record(video_id=source(5), created_at="2026-05-28T20:26:59Z", **QUEUED)
+    there = (record(), record(video_id=source(6), created_at=LONG_AGO))
 
-    reply = await lost(tmp_path, record(), newest, record(created_at=LONG_AGO))
+    reply = await lost(tmp_path, newest, before=there)
 
     assert (source(5), "running") == (reply.job["job_id"], reply.job["status"])
 
@@ -343,23 +347,28 @@ async def test_a_job_made_now_or_without_a_date_is_ours(
     assert (UPSCALED, None) == (reply.job["job_id"], reply.job.get("reused"))
 
 
-async def test_an_older_upscale_of_the_same_video_is_told_as_that(tmp_path: Path) -> None:
-    reply = await lost(tmp_path, record(created_at=LONG_AGO))
+@pytest.mark.parametrize("made_at", [LONG_AGO, NOW, None])
+async def test_an_upscale_that_was_there_before_is_named_and_not_taken(
+    tmp_path: Path, made_at: str | None
+) -> None:
+    reply = await lost(tmp_path, before=(record(created_at=made_at),))
 
-    assert (UPSCALED, True) == (reply.job["job_id"], reply.job.get("reused"))
+    assert "unconfirmed" == reply.job["status"]
+    assert f"{UPSCALED}, which is older, does the same" in reply.text
 
 
 async def test_an_older_upscale_that_failed_is_no_answer(tmp_path: Path) -> None:
     failed = record(created_at=LONG_AGO, video_status=8)
 
-    reply = await lost(tmp_path, failed)
+    reply = await lost(tmp_path, before=(failed,))
 
     assert "unconfirmed" == reply.job["status"]
 
 
 @pytest.mark.parametrize("answer", [{}, {"video_id": 3}, {"video_id": "x"}, Says([])])
 async def test_an_answer_without_an_id_is_looked_into(tmp_path: Path, answer: Any) -> None:
-    vendor = Scripted({MADE: answer, LIST: {"data": [record(**GENERATING)]}})
+    lists = [{"data": []}, {"data": [record(**GENERATING)]}]
+    vendor = Scripted({MADE: answer, LIST: lists})
     async with running(tmp_path, vendor=vendor) as server:
         reply = await server.call("upscale_video", source_id=VIDEO)
 
