@@ -134,7 +134,7 @@ class Settings(BaseModel):
             what = first["msg"].removeprefix("Value error, ")
             name = str(first["loc"][0]) if first["loc"] else ""
             sentence = f"{name}: {what[:1].lower()}{what[1:]}." if name else f"{what}."
-            raise SettingsError(sentence, "Correct it and start again.") from None
+            raise SettingsError(message=sentence, hint="Correct it and start again.") from None
 
     @field_validator("token")
     @classmethod

@@ -316,7 +316,9 @@ class Submitter:
             if order.endpoint.answers_when_done:
                 self._repository.record_failure(row, "lost", error.message)
                 again = "Make the same call again: it is sent anew; no cost of it is documented."
-                raise LostError(error.message, again, service=row.service, job_id=row.id) from None
+                raise LostError(
+                    message=error.message, hint=again, service=row.service, job_id=row.id
+                ) from None
             return await self._reconcile(order, row, looks_after(error))
         except (RefusedError, NotFoundError) as refusal:
             return await self._resolve(order, row, refusal)

@@ -159,8 +159,8 @@ class Journal:
             row = _by_id(database, row_id)
             if row.state != "submitting":
                 raise JournalError(
-                    f"The submission {row_id} is {row.state} by now, so it is not sent.",
-                    "Call get_job with its id.",
+                    message=f"The submission {row_id} is {row.state} by now, so it is not sent.",
+                    hint="Call get_job with its id.",
                     service=row.service,
                     job_id=row.job_id or row_id,
                 )
@@ -315,7 +315,8 @@ def _by_id(database: "sqlite3.Connection", row_id: str) -> Submission:
     row = _first(_select(database, "where id = ?", row_id))
     if row is None:
         raise JournalError(
-            f"The journal knows no submission {row_id}.", "Call list_jobs for those it knows."
+            message=f"The journal knows no submission {row_id}.",
+            hint="Call list_jobs for those it knows.",
         )
     return row
 
@@ -335,8 +336,9 @@ def _following(row: Submission, job: dict[str, Any]) -> Submission:
 def _taken(row: Submission) -> JournalError:
     job_id = row.job_id or row.id
     return JournalError(
-        f"The same request was submitted before, as {job_id}, so it is not submitted again.",
-        "Call get_job with that id.",
+        message=f"The same request was submitted before, as {job_id}, "
+        "so it is not submitted again.",
+        hint="Call get_job with that id.",
         service=row.service,
         job_id=job_id,
     )
@@ -360,9 +362,9 @@ def _spent(database: "sqlite3.Connection", service: str, now: float) -> float:
 def _stay_within(budget: float, spent: float, service: str, price: float) -> None:
     if spent + price > budget:
         raise BudgetError(
-            f"This costs {price:g} credits, and of today's {budget:g} for {service}"
+            message=f"This costs {price:g} credits, and of today's {budget:g} for {service}"
             f" {spent:g} are spent; nothing was sent.",
-            "Raise USEAPI_MAX_CREDITS_PER_DAY, or call again after midnight UTC.",
+            hint="Raise USEAPI_MAX_CREDITS_PER_DAY, or call again after midnight UTC.",
             service=service,
         )
 
@@ -452,8 +454,8 @@ class JournalFile:
         except _NewerError as newer:
             self.close()
             self.fault = JournalError(
-                f"The journal {self._path} was written by a newer useapi-mcp ({newer}).",
-                "Upgrade useapi-mcp.",
+                message=f"The journal {self._path} was written by a newer useapi-mcp ({newer}).",
+                hint="Upgrade useapi-mcp.",
             )
             raise self.fault from newer
 
@@ -462,22 +464,23 @@ class JournalFile:
 
         if isinstance(error, OSError) or code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
             return JournalError(
-                f"The folder {self._folder} can't hold the journal of submissions ({error}).",
-                "Set USEAPI_STATE_DIR to a folder on a local disk that can be written to.",
+                message=f"The folder {self._folder} can't hold the journal of submissions "
+                f"({error}).",
+                hint="Set USEAPI_STATE_DIR to a folder on a local disk that can be written to.",
             )
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             return JournalError(
-                f"The disk refuses to take the journal {self._path} ({error}).",
-                "Free some disk space, then call again.",
+                message=f"The disk refuses to take the journal {self._path} ({error}).",
+                hint="Free some disk space, then call again.",
             )
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL):
             return JournalError(
-                f"Another process keeps the journal {self._path} to itself.",
-                "Call again in a few seconds.",
+                message=f"Another process keeps the journal {self._path} to itself.",
+                hint="Call again in a few seconds.",
             )
         return JournalError(
-            f"The journal {self._path} is damaged ({error}).",
-            "Stop useapi-mcp, move every journal.sqlite* file out of that folder and start it"
+            message=f"The journal {self._path} is damaged ({error}).",
+            hint="Stop useapi-mcp, move every journal.sqlite* file out of that folder and start it"
             " again; what was submitted until now would then be charged again.",
         )
 

@@ -94,16 +94,17 @@ class Fetcher:
                 reason = str(error) if isinstance(error, _BrokenError) else type(error).__name__
             except OSError as error:
                 raise DownloadError(
-                    f"The file can't be written to {self._outputs.path} ({error.strerror}).",
-                    "Make room there or set USEAPI_OUTPUT_DIR to another folder.",
+                    message=f"The file can't be written to {self._outputs.path} "
+                    f"({error.strerror}).",
+                    hint="Make room there or set USEAPI_OUTPUT_DIR to another folder.",
                 ) from None
             pause_s = pause_before_retry(
                 Outcome.UNKNOWN, paid=False, tries=tries, random=random.random
             )
             if pause_s is None:
                 raise DownloadError(
-                    f"The file can't be fetched ({reason}), in {tries} tries.",
-                    "Call download_media again in a minute.",
+                    message=f"The file can't be fetched ({reason}), in {tries} tries.",
+                    hint="Call download_media again in a minute.",
                 )
             log.info("a download broke (%s); once more in %.1f s", reason, pause_s)
             await self._clock.sleep(pause_s)
@@ -183,8 +184,8 @@ class Fetcher:
     def _check_status(self, status: int) -> None:
         if status in _EXPIRED:
             raise ExpiredLinkError(
-                f"The link to the file is good no longer (status {status}).",
-                "Call get_job for a new one; a file that has expired at its vendor is gone.",
+                message=f"The link to the file is good no longer (status {status}).",
+                hint="Call get_job for a new one; a file that has expired at its vendor is gone.",
                 http_status=status,
             )
         if status in _PASSING:
@@ -227,15 +228,16 @@ class Fetcher:
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._most_bytes:
             raise DownloadError(
-                f"The file is larger than {self._most_bytes >> 20} MB, so it was not saved.",
-                "Use its link, or raise USEAPI_MAX_DOWNLOAD_MB.",
+                message=f"The file is larger than {self._most_bytes >> 20} MB, "
+                "so it was not saved.",
+                hint="Use its link, or raise USEAPI_MAX_DOWNLOAD_MB.",
             )
 
     def _check_disk(self, needed_bytes: int) -> None:
         if self._outputs.free_bytes() < needed_bytes + DISK_RESERVE_BYTES:
             raise DownloadError(
-                f"There is no room for the file in {self._outputs.path}.",
-                "Make room there or set USEAPI_OUTPUT_DIR to another folder.",
+                message=f"There is no room for the file in {self._outputs.path}.",
+                hint="Make room there or set USEAPI_OUTPUT_DIR to another folder.",
             )
 
 
@@ -247,6 +249,6 @@ def _check_kind(head: bytes, kind: Kind) -> None:
 def _refused(why: str) -> DownloadError:
     """What a link must not be. It is not quoted: it is signed, and somebody else wrote it."""
     return DownloadError(
-        f"The link to the file {why}, so nothing was saved.",
-        "Call get_job for a new one; if it is the same again, the file can't be saved here.",
+        message=f"The link to the file {why}, so nothing was saved.",
+        hint="Call get_job for a new one; if it is the same again, the file can't be saved here.",
     )

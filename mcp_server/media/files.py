@@ -36,8 +36,8 @@ def check_file_name(file_name: str) -> Stem:
     fault = _fault(file_name) or _fault(stem)
     if fault:
         raise RequestError(
-            f"file_name {fault}, so nothing was saved.",
-            "Give a bare name such as my-video, without a folder, or leave it out.",
+            message=f"file_name {fault}, so nothing was saved.",
+            hint="Give a bare name such as my-video, without a folder, or leave it out.",
         )
     return Stem(stem)
 
@@ -115,8 +115,8 @@ class OutputFolder:
             return open(name, "x+b", opener=owner_only)
         except OSError as error:
             raise DownloadError(
-                f"The output folder {self.path} can't be written ({error.strerror}).",
-                "Set USEAPI_OUTPUT_DIR to a folder that can.",
+                message=f"The output folder {self.path} can't be written ({error.strerror}).",
+                hint="Set USEAPI_OUTPUT_DIR to a folder that can.",
             ) from None
 
     def sweep(self, before: float) -> None:
@@ -152,8 +152,8 @@ class OutputFolder:
             path = self._place(file, stem, _EXTENSIONS[facts.mime_type] if facts else ".bin")
         except OSError as error:
             raise DownloadError(
-                f"The file can't be saved in {self.path} ({error.strerror}).",
-                "Make room there or set USEAPI_OUTPUT_DIR to another folder.",
+                message=f"The file can't be saved in {self.path} ({error.strerror}).",
+                hint="Make room there or set USEAPI_OUTPUT_DIR to another folder.",
             ) from None
         finally:
             self.discard(file)
@@ -172,8 +172,8 @@ class OutputFolder:
         except OSError as error:
             self.discard(file)
             raise DownloadError(
-                f"The file {path} can't be copied ({error.strerror}).",
-                "Make room, or call again without file_name.",
+                message=f"The file {path} can't be copied ({error.strerror}).",
+                hint="Make room, or call again without file_name.",
             ) from None
         return self.keep(file, stem)
 
@@ -188,7 +188,8 @@ class OutputFolder:
             else:
                 return path
         raise DownloadError(
-            f"There are a thousand files named {stem} in {self.path}.", "Move some of them away."
+            message=f"There are a thousand files named {stem} in {self.path}.",
+            hint="Move some of them away.",
         )
 
 

@@ -233,8 +233,8 @@ class Dreamina(Service):
         except NotFoundError as error:
             if age_s is not None and age_s > _KEPT_S:
                 raise ExpiredError(
-                    "Dreamina keeps jobs for 30 days, and this one is older.",
-                    "Submit the source again if you need it.",
+                    message="Dreamina keeps jobs for 30 days, and this one is older.",
+                    hint="Submit the source again if you need it.",
                     service=self.name,
                     http_status=error.http_status,
                     job_id=job_id,
@@ -267,7 +267,9 @@ class Dreamina(Service):
 
         def in_the_way(what: str, do: str) -> RefusedError:
             status = refusal.http_status
-            return RefusedError(what, do, service=self.name, http_status=status, job_id=job_id)
+            return RefusedError(
+                message=what, hint=do, service=self.name, http_status=status, job_id=job_id
+            )
 
         try:
             record = obj((await upstream.get(self.vendor, self._path(job_id))).data)

@@ -326,8 +326,8 @@ class GoogleFlow(Service):
         captcha = [name for name in given if name in _CAPTCHA]
         if len(captcha) > 1:
             raise RequestError(
-                f"{' and '.join(captcha)} can't go together, so nothing was sent.",
-                "Give at most one of them.",
+                message=f"{' and '.join(captcha)} can't go together, so nothing was sent.",
+                hint="Give at most one of them.",
                 service=self.name,
             )
         return super().order(operation, source_id, given, defaults)
@@ -355,8 +355,8 @@ class GoogleFlow(Service):
     async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
         if not is_job_id(job_id):
             raise RequestError(
-                "This is the id of a video or image on Google Flow, not of a job.",
-                "Use it as a source_id, or give the job_id of a job.",
+                message="This is the id of a video or image on Google Flow, not of a job.",
+                hint="Use it as a source_id, or give the job_id of a job.",
                 service=self.name,
             )
         answer = await self._record(upstream, job_id)

@@ -89,8 +89,8 @@ class PixVerse(Service):
     async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
         if not full_match(_VIDEO, job_id):
             raise RequestError(
-                "This is not the id of a video on PixVerse.",
-                "Give a video_id.",
+                message="This is not the id of a video on PixVerse.",
+                hint="Give a video_id.",
                 service=self.name,
             )
         try:

@@ -132,8 +132,8 @@ class Upstream:
         """Raise a TokenError if no token is set."""
         if self._settings.secret is None:
             raise TokenError(
-                "No useapi.net token is set, so nothing was sent.",
-                "Set USEAPI_TOKEN in the server's environment and restart it; "
+                message="No useapi.net token is set, so nothing was sent.",
+                hint="Set USEAPI_TOKEN in the server's environment and restart it; "
                 "to try it without a token, start the server with --sandbox.",
             )
 
@@ -273,8 +273,8 @@ class Upstream:
             cutter.feed(piece)
         except OSError as error:
             raise DownloadError(
-                f"The file can't be saved in {self._outputs.path} ({error.strerror}).",
-                "Make room there or set USEAPI_OUTPUT_DIR to another folder.",
+                message=f"The file can't be saved in {self._outputs.path} ({error.strerror}).",
+                hint="Make room there or set USEAPI_OUTPUT_DIR to another folder.",
             ) from None
 
     def _client(self, *, paid: bool) -> "httpx.AsyncClient":

@@ -109,16 +109,14 @@ def error_for(
         day_s = 86_400
         wait_s = problem.cooldown_s if isinstance(problem.cooldown_s, int) else day_s - now % day_s
     retry_after = min(math.ceil(wait_s), _LONGEST_RETRY_AFTER_S) if wait_s is not None else None
-    error = problem.error(
-        what,
-        problem.hint,
+    return problem.error(
+        message=what,
+        hint=problem.hint,
+        vendor_text=one_line(said, 1000),
         service=vendor.name,
         http_status=status,
         retry_after_seconds=retry_after if problem.error.retryable else None,
     )
-    if isinstance(error, RefusedError):
-        error.vendor_text = one_line(said, 1000)
-    return error
 
 
 def _unknown(status: int, *, no_json: bool) -> ErrorRule:
@@ -137,7 +135,7 @@ def _unknown(status: int, *, no_json: bool) -> ErrorRule:
 def unexpected(vendor: ServiceInfo, missing: str, do: str) -> UnexpectedAnswerError:
     """The error of a good answer without what it should hold."""
     what = f"{vendor.title} answered without a usable {missing}."
-    return UnexpectedAnswerError(what, do, service=vendor.name)
+    return UnexpectedAnswerError(message=what, hint=do, service=vendor.name)
 
 
 def error_text(data: Any) -> str:
@@ -242,7 +240,7 @@ def not_sent(vendor: ServiceInfo, reason: str) -> Failure:
     """The connection failed before the first byte left."""
     what = f"{vendor.title} on useapi.net could not be reached ({reason}): nothing was sent."
     do = "Check the network, then call again."
-    return Failure(Outcome.NOT_SENT, UnreachableError(what, do, service=vendor.name))
+    return Failure(Outcome.NOT_SENT, UnreachableError(message=what, hint=do, service=vendor.name))
 
 
 def interrupted(vendor: ServiceInfo, reason: str, *, paid: bool, unusable: bool) -> Failure:
@@ -256,7 +254,7 @@ def interrupted(vendor: ServiceInfo, reason: str, *, paid: bool, unusable: bool)
     kind = UnexpectedAnswerError if unusable else UnreachableError
     what = f"{vendor.title} on useapi.net did not answer in full ({reason})."
     do = "Call again in a minute; reading changes nothing."
-    return Failure(Outcome.UNKNOWN, kind(what, do, service=vendor.name))
+    return Failure(Outcome.UNKNOWN, kind(message=what, hint=do, service=vendor.name))
 
 
 def refused(
@@ -275,21 +273,29 @@ def refused(
     if error is not None and not isinstance(error, ServerError):
         return Failure(Outcome.REFUSED, error)
     if paid:
-        unanswered = _unanswered(vendor, f"it answered with status {status}", status)
-        unanswered.vendor_answered = isinstance(data, dict) and status >= 400
+        unanswered = _unanswered(
+            vendor,
+            f"it answered with status {status}",
+            http_status=status,
+            vendor_answered=isinstance(data, dict) and status >= 400,
+        )
         return Failure(Outcome.UNKNOWN, unanswered)
     if error is not None:
         return Failure(Outcome.UNKNOWN, error, wait_s)
     what = f"{vendor.title} answered with status {status} and without usable JSON."
     do = "Wait a minute, then call again."
-    unusable = UnexpectedAnswerError(what, do, service=vendor.name, http_status=status)
+    unusable = UnexpectedAnswerError(message=what, hint=do, service=vendor.name, http_status=status)
     return Failure(Outcome.UNKNOWN, unusable)
 
 
-def _unanswered(vendor: ServiceInfo, how: str, status: int | None = None) -> UnansweredError:
+def _unanswered(
+    vendor: ServiceInfo, how: str, *, http_status: int | None = None, vendor_answered: bool = False
+) -> UnansweredError:
     return UnansweredError(
-        f"The request was sent to {vendor.title}, but {how}, so it may have been done.",
-        "Call this tool again with the same arguments, and only those: it looks before it sends.",
+        message=f"The request was sent to {vendor.title}, but {how}, so it may have been done.",
+        hint="Call this tool again with the same arguments, and only those: "
+        "it looks before it sends.",
+        vendor_answered=vendor_answered,
         service=vendor.name,
-        http_status=status,
+        http_status=http_status,
     )

@@ -183,7 +183,7 @@ async def test_a_send_that_can_t_be_written_down_does_not_happen(tmp_path: Path)
     line = Line(says({}))
 
     def broken_journal() -> None:
-        raise JournalError("Disk full.", "Make room.")
+        raise JournalError(message="Disk full.", hint="Make room.")
 
     with pytest.raises(JournalError):
         await upstream(tmp_path, line).post_paid(
