@@ -334,7 +334,7 @@ class Submitter:
         """Send it and write down the answer: what `idle` waits for."""
         service, ended = service_named(order.service), False
 
-        def count() -> None:
+        async def count() -> None:
             if ended:  # cut by `close` while it connected: its key's lock is gone
                 raise asyncio.CancelledError
             told_as: Status = "running" if order.endpoint.answers_when_done else "submitting"

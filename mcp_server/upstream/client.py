@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,13 +14,14 @@ from mcp_server.redaction import quoted
 from mcp_server.retry import Outcome, pause_before_retry
 from mcp_server.settings import Settings
 from mcp_server.upstream.body import (
+    Base64Extractor,
     DecompressionError,
     Decompressor,
     ExtractionError,
-    JsonExtractor,
 )
 from mcp_server.upstream.responses import (
     Answer,
+    BadResponse,
     Failure,
     ServiceInfo,
     interrupted,
@@ -52,7 +53,7 @@ class _Request:
     read_timeout_s: float = READ_TIMEOUT_S
     stem: str | None = None
     keep_if: Callable[[Any], bool] | None = None
-    on_send: Callable[[], None] | None = None
+    on_send: Callable[[], Awaitable[None]] | None = None
 
     @property
     def paid(self) -> bool:
@@ -112,14 +113,14 @@ class Upstream:
         path: str,
         body: Mapping[str, Any],
         *,
-        on_send: Callable[[], None],
+        on_send: Callable[[], Awaitable[None]],
         read_timeout_s: float,
         stem: str | None = None,
     ) -> Answer:
         """POST what costs money: sent again only where it is certain that nothing was done.
 
         Args:
-            on_send: called when connected, before the first byte leaves; what it raises stops it.
+            on_send: awaited when connected, before the first byte leaves; what it raises stops it.
 
         Raises:
             UnansweredError: it left, and nothing usable came back.
@@ -192,7 +193,7 @@ class Upstream:
                 if about["request"].method == b"CONNECT":
                     return
                 if request.on_send:
-                    request.on_send()
+                    await request.on_send()
                 sent = True
 
         try:
@@ -218,7 +219,7 @@ class Upstream:
         url = httpx.URL(self._settings.base_url).copy_with(raw_path=request.path.encode("ascii"))
         if url.raw_path != request.path.encode("ascii"):
             raise AssertionError("a path is sent as it is, or not at all")
-        cutter = JsonExtractor(
+        cutter = Base64Extractor(
             vendor.base64_fields,
             self._outputs.begin,
             limit_bytes=JSON_LIMIT_BYTES,
@@ -256,19 +257,19 @@ class Upstream:
                 return Answer(status, data, tuple(map(self._outputs.keep, full, names)))
             now = self._clock.now()
             wait_s = retry_after_s(response.headers.get("retry-after"), data, now)
-            return refused(vendor, status, data, paid=request.paid, wait_s=wait_s, now=now)
+            return refused(vendor, BadResponse(status, data, wait_s, now), paid=request.paid)
         finally:
             for file in cutter.files:
                 self._outputs.discard(file)
 
-    async def _take(self, response: "httpx.Response", cutter: JsonExtractor) -> None:
+    async def _take(self, response: "httpx.Response", cutter: Base64Extractor) -> None:
         """Take in a body as it comes: httpx would undo a compression without a limit."""
         inflater = Decompressor(response.headers.get("content-encoding", ""))
         async for chunk in response.aiter_raw():
             for piece in inflater.feed(chunk):
                 self._feed(cutter, piece)
 
-    def _feed(self, cutter: JsonExtractor, piece: bytes) -> None:
+    def _feed(self, cutter: Base64Extractor, piece: bytes) -> None:
         try:
             cutter.feed(piece)
         except OSError as error:

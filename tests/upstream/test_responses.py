@@ -24,6 +24,7 @@ from mcp_server.errors import (
 from mcp_server.services.registry import SERVICES
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text, whole
 from mcp_server.upstream.responses import (
+    BadResponse,
     ErrorRule,
     ServiceInfo,
     error_for,
@@ -48,7 +49,7 @@ RECORDS = st.dictionaries(
 def error_of(
     status: int, data: Any, vendor: ServiceInfo = PLAIN, wait_s: float | None = None
 ) -> Any:
-    return error_for(vendor, status, data, wait_s=wait_s, now=EPOCH)
+    return error_for(vendor, BadResponse(status, data, wait_s, EPOCH))
 
 
 @pytest.mark.parametrize(
@@ -132,8 +133,20 @@ def test_the_most_precise_problem_wins_whatever_its_case() -> None:
         "v",
         "V",
         (
-            ErrorRule(400, "no such FILM", NotFoundError, "no film.", "Look."),
-            ErrorRule(400, "", ServerError, "else.", "Wait."),
+            ErrorRule(
+                status=400,
+                text="no such FILM",
+                error=NotFoundError,
+                message="no film.",
+                hint="Look.",
+            ),
+            ErrorRule(
+                status=400,
+                text=None,
+                error=ServerError,
+                message="else.",
+                hint="Wait.",
+            ),
         ),
     )
 
@@ -154,8 +167,22 @@ def test_a_wait_is_told_in_whole_seconds_never_too_short_and_for_a_day_at_most(
 
 def test_a_documented_cool_down_stands_in_for_a_wait_that_is_not_named() -> None:
     problems = (
-        ErrorRule(429, "short", RateLimitError, "a.", "b.", cooldown_s=60),
-        ErrorRule(429, "", RateLimitError, "a.", "b.", cooldown_s="until UTC midnight"),
+        ErrorRule(
+            status=429,
+            text="short",
+            error=RateLimitError,
+            message="a.",
+            hint="b.",
+            cooldown_s=60,
+        ),
+        ErrorRule(
+            status=429,
+            text=None,
+            error=RateLimitError,
+            message="a.",
+            hint="b.",
+            cooldown_s="until UTC midnight",
+        ),
     )
     vendor = ServiceInfo("v", "V", problems)
 
