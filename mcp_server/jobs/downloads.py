@@ -162,8 +162,8 @@ class Downloads:
     def _written_down(self, job: Job, position: int, asked: str | None, file: SavedFile) -> Media:
         """The file as media: what its own bytes say counts more than what the vendor said."""
         facts: dict[str, Any] = {"size_bytes": file.size_bytes}
-        if file.facts is not None:
-            told = {n: getattr(file.facts, n) for n in _FACTS}
+        if file.media_info is not None:
+            told = {n: getattr(file.media_info, n) for n in _FACTS}
             facts |= {name: value for name, value in told.items() if value is not None}
         try:
             record = {**facts, "asked": asked}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from mcp_server.clock import Clock
 from mcp_server.errors import DownloadError
 from mcp_server.media.files import OutputFolder
-from mcp_server.media.probe import HEAD_BYTES, sniff
+from mcp_server.media.probe import HEAD_BYTES, sniff_mime_type
 from mcp_server.media.ssrf import NotPublicError, Resolver, public_addresses, system_resolver
 from mcp_server.models import Kind
 from mcp_server.retry import Outcome, pause_before_retry
@@ -93,11 +93,7 @@ class Fetcher:
             except (httpx.TransportError, _BrokenError) as error:
                 reason = str(error) if isinstance(error, _BrokenError) else type(error).__name__
             except OSError as error:
-                raise DownloadError(
-                    message=f"The file can't be written to {self._outputs.path} "
-                    f"({error.strerror}).",
-                    hint="Make room there or set USEAPI_OUTPUT_DIR to another folder.",
-                ) from None
+                raise self._outputs.full(error) from None
             pause_s = pause_before_retry(
                 Outcome.UNKNOWN, paid=False, tries=tries, random=random.random
             )
@@ -235,14 +231,11 @@ class Fetcher:
 
     def _check_disk(self, needed_bytes: int) -> None:
         if self._outputs.free_bytes() < needed_bytes + DISK_RESERVE_BYTES:
-            raise DownloadError(
-                message=f"There is no room for the file in {self._outputs.path}.",
-                hint="Make room there or set USEAPI_OUTPUT_DIR to another folder.",
-            )
+            raise self._outputs.full()
 
 
 def _check_kind(head: bytes, kind: Kind) -> None:
-    if not (sniff(head) or "").startswith(f"{kind}/"):
+    if not (sniff_mime_type(head) or "").startswith(f"{kind}/"):
         raise _refused(f"leads to no {kind} of a known type")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, NewType
 
 from mcp_server.errors import DownloadError, RequestError
-from mcp_server.media.probe import Facts, probe
+from mcp_server.media.probe import MediaInfo, probe
 
 LONGEST_NAME = 120
 _LONGEST_BYTES = 200  # file systems end at 255; a number and an extension are added
@@ -89,7 +89,7 @@ class SavedFile:
 
     path: Path
     size_bytes: int
-    facts: Facts | None
+    media_info: MediaInfo | None
 
 
 def file_stem(service: str, job_id: str) -> str:
@@ -132,6 +132,14 @@ class OutputFolder:
         except OSError:
             return 0
 
+    def full(self, error: OSError | None = None) -> DownloadError:
+        """The error for a file that does not fit or, with `error`, can't be written."""
+        message = f"There is no room for the file in {self.path}."
+        if error is not None:
+            message = f"The file can't be written to {self.path} ({error.strerror})."
+        hint = "Make room there or set USEAPI_OUTPUT_DIR to another folder."
+        return DownloadError(message=message, hint=hint)
+
     def discard(self, file: BinaryIO) -> None:
         with contextlib.suppress(OSError):  # closing writes what is left, and the disk may be full
             file.close()
@@ -147,17 +155,14 @@ class OutputFolder:
             file.flush()
             size_bytes = file.seek(0, os.SEEK_END)
             file.seek(0)
-            facts = probe(file)
+            info = probe(file)
             os.fsync(file.fileno())
-            path = self._place(file, stem, _EXTENSIONS[facts.mime_type] if facts else ".bin")
+            path = self._place(file, stem, _EXTENSIONS[info.mime_type] if info else ".bin")
         except OSError as error:
-            raise DownloadError(
-                message=f"The file can't be saved in {self.path} ({error.strerror}).",
-                hint="Make room there or set USEAPI_OUTPUT_DIR to another folder.",
-            ) from None
+            raise self.full(error) from None
         finally:
             self.discard(file)
-        return SavedFile(path, size_bytes, facts)
+        return SavedFile(path, size_bytes, info)
 
     def copy(self, path: Path, stem: str) -> SavedFile:
         """Save once more, under another name, what was saved before.

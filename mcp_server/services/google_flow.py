@@ -139,7 +139,7 @@ def model_of(holder: Mapping[str, Any]) -> str | None:
 
 def _saved(file: SavedFile, kind: Kind, media_id: str | None = None) -> Media:
     """A file on disk as media: its size and length are what its own bytes say."""
-    facts = file.facts
+    facts = file.media_info
     return Media(
         kind=facts.kind if facts else kind,
         path=str(file.path),

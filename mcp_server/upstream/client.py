@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcp_server.clock import Clock
-from mcp_server.errors import DownloadError, TokenError
+from mcp_server.errors import TokenError
 from mcp_server.media.files import OutputFolder
 from mcp_server.redaction import quoted
 from mcp_server.retry import Outcome, pause_before_retry
@@ -273,10 +273,7 @@ class Upstream:
         try:
             cutter.feed(piece)
         except OSError as error:
-            raise DownloadError(
-                message=f"The file can't be saved in {self._outputs.path} ({error.strerror}).",
-                hint="Make room there or set USEAPI_OUTPUT_DIR to another folder.",
-            ) from None
+            raise self._outputs.full(error) from None
 
     def _client(self, *, paid: bool) -> "httpx.AsyncClient":
         """One of two clients over one TLS context.
