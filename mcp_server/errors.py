@@ -28,13 +28,14 @@ UseapiError                    `message`: what happened, `hint`: what to do next
     └── JournalBusyError       another process has locked it; soon it can
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final, Self
 
 
 class UseapiError(Exception):
     """An error with one sentence for what happened and one for what to do next.
 
-    The keyword fields are told to the agent as data where they are known.
+    The other fields reach the agent as data where they are known. None of them changes once the
+    error is made: `about` makes a copy.
     """
 
     code: ClassVar[str] = "error"
@@ -43,21 +44,27 @@ class UseapiError(Exception):
 
     def __init__(
         self,
+        *,
         message: str,
         hint: str,
-        *,
         service: str | None = None,
         http_status: int | None = None,
         retry_after_seconds: int | None = None,
         job_id: str | None = None,
     ) -> None:
         super().__init__(f"{message} {hint}")
-        self.message = message
-        self.hint = hint
-        self.service = service
-        self.http_status = http_status
-        self.retry_after_seconds = retry_after_seconds
-        self.job_id = job_id
+        self.message: Final = message
+        self.hint: Final = hint
+        self.service: Final = service
+        self.http_status: Final = http_status
+        self.retry_after_seconds: Final = retry_after_seconds
+        self.job_id: Final = job_id
+
+    def about(self, *, service: str, job_id: str) -> Self:
+        """A copy of this error that names a job and its service."""
+        copy = type(self).__new__(type(self), *self.args)
+        vars(copy).update(vars(self), service=service, job_id=job_id)
+        return copy
 
     def facts(self) -> dict[str, str | int | bool]:
         """The fields an agent can branch on; what is unknown is absent."""
@@ -92,7 +99,30 @@ class UnsupportedError(RequestError):
 
 
 class UpstreamError(UseapiError):
+    """`vendor_text` is what the vendor said, in one clean line."""
+
     code = "upstream_error"
+
+    def __init__(
+        self,
+        *,
+        message: str,
+        hint: str,
+        vendor_text: str = "",
+        service: str | None = None,
+        http_status: int | None = None,
+        retry_after_seconds: int | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        super().__init__(
+            message=message,
+            hint=hint,
+            service=service,
+            http_status=http_status,
+            retry_after_seconds=retry_after_seconds,
+            job_id=job_id,
+        )
+        self.vendor_text: Final = vendor_text
 
 
 class TokenError(UpstreamError):
@@ -111,12 +141,8 @@ class CreditsError(UpstreamError):
 
 
 class RefusedError(UpstreamError):
-    """`vendor_text` is what the vendor said, in one clean line."""
-
     code = "refused"
     next_action = "fix_arguments"
-
-    vendor_text: str = ""
 
 
 class NotFoundError(UpstreamError):
@@ -160,14 +186,27 @@ class UnreachableError(UseapiError):
 class UnansweredError(UseapiError):
     """The bytes of a paid request left and nothing usable came back.
 
-    `vendor_answered` says the vendor itself answered, with a JSON body: its work on the request
+    `vendor_answered` says the vendor itself answered, in its envelope: its work on the request
     is over, so a look soon after proves something. A cut, a time-out or a gateway's page does not.
     """
 
     code = "unanswered"
     next_action = "list_jobs"
 
-    vendor_answered: bool = False
+    def __init__(
+        self,
+        *,
+        message: str,
+        hint: str,
+        vendor_answered: bool = False,
+        service: str | None = None,
+        http_status: int | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        super().__init__(
+            message=message, hint=hint, service=service, http_status=http_status, job_id=job_id
+        )
+        self.vendor_answered: Final = vendor_answered
 
 
 class LostError(UnansweredError):

@@ -1,9 +1,9 @@
-"""Settings: every option of the server, read once from the environment and checked."""
+"""Every option of the server, read once from the environment and checked."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -24,6 +24,8 @@ _TEMPLATE = re.compile(r"\$\{[^}]*\}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
+T = TypeVar("T")
+
 Hosts = Annotated[
     tuple[str, ...],
     BeforeValidator(
@@ -36,17 +38,22 @@ Hosts = Annotated[
 ]
 
 
-def _setting(name: str, description: str, default: Any = None, **limits: Any) -> Any:
-    return Field(default, alias=name, description=description, **limits)
+def _setting(name: str, description: str, default: T, **limits: Any) -> T:
+    """A pydantic field, with the type of its default for mypy."""
+    field: T = Field(default, alias=name, description=description, **limits)
+    return field
 
 
 class Settings(BaseModel):
-    """Made by `Settings.read(environment)`; an unset, empty or `${template}` value is default."""
+    """Made by `Settings.read(environment)`.
+
+    A variable that is unset, empty or a `${template}` means the default.
+    """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
     token: SecretStr | None = _setting(
-        "USEAPI_TOKEN", "Your useapi.net API token, whole, with its `user:` prefix."
+        "USEAPI_TOKEN", "Your useapi.net API token, whole, with its `user:` prefix.", None
     )
     base_url: str = _setting(
         "USEAPI_BASE_URL",
@@ -62,14 +69,19 @@ class Settings(BaseModel):
         "USEAPI_SANDBOX_JOB_SECONDS", "Seconds a job in the sandbox takes.", 3.0, ge=0, le=3600
     )
     output_dir: Path | None = _setting(
-        "USEAPI_OUTPUT_DIR", "Folder for finished files; default: your downloads folder/useapi-mcp."
+        "USEAPI_OUTPUT_DIR",
+        "Folder for finished files; default: your downloads folder/useapi-mcp.",
+        None,
     )
     state_dir: Path | None = _setting(
-        "USEAPI_STATE_DIR", "Folder for the journal; default: your system's folder for app state."
+        "USEAPI_STATE_DIR",
+        "Folder for the journal; default: your system's folder for app state.",
+        None,
     )
     reply_url: str | None = _setting(
         "USEAPI_REPLY_URL",
         "Default webhook (https) that the vendor calls about jobs.",
+        None,
         max_length=1024,
     )
     reply_url_hosts: Hosts = _setting(
@@ -78,23 +90,29 @@ class Settings(BaseModel):
         (),
     )
     reply_ref: str | None = _setting(
-        "USEAPI_REPLY_REF", "Default reference echoed to the webhook.", max_length=1024
+        "USEAPI_REPLY_REF", "Default reference echoed to the webhook.", None, max_length=1024
     )
     max_jobs: int | None = _setting(
-        "USEAPI_MAX_JOBS", "Default ceiling of concurrent jobs, 1-50 (PixVerse 1-8).", ge=1, le=50
+        "USEAPI_MAX_JOBS",
+        "Default ceiling of concurrent jobs, 1-50 (PixVerse 1-8).",
+        None,
+        ge=1,
+        le=50,
     )
     captcha_retry: int | None = _setting(
-        "USEAPI_CAPTCHA_RETRY", "Default captcha attempts on Google Flow, 1-10.", ge=1, le=10
+        "USEAPI_CAPTCHA_RETRY", "Default captcha attempts on Google Flow, 1-10.", None, ge=1, le=10
     )
     captcha_order: str | None = _setting(
         "USEAPI_CAPTCHA_ORDER",
         "Default captcha providers on Google Flow, comma-separated; not with USEAPI_CAPTCHA_RETRY.",
+        None,
         pattern=r"^\w+(, ?\w+){0,9}$",
         max_length=500,
     )
     max_credits_per_day: float | None = _setting(
         "USEAPI_MAX_CREDITS_PER_DAY",
         "Credits a service may cost per UTC day; default: no limit.",
+        None,
         ge=0,
     )
     confirm_credits: float = _setting(
@@ -107,7 +125,7 @@ class Settings(BaseModel):
         "USEAPI_MAX_DOWNLOAD_MB", "Largest file that is saved, in MB.", 2048, ge=1
     )
     http_token: SecretStr | None = _setting(
-        "USEAPI_HTTP_TOKEN", "Bearer token clients of `useapi-mcp http` must send."
+        "USEAPI_HTTP_TOKEN", "Bearer token clients of `useapi-mcp http` must send.", None
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "USEAPI_LOG_LEVEL", "What is logged to stderr: DEBUG, INFO, WARNING or ERROR.", "WARNING"
@@ -115,7 +133,9 @@ class Settings(BaseModel):
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
-        """Take what is ours from the environment.
+        """The settings in an environment.
+
+        Plain pydantic, since importing pydantic-settings would add 76 ms to every start.
 
         Raises:
             SettingsError: one line that names the first wrong setting, never its value.
@@ -134,7 +154,7 @@ class Settings(BaseModel):
             what = first["msg"].removeprefix("Value error, ")
             name = str(first["loc"][0]) if first["loc"] else ""
             sentence = f"{name}: {what[:1].lower()}{what[1:]}." if name else f"{what}."
-            raise SettingsError(sentence, "Correct it and start again.") from None
+            raise SettingsError(message=sentence, hint="Correct it and start again.") from None
 
     @field_validator("token")
     @classmethod
@@ -146,7 +166,7 @@ class Settings(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _base_url_is_safe(cls, url: str) -> str:
-        """The origin, in its one spelling: the journal's keys begin with it."""
+        """The origin in a normal form, since the journal's keys begin with it."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port
@@ -200,7 +220,7 @@ class Settings(BaseModel):
 
     @property
     def secret(self) -> str | None:
-        """The token itself: for the one header that carries it, and for the log's filter."""
+        """The token itself, for the Authorization header and for the log's filter."""
         return self.token.get_secret_value() if self.token else None
 
     @property

@@ -5,7 +5,13 @@ import re
 import pytest
 
 from mcp_server import errors
-from mcp_server.errors import NotFoundError, RateLimitError, RefusedError, UseapiError
+from mcp_server.errors import (
+    NotFoundError,
+    RateLimitError,
+    RefusedError,
+    UnansweredError,
+    UseapiError,
+)
 
 
 def kinds(top: type[UseapiError] = UseapiError) -> list[type[UseapiError]]:
@@ -52,7 +58,7 @@ def test_only_a_wait_makes_these_worth_another_try() -> None:
 
 def test_facts_hold_what_is_known_and_nothing_else() -> None:
     error = RateLimitError(
-        "Busy.", "Wait.", service="pixverse", http_status=429, retry_after_seconds=30
+        message="Busy.", hint="Wait.", service="pixverse", http_status=429, retry_after_seconds=30
     )
 
     facts = error.facts()
@@ -65,16 +71,26 @@ def test_facts_hold_what_is_known_and_nothing_else() -> None:
         "retry_after_seconds": 30,
         "next_action": "wait_then_retry",
     }
-    assert {"code": "error", "retryable": False} == UseapiError("a", "b").facts()
+    assert {"code": "error", "retryable": False} == UseapiError(message="a", hint="b").facts()
 
 
 def test_a_job_an_error_is_about_is_among_its_facts() -> None:
-    assert "j1" == NotFoundError("Gone.", "Look.", job_id="j1").facts()["job_id"]
+    assert "j1" == NotFoundError(message="Gone.", hint="Look.", job_id="j1").facts()["job_id"]
 
 
 def test_an_error_reads_as_what_happened_and_what_to_do() -> None:
-    assert "It broke. Mend it." == str(UseapiError("It broke.", "Mend it."))
+    assert "It broke. Mend it." == str(UseapiError(message="It broke.", hint="Mend it."))
+
+
+def test_a_copy_about_a_job_is_the_same_error_and_leaves_the_first_as_it_was() -> None:
+    error = UnansweredError(message="Sent.", hint="Look.", vendor_answered=True, http_status=502)
+
+    copy = error.about(service="pixverse", job_id="j1")
+
+    assert (UnansweredError, True, "Sent. Look.") == (type(copy), copy.vendor_answered, str(copy))
+    assert copy.facts() == {**error.facts(), "service": "pixverse", "job_id": "j1"}
+    assert error.service is error.job_id is None
 
 
 def test_a_refusal_says_nothing_of_the_vendor_until_it_is_told() -> None:
-    assert "" == RefusedError("No.", "Stop.").vendor_text
+    assert "" == RefusedError(message="No.", hint="Stop.").vendor_text

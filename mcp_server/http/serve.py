@@ -82,12 +82,12 @@ def worker(settings: Settings) -> ASGIApp:
     """
     if settings.http_token is None:
         raise SettingsError(
-            "USEAPI_HTTP_TOKEN is not set.", "Set it: all workers let in who sends it."
+            message="USEAPI_HTTP_TOKEN is not set.", hint="Set it: all workers let in who sends it."
         )
     if settings.sandbox:  # its answers would say that nothing is charged
         raise SettingsError(
-            "Workers can't share the built-in sandbox.",
-            "Run `useapi-mcp sandbox` and set USEAPI_BASE_URL to its address.",
+            message="Workers can't share the built-in sandbox.",
+            hint="Run `useapi-mcp sandbox` and set USEAPI_BASE_URL to its address.",
         )
     token = settings.http_token.get_secret_value()
     return _app(settings, token, frozenset(), frozenset(), "")
@@ -103,12 +103,13 @@ def own_token(path: Path) -> str:
         token = path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"The token for clients can't be kept in {path} ({error}).",
-            "Set USEAPI_HTTP_TOKEN, or USEAPI_STATE_DIR to a folder that can be written.",
+            message=f"The token for clients can't be kept in {path} ({error}).",
+            hint="Set USEAPI_HTTP_TOKEN, or USEAPI_STATE_DIR to a folder that can be written.",
         ) from None
     if not _TOKEN.fullmatch(token):
         raise SettingsError(
-            f"The file {path} holds no token.", "Delete it: the next start makes a new one."
+            message=f"The file {path} holds no token.",
+            hint="Delete it: the next start makes a new one.",
         )
     return token
 
@@ -149,21 +150,21 @@ def _checked(
     for value in given:
         if not pattern.fullmatch(value):
             raise SettingsError(
-                f"{option} takes a value like {example}: it is compared whole.",
-                "Correct it and start again.",
+                message=f"{option} takes a value like {example}: it is compared whole.",
+                hint="Correct it and start again.",
             )
     return frozenset(given)
 
 
 def _listener(host: str, port: int) -> socket.socket:
     if port not in range(65536):
-        raise SettingsError(f"There is no port {port}.", "Choose one from 0 to 65535.")
+        raise SettingsError(message=f"There is no port {port}.", hint="Choose one from 0 to 65535.")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, UnicodeError) as error:
         raise SettingsError(
-            f"Port {port} of {host} can't be served ({error}).", "Choose another."
+            message=f"Port {port} of {host} can't be served ({error}).", hint="Choose another."
         ) from None
 
 
@@ -171,8 +172,8 @@ def _token(settings: Settings, host: str, *, no_auth: bool) -> str | None:
     loopback = host.lower() in LOOPBACK
     if not loopback and (no_auth or settings.http_token is None):
         raise SettingsError(
-            f"Serving on {host} without a token would let anybody spend your credits.",
-            "Set USEAPI_HTTP_TOKEN and leave out --no-auth, or serve on 127.0.0.1.",
+            message=f"Serving on {host} without a token would let anybody spend your credits.",
+            hint="Set USEAPI_HTTP_TOKEN and leave out --no-auth, or serve on 127.0.0.1.",
         )
     if no_auth:
         return None

@@ -116,8 +116,8 @@ class Downloads:
         item = media[position]
         if item.url is None:
             raise DownloadError(
-                "The file is not on disk any more, and there is no link to it.",
-                "Make the call that made this job again: without its file it is made anew.",
+                message="The file is not on disk any more, and there is no link to it.",
+                hint="Make the call that made this job again: without its file it is made anew.",
                 service=job.service,
                 job_id=job.job_id,
             )
@@ -129,7 +129,7 @@ class Downloads:
         except BaseException as error:
             self._outputs.discard(file)
             if isinstance(error, DownloadError):
-                error.service, error.job_id = job.service, job.job_id
+                raise error.about(service=job.service, job_id=job.job_id) from None
             raise
         finally:
             self._half_written.discard(file)
@@ -165,8 +165,8 @@ class Downloads:
     ) -> Media:
         """The file as media: what its own bytes say counts more than what the vendor said."""
         facts: dict[str, Any] = {"size_bytes": file.size_bytes}
-        if file.facts is not None:
-            told = {n: getattr(file.facts, n) for n in _FACTS}
+        if file.media_info is not None:
+            told = {n: getattr(file.media_info, n) for n in _FACTS}
             facts |= {name: value for name, value in told.items() if value is not None}
         try:
             record = {**facts, "asked": asked}
@@ -242,8 +242,8 @@ def _nothing_to_save(job: Job) -> DownloadError:
     else:
         do = "Call get_job for what happened to it."
     return DownloadError(
-        f"The job is {job.status} and has no file to save.",
-        do,
+        message=f"The job is {job.status} and has no file to save.",
+        hint=do,
         service=job.service,
         job_id=job.job_id,
     )

@@ -232,8 +232,8 @@ class Poller:
         row = await self._journal.get(job_id)
         if row is None and job_id.startswith(OUR_ID_PREFIX):
             raise self._journal.fault or NotFoundError(
-                "No submission of this server has this id.",
-                "Call list_jobs for the ids there are.",
+                message="No submission of this server has this id.",
+                hint="Call list_jobs for the ids there are.",
             )
         if row is not None and row.state in ("submitting", "unconfirmed"):
             row = await self._look_for(row)
@@ -285,4 +285,6 @@ async def _ended(read: "asyncio.Task[None]", most_s: float) -> bool:
 
 
 def _slow() -> UnreachableError:
-    return UnreachableError("The vendor has not answered yet.", "Call get_job again in a minute.")
+    return UnreachableError(
+        message="The vendor has not answered yet.", hint="Call get_job again in a minute."
+    )

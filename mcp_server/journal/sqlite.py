@@ -188,22 +188,23 @@ class SqliteStore:
 
         if isinstance(error, OSError) or code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
             return JournalError(
-                f"The folder {self._folder} can't hold the journal of submissions ({error}).",
-                "Set USEAPI_STATE_DIR to a folder on a local disk that can be written to.",
+                message=f"The folder {self._folder} can't hold the journal of submissions"
+                f" ({error}).",
+                hint="Set USEAPI_STATE_DIR to a folder on a local disk that can be written to.",
             )
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             return JournalError(
-                f"The disk refuses to take the journal {self._path} ({error}).",
-                "Free some disk space, then call again.",
+                message=f"The disk refuses to take the journal {self._path} ({error}).",
+                hint="Free some disk space, then call again.",
             )
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL):
             return JournalBusyError(
-                f"Another process keeps the journal {self._path} to itself.",
-                "Call again in a few seconds.",
+                message=f"Another process keeps the journal {self._path} to itself.",
+                hint="Call again in a few seconds.",
             )
         return JournalError(
-            f"The journal {self._path} is damaged ({error}).",
-            "Stop useapi-mcp, move every journal.sqlite* file out of that folder and start it"
+            message=f"The journal {self._path} is damaged ({error}).",
+            hint="Stop useapi-mcp, move every journal.sqlite* file out of that folder and start it"
             " again; what was submitted until now would then be charged again.",
         )
 

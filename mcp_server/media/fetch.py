@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from mcp_server.clock import Clock
 from mcp_server.errors import DownloadError
 from mcp_server.media.files import OutputFolder
-from mcp_server.media.probe import HEAD_BYTES, sniff
+from mcp_server.media.probe import HEAD_BYTES, sniff_mime_type
 from mcp_server.media.ssrf import NotPublicError, Resolver, public_addresses, system_resolver
 from mcp_server.models import Kind
 from mcp_server.retry import Outcome, pause_before_retry
@@ -93,17 +93,14 @@ class Fetcher:
             except (httpx.TransportError, _BrokenError) as error:
                 reason = str(error) if isinstance(error, _BrokenError) else type(error).__name__
             except OSError as error:
-                raise DownloadError(
-                    f"The file can't be written to {self._outputs.path} ({error.strerror}).",
-                    "Make room there or set USEAPI_OUTPUT_DIR to another folder.",
-                ) from None
+                raise self._outputs.full(error) from None
             pause_s = pause_before_retry(
                 Outcome.UNKNOWN, paid=False, tries=tries, random=random.random
             )
             if pause_s is None:
                 raise DownloadError(
-                    f"The file can't be fetched ({reason}), in {tries} tries.",
-                    "Call download_media again in a minute.",
+                    message=f"The file can't be fetched ({reason}), in {tries} tries.",
+                    hint="Call download_media again in a minute.",
                 )
             log.info("a download broke (%s); once more in %.1f s", reason, pause_s)
             await self._clock.sleep(pause_s)
@@ -183,8 +180,8 @@ class Fetcher:
     def _check_status(self, status: int) -> None:
         if status in _EXPIRED:
             raise ExpiredLinkError(
-                f"The link to the file is good no longer (status {status}).",
-                "Call get_job for a new one; a file that has expired at its vendor is gone.",
+                message=f"The link to the file is good no longer (status {status}).",
+                hint="Call get_job for a new one; a file that has expired at its vendor is gone.",
                 http_status=status,
             )
         if status in _PASSING:
@@ -227,26 +224,24 @@ class Fetcher:
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._most_bytes:
             raise DownloadError(
-                f"The file is larger than {self._most_bytes >> 20} MB, so it was not saved.",
-                "Use its link, or raise USEAPI_MAX_DOWNLOAD_MB.",
+                message=f"The file is larger than {self._most_bytes >> 20} MB, "
+                "so it was not saved.",
+                hint="Use its link, or raise USEAPI_MAX_DOWNLOAD_MB.",
             )
 
     def _check_disk(self, needed_bytes: int) -> None:
         if self._outputs.free_bytes() < needed_bytes + DISK_RESERVE_BYTES:
-            raise DownloadError(
-                f"There is no room for the file in {self._outputs.path}.",
-                "Make room there or set USEAPI_OUTPUT_DIR to another folder.",
-            )
+            raise self._outputs.full()
 
 
 def _check_kind(head: bytes, kind: Kind) -> None:
-    if not (sniff(head) or "").startswith(f"{kind}/"):
+    if not (sniff_mime_type(head) or "").startswith(f"{kind}/"):
         raise _refused(f"leads to no {kind} of a known type")
 
 
 def _refused(why: str) -> DownloadError:
     """What a link must not be. It is not quoted: it is signed, and somebody else wrote it."""
     return DownloadError(
-        f"The link to the file {why}, so nothing was saved.",
-        "Call get_job for a new one; if it is the same again, the file can't be saved here.",
+        message=f"The link to the file {why}, so nothing was saved.",
+        hint="Call get_job for a new one; if it is the same again, the file can't be saved here.",
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, NewType
 
 from mcp_server.errors import DownloadError, RequestError
-from mcp_server.media.probe import Facts, probe
+from mcp_server.media.probe import MediaInfo, probe
 
 LONGEST_NAME = 120
 _LONGEST_BYTES = 200  # file systems end at 255; a number and an extension are added
@@ -36,8 +36,8 @@ def check_file_name(file_name: str) -> Stem:
     fault = _fault(file_name) or _fault(stem)
     if fault:
         raise RequestError(
-            f"file_name {fault}, so nothing was saved.",
-            "Give a bare name such as my-video, without a folder, or leave it out.",
+            message=f"file_name {fault}, so nothing was saved.",
+            hint="Give a bare name such as my-video, without a folder, or leave it out.",
         )
     return Stem(stem)
 
@@ -89,7 +89,7 @@ class SavedFile:
 
     path: Path
     size_bytes: int
-    facts: Facts | None
+    media_info: MediaInfo | None
 
 
 def file_stem(service: str, job_id: str) -> str:
@@ -115,8 +115,8 @@ class OutputFolder:
             return open(name, "x+b", opener=owner_only)
         except OSError as error:
             raise DownloadError(
-                f"The output folder {self.path} can't be written ({error.strerror}).",
-                "Set USEAPI_OUTPUT_DIR to a folder that can.",
+                message=f"The output folder {self.path} can't be written ({error.strerror}).",
+                hint="Set USEAPI_OUTPUT_DIR to a folder that can.",
             ) from None
 
     def sweep(self, before: float) -> None:
@@ -131,6 +131,14 @@ class OutputFolder:
             return shutil.disk_usage(self.path).free
         except OSError:
             return 0
+
+    def full(self, error: OSError | None = None) -> DownloadError:
+        """The error for a file that does not fit or, with `error`, can't be written."""
+        message = f"There is no room for the file in {self.path}."
+        if error is not None:
+            message = f"The file can't be written to {self.path} ({error.strerror})."
+        hint = "Make room there or set USEAPI_OUTPUT_DIR to another folder."
+        return DownloadError(message=message, hint=hint)
 
     def discard(self, file: BinaryIO) -> None:
         with contextlib.suppress(OSError):  # closing writes what is left, and the disk may be full
@@ -147,17 +155,14 @@ class OutputFolder:
             file.flush()
             size_bytes = file.seek(0, os.SEEK_END)
             file.seek(0)
-            facts = probe(file)
+            info = probe(file)
             os.fsync(file.fileno())
-            path = self._place(file, stem, _EXTENSIONS[facts.mime_type] if facts else ".bin")
+            path = self._place(file, stem, _EXTENSIONS[info.mime_type] if info else ".bin")
         except OSError as error:
-            raise DownloadError(
-                f"The file can't be saved in {self.path} ({error.strerror}).",
-                "Make room there or set USEAPI_OUTPUT_DIR to another folder.",
-            ) from None
+            raise self.full(error) from None
         finally:
             self.discard(file)
-        return SavedFile(path, size_bytes, facts)
+        return SavedFile(path, size_bytes, info)
 
     def copy(self, path: Path, stem: str) -> SavedFile:
         """Save once more, under another name, what was saved before.
@@ -172,8 +177,8 @@ class OutputFolder:
         except OSError as error:
             self.discard(file)
             raise DownloadError(
-                f"The file {path} can't be copied ({error.strerror}).",
-                "Make room, or call again without file_name.",
+                message=f"The file {path} can't be copied ({error.strerror}).",
+                hint="Make room, or call again without file_name.",
             ) from None
         return self.keep(file, stem)
 
@@ -188,7 +193,8 @@ class OutputFolder:
             else:
                 return path
         raise DownloadError(
-            f"There are a thousand files named {stem} in {self.path}.", "Move some of them away."
+            message=f"There are a thousand files named {stem} in {self.path}.",
+            hint="Move some of them away.",
         )
 
 

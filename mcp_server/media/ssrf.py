@@ -1,8 +1,9 @@
-"""Which hosts may be reached: those whose addresses are all on the open internet.
+"""The addresses of a host, if all of them are on the public internet.
 
-`ipaddress.is_global` alone is not enough: Python 3.11 calls `::127.0.0.1`, `64:ff9b:1::1`,
-`fec0::1` and `192.0.0.8` global, and an IPv6 address may carry an IPv4 address that is not.
-Sources: the IANA special-purpose registries; RFC 4291, 6052, 3056, 4380, 5214, 9637.
+`ipaddress.is_global` alone is not enough: it differs between Python versions (3.11 calls
+`::127.0.0.1`, `64:ff9b:1::1`, `fec0::1`, `192.0.0.8` and all of 6to4 global), and an IPv6 address
+may contain an IPv4 address that is not public.
+Sources: the IANA special-purpose registries; RFC 4291, 6052, 3056, 4380, 5214, 7526, 9637.
 """
 
 import asyncio
@@ -13,8 +14,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 
 RESOLVE_TIMEOUT_S = 10.0
 
-_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the IPv4 address is in the last 32 bits
-_GLOBAL_UNICAST = IPv6Network("2000::/3")  # all that is given out; no mapped, local or multicast
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+_GLOBAL_UNICAST = IPv6Network("2000::/3")  # all that is assigned; no mapped, local or multicast
 _DENIED = tuple(
     map(
         ip_network,
@@ -22,12 +23,13 @@ _DENIED = tuple(
             "192.0.0.0/24",  # protocol assignments
             "192.88.99.0/24",  # 6to4 relays
             "2001::/23",  # protocol assignments, Teredo among them
+            "2002::/16",  # 6to4, no longer in use (RFC 7526): an IPv4 address follows
             "3fff::/20",  # documentation
         ),
     )
 )
 _ISATAP = {0x00005EFE, 0x02005EFE}
-# A name that no resolver takes for a number, nor looks up in a local domain.
+# A name that no resolver reads as a number, or looks up in a local domain.
 _HOST_NAME = re.compile(
     r"(?=.{4,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]",
     re.ASCII | re.IGNORECASE,
@@ -37,11 +39,11 @@ Resolver = Callable[[str], Awaitable[list[str]]]
 
 
 class NotPublicError(ValueError):
-    """The host is no proper name, or not all of its addresses are on the open internet."""
+    """The host is not a valid name, or not all of its addresses are on the public internet."""
 
 
 async def system_resolver(host: str) -> list[str]:
-    """All addresses of a host, in the order the system would try them."""
+    """All addresses of a host, in the order in which the system would try them."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(RESOLVE_TIMEOUT_S):
         found = await loop.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
@@ -49,11 +51,11 @@ async def system_resolver(host: str) -> list[str]:
 
 
 async def public_addresses(host: str, resolve: Resolver) -> list[str]:
-    """The addresses of a host; an address is its own. The caller connects to these and no others.
+    """The addresses of a host, or an address itself. The caller connects to these and no others.
 
     Raises:
-        NotPublicError: one of them is not public: then none is to be trusted.
-        OSError: it can't be resolved now.
+        NotPublicError: at least one of them is not public.
+        OSError: the host can't be resolved now.
     """
     if _is_address(host):
         found = [host]
@@ -69,7 +71,7 @@ async def public_addresses(host: str, resolve: Resolver) -> list[str]:
 
 
 def is_public(text: str) -> bool:
-    """Whether this is an address on the open internet; False for what is no address at all."""
+    """Whether this is an address on the public internet; False if it is not an address."""
     if not _is_address(text):
         return False
     address = ip_address(text)
@@ -89,7 +91,7 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
         if address.scope_id is not None:
             return False
         if address in _NAT64:
-            return True  # as public as the address it carries
+            return True  # if the address in it is: see `_embedded`
         if address not in _GLOBAL_UNICAST:
             return False
     denied = any(address in network for network in _DENIED)
@@ -97,11 +99,9 @@ def _is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def _embedded(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address]:
-    """The IPv4 addresses at which traffic to an IPv6 address may end."""
+    """The IPv4 addresses to which traffic for an IPv6 address may be delivered."""
     if isinstance(address, IPv4Address):
         return
     number = int(address)
-    if address.sixtofour is not None:
-        yield address.sixtofour
     if address in _NAT64 or number >> 32 & 0xFFFFFFFF in _ISATAP:
         yield IPv4Address(number & 0xFFFFFFFF)

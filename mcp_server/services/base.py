@@ -165,8 +165,8 @@ class Service(ABC):
         endpoint = self.endpoints.get(operation)
         if endpoint is None:
             raise UnsupportedError(
-                f"{self.vendor.title} can't {operation.replace('_', ' ')}s.",
-                f"It can: {', '.join(self.endpoints)}. {self.abilities}",
+                message=f"{self.vendor.title} can't {operation.replace('_', ' ')}s.",
+                hint=f"It can: {', '.join(self.endpoints)}. {self.abilities}",
                 service=self.name,
             )
         self.check_source(operation, endpoint, source_id)
@@ -198,9 +198,9 @@ class Service(ABC):
         """Refuse an id of ours that this operation can't take."""
         if not full_match(endpoint.source, source_id):
             raise UnsupportedError(
-                f"{operation} on {self.vendor.title} takes {endpoint.source_is}; "
+                message=f"{operation} on {self.vendor.title} takes {endpoint.source_is}; "
                 "this id is another kind, so nothing was sent.",
-                f"Give such an id. {self.where_ids_are}",
+                hint=f"Give such an id. {self.where_ids_are}",
                 service=self.name,
             )
 
@@ -208,14 +208,15 @@ class Service(ABC):
         option = endpoint.options.get(name)
         if option is None:
             raise UnsupportedError(
-                f"{operation} on {self.vendor.title} takes no {name}, so nothing was sent.",
-                f"It takes: {', '.join(('source_id', *endpoint.options))}. {self.abilities}",
+                message=f"{operation} on {self.vendor.title} takes no {name}, so nothing was sent.",
+                hint=f"It takes: {', '.join(('source_id', *endpoint.options))}. {self.abilities}",
                 service=self.name,
             )
         if not option.fits(value):
             raise RequestError(
-                f"{name} on {self.vendor.title} must be {option.range}, so nothing was sent.",
-                "Call again with such a value.",
+                message=f"{name} on {self.vendor.title} must be {option.range}, "
+                "so nothing was sent.",
+                hint="Call again with such a value.",
                 service=self.name,
             )
 
@@ -277,8 +278,8 @@ class Service(ABC):
             UnsupportedError: the vendor documents no way to cancel.
         """
         raise UnsupportedError(
-            f"{self.vendor.title} offers no way to cancel a job, so nothing was sent.",
-            "Let it run, and read it with get_job.",
+            message=f"{self.vendor.title} offers no way to cancel a job, so nothing was sent.",
+            hint="Let it run, and read it with get_job.",
             service=self.name,
         )
 

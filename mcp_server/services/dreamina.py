@@ -137,28 +137,57 @@ _COMMON = {
     "max_jobs": Option("maxJobs", low=1, high=50),
 }
 
-_PROBLEMS = (
-    ErrorRule(400, "job is failed", RefusedError, "the source job failed.",
-            "Use another source."),
-    ErrorRule(400, "must be completed", RefusedError, "the source job is not finished yet.",
-            "Wait for it with get_job(job_id=source_id, wait_seconds=50), then call again."),
-    ErrorRule(400, "already upscaled", RefusedError,
-            "this video was upscaled before, and each can be only once.",
-            "Use the upscale there is; list_jobs may show it."),
-    ErrorRule(400, "already interpolated", RefusedError,
-            "this video was interpolated before, and each can be only once.",
-            "Use the result there is, or upscale the video and interpolate that."),
-    ErrorRule(404, "source", NotFoundError, "the source job is not known.",
-            "Check the source_id; jobs are kept for 30 days."),
-    ErrorRule(429, "", RateLimitError, "all linked accounts are at capacity, nothing was taken.",
-            "Wait, then call again with the same arguments.", cooldown_s=10),
-)  # fmt: skip
+_ERROR_RULES = (
+    ErrorRule(
+        status=400,
+        text="job is failed",
+        error=RefusedError,
+        message="the source job failed.",
+        hint="Use another source.",
+    ),
+    ErrorRule(
+        status=400,
+        text="must be completed",
+        error=RefusedError,
+        message="the source job is not finished yet.",
+        hint="Wait for it with get_job(job_id=source_id, wait_seconds=50), then call again.",
+    ),
+    ErrorRule(
+        status=400,
+        text="already upscaled",
+        error=RefusedError,
+        message="this video was upscaled before, and each can be only once.",
+        hint="Use the upscale there is; list_jobs may show it.",
+    ),
+    ErrorRule(
+        status=400,
+        text="already interpolated",
+        error=RefusedError,
+        message="this video was interpolated before, and each can be only once.",
+        hint="Use the result there is, or upscale the video and interpolate that.",
+    ),
+    ErrorRule(
+        status=404,
+        text="source",
+        error=NotFoundError,
+        message="the source job is not known.",
+        hint="Check the source_id; jobs are kept for 30 days.",
+    ),
+    ErrorRule(
+        status=429,
+        text=None,
+        error=RateLimitError,
+        message="all linked accounts are at capacity, nothing was taken.",
+        hint="Wait, then call again with the same arguments.",
+        cooldown_s=10,
+    ),
+)
 
 
 class Dreamina(Service):
     """A job id is also the source id of the next operation."""
 
-    vendor = ServiceInfo("dreamina", "Dreamina", _PROBLEMS)
+    vendor = ServiceInfo("dreamina", "Dreamina", _ERROR_RULES)
     id_forms = ("j<digits><letter>-u<number>-<REGION>:<e-mail>-bot:dreamina",)
     where_ids_are = (
         "A Dreamina source_id is the jobid that POST /videos or /images answered "
@@ -249,8 +278,8 @@ class Dreamina(Service):
         except NotFoundError as error:
             if age_s is not None and age_s > _KEPT_S:
                 raise ExpiredError(
-                    "Dreamina keeps jobs for 30 days, and this one is older.",
-                    "Submit the source again if you need it.",
+                    message="Dreamina keeps jobs for 30 days, and this one is older.",
+                    hint="Submit the source again if you need it.",
                     service=self.name,
                     http_status=error.http_status,
                     job_id=job_id,
@@ -327,7 +356,9 @@ class Dreamina(Service):
 
     def _in_the_way(self, message: str, hint: str, job_id: str) -> RefusedError:
         """The refusal of an order whose source another job used up (answered with 400)."""
-        return RefusedError(message, hint, service=self.name, http_status=400, job_id=job_id)
+        return RefusedError(
+            message=message, hint=hint, service=self.name, http_status=400, job_id=job_id
+        )
 
     async def cancel(self, upstream: Upstream, job_id: str) -> None:
         # The answer's fields are not documented: whatever it says, the job is read afterwards. So

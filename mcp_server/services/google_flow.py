@@ -139,7 +139,7 @@ def model_of(holder: Mapping[str, Any]) -> str | None:
 
 def _saved(file: SavedFile, kind: Kind, media_id: str | None = None) -> Media:
     """A file on disk as media: its size and length are what its own bytes say."""
-    facts = file.facts
+    facts = file.media_info
     return Media(
         kind=facts.kind if facts else kind,
         path=str(file.path),
@@ -224,43 +224,96 @@ _CAPTCHA_DO = (
     "Call again with captcha_retry=5 or more, or add captcha providers on useapi.net "
     "and name them in captcha_order."
 )
-_PROBLEMS = (
-    ErrorRule(403, "captcha_quality", CaptchaError,
-            "Google rejected the captcha (for a 4k image it may mean: no Ultra plan).",
-            _CAPTCHA_DO),
-    ErrorRule(403, "MODEL_ACCESS_DENIED", RefusedError, "the account's plan lacks this.",
-            "Use a lower resolution or an account with a higher plan."),
-    ErrorRule(429, "PUBLIC_ERROR_USER_REQUESTS_THROTTLED", RateLimitError,
-            "too many requests at once on this account.",
-            "Run fewer jobs side by side and call again later.", cooldown_s=1800),
-    ErrorRule(429, "PUBLIC_ERROR_USER_QUOTA_REACHED", RateLimitError,
-            "the account's quota is used up.",
-            "Wait, or link further accounts on useapi.net.", cooldown_s=1800),
-    ErrorRule(429, "PUBLIC_ERROR_PER_MODEL_DAILY_QUOTA_REACHED", RateLimitError,
-            "this account's daily quota for the model is used up.",
-            "Wait until the next UTC midnight.", cooldown_s="until UTC midnight"),
-    ErrorRule(429, "PUBLIC_ERROR_UNUSUAL_ACTIVITY", RateLimitError,
-            "the captcha scored too low.",
-            f"Wait a minute. {_CAPTCHA_DO}", cooldown_s=60),
-    ErrorRule(429, "no_eligible_account", RateLimitError,
-            "every linked account is in a cool-down for this.",
-            "Wait as long as told, or link further accounts on useapi.net."),
-    ErrorRule(503, "Captcha service failed", CaptchaError, "the captcha provider failed.",
-            "Check the provider's key and balance on useapi.net; until then it is no use."),
-    ErrorRule(402, "credit", CreditsError, "the Google plan or its credits do not cover this.",
-            "Check the Google account's plan and credits, or use a lower resolution."),
-    ErrorRule(400, "Invalid job ID format", NotFoundError, "this is no job id of its own.",
-            "Use the job_id exactly as it was given."),
-    ErrorRule(404, "account", NotFoundError, "the Google account of this id is not linked.",
-            "Link it on useapi.net, or use an id of a linked account."),
-)  # fmt: skip
+_ERROR_RULES = (
+    ErrorRule(
+        status=403,
+        text="captcha_quality",
+        error=CaptchaError,
+        message="Google rejected the captcha (for a 4k image it may mean: no Ultra plan).",
+        hint=_CAPTCHA_DO,
+    ),
+    ErrorRule(
+        status=403,
+        text="MODEL_ACCESS_DENIED",
+        error=RefusedError,
+        message="the account's plan lacks this.",
+        hint="Use a lower resolution or an account with a higher plan.",
+    ),
+    ErrorRule(
+        status=429,
+        text="PUBLIC_ERROR_USER_REQUESTS_THROTTLED",
+        error=RateLimitError,
+        message="too many requests at once on this account.",
+        hint="Run fewer jobs side by side and call again later.",
+        cooldown_s=1800,
+    ),
+    ErrorRule(
+        status=429,
+        text="PUBLIC_ERROR_USER_QUOTA_REACHED",
+        error=RateLimitError,
+        message="the account's quota is used up.",
+        hint="Wait, or link further accounts on useapi.net.",
+        cooldown_s=1800,
+    ),
+    ErrorRule(
+        status=429,
+        text="PUBLIC_ERROR_PER_MODEL_DAILY_QUOTA_REACHED",
+        error=RateLimitError,
+        message="this account's daily quota for the model is used up.",
+        hint="Wait until the next UTC midnight.",
+        cooldown_s="until UTC midnight",
+    ),
+    ErrorRule(
+        status=429,
+        text="PUBLIC_ERROR_UNUSUAL_ACTIVITY",
+        error=RateLimitError,
+        message="the captcha scored too low.",
+        hint=f"Wait a minute. {_CAPTCHA_DO}",
+        cooldown_s=60,
+    ),
+    ErrorRule(
+        status=429,
+        text="no_eligible_account",
+        error=RateLimitError,
+        message="every linked account is in a cool-down for this.",
+        hint="Wait as long as told, or link further accounts on useapi.net.",
+    ),
+    ErrorRule(
+        status=503,
+        text="Captcha service failed",
+        error=CaptchaError,
+        message="the captcha provider failed.",
+        hint="Check the provider's key and balance on useapi.net; until then it is no use.",
+    ),
+    ErrorRule(
+        status=402,
+        text="credit",
+        error=CreditsError,
+        message="the Google plan or its credits do not cover this.",
+        hint="Check the Google account's plan and credits, or use a lower resolution.",
+    ),
+    ErrorRule(
+        status=400,
+        text="Invalid job ID format",
+        error=NotFoundError,
+        message="this is no job id of its own.",
+        hint="Use the job_id exactly as it was given.",
+    ),
+    ErrorRule(
+        status=404,
+        text="account",
+        error=NotFoundError,
+        message="the Google account of this id is not linked.",
+        hint="Link it on useapi.net, or use an id of a linked account.",
+    ),
+)
 
 
 class GoogleFlow(Service):
     """Sources are media ids; the jobs that work on them have ids of another form."""
 
     vendor = ServiceInfo(
-        "google-flow", "Google Flow", _PROBLEMS, frozenset({"rawBytes", "encodedImage"})
+        "google-flow", "Google Flow", _ERROR_RULES, frozenset({"rawBytes", "encodedImage"})
     )
     id_forms = (
         "user:<number>-email:<hex>-video:<id> (or -image:)",
@@ -331,8 +384,8 @@ class GoogleFlow(Service):
         captcha = [name for name in given if name in _CAPTCHA]
         if len(captcha) > 1:
             raise RequestError(
-                f"{' and '.join(captcha)} can't go together, so nothing was sent.",
-                "Give at most one of them.",
+                message=f"{' and '.join(captcha)} can't go together, so nothing was sent.",
+                hint="Give at most one of them.",
                 service=self.name,
             )
         return super().order(operation, source_id, given, defaults)
@@ -360,8 +413,8 @@ class GoogleFlow(Service):
     async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
         if not is_job_id(job_id):
             raise RequestError(
-                "This is the id of a video or image on Google Flow, not of a job.",
-                "Use it as a source_id, or give the job_id of a job.",
+                message="This is the id of a video or image on Google Flow, not of a job.",
+                hint="Use it as a source_id, or give the job_id of a job.",
                 service=self.name,
             )
         answer = await self._record(upstream, job_id)

@@ -39,18 +39,29 @@ _ANY = re.compile(_ID % "[a-z]{2,20}", re.ASCII)
 
 _COMPLETED, _MODERATED, _FAILED = 1, 7, 8
 
-_PROBLEMS = (
-    ErrorRule(429, "", RateLimitError, "its queue is full, nothing was taken.",
-            "Wait 10 to 30 seconds, then call again with the same arguments.", cooldown_s=30),
-    ErrorRule(596, "", AccountError, "the PixVerse account has a pending error.",
-            "Solve it on PixVerse, then update the account on useapi.net; before, it is no use."),
-)  # fmt: skip
+_ERROR_RULES = (
+    ErrorRule(
+        status=429,
+        text=None,
+        error=RateLimitError,
+        message="its queue is full, nothing was taken.",
+        hint="Wait 10 to 30 seconds, then call again with the same arguments.",
+        cooldown_s=30,
+    ),
+    ErrorRule(
+        status=596,
+        text=None,
+        error=AccountError,
+        message="the PixVerse account has a pending error.",
+        hint="Solve it on PixVerse, then update the account on useapi.net; before, it is no use.",
+    ),
+)
 
 
 class PixVerse(Service):
     """A video's id is its job's id."""
 
-    vendor = ServiceInfo("pixverse", "PixVerse", _PROBLEMS)
+    vendor = ServiceInfo("pixverse", "PixVerse", _ERROR_RULES)
     id_forms = ("user:<number>-pixverse:<e-mail>-video:<number>",)
     where_ids_are = (
         "A PixVerse source_id is the video_id in the answer that made the video, or in GET /videos."
@@ -92,8 +103,8 @@ class PixVerse(Service):
     async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
         if not full_match(_VIDEO, job_id):
             raise RequestError(
-                "This is not the id of a video on PixVerse.",
-                "Give a video_id.",
+                message="This is not the id of a video on PixVerse.",
+                hint="Give a video_id.",
                 service=self.name,
             )
         try:

@@ -23,8 +23,8 @@ def service_of(some_id: str, argument: str) -> Service:
             return service
     forms = "; ".join(f"{s.vendor.title}: {' or '.join(s.id_forms)}" for s in SERVICES)
     raise UnknownIdError(
-        f"This {argument} has the form of no service, so nothing was sent.",
-        f"Copy it exactly as the service gave it. Known forms: {forms}.",
+        message=f"This {argument} has the form of no service, so nothing was sent.",
+        hint=f"Copy it exactly as the service gave it. Known forms: {forms}.",
     )
 
 

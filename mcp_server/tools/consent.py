@@ -85,11 +85,12 @@ def _can_ask(ctx: Ctx) -> bool:
 def _check_reply_url(url: str, hosts: frozenset[str]) -> None:
     if not is_https(url):
         raise RequestError(
-            "reply_url must begin with https:// and name a host; nothing was sent.",
-            "Correct it or leave it out: get_job tells the state too.",
+            message="reply_url must begin with https:// and name a host; nothing was sent.",
+            hint="Correct it or leave it out: get_job tells the state too.",
         )
     if (urlsplit(url).hostname or "").lower() not in hosts:
         raise RequestError(
-            "The host of reply_url is not one the operator allows; nothing was sent.",
-            "Leave reply_url out, or ask the operator to name the host in USEAPI_REPLY_URL_HOSTS.",
+            message="The host of reply_url is not one the operator allows; nothing was sent.",
+            hint="Leave reply_url out, or ask the operator to name the host "
+            "in USEAPI_REPLY_URL_HOSTS.",
         )

@@ -85,8 +85,8 @@ class App:
             return job, "There was nothing to cancel."
         if job.job_id.startswith(OUR_ID_PREFIX):
             raise UnsupportedError(
-                "This request has no answer from the vendor yet, so it can't be cancelled.",
-                "Call get_job with this job_id in a minute.",
+                message="This request has no answer from the vendor yet, so it can't be cancelled.",
+                hint="Call get_job with this job_id in a minute.",
                 job_id=job.job_id,
             )
         await service_named(job.service).cancel(self.upstream, job.job_id)

@@ -52,8 +52,8 @@ _ANOTHER_DISK = (
 async def _submit(ctx: Ctx, plan: Plan, consent: ElicitationResult[Consent]) -> CallToolResult:
     if not (isinstance(consent, AcceptedElicitation) and consent.data.confirm):
         raise DeclinedError(
-            "The user declined the cost, so nothing was sent.",
-            "Don't ask again for the same; offer something cheaper if there is.",
+            message="The user declined the cost, so nothing was sent.",
+            hint="Don't ask again for the same; offer something cheaper if there is.",
             service=plan.order.service,
         )
     app = ctx.request_context.lifespan_context

@@ -78,12 +78,16 @@ class StrictTool(Tool):
         properties = self.parameters["properties"]
         takes = f"It takes: {', '.join(properties)}."
         if fault["type"] == "extra_forbidden":
-            return RequestError(f"{self.name} has no argument {name}, so nothing was done.", takes)
+            return RequestError(
+                message=f"{self.name} has no argument {name}, so nothing was done.", hint=takes
+            )
         if fault["type"] == "missing":
-            return RequestError(f"{self.name} needs {name}, so nothing was done.", takes)
+            return RequestError(
+                message=f"{self.name} needs {name}, so nothing was done.", hint=takes
+            )
         return RequestError(
-            f"{name} must be {_wanted(properties[name])}, so nothing was done.",
-            "Call again with that corrected.",
+            message=f"{name} must be {_wanted(properties[name])}, so nothing was done.",
+            hint="Call again with that corrected.",
         )
 
 

@@ -1,7 +1,4 @@
-"""Reads a response body within limits: decompresses it, and cuts base64 files out of its JSON.
-
-However large the answer or the file in it, little is held in memory.
-"""
+"""Response bodies in constant memory: decompression, and base64 files taken out of JSON."""
 
 import base64
 import binascii
@@ -12,71 +9,74 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 _PIECE_BYTES = 65_536
-_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # told apart by their own first bytes
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # zlib detects which of the two it is
 
 
 class DecompressionError(ValueError):
-    """It is compressed in a way that is not known here, or is not what it says."""
+    """The encoding is not supported, or the data does not have it."""
 
 
 class Decompressor:
-    """Takes a body in pieces of any size as it came; gives it as it was meant."""
+    """Decompresses a body that arrives in pieces of any size."""
 
     def __init__(self, encoding: str) -> None:
         """Begin a body.
 
         Args:
-            encoding: what its header `Content-Encoding` says; nothing where it says nothing.
+            encoding: the header `Content-Encoding`, or "" if there is none.
 
         Raises:
             DecompressionError: it is none of gzip, deflate and identity.
         """
-        self._named = encoding.strip().lower()
-        if self._named not in {"", "identity", "gzip", "x-gzip", "deflate"}:
-            raise DecompressionError(f"encoded as {self._named}, which was not asked for")
+        self._encoding = encoding.strip().lower()
+        if self._encoding not in {"", "identity", "gzip", "x-gzip", "deflate"}:
+            raise DecompressionError(f"encoded as {self._encoding}, which was not asked for")
         self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """What a piece stands for, in pieces of 64 KiB at most.
+        """The decompressed data of a chunk, in pieces of at most 64 KiB.
 
         Raises:
-            DecompressionError: it is no such data.
+            DecompressionError: the data is not compressed in this way.
         """
-        if self._named in {"", "identity"}:
+        if self._encoding in {"", "identity"}:
             yield chunk
             return
         piece = b""
-        while chunk or len(piece) == _PIECE_BYTES:  # a full piece may have left some in the stream
+        while chunk or len(piece) == _PIECE_BYTES:  # after a full piece there may be more
             if self._stream.eof:  # a gzip body may have several members
                 self._stream = zlib.decompressobj(_GZIP_OR_ZLIB)
             try:
                 piece = self._stream.decompress(chunk, _PIECE_BYTES)
             except zlib.error:
-                raise DecompressionError(f"encoded as {self._named}, but it is none") from None
+                raise DecompressionError(f"encoded as {self._encoding}, but it is none") from None
             yield piece
             chunk = self._stream.unused_data or self._stream.unconsumed_tail
 
 
 _MAX_FILES = 16
+_MAX_SPACES = 64  # on each side of a colon; JSON sets no limit
 _MAX_DATA_URL_HEAD_BYTES = 200
 _WHITESPACE = b" \t\r\n"
-_QUOTE_OR_ESCAPE = re.compile(rb'["\\]')
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_ESCAPE = re.compile(rb"\\(?:u.{4}|[^u])", re.DOTALL)
+_UNFINISHED_ESCAPE = re.compile(rb"\\(?:u.{0,3})?\Z", re.DOTALL)
 
 
 class ExtractionError(ValueError):
-    """The stream is too long, breaks off inside a string, or holds no base64 where it should."""
+    """The JSON or its files are too large, it breaks off, or base64 is expected and not there."""
 
 
-class JsonExtractor:
-    """Takes JSON in pieces of any size; keeps it, but for the values of some keys.
+class Base64Extractor:
+    """Keeps JSON that arrives in pieces of any size, except for the values of some keys.
 
     Each string that is the value of one of `keys`, anywhere in the tree, is decoded into a file
-    of its own as it arrives, and `"cut:<n>"` stands in its place, n counting `files`. Such a
-    string may be a data URL, use the URL-safe alphabet, or leave out its padding. A value that is
-    no string stays as it is. A key written with escapes is not recognised: it counts as text.
+    of its own as it arrives, and is replaced by `"cut:<n>"`, an index into `files`. Such a string
+    may be a data URL, use the URL-safe alphabet, or have no padding. A value that is not a string
+    is kept. A key is not recognised if it is written with escapes, or with more than 64 spaces
+    before or after its colon: then its value is kept, and counts for `limit_bytes`.
 
-    The caller closes `files`, after an error too; each is left at its end.
+    The caller closes `files`, also after an error; each is left at its end.
     """
 
     def __init__(
@@ -87,18 +87,21 @@ class JsonExtractor:
         limit_bytes: int = 8 * 1024 * 1024,
         file_limit_bytes: int,
     ) -> None:
-        """`limit_bytes` is for the JSON that remains, `file_limit_bytes` for all files together."""
+        """`limit_bytes` is for the JSON that is kept, `file_limit_bytes` for all files together."""
         self.files: list[BinaryIO] = []
-        self._keys = {key.encode() for key in keys}
         self._open_file = open_file
         self._limit_bytes = limit_bytes
         self._file_bytes_left = file_limit_bytes
         self._kept = bytearray()
-        self._read_on = self._read_gap
-        self._gap = b""  # what stood since the last string, without spaces; two bytes say enough
-        self._text = slice(0, 0)  # where in `_kept` the last string is
-        self._escape = b""  # one that has begun and not ended
-        self._decoder = _Decoder(self._write)
+        self._decoder: _Base64Decoder | None = None  # while in a string that is extracted
+        # The quote of a key never follows a backslash; one inside a string always does. So in
+        # valid JSON this matches nothing but a key and the start of its value. (It looks back from
+        # after the quote: `re` searches many times faster for what begins with a plain character.)
+        names = b"|".join(re.escape(key.encode()) for key in keys) or rb"(?!)"
+        spaces = rb"[ \t\r\n]{0,%d}" % _MAX_SPACES
+        self._start = re.compile(rb'"(?<!\\")(?:%b)"%b:%b"' % (names, spaces, spaces))
+        self._longest_start = len(names) + 2 * _MAX_SPACES + len(b'"":"')
+        self._search_from = 0
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes.
@@ -106,95 +109,53 @@ class JsonExtractor:
         Raises:
             ExtractionError: and nothing more can be fed.
         """
-        at = 0
-        while at < len(chunk):
-            at = self._read_on(chunk, at)
+        while chunk:
+            chunk = self._keep(chunk) if self._decoder is None else self._extract(chunk)
 
     def finish(self) -> bytes:
-        """The JSON that remains. Whether it is JSON is for its parser to say.
+        """The JSON that is kept. It is not checked further: that is for its parser.
 
         Raises:
             ExtractionError: the stream broke off inside a string.
         """
-        if self._read_on != self._read_gap:
+        quotes = re.sub(rb"\\.", b"", self._kept, flags=re.DOTALL).count(b'"')
+        if self._decoder is not None or quotes % 2:
             raise ExtractionError("The answer breaks off inside a string.")
         return bytes(self._kept)
 
-    def _read_gap(self, chunk: bytes, at: int) -> int:
-        """Read what stands between two strings."""
-        quote = chunk.find(b'"', at)
-        end = len(chunk) if quote < 0 else quote
-        self._keep(chunk[at:end])
-        self._gap = (self._gap + chunk[at:end].strip(_WHITESPACE))[:2]
-        if quote < 0:
-            return end
-        if self._gap == b":" and bytes(self._kept[self._text]) in self._keys:
-            self._read_on = self._read_base64
-            self._begin_file()
+    def _keep(self, chunk: bytes) -> bytes:
+        """Keep JSON up to the next string to extract; the rest is returned."""
+        self._kept += chunk
+        found = self._start.search(self._kept, self._search_from)
+        rest = b""
+        if found is None:
+            # A match that is still incomplete begins in the last bytes.
+            self._search_from = max(self._search_from, len(self._kept) - self._longest_start)
         else:
-            self._read_on = self._read_text
-            self._keep(b'"')
-            self._text = slice(len(self._kept), None)
-        self._gap = b""
-        return end + 1
-
-    def _read_text(self, chunk: bytes, at: int) -> int:
-        """Read a string that is kept."""
-        if self._escape:  # whatever follows the backslash can't end the string
-            self._escape = b""
-            self._keep(chunk[at : at + 1])
-            return at + 1
-        mark = _QUOTE_OR_ESCAPE.search(chunk, at)
-        end = mark.end() if mark else len(chunk)
-        self._keep(chunk[at:end])
-        if mark and mark[0] == b'"':
-            self._text = slice(self._text.start, len(self._kept) - 1)
-            self._read_on = self._read_gap
-        elif mark:
-            self._escape = b"\\"
-        return end
-
-    def _read_base64(self, chunk: bytes, at: int) -> int:
-        """Read a string that is cut out."""
-        if self._escape:
-            return self._read_escape(chunk, at)
-        mark = _QUOTE_OR_ESCAPE.search(chunk, at)
-        end = mark.start() if mark else len(chunk)
-        self._decoder.feed(chunk[at:end])
-        if mark is None:
-            return end
-        if mark[0] == b'"':
-            self._decoder.finish()
-            self._read_on = self._read_gap
-        else:
-            self._escape = b"\\"
-        return end + 1
-
-    def _read_escape(self, chunk: bytes, at: int) -> int:
-        r"""Read on in an escape of two bytes (`\/`) or six (`\u002f`)."""
-        self._escape += chunk[at : at + 1]
-        if len(self._escape) == (6 if self._escape[1:2] == b"u" else 2):
-            try:
-                character = json.loads(b'"%b"' % self._escape).encode("ascii")
-            except ValueError:
-                raise ExtractionError(
-                    "A string that should be base64 holds something else."
-                ) from None
-            self._decoder.feed(character)
-            self._escape = b""
-        return at + 1
-
-    def _begin_file(self) -> None:
-        if len(self.files) == _MAX_FILES:
-            raise ExtractionError(f"The answer holds more than {_MAX_FILES} files.")
-        self._keep(b'"cut:%d"' % len(self.files))
-        self.files.append(self._open_file())
-        self._decoder = _Decoder(self._write)
-
-    def _keep(self, data: bytes) -> None:
-        self._kept += data
+            end = found.end()
+            rest = bytes(self._kept[end:])
+            if len(self.files) == _MAX_FILES:
+                raise ExtractionError(f"The answer holds more than {_MAX_FILES} files.")
+            self._kept[end - 1 :] = b'"cut:%d"' % len(self.files)
+            self._search_from = len(self._kept)
+            self.files.append(self._open_file())
+            self._decoder = _Base64Decoder(self._write)
         if len(self._kept) > self._limit_bytes:
             raise ExtractionError(f"The answer is longer than {self._limit_bytes} bytes.")
+        return rest
+
+    def _extract(self, chunk: bytes) -> bytes:
+        """Decode up to the end of the string; the rest is returned.
+
+        An escaped quote need not be told from the end: neither it nor its backslash is base64.
+        """
+        assert self._decoder is not None
+        text, quote, rest = chunk.partition(b'"')
+        self._decoder.feed(text)
+        if quote:
+            self._decoder.finish()
+            self._decoder = None
+        return rest
 
     def _write(self, data: bytes) -> None:
         self._file_bytes_left -= len(data)
@@ -203,37 +164,39 @@ class JsonExtractor:
         self.files[-1].write(data)
 
 
-class _Decoder:
-    """Decodes one base64 text that comes in pieces."""
+class _Base64Decoder:
+    """Decodes the inside of one JSON string that arrives in pieces."""
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
-        self._rest = b""  # not decoded yet: less than a group of four, or the head of a data URL
+        self._rest = b""  # not decoded yet: less than four characters, an escape, a data URL's head
         self._in_head = True
         self._padded = False
 
     def feed(self, text: bytes) -> None:
-        self._rest += text.translate(_FROM_URL_SAFE, delete=_WHITESPACE)
+        text = self._rest + text
+        unfinished = _UNFINISHED_ESCAPE.search(text)
+        end = unfinished.start() if unfinished else len(text)
+        clean = _ESCAPE.sub(_character, text[:end]).translate(_FROM_URL_SAFE, delete=_WHITESPACE)
         if self._in_head:
-            self._skip_head()
-        if not self._in_head:
-            whole = len(self._rest) // 4 * 4
-            self._decode(self._rest[:whole])
-            self._rest = self._rest[whole:]
+            clean = self._without_head(clean)
+        whole = 0 if self._in_head else len(clean) // 4 * 4
+        self._decode(clean[:whole])
+        self._rest = clean[whole:] + text[end:]
 
     def finish(self) -> None:
         self._decode(self._rest + b"=" * (-len(self._rest) % 4))
 
-    def _skip_head(self) -> None:
-        """Skip `data:image/jpeg;base64,` if there is one, once enough is here to know."""
-        if not self._rest.startswith(b"data:"[: len(self._rest)]):
+    def _without_head(self, text: bytes) -> bytes:
+        """The text after `data:image/jpeg;base64,`; all of it while that may still be to come."""
+        if not text.startswith(b"data:"[: len(text)]):
             self._in_head = False
-            return
-        head, comma, rest = self._rest.partition(b",")
+            return text
+        head, comma, rest = text.partition(b",")
         if len(head) > _MAX_DATA_URL_HEAD_BYTES or (comma and not head.endswith(b";base64")):
             raise ExtractionError("A data URL in the answer is not base64.")
-        if comma:
-            self._rest, self._in_head = rest, False
+        self._in_head = not comma
+        return rest if comma else text
 
     def _decode(self, text: bytes) -> None:
         if not text:
@@ -244,4 +207,17 @@ class _Decoder:
         try:
             self._write(base64.b64decode(text, validate=True))
         except binascii.Error:
-            raise ExtractionError("A string that should be base64 holds something else.") from None
+            raise _not_base64() from None
+
+
+def _character(escape: re.Match[bytes]) -> bytes:
+    r"""What an escape means in JSON: `\/`, `\n` or `\u002f`."""
+    try:
+        character: str = json.loads(b'"%b"' % escape[0])
+        return character.encode("ascii")
+    except ValueError:
+        raise _not_base64() from None
+
+
+def _not_base64() -> ExtractionError:
+    return ExtractionError("A string that should be base64 holds something else.")

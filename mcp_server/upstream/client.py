@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcp_server.clock import Clock
-from mcp_server.errors import DownloadError, TokenError
+from mcp_server.errors import TokenError
 from mcp_server.media.files import OutputFolder
 from mcp_server.redaction import quoted
 from mcp_server.retry import Outcome, pause_before_retry
 from mcp_server.settings import Settings
 from mcp_server.upstream.body import (
+    Base64Extractor,
     DecompressionError,
     Decompressor,
     ExtractionError,
-    JsonExtractor,
 )
 from mcp_server.upstream.responses import (
     Answer,
+    BadResponse,
     Failure,
     ServiceInfo,
     http_date,
@@ -120,7 +121,7 @@ class Upstream:
         """POST what costs money: sent again only where it is certain that nothing was done.
 
         Args:
-            on_send: called when connected, before the first byte leaves; what it raises stops it.
+            on_send: awaited when connected, before the first byte leaves; what it raises stops it.
 
         Raises:
             UnansweredError: it left, and nothing usable came back.
@@ -133,8 +134,8 @@ class Upstream:
         """Raise a TokenError if no token is set."""
         if self._settings.secret is None:
             raise TokenError(
-                "No useapi.net token is set, so nothing was sent.",
-                "Set USEAPI_TOKEN in the server's environment and restart it; "
+                message="No useapi.net token is set, so nothing was sent.",
+                hint="Set USEAPI_TOKEN in the server's environment and restart it; "
                 "to try it without a token, start the server with --sandbox.",
             )
 
@@ -219,7 +220,7 @@ class Upstream:
         url = httpx.URL(self._settings.base_url).copy_with(raw_path=request.path.encode("ascii"))
         if url.raw_path != request.path.encode("ascii"):
             raise AssertionError("a path is sent as it is, or not at all")
-        cutter = JsonExtractor(
+        cutter = Base64Extractor(
             vendor.base64_fields,
             self._outputs.begin,
             limit_bytes=JSON_LIMIT_BYTES,
@@ -258,26 +259,23 @@ class Upstream:
                 return Answer(status, data, files, http_date(response.headers.get("date", "")))
             now = self._clock.now()
             wait_s = retry_after_s(response.headers.get("retry-after"), data, now)
-            return refused(vendor, status, data, paid=request.paid, wait_s=wait_s, now=now)
+            return refused(vendor, BadResponse(status, data, wait_s, now), paid=request.paid)
         finally:
             for file in cutter.files:
                 self._outputs.discard(file)
 
-    async def _take(self, response: "httpx.Response", cutter: JsonExtractor) -> None:
+    async def _take(self, response: "httpx.Response", cutter: Base64Extractor) -> None:
         """Take in a body as it comes: httpx would undo a compression without a limit."""
         inflater = Decompressor(response.headers.get("content-encoding", ""))
         async for chunk in response.aiter_raw():
             for piece in inflater.feed(chunk):
                 self._feed(cutter, piece)
 
-    def _feed(self, cutter: JsonExtractor, piece: bytes) -> None:
+    def _feed(self, cutter: Base64Extractor, piece: bytes) -> None:
         try:
             cutter.feed(piece)
         except OSError as error:
-            raise DownloadError(
-                f"The file can't be saved in {self._outputs.path} ({error.strerror}).",
-                "Make room there or set USEAPI_OUTPUT_DIR to another folder.",
-            ) from None
+            raise self._outputs.full(error) from None
 
     def _client(self, *, paid: bool) -> "httpx.AsyncClient":
         """One of two clients over one TLS context.

@@ -342,7 +342,7 @@ class _Stream(httpx.AsyncByteStream):
 
 class BrokenJournal(Journal):
     def save(self, job_id: str, position: int, path: str, facts: dict[str, Any]) -> None:
-        raise JournalError("The disk is full.", "Make room.")
+        raise JournalError(message="The disk is full.", hint="Make room.")
 
 
 def downloads(

@@ -9,8 +9,7 @@ import errno
 import io
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -468,13 +467,27 @@ class ToPort(httpx.AsyncBaseTransport):
         await self._http.aclose()
 
 
-@contextmanager
-def certificate(folder: Path, *hosts: str) -> Iterator[tuple[Path, Path]]:
-    """(CA, certificate with its key) as PEM files."""
+def key_usage(*, of_a_ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not of_a_ca,
+        key_cert_sign=of_a_ca,
+        crl_sign=of_a_ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def certificate(folder: Path, *hosts: str) -> tuple[Path, Path]:
+    """(CA, certificate with its key) as PEM files, strict enough for Python 3.13 (RFC 5280)."""
     now, day = dt.datetime.now(dt.UTC), dt.timedelta(days=1)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
 
-    def signed(name: str, its_key: Any, extension: x509.ExtensionType) -> bytes:
+    def signed(name: str, its_key: ec.EllipticCurvePrivateKey, *names: x509.GeneralName) -> bytes:
+        is_ca = not names
         built = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
@@ -483,50 +496,58 @@ def certificate(folder: Path, *hosts: str) -> Iterator[tuple[Path, Path]]:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - day)
             .not_valid_after(now + day)
-            .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
-            .sign(ca_key, hashes.SHA256())
+            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+            .add_extension(key_usage(of_a_ca=is_ca), critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(its_key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()),
+                critical=False,
+            )
         )
-        return built.public_bytes(serialization.Encoding.PEM)
+        if names:
+            built = built.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return built.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
     ca, chain = folder / "ca.pem", folder / "chain.pem"
-    ca.write_bytes(signed("ca", ca_key, x509.BasicConstraints(ca=True, path_length=None)))
-    names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+    ca.write_bytes(signed("ca", ca_key))
     chain.write_bytes(
-        signed(hosts[0], key, names)
+        signed(hosts[0], key, *map(x509.DNSName, hosts))
         + key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
     )
-    yield ca, chain
+    return ca, chain
 
 
 async def with_tls(folder: Path, work: Callable[[TlsServer], Any]) -> None:
     """Run `work` beside a TLS server for media.example.com; /there redirects to another name."""
-    with certificate(folder, "media.example.com") as (ca, chain):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(chain)
-        served = TlsServer(0, ssl.create_default_context(cafile=str(ca)), [], [])
-        context.sni_callback = lambda _, name, __: served.sni.append(name)
+    ca, chain = certificate(folder, "media.example.com")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    served = TlsServer(0, ssl.create_default_context(cafile=str(ca)), [], [])
+    context.sni_callback = lambda _, name, __: served.sni.append(name)
 
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                served.heads.append(head)
-                if head.startswith("GET /there"):
-                    writer.write(b"HTTP/1.1 302 x\r\nlocation: https://cdn.example.com/x\r\n\r\n")
-                else:
-                    size = f"content-length: {len(CLIP)}".encode()
-                    writer.write(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (size, CLIP))
-                await writer.drain()
-            finally:
-                writer.close()
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            served.heads.append(head)
+            if head.startswith("GET /there"):
+                writer.write(b"HTTP/1.1 302 x\r\nlocation: https://cdn.example.com/x\r\n\r\n")
+            else:
+                size = f"content-length: {len(CLIP)}".encode()
+                writer.write(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (size, CLIP))
+            await writer.drain()
+        finally:
+            writer.close()
 
-        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
-        served.port = server.sockets[0].getsockname()[1]
-        async with server, asyncio.timeout(20):
-            await work(served)
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    served.port = server.sockets[0].getsockname()[1]
+    async with server, asyncio.timeout(20):
+        await work(served)
 
 
 def test_over_tls_the_certificate_must_be_for_the_name_in_the_link(tmp_path: Path) -> None:

@@ -46,16 +46,16 @@ def test_a_file_is_named_by_what_its_bytes_say(
     saved = save(OutputFolder(tmp_path), content)
 
     assert (tmp_path / name, len(content)) == (saved.path, saved.size_bytes)
-    assert mime_type == (saved.facts.mime_type if saved.facts else None)
+    assert mime_type == (saved.media_info.mime_type if saved.media_info else None)
     assert content == saved.path.read_bytes()
     assert {name} == names(tmp_path)
 
 
 def test_what_a_film_is_like_is_read_from_it(tmp_path: Path) -> None:
-    facts = save(OutputFolder(tmp_path), VIDEO).facts
+    info = save(OutputFolder(tmp_path), VIDEO).media_info
 
-    assert facts is not None
-    assert ("video", 1280, 720, 24.0) == (facts.kind, facts.width, facts.height, facts.frame_rate)
+    assert info is not None
+    assert ("video", 1280, 720, 24.0) == (info.kind, info.width, info.height, info.frame_rate)
 
 
 def test_the_folder_and_its_files_are_the_owners_only(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_file_is_saved_again_under_another_name(tmp_path: Path) -> None:
     second = folder.copy(first.path, "my-film")
 
     assert tmp_path / "my-film.mp4" == second.path
-    assert (VIDEO, first.facts) == (second.path.read_bytes(), second.facts)
+    assert (VIDEO, first.media_info) == (second.path.read_bytes(), second.media_info)
 
 
 def test_a_file_that_is_gone_can_t_be_copied(tmp_path: Path) -> None:

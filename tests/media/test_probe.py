@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcp_server
-from mcp_server.media.probe import HEAD_BYTES, Facts, probe, sniff
+from mcp_server.media.probe import HEAD_BYTES, MediaInfo, probe, sniff_mime_type
 
 SAMPLES = sorted((Path(mcp_server.__file__).parent / "sandbox" / "samples").glob("*.*"))
 
@@ -105,157 +105,161 @@ class CountingFile(io.BytesIO):
         return data
 
 
-def facts_of(data: bytes) -> Facts | None:
-    """The facts, with a check of how little was read for them."""
+def info_of(data: bytes) -> MediaInfo | None:
+    """The info, with a check of how little was read for them."""
     file = CountingFile(data)
-    facts = probe(file)
+    info = probe(file)
     assert file.reads <= 2_001
     assert file.read_bytes <= 4 * 1024 * 1024 + HEAD_BYTES
-    return facts
+    return info
 
 
 @pytest.mark.parametrize("version", [0, 1])
 def test_an_mp4_tells_its_size_length_and_frame_rate(version: int) -> None:
     data = FTYP + movie(track(version=version), version=version) + MDAT
 
-    facts = facts_of(data)
+    info = info_of(data)
 
-    assert Facts("video/mp4", "video", 1920, 1080, 10_000, 24.0) == facts
+    assert MediaInfo("video/mp4", "video", 1920, 1080, 10_000, 24.0) == info
 
 
 def test_the_table_may_come_after_the_samples() -> None:
-    assert facts_of(MP4) == facts_of(FTYP + MDAT + movie(track()))
+    assert info_of(MP4) == info_of(FTYP + MDAT + movie(track()))
 
 
 def test_sizes_in_64_bits_are_understood() -> None:
     data = FTYP + wide_box(b"mdat", bytes(100)) + wide_box(b"moov", movie(track())[8:])
 
-    assert facts_of(MP4) == facts_of(data)
+    assert info_of(MP4) == info_of(data)
 
 
 def test_a_last_box_of_size_zero_goes_on_to_the_end() -> None:
     endless = struct.pack(">I4s", 0, b"moov") + movie(track())[8:]
 
-    assert facts_of(MP4) == facts_of(FTYP + endless)
+    assert info_of(MP4) == info_of(FTYP + endless)
 
 
 def test_samples_cut_short_do_not_hide_a_table_before_them() -> None:
-    assert facts_of(MP4) == facts_of(MP4[:-1000])
+    assert info_of(MP4) == info_of(MP4[:-1000])
 
 
 def test_a_film_shown_turned_is_as_wide_as_it_is_shown() -> None:
-    facts = facts_of(FTYP + movie(track(matrix=TURNED)))
+    info = info_of(FTYP + movie(track(matrix=TURNED)))
 
-    assert facts is not None
-    assert (1080, 1920) == (facts.width, facts.height)
+    assert info is not None
+    assert (1080, 1920) == (info.width, info.height)
 
 
 def test_sound_is_no_film() -> None:
     sound = track(handler=b"soun", size=(0, 0), runs=((470, 1024),), timescale=48_000)
 
-    assert facts_of(MP4) == facts_of(FTYP + movie(sound, track()))
+    assert info_of(MP4) == info_of(FTYP + movie(sound, track()))
 
 
 def test_the_first_film_of_two_counts() -> None:
-    assert facts_of(MP4) == facts_of(FTYP + movie(track(), track(size=(64, 64))))
+    assert info_of(MP4) == info_of(FTYP + movie(track(), track(size=(64, 64))))
 
 
 def test_a_broadcast_frame_rate_keeps_three_digits() -> None:
-    facts = facts_of(FTYP + movie(track(runs=((300, 1001),), timescale=30_000)))
+    info = info_of(FTYP + movie(track(runs=((300, 1001),), timescale=30_000)))
 
-    assert facts is not None
-    assert facts.frame_rate == 29.97
+    assert info is not None
+    assert info.frame_rate == 29.97
 
 
 def test_a_changing_frame_rate_is_averaged() -> None:
-    facts = facts_of(FTYP + movie(track(runs=((30, 10), (30, 30)), timescale=600)))
+    info = info_of(FTYP + movie(track(runs=((30, 10), (30, 30)), timescale=600)))
 
-    assert facts is not None
-    assert facts.frame_rate == 30.0
+    assert info is not None
+    assert info.frame_rate == 30.0
 
 
 def test_a_frame_rate_below_one_is_still_a_frame_rate() -> None:
-    facts = facts_of(FTYP + movie(track(runs=((4, 1000),), timescale=250)))
+    info = info_of(FTYP + movie(track(runs=((4, 1000),), timescale=250)))
 
-    assert facts is not None
-    assert facts.frame_rate == 0.25
+    assert info is not None
+    assert info.frame_rate == 0.25
 
 
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        pytest.param(FTYP + MDAT, Facts("video/mp4", "video"), id="no table"),
+        pytest.param(FTYP + MDAT, MediaInfo("video/mp4", "video"), id="no table"),
         pytest.param(
-            FTYP + movie(), Facts("video/mp4", "video", duration_ms=10_000), id="no track"
+            FTYP + movie(), MediaInfo("video/mp4", "video", duration_ms=10_000), id="no track"
         ),
         pytest.param(
             FTYP + movie(box(b"trak", box(b"mdia"))),
-            Facts("video/mp4", "video", duration_ms=10_000),
+            MediaInfo("video/mp4", "video", duration_ms=10_000),
             id="an empty track",
         ),
         pytest.param(
             FTYP + movie(track(runs=())),
-            Facts("video/mp4", "video", 1920, 1080, 10_000),
+            MediaInfo("video/mp4", "video", 1920, 1080, 10_000),
             id="no times, as in a fragmented file",
         ),
         pytest.param(
             FTYP + movie(track(), duration=0xFFFFFFFF),
-            Facts("video/mp4", "video", 1920, 1080, None, 24.0),
+            MediaInfo("video/mp4", "video", 1920, 1080, None, 24.0),
             id="length unknown",
         ),
         pytest.param(
             FTYP + movie(track(), timescale=0),
-            Facts("video/mp4", "video"),
+            MediaInfo("video/mp4", "video"),
             id="no ticks a second",
         ),
         pytest.param(
             FTYP + movie(track(runs=((240, 1),), timescale=4_000_000)),
-            Facts("video/mp4", "video", 1920, 1080, 10_000),
+            MediaInfo("video/mp4", "video", 1920, 1080, 10_000),
             id="an impossible frame rate",
         ),
         pytest.param(
             FTYP + movie(track()[:-8] + struct.pack(">II", 0xFFFFFFFF, 1)),
-            Facts("video/mp4", "video", 1920, 1080, 10_000, None),
+            MediaInfo("video/mp4", "video", 1920, 1080, 10_000, None),
             id="more frames than a film can hold",
         ),
     ],
 )
-def test_what_the_bytes_do_not_say_stays_unknown(data: bytes, expected: Facts) -> None:
-    assert expected == facts_of(data)
+def test_what_the_bytes_do_not_say_stays_unknown(data: bytes, expected: MediaInfo) -> None:
+    assert expected == info_of(data)
 
 
 def test_a_table_that_claims_more_than_its_box_holds_ends_the_look() -> None:
     entries_at = MP4.index(b"stts") + 8
     data = MP4[:entries_at] + b"\xff\xff\xff\xff" + MP4[entries_at + 4 :]
 
-    facts = facts_of(data)
+    info = info_of(data)
 
-    assert Facts("video/mp4", "video", 1920, 1080, 10_000) == facts
+    assert MediaInfo("video/mp4", "video", 1920, 1080, 10_000) == info
 
 
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        pytest.param(PNG, Facts("image/png", "image", 640, 360), id="PNG"),
-        pytest.param(GIF, Facts("image/gif", "image", 320, 240), id="GIF"),
-        pytest.param(JPEG, Facts("image/jpeg", "image", 3840, 2160), id="JPEG"),
-        pytest.param(WEBP_LOSSY, Facts("image/webp", "image", 1024, 768), id="WebP, lossy"),
-        pytest.param(WEBP_LOSSLESS, Facts("image/webp", "image", 1024, 768), id="WebP, lossless"),
-        pytest.param(WEBP_EXTENDED, Facts("image/webp", "image", 1024, 768), id="WebP, extended"),
-        pytest.param(JPEG[:30], Facts("image/jpeg", "image"), id="JPEG cut short"),
+        pytest.param(PNG, MediaInfo("image/png", "image", 640, 360), id="PNG"),
+        pytest.param(GIF, MediaInfo("image/gif", "image", 320, 240), id="GIF"),
+        pytest.param(JPEG, MediaInfo("image/jpeg", "image", 3840, 2160), id="JPEG"),
+        pytest.param(WEBP_LOSSY, MediaInfo("image/webp", "image", 1024, 768), id="WebP, lossy"),
         pytest.param(
-            b"\xff\xd8\xff\xe0\0\2" + bytes(9), Facts("image/jpeg", "image"), id="no JPEG"
+            WEBP_LOSSLESS, MediaInfo("image/webp", "image", 1024, 768), id="WebP, lossless"
         ),
-        pytest.param(PNG[:20], Facts("image/png", "image"), id="PNG cut short"),
+        pytest.param(
+            WEBP_EXTENDED, MediaInfo("image/webp", "image", 1024, 768), id="WebP, extended"
+        ),
+        pytest.param(JPEG[:30], MediaInfo("image/jpeg", "image"), id="JPEG cut short"),
+        pytest.param(
+            b"\xff\xd8\xff\xe0\0\2" + bytes(9), MediaInfo("image/jpeg", "image"), id="no JPEG"
+        ),
+        pytest.param(PNG[:20], MediaInfo("image/png", "image"), id="PNG cut short"),
         pytest.param(
             PNG[:16] + b"\xff\xff\xff\xff" + PNG[20:],
-            Facts("image/png", "image", None, 360),
+            MediaInfo("image/png", "image", None, 360),
             id="an impossible width",
         ),
     ],
 )
-def test_a_picture_tells_its_size(data: bytes, expected: Facts) -> None:
-    assert expected == facts_of(data)
+def test_a_picture_tells_its_size(data: bytes, expected: MediaInfo) -> None:
+    assert expected == info_of(data)
 
 
 @pytest.mark.parametrize(
@@ -274,17 +278,17 @@ def test_a_picture_tells_its_size(data: bytes, expected: Facts) -> None:
     ],
 )
 def test_a_type_is_known_by_its_first_bytes(head: bytes, expected: str | None) -> None:
-    assert expected == sniff(head)
+    assert expected == sniff_mime_type(head)
 
 
 def test_of_webm_only_the_type_is_told() -> None:
     data = b"\x1a\x45\xdf\xa3\x9fB\x86\x81\x01B\xf7\x81\x01B\x82\x84webm" + bytes(500)
 
-    assert Facts("video/webm", "video") == facts_of(data)
+    assert MediaInfo("video/webm", "video") == info_of(data)
 
 
 def test_what_is_no_media_has_no_facts() -> None:
-    assert facts_of(b"<html>not found</html>") is None
+    assert info_of(b"<html>not found</html>") is None
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
@@ -293,14 +297,14 @@ def test_a_sample_is_what_its_name_says(path: Path) -> None:
     fps = re.search(r"(\d+)fps", path.name)
 
     with path.open("rb") as file:
-        facts = probe(file)
+        info = probe(file)
 
-    assert facts is not None
+    assert info is not None
     if size:
-        assert (int(size[1]), int(size[2])) == (facts.width, facts.height)
+        assert (int(size[1]), int(size[2])) == (info.width, info.height)
     if fps:
-        assert float(fps[1]) == facts.frame_rate
-    assert (facts.kind == "video") == bool(facts.duration_ms)
+        assert float(fps[1]) == info.frame_rate
+    assert (info.kind == "video") == bool(info.duration_ms)
 
 
 @pytest.mark.parametrize(
@@ -316,10 +320,10 @@ def test_a_sample_is_what_its_name_says(path: Path) -> None:
     ],
 )
 def test_a_file_without_end_is_left_early(data: bytes) -> None:
-    facts = facts_of(data)
+    info = info_of(data)
 
-    assert facts is not None
-    assert (None, None) == (facts.width, facts.height)
+    assert info is not None
+    assert (None, None) == (info.width, info.height)
 
 
 def test_boxes_nested_a_thousand_deep_do_no_harm() -> None:
@@ -327,18 +331,18 @@ def test_boxes_nested_a_thousand_deep_do_no_harm() -> None:
     for _ in range(1_500):
         nested = box(b"mdia", nested)
 
-    facts = facts_of(FTYP + movie(box(b"trak", nested)))
+    info = info_of(FTYP + movie(box(b"trak", nested)))
 
-    assert Facts("video/mp4", "video", duration_ms=10_000) == facts
+    assert MediaInfo("video/mp4", "video", duration_ms=10_000) == info
 
 
 def test_many_large_tables_are_not_read_whole() -> None:
     large = track(runs=((1, 512),) * 65_536, size=(0, 0))
 
-    facts = facts_of(FTYP + movie(*(large for _ in range(12))))
+    info = info_of(FTYP + movie(*(large for _ in range(12))))
 
-    assert facts is not None
-    assert facts.width is None
+    assert info is not None
+    assert info.width is None
 
 
 class ShrinkingFile(io.BytesIO):
@@ -349,15 +353,15 @@ class ShrinkingFile(io.BytesIO):
 
 
 def test_a_file_that_becomes_shorter_while_read_has_facts_as_far_as_it_goes() -> None:
-    facts = probe(ShrinkingFile(PNG[:20]))
+    info = probe(ShrinkingFile(PNG[:20]))
 
-    assert Facts("image/png", "image") == facts
+    assert MediaInfo("image/png", "image") == info
 
 
 @given(st.binary(max_size=300), st.sampled_from([b"", *(file[:12] for file in REAL_FILES)]))
 @settings(deadline=None)
 def test_any_bytes_are_survived(data: bytes, start: bytes) -> None:
-    facts_of(start + data)
+    info_of(start + data)
 
 
 @given(
@@ -373,8 +377,8 @@ def test_any_damage_to_a_real_file_is_survived(
     for at, new in changes:
         data[at : at + len(new)] = new
 
-    facts_of(bytes(data))
-    facts_of(bytes(data[:length]))
+    info_of(bytes(data))
+    info_of(bytes(data[:length]))
 
 
 @given(st.integers(1, 5_000), st.integers(1, 5_000))
@@ -383,6 +387,6 @@ def test_every_size_is_read_as_it_was_written(width: int, height: int) -> None:
     png = PNG[:16] + struct.pack(">II", width, height) + PNG[24:]
     film = FTYP + movie(track(size=(width, height)))
 
-    for facts in (facts_of(png), facts_of(film)):
-        assert facts is not None
-        assert (width, height) == (facts.width, facts.height)
+    for info in (info_of(png), info_of(film)):
+        assert info is not None
+        assert (width, height) == (info.width, info.height)

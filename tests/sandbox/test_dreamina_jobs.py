@@ -19,7 +19,7 @@ async def finished(api: Api, path: str, body: object) -> Any:
     return await api.get(f"{AT}/{path.split('/', maxsplit=1)[0]}/{job['jobid']}")
 
 
-async def load(api: Api, url: str) -> containers.Facts:
+async def load(api: Api, url: str) -> containers.MediaInfo:
     answer = await api.http.get(url)
     assert 200 == answer.status_code
     facts = containers.probe(io.BytesIO(answer.content))

@@ -19,7 +19,7 @@ def video(**more: object) -> dict[str, object]:
     return {"mediaGenerationId": there.GOOD_VIDEO, **more}
 
 
-def facts(content: bytes) -> containers.Facts:
+def facts(content: bytes) -> containers.MediaInfo:
     found = containers.probe(io.BytesIO(content))
     assert found is not None
     return found

@@ -16,7 +16,7 @@ CLIPS = sorted(name for name in media.names() if name.endswith(".mp4"))
 IMAGES = sorted(name for name in media.names() if name.endswith(".jpg"))
 
 
-def facts(content: bytes) -> containers.Facts:
+def facts(content: bytes) -> containers.MediaInfo:
     found = containers.probe(io.BytesIO(content))
     assert found is not None
     return found

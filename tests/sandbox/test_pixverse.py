@@ -19,7 +19,7 @@ async def submitted(api: Api, source_id: str = there.GOOD_VIDEO, **more: object)
     return (await api.post(UPSCALE, {"video_id": source_id, **more}))["video_id"]
 
 
-async def load(api: Api, url: str) -> containers.Facts:
+async def load(api: Api, url: str) -> containers.MediaInfo:
     facts = containers.probe(io.BytesIO((await api.http.get(url)).content))
     assert facts is not None
     return facts

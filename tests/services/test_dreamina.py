@@ -722,7 +722,7 @@ async def test_a_gateways_page_is_no_end_of_a_job(tmp_path: Path) -> None:
 async def test_a_read_that_fails_for_another_reason_says_which() -> None:
     class Gone:
         async def get(self, vendor: ServiceInfo, path: str, *, stem: str | None = None) -> None:
-            raise NotFoundError("Gone.", "Look.", http_status=404)
+            raise NotFoundError(message="Gone.", hint="Look.", http_status=404)
 
     door: Any = Gone()
 

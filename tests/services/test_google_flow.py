@@ -1,5 +1,6 @@
 """Google Flow: two spellings of an id, four places for a film, and many reasons to wait."""
 
+import asyncio
 import base64
 from pathlib import Path
 from typing import Any
@@ -311,6 +312,8 @@ async def test_a_short_wait_is_obeyed_by_the_server_itself(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["polling-timeout", "unavailable"])
 async def test_an_outage_is_never_paid_for_three_times(tmp_path: Path, name: str) -> None:
     async with running(tmp_path) as server:
+        await server.call("upscale_video", source_id=source(name))
+        await asyncio.sleep(300)
         reply = await server.call("upscale_video", source_id=source(name))
 
         assert 2 == len(server.posts())

@@ -225,6 +225,7 @@ HOSTILE_ADDRESSES: tuple[tuple[str, ...], ...] = (
     ("::ffff:10.0.0.1",),
     ("64:ff9b::a00:1",),
     ("2002:c0a8:101::1",),
+    ("2002:808:808::1",),  # 6to4 of a public address
     ("fe80::1%eth0",),
     ("fd00::1",),
     ("not an address",),
@@ -243,7 +244,6 @@ PUBLIC_ADDRESSES: tuple[str, ...] = (
     "2606:4700::1111",
     "2001:4860:4860::8888",
     "64:ff9b::808:808",
-    "2002:808:808::1",
 )
 
 # File names a caller may not ask for.

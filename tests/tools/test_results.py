@@ -317,13 +317,13 @@ def test_one_job_is_no_jobs() -> None:
     ("error", "facts"),
     [
         (
-            RequestError("A is wrong.", "Correct it."),
+            RequestError(message="A is wrong.", hint="Correct it."),
             {"code": "invalid_argument", "retryable": False, "next_action": "fix_arguments"},
         ),
         (
             RateLimitError(
-                "A is busy.",
-                "Wait.",
+                message="A is busy.",
+                hint="Wait.",
                 service="pixverse",
                 http_status=429,
                 retry_after_seconds=30,
@@ -339,7 +339,10 @@ def test_one_job_is_no_jobs() -> None:
                 "next_action": "wait_then_retry",
             },
         ),
-        (DownloadError("A is gone.", "Go."), {"code": "download_failed", "retryable": False}),
+        (
+            DownloadError(message="A is gone.", hint="Go."),
+            {"code": "download_failed", "retryable": False},
+        ),
     ],
 )
 def test_an_error_is_two_sentences_and_a_line_of_json(

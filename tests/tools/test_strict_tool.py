@@ -83,7 +83,7 @@ async def test_what_is_no_number_is_not_taken_for_one(given: object) -> None:
 
 async def test_our_errors_reach_the_agent_in_our_words() -> None:
     async def tool() -> CallToolResult:
-        raise DeclinedError("The user said no.", "Don't ask again.")
+        raise DeclinedError(message="The user said no.", hint="Don't ask again.")
 
     told = await call(tool)
 

@@ -106,7 +106,7 @@ class Paying:
         self.vendor = vendor
         self.counted = 0
 
-    def count(self) -> None:
+    async def count(self) -> None:
         self.counted += 1
 
     async def __call__(self, read_timeout_s: float = 150.0) -> Any:
@@ -182,8 +182,8 @@ async def test_the_token_goes_to_its_own_origin_and_a_redirect_is_not_followed(
 async def test_a_send_that_can_t_be_written_down_does_not_happen(tmp_path: Path) -> None:
     line = Line(says({}))
 
-    def broken_journal() -> None:
-        raise JournalError("Disk full.", "Make room.")
+    async def broken_journal() -> None:
+        raise JournalError(message="Disk full.", hint="Make room.")
 
     with pytest.raises(JournalError):
         await upstream(tmp_path, line).post_paid(

@@ -1,4 +1,4 @@
-"""Inflating: whatever pieces a body comes in, it is the same; and no step gives much."""
+"""Decompression: the same body from pieces of any size, and no step gives more than 64 KiB."""
 
 import gzip
 import zlib
@@ -11,9 +11,9 @@ from mcp_server.upstream.body import DecompressionError, Decompressor
 
 
 def pieces(body: bytes, encoding: str, size: int) -> list[bytes]:
-    inflater = Decompressor(encoding)
+    decompressor = Decompressor(encoding)
     chunks = (body[at : at + size] for at in range(0, len(body), size))
-    return [piece for chunk in chunks for piece in inflater.feed(chunk)]
+    return [piece for chunk in chunks for piece in decompressor.feed(chunk)]
 
 
 @given(st.lists(st.binary(), max_size=4), st.integers(1, 50))

@@ -1,4 +1,4 @@
-"""Cutting: however the bytes arrive, the JSON is the same and each file is whole."""
+"""Base64 files in JSON: however the bytes arrive, the same JSON and the same files come out."""
 
 import base64
 import io
@@ -12,39 +12,39 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mcp_server.upstream.body import ExtractionError, JsonExtractor
+from mcp_server.upstream.body import Base64Extractor, ExtractionError
 
 KEYS = frozenset({"rawBytes", "encodedImage"})
-FILM = bytes(range(256)) * 3
-FILM_BASE64 = base64.b64encode(FILM).decode()
+FILE = bytes(range(256)) * 3
+FILE_BASE64 = base64.b64encode(FILE).decode()
 
 
-def cutter(
+def new_extractor(
     keys: frozenset[str] = KEYS, limit_bytes: int = 10_000, file_limit_bytes: int = 10_000
-) -> JsonExtractor:
-    return JsonExtractor(
+) -> Base64Extractor:
+    return Base64Extractor(
         keys, io.BytesIO, limit_bytes=limit_bytes, file_limit_bytes=file_limit_bytes
     )
 
 
-def cut(document: str, at: tuple[int, ...] = ()) -> tuple[Any, list[bytes]]:
-    """What remains and what was cut out of a document that arrives in pieces."""
-    taker = cutter()
+def extracted(document: str, at: tuple[int, ...] = ()) -> tuple[Any, list[bytes]]:
+    """The JSON that is kept and the files that are taken out, of a document in pieces."""
+    extractor = new_extractor()
     data = document.encode()
     for start, end in pairwise((0, *sorted(at), len(data))):
-        taker.feed(data[start:end])
-    remaining = json.loads(taker.finish())
-    return remaining, [contents(taker, n) for n in range(len(taker.files))]
+        extractor.feed(data[start:end])
+    remaining = json.loads(extractor.finish())
+    return remaining, [contents(extractor, n) for n in range(len(extractor.files))]
 
 
-def contents(taker: JsonExtractor, n: int) -> bytes:
-    file = taker.files[n]
+def contents(extractor: Base64Extractor, n: int) -> bytes:
+    file = extractor.files[n]
     assert isinstance(file, io.BytesIO)
     return file.getvalue()
 
 
-def cut_the_plain_way(document: str) -> tuple[Any, list[bytes]]:
-    """The same with everything in memory: what `JsonExtractor` must agree with."""
+def extracted_in_memory(document: str) -> tuple[Any, list[bytes]]:
+    """The same with everything in memory: what `Base64Extractor` must agree with."""
     files: list[bytes] = []
 
     def walk(node: Any) -> Any:
@@ -104,11 +104,11 @@ def grow(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         written = (f"{space}{key}{space}:{space}{value}" for key, value in members.items())
         return "{" + f"{space},".join(written) + f"{space}}}"
 
-    no_files = st.one_of(values, spaces.map(lambda space: f"[{space}]"))
+    no_strings = st.one_of(values, spaces.map(lambda space: f"[{space}]"))
     members = st.one_of(
         st.dictionaries(other_keys, values, max_size=3),
         st.dictionaries(file_keys, written_files, max_size=2),
-        st.dictionaries(file_keys, no_files.filter(lambda text: text[0] != '"'), max_size=2),
+        st.dictionaries(file_keys, no_strings.filter(lambda text: text[0] != '"'), max_size=2),
     )
     return st.one_of(
         st.builds(write_array, st.lists(values, max_size=3), spaces),
@@ -120,37 +120,37 @@ documents = st.recursive(leaves, grow, max_leaves=8)
 
 
 @given(document=documents, at=st.lists(st.integers(0, 200), max_size=12))
-@example(document='{"rawBytes":"' + FILM_BASE64 + '"}', at=[])
+@example(document='{"rawBytes":"' + FILE_BASE64 + '"}', at=[])
 @settings(deadline=None)
 def test_in_whatever_pieces_it_arrives_the_same_comes_out(document: str, at: list[int]) -> None:
     size = len(document.encode())
 
-    outcome = cut(document, tuple(place for place in at if place < size))
+    outcome = extracted(document, tuple(place for place in at if place < size))
 
-    assert cut_the_plain_way(document) == outcome
-    assert outcome == cut(document, tuple(range(1, size)))
+    assert extracted_in_memory(document) == outcome
+    assert outcome == extracted(document, tuple(range(1, size)))
 
 
 @pytest.mark.parametrize("written", in_every_alphabet(b"\xfb\xff\xbf\xfe?>"))
 def test_base64_is_read_however_it_is_written_and_wherever_it_breaks(written: str) -> None:
     document = '{"a": [{"encodedImage" : ' + written + ' }], "b": "\\"cut:0"}'
 
-    outcomes = [cut(document, (place,)) for place in range(1, len(document))]
+    outcomes = [extracted(document, (place,)) for place in range(1, len(document))]
 
     expected = {"a": [{"encodedImage": "cut:0"}], "b": '"cut:0'}, [b"\xfb\xff\xbf\xfe?>"]
     assert all(expected == outcome for outcome in outcomes)
 
 
 def test_base64_in_lines_is_read() -> None:
-    lines = "\\n".join(re.findall(".{1,76}", FILM_BASE64))
+    lines = "\\n".join(re.findall(".{1,76}", FILE_BASE64))
 
-    assert ({"rawBytes": "cut:0"}, [FILM]) == cut('{"rawBytes": "' + lines + '"}')
+    assert ({"rawBytes": "cut:0"}, [FILE]) == extracted('{"rawBytes": "' + lines + '"}')
 
 
 def test_files_are_numbered_in_their_order() -> None:
     document = '{"operations": [{"rawBytes": "QQ=="}, {"rawBytes": "Qg=="}], "encodedImage": "Qw"}'
 
-    remaining, files = cut(document)
+    remaining, files = extracted(document)
 
     assert [b"A", b"B", b"C"] == files
     assert {
@@ -160,20 +160,20 @@ def test_files_are_numbered_in_their_order() -> None:
 
 
 def test_an_empty_string_becomes_an_empty_file() -> None:
-    assert ({"rawBytes": "cut:0"}, [b""]) == cut('{"rawBytes": ""}')
+    assert ({"rawBytes": "cut:0"}, [b""]) == extracted('{"rawBytes": ""}')
 
 
 @pytest.mark.parametrize("value", ["null", "3", "true", '["QQ=="]', '{"a": "QQ=="}'])
 def test_a_value_that_is_no_string_stays(value: str) -> None:
     document = '{"rawBytes": ' + value + "}"
 
-    assert (json.loads(document), []) == cut(document)
+    assert (json.loads(document), []) == extracted(document)
 
 
 def test_a_string_that_only_looks_like_a_place_holder_stays() -> None:
     document = '{"rawBytes": "QQ==", "other": "cut:0", "list": ["rawBytes", "cut:0"]}'
 
-    remaining, files = cut(document)
+    remaining, files = extracted(document)
 
     assert {"rawBytes": "cut:0", "other": "cut:0", "list": ["rawBytes", "cut:0"]} == remaining
     assert [b"A"] == files
@@ -182,15 +182,15 @@ def test_a_string_that_only_looks_like_a_place_holder_stays() -> None:
 def test_a_key_written_with_escapes_is_text_and_counts_as_such() -> None:
     document = r'{"rawB\u0079tes": "QQ=="}'
 
-    assert ({"rawBytes": "QQ=="}, []) == cut(document)
+    assert ({"rawBytes": "QQ=="}, []) == extracted(document)
 
 
 def test_what_arrives_is_written_before_the_rest_is_there() -> None:
-    taker = cutter()
+    extractor = new_extractor()
 
-    taker.feed(b'{"rawBytes": "' + FILM_BASE64[:400].encode())
+    extractor.feed(b'{"rawBytes": "' + FILE_BASE64[:400].encode())
 
-    assert contents(taker, 0) == FILM[:300]
+    assert contents(extractor, 0) == FILE[:300]
 
 
 @pytest.mark.parametrize(
@@ -217,26 +217,26 @@ def test_what_is_no_base64_is_refused(value: str, piece_bytes: int) -> None:
     document = ('{"rawBytes": "' + value + '"}').encode()
 
     with pytest.raises(ExtractionError, match="base64"):
-        feed_in_pieces(cutter(), document, piece_bytes)
+        feed_in_pieces(new_extractor(), document, piece_bytes)
 
 
-def feed_in_pieces(taker: JsonExtractor, document: bytes, piece_bytes: int) -> None:
+def feed_in_pieces(extractor: Base64Extractor, document: bytes, piece_bytes: int) -> None:
     starts = range(0, len(document), piece_bytes)
-    feed_all(taker, (document[start : start + piece_bytes] for start in starts))
+    feed_all(extractor, (document[start : start + piece_bytes] for start in starts))
 
 
-def feed_all(taker: JsonExtractor, pieces: Iterable[bytes]) -> None:
+def feed_all(extractor: Base64Extractor, pieces: Iterable[bytes]) -> None:
     for piece in pieces:
-        taker.feed(piece)
+        extractor.feed(piece)
 
 
 @pytest.mark.parametrize("start", ['{"rawBytes": "QQ', '{"a": "b', '{"a', '{"rawBytes": "QQ\\'])
 def test_a_stream_that_breaks_off_inside_a_string_is_refused(start: str) -> None:
-    taker = cutter()
-    taker.feed(start.encode())
+    extractor = new_extractor()
+    extractor.feed(start.encode())
 
     with pytest.raises(ExtractionError, match="breaks off"):
-        taker.finish()
+        extractor.finish()
 
 
 def endless(start: bytes, more: bytes) -> Callable[[], Iterator[bytes]]:
@@ -262,33 +262,33 @@ def endless(start: bytes, more: bytes) -> Callable[[], Iterator[bytes]]:
     ],
 )
 def test_a_stream_without_end_is_refused(pieces: Callable[[], Iterator[bytes]]) -> None:
-    taker = cutter()
+    extractor = new_extractor()
 
     with pytest.raises(ExtractionError):
-        feed_all(taker, pieces())
+        feed_all(extractor, pieces())
 
-    assert len(taker.files) <= 16
+    assert len(extractor.files) <= 16
 
 
 def test_the_limits_are_exact() -> None:
     document = b'{"rawBytes": "QUFB", "encodedImage": "QUFB"}'
     remains = b'{"rawBytes": "cut:0", "encodedImage": "cut:1"}'
-    exact = cutter(limit_bytes=len(remains), file_limit_bytes=6)
+    exact = new_extractor(limit_bytes=len(remains), file_limit_bytes=6)
 
     exact.feed(document)
 
     assert remains == exact.finish()
     with pytest.raises(ExtractionError, match="longer than"):
-        cutter(limit_bytes=len(remains) - 1).feed(document)
+        new_extractor(limit_bytes=len(remains) - 1).feed(document)
     with pytest.raises(ExtractionError, match="larger than"):
-        cutter(file_limit_bytes=5).feed(document)
+        new_extractor(file_limit_bytes=5).feed(document)
 
 
 def test_without_keys_it_only_limits() -> None:
     document = b'{"rawBytes": "QUFB"}'
-    taker = cutter(keys=frozenset(), limit_bytes=len(document))
+    extractor = new_extractor(keys=frozenset(), limit_bytes=len(document))
 
-    taker.feed(document)
+    extractor.feed(document)
 
-    assert document == taker.finish()
-    assert [] == taker.files
+    assert document == extractor.finish()
+    assert [] == extractor.files

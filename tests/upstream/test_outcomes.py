@@ -13,13 +13,13 @@ from mcp_server.errors import (
     UseapiError,
 )
 from mcp_server.retry import Outcome
-from mcp_server.upstream.responses import ServiceInfo, interrupted, not_sent, refused
+from mcp_server.upstream.responses import BadResponse, ServiceInfo, interrupted, not_sent, refused
 
 VENDOR = ServiceInfo("plain", "Plain")
 
 
 def of_status(status: int, data: Any, *, paid: bool) -> tuple[Outcome, UseapiError]:
-    failure = refused(VENDOR, status, data, paid=paid, wait_s=None, now=0.0)
+    failure = refused(VENDOR, BadResponse(status, data, None, 0.0), paid=paid)
     return failure.outcome, failure.error
 
 
@@ -34,7 +34,7 @@ def test_a_plain_refusal_is_final(status: int, paid: bool) -> None:
 
 @pytest.mark.parametrize("paid", [True, False])
 def test_429_was_refused_before_any_work(paid: bool) -> None:
-    failure = refused(VENDOR, 429, {"error": "x"}, paid=paid, wait_s=7.0, now=0.0)
+    failure = refused(VENDOR, BadResponse(429, {"error": "x"}, 7.0, 0.0), paid=paid)
 
     assert (Outcome.RATE_LIMITED, 7.0, 7) == (
         failure.outcome,

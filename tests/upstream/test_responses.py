@@ -19,17 +19,20 @@ from mcp_server.errors import (
     ServerError,
     SubscriptionError,
     TokenError,
+    UnansweredError,
     UpstreamError,
 )
 from mcp_server.services.registry import SERVICES
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text, whole
 from mcp_server.upstream.responses import (
+    BadResponse,
     ErrorRule,
     ServiceInfo,
     error_for,
     error_text,
     failure_text,
     parsed,
+    refused,
     retry_after_s,
 )
 from tests.support.harness import EPOCH
@@ -48,7 +51,55 @@ RECORDS = st.dictionaries(
 def error_of(
     status: int, data: Any, vendor: ServiceInfo = PLAIN, wait_s: float | None = None
 ) -> Any:
-    return error_for(vendor, status, data, wait_s=wait_s, now=EPOCH)
+    return error_for(vendor, BadResponse(status, data, wait_s, EPOCH))
+
+
+GATEWAYS = [
+    None,
+    {"message": "Endpoint request timed out"},  # AWS API Gateway
+    {"message": "no Route matched with those values", "request_id": "1"},  # Kong
+    {"type": "about:blank", "title": "Not Found", "status": 404, "error": "x"},  # RFC 9457
+    {"title": "Error 502: Bad gateway", "status": 502, "cloudflare_error": True},
+    {"error": "x", "cloudflare_error": True},
+    {"error": None},
+]
+
+
+@pytest.mark.parametrize("body", GATEWAYS)
+@pytest.mark.parametrize("status", [404, 410])
+def test_only_the_vendor_itself_can_say_that_a_job_is_gone(status: int, body: Any) -> None:
+    assert ServerError is type(error_of(status, body))
+
+
+@pytest.mark.parametrize("body", GATEWAYS)
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 522])
+def test_a_gateways_error_does_not_end_the_vendors_work(status: int, body: Any) -> None:
+    failure = refused(PLAIN, BadResponse(status, body, None, EPOCH), paid=True)
+
+    assert isinstance(failure.error, UnansweredError)
+    assert not failure.error.vendor_answered
+
+
+@pytest.mark.parametrize(
+    ("status", "answered"),
+    [
+        (500, True),
+        (503, True),
+        (408, False),
+        (502, False),
+        (504, False),
+        (520, False),
+        (529, False),
+    ],
+)
+@pytest.mark.parametrize("body", [{"error": "x"}, {"error": {"message": "x"}, "code": 500}])
+def test_the_vendors_own_error_ends_its_work_unless_gateways_use_its_status(
+    status: int, answered: bool, body: Any
+) -> None:
+    failure = refused(PLAIN, BadResponse(status, body, None, EPOCH), paid=True)
+
+    assert isinstance(failure.error, UnansweredError)
+    assert answered == failure.error.vendor_answered
 
 
 @pytest.mark.parametrize(
@@ -86,7 +137,8 @@ def test_every_documented_status_is_an_error_that_says_what_to_do(
     """useapi.net, the services' pages and the platform's conventions (27 July 2026)."""
     error = error_of(status, body, vendor)
 
-    assert kind is type(error)
+    is_gone = status in (404, 410)  # a gateway's word for it does not count
+    assert (ServerError if is_gone and not isinstance(body, dict) else kind) is type(error)
     assert (vendor.name, status) == (error.service, error.http_status)
     assert error.message.endswith((".", "”."))
     assert error.hint.endswith(".")
@@ -132,8 +184,20 @@ def test_the_most_precise_problem_wins_whatever_its_case() -> None:
         "v",
         "V",
         (
-            ErrorRule(400, "no such FILM", NotFoundError, "no film.", "Look."),
-            ErrorRule(400, "", ServerError, "else.", "Wait."),
+            ErrorRule(
+                status=400,
+                text="no such FILM",
+                error=NotFoundError,
+                message="no film.",
+                hint="Look.",
+            ),
+            ErrorRule(
+                status=400,
+                text=None,
+                error=ServerError,
+                message="else.",
+                hint="Wait.",
+            ),
         ),
     )
 
@@ -154,8 +218,22 @@ def test_a_wait_is_told_in_whole_seconds_never_too_short_and_for_a_day_at_most(
 
 def test_a_documented_cool_down_stands_in_for_a_wait_that_is_not_named() -> None:
     problems = (
-        ErrorRule(429, "short", RateLimitError, "a.", "b.", cooldown_s=60),
-        ErrorRule(429, "", RateLimitError, "a.", "b.", cooldown_s="until UTC midnight"),
+        ErrorRule(
+            status=429,
+            text="short",
+            error=RateLimitError,
+            message="a.",
+            hint="b.",
+            cooldown_s=60,
+        ),
+        ErrorRule(
+            status=429,
+            text=None,
+            error=RateLimitError,
+            message="a.",
+            hint="b.",
+            cooldown_s="until UTC midnight",
+        ),
     )
     vendor = ServiceInfo("v", "V", problems)
 
