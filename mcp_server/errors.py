@@ -1,4 +1,4 @@
-"""Everything that can go wrong, sorted by what the caller can do about it.
+"""Every error of this server, by what the caller can do about it.
 
 UseapiError                    `message`: what happened, `hint`: what to do next
 ├── SettingsError              a setting is wrong; the server does not start
@@ -23,7 +23,7 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── BudgetError                the day's credits are spent; nothing was sent
 ├── DeclinedError              the user said no; nothing was sent
 ├── DownloadError              the file can't be had or can't be saved
-└── JournalError               what was submitted can't be written down, so nothing is
+└── JournalError               the journal can't be written, so nothing is submitted
 """
 
 from typing import ClassVar, Final, Self
