@@ -1,4 +1,4 @@
-"""Clock: the one place that knows what time it is and how to let some pass."""
+"""The current time, sleeping, and ISO 8601."""
 
 import asyncio
 import time
@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 
 class Clock:
-    """Wall time for what is written down, the event loop's time for how long things take.
+    """Wall time for what is stored, the event loop's time for durations.
 
-    A test replaces the loop, not the clock: then all time-outs agree about what time it is.
+    Tests replace the event loop, not the clock: then time-outs use the same time.
     """
 
     def now(self) -> float:
@@ -16,7 +16,7 @@ class Clock:
         return time.time()
 
     def elapsed(self) -> float:
-        """Seconds on a clock that never goes backwards; only differences mean something."""
+        """Seconds on a monotonic clock, for differences only."""
         return asyncio.get_running_loop().time()
 
     async def sleep(self, seconds: float) -> None:
@@ -30,7 +30,7 @@ def iso(epoch_s: float) -> str:
 
 
 def epoch(text: str) -> float | None:
-    """Seconds since the epoch of an ISO 8601 time; None if it is none. No zone means UTC."""
+    """Seconds since the epoch of an ISO 8601 time, or None. A time without a zone is in UTC."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, sorted by what the caller can do about it.
+"""Every error of this server, by what the caller can do about it.
 
 UseapiError                    `message`: what happened, `hint`: what to do next
 ├── SettingsError              a setting is wrong; the server does not start
@@ -24,7 +24,7 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── DeclinedError              the user said no; nothing was sent
 ├── ConsentError               a new job would cost what nobody agreed to; nothing was sent
 ├── DownloadError              the file can't be had or can't be saved
-└── JournalError               what was submitted can't be written down, so nothing is
+└── JournalError               the journal can't be written, so nothing is submitted
     └── JournalBusyError       another process has locked it; soon it can
 """
 

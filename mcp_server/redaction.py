@@ -1,4 +1,4 @@
-"""Keeps secrets out of logs and keeps vendor text down to one harmless line."""
+"""Text without secrets, for logs; vendor text as one harmless line."""
 
 import logging
 import re
@@ -9,13 +9,12 @@ _SECRETS = (
     (re.compile(r"(?i)\bBearer\s+[^\s\"',;]+"), "Bearer ***"),
     (re.compile(r"\buser:\d+-(?!email:|pixverse:|bot:)[\w.~+/=-]+"), "user:***"),
     (re.compile(r"(?i)email:[0-9a-f]{6,}"), "email:***"),
-    # Looked for from where a word begins only: from everywhere, a long word would take for ever.
+    # Only from the start of a word: otherwise a long word would take quadratic time.
     (re.compile(r"(?<![\w.+-])[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+"), "***@***"),
     (re.compile(r"(https?://[^\s?#\"'<>]+)\?[^\s\"'<>]*"), r"\1?***"),
 )
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
-# Characters that show nothing and are of other categories than those left out below: they can
-# carry a hidden text.
+# Invisible characters of other categories than those that `_cleaned` drops: they can hide a text.
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -38,12 +37,12 @@ def one_line(text: str, most: int = 300) -> str:
 
 
 def quoted(text: str, most: int = 300) -> str:
-    """Vendor text for a sentence of ours: one line, e-mail addresses masked before it is cut."""
+    """Vendor text for a message: one line, with secrets masked before it is cut."""
     return _cut(redact(_cleaned(text[: 20 * most])), most)
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats a record whole, traceback included, and only then takes the secrets out."""
+    """Removes secrets from the whole formatted record, traceback included."""
 
     def __init__(self, token: str | None) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -54,12 +53,12 @@ class RedactingFormatter(logging.Formatter):
 
 
 def log_to_stderr(level: str, token: str | None) -> None:
-    """One handler on the root logger, to stderr: stdout belongs to the protocol."""
+    """Log to stderr only, without secrets: stdout carries the protocol."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(RedactingFormatter(token))
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(level)
-    for noisy in ("httpx", "httpcore", "uvicorn.access"):  # they log whole URLs, ids and all
+    for noisy in ("httpx", "httpcore", "uvicorn.access"):  # they log whole URLs, with ids
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.root.level))
 
 

@@ -1,4 +1,4 @@
-"""When a request is sent again, and when never: the whole policy in one pure function.
+"""Whether and when a request is sent again.
 
 | what happened                                            | read             | paid request     |
 |----------------------------------------------------------|------------------|------------------|
@@ -18,7 +18,7 @@ _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 5.0
 
 
 class Outcome(Enum):
-    """What is known of a request that brought no good answer."""
+    """What is known of a request without a good answer."""
 
     NOT_SENT = "no byte of it left"
     RATE_LIMITED = "429: refused before any work was done"
@@ -38,10 +38,10 @@ def pause_before_retry(
     """Seconds to wait before sending again, or None: do not send again.
 
     Args:
-        tries: how often it was tried so far, 1 or more.
+        tries: the number of tries so far, 1 or more.
         vendor_wait_s: the wait the vendor asked for, if it named one.
-        waited_before: the vendor's wait was obeyed once already.
-        random: a number from 0 to 1; full jitter keeps clients from marching in step.
+        waited_before: whether it was sent again once already after the vendor's wait.
+        random: a number from 0 to 1, for full jitter: then clients do not retry all at once.
     """
     if outcome is Outcome.RATE_LIMITED:
         short = vendor_wait_s is not None and vendor_wait_s <= LONGEST_WAIT_S

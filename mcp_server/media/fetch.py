@@ -1,4 +1,4 @@
-"""Fetches one file from a link the vendor gave: public https only, pinned, bounded, checked."""
+"""Downloads one file from a link of the vendor: https to public addresses, limited in size."""
 
 import logging
 import random
@@ -15,7 +15,7 @@ from mcp_server.models import Kind
 from mcp_server.retry import Outcome, pause_before_retry
 from mcp_server.settings import Settings
 
-if TYPE_CHECKING:  # httpx takes 30 ms to import: a server that fetches nothing never does
+if TYPE_CHECKING:  # httpx takes 30 ms to import: the functions that need it do so
     import ssl
 
     import httpx
@@ -27,23 +27,23 @@ DISK_RESERVE_BYTES = 64 << 20
 _READ_TIMEOUT_S, _CONNECT_TIMEOUT_S = 30.0, 5.0
 _SLOWEST_BYTES_PER_S, _SLOW_AFTER_S = 4096, 60.0
 _LONGEST_URL = 8192
-_EXPIRED = {401, 403, 404, 410}  # what hosts of signed links answer when their time is over
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
+_EXPIRED = {401, 403, 404, 410}  # the answers to a signed link that has expired
+_TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 
 OnBytes = Callable[[int, int | None], Awaitable[None]]
 
 
 class ExpiredLinkError(DownloadError):
-    """The link is good no longer; another may be."""
+    """The link has expired; there may be a new one."""
 
 
 class _BrokenError(Exception):
-    """This try failed; the next may not."""
+    """This try failed; the next may succeed."""
 
 
 @dataclass(frozen=True)
 class _Target:
-    """A checked link: `url` is what to connect to, `name` what the certificate must say."""
+    """A checked link: `url` to connect to, with the name that its certificate must have."""
 
     url: "httpx.URL"
     headers: dict[str, str]
@@ -51,7 +51,7 @@ class _Target:
 
 
 class Fetcher:
-    """Fetches files. It never sends the token, keeps no cookie and uses no proxy."""
+    """Downloads files, without the token, without cookies and without a proxy."""
 
     def __init__(
         self,
@@ -70,15 +70,16 @@ class Fetcher:
         self._tls: ssl.SSLContext | None = None
 
     async def fetch(self, url: str, file: BinaryIO, kind: Kind, on_bytes: OnBytes) -> None:
-        """Write what a link leads to into an empty file, in up to three tries.
+        """Download a link into an empty file, in up to three tries.
 
         Args:
-            kind: what it must be, by its own bytes.
-            on_bytes: told bytes so far and in all, after each piece.
+            kind: what the file must be, by its own bytes.
+            on_bytes: called with the bytes so far and in all, after each piece.
 
         Raises:
-            ExpiredLinkError: the link is good no longer.
-            DownloadError: it leads elsewhere, or to something else, too much or nothing.
+            ExpiredLinkError: the link has expired.
+            DownloadError: the address is not allowed, or what it leads to is missing, too large or
+                of another type.
         """
         import httpx
 
@@ -88,7 +89,7 @@ class Fetcher:
             try:
                 await self._follow(url, file, kind, on_bytes, tries)
                 return
-            except httpx.InvalidURL:  # httpx looks at a redirect even if told not to follow it
+            except httpx.InvalidURL:  # httpx parses redirects even with follow_redirects=False
                 raise _refused("redirects to no proper address") from None
             except (httpx.TransportError, _BrokenError) as error:
                 reason = str(error) if isinstance(error, _BrokenError) else type(error).__name__
@@ -108,9 +109,9 @@ class Fetcher:
     async def _follow(
         self, url: str, file: BinaryIO, kind: Kind, on_bytes: OnBytes, tries: int
     ) -> None:
-        """Go where the link leads, with a client of its own for each place.
+        """Follow redirects, with a new client for each.
 
-        A pooled connection was verified for another name, and a cookie belongs to one place.
+        A pooled connection was verified for another name, and cookies must not be passed on.
         """
         here = self._parsed(url)
         for redirects in range(MOST_REDIRECTS + 1):
@@ -128,7 +129,7 @@ class Fetcher:
                     self._check_status(response.status_code)
                     await self._write(response, file, kind, on_bytes)
                     return
-                # Joined to the named address, not to the pinned one.
+                # Relative to the address with the name, not to the pinned one.
                 here = self._parsed(str(here.join(response.headers["location"])))
         raise _refused(f"redirects more than {MOST_REDIRECTS} times")
 
@@ -143,7 +144,7 @@ class Fetcher:
         raise _refused("is no proper address")
 
     async def _checked(self, url: "httpx.URL", *, is_first: bool, tries: int) -> _Target:
-        """Resolve once, and go to the very address that was looked at."""
+        """Resolve the host once and pin the checked address: a second answer may differ."""
         headers = {"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity"}
         if is_first and self._is_own(url):
             return _Target(url, headers)
@@ -159,7 +160,7 @@ class Fetcher:
         return _Target(pinned, headers, name=url.raw_host.decode("ascii"))
 
     def _is_own(self, url: "httpx.URL") -> bool:
-        """Whether it is on the vendor's API itself: the sandbox serves its files there."""
+        """Whether it is on the vendor's API itself, where the sandbox serves its files."""
         own = self._parsed(self._origin)
         same = (url.scheme, url.host, url.port) == (own.scheme, own.host, own.port)
         return same and not url.userinfo
@@ -184,7 +185,7 @@ class Fetcher:
                 hint="Call get_job for a new one; a file that has expired at its vendor is gone.",
                 http_status=status,
             )
-        if status in _PASSING:
+        if status in _TEMPORARY:
             raise _BrokenError(f"status {status}")
         if status != 200:
             raise _refused(f"is answered with status {status}")
@@ -192,7 +193,7 @@ class Fetcher:
     async def _write(
         self, response: "httpx.Response", file: BinaryIO, kind: Kind, on_bytes: OnBytes
     ) -> None:
-        """Take the body as it comes: no encoding is undone, for little may become a lot."""
+        """Write the body to the file, without decompression: little data may become a lot."""
         if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
             raise _refused("leads to an encoded file")
         length = response.headers.get("content-length", "")
@@ -201,7 +202,7 @@ class Fetcher:
         self._check_disk(expected or 0)
         began, written, head = self._clock.elapsed(), 0, b""
         file.seek(0)
-        file.truncate()  # what an earlier try left
+        file.truncate()  # an earlier try may have written something
         async for chunk in response.aiter_raw():
             if len(head) < HEAD_BYTES:
                 head = (head + chunk)[:HEAD_BYTES]
@@ -240,7 +241,7 @@ def _check_kind(head: bytes, kind: Kind) -> None:
 
 
 def _refused(why: str) -> DownloadError:
-    """What a link must not be. It is not quoted: it is signed, and somebody else wrote it."""
+    """The error for a link that is not allowed. The link is not quoted: its query is a secret."""
     return DownloadError(
         message=f"The link to the file {why}, so nothing was saved.",
         hint="Call get_job for a new one; if it is the same again, the file can't be saved here.",

@@ -1,4 +1,4 @@
-"""The output folder: where finished files go, whole, once, and never over another file."""
+"""The output folder: finished files appear in it complete and never replace another file."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ from mcp_server.errors import DownloadError, RequestError
 from mcp_server.media.probe import MediaInfo, probe
 
 LONGEST_NAME = 120
-_LONGEST_BYTES = 200  # file systems end at 255; a number and an extension are added
+_LONGEST_BYTES = 200  # file systems allow 255; a number and an extension are added
 
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$|clock\$)")
 _FORBIDDEN = frozenset('/\\:*?"<>|')
@@ -27,10 +27,10 @@ Stem = NewType("Stem", str)
 
 
 def check_file_name(file_name: str) -> Stem:
-    """The name without a media extension: the one the file's own type asks for is put on it.
+    """The name without a media extension: the right one for the file's type is added later.
 
     Raises:
-        RequestError: it could mean another place, another file or nothing on some system.
+        RequestError: on some system the name could mean another folder or file, or be invalid.
     """
     stem = _MEDIA_EXTENSION.sub("", file_name)
     fault = _fault(file_name) or _fault(stem)
@@ -43,10 +43,10 @@ def check_file_name(file_name: str) -> Stem:
 
 
 def _fault(name: str) -> str | None:
-    """What is wrong with a name, as a predicate; None if nothing is."""
+    """What is wrong with a name, to follow the words `file_name`; None if nothing is."""
     if len(name) > LONGEST_NAME or len(name.encode(errors="replace")) > _LONGEST_BYTES:
         return f"is longer than {LONGEST_NAME} characters or {_LONGEST_BYTES} bytes"
-    # A compatibility character (a full-width slash) is the plain one to some file systems.
+    # Some file systems treat a compatibility character (a full-width slash) as the plain one.
     plain = unicodedata.normalize("NFKC", name)
     if any(_is_unseen(c) for c in name + plain):
         return "holds a control, invisible or unusual space character"
@@ -62,7 +62,7 @@ def _fault(name: str) -> str | None:
 
 
 def _is_unseen(character: str) -> bool:
-    """Control, format (bidi, zero-width), surrogate, private, unassigned; spaces but the plain."""
+    """Control, format, surrogate, private or unassigned, or a space other than U+0020."""
     category = unicodedata.category(character)
     return category[0] == "C" or (category[0] == "Z" and character != " ")
 
@@ -79,13 +79,13 @@ _EXTENSIONS = {
 
 
 _TEMPORARY = ".useapi-mcp-{}.part"
-# What a file system without hard links says: FAT, some network and phone storage.
+# The errors of file systems without hard links: FAT, some network and phone storage.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
 
 
 @dataclass(frozen=True)
 class SavedFile:
-    """A file in place, and what its own bytes say (None: they are of no known type)."""
+    """A file in the output folder, and what its own bytes say (None: its type is not known)."""
 
     path: Path
     size_bytes: int
@@ -93,18 +93,18 @@ class SavedFile:
 
 
 def file_stem(service: str, job_id: str) -> str:
-    """A name for a job's file. Ids hold the account's e-mail, so only their hash shows."""
+    """A file name for a job. Ids contain the account's e-mail address, so only a hash is used."""
     return f"{service}-{hashlib.sha256(job_id.encode()).hexdigest()[:12]}"
 
 
 class OutputFolder:
-    """Files appear in it whole, once, readable by their owner only, and never over another file."""
+    """A folder in which files appear complete, readable by their owner only, replacing none."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def begin(self) -> BinaryIO:
-        """A new temporary file beside its later place.
+        """A new temporary file in the folder.
 
         Raises:
             DownloadError: the folder can't be made or written.
@@ -122,7 +122,7 @@ class OutputFolder:
     def sweep(self, before: float) -> None:
         """Remove temporary files that a killed server left, last written before this epoch time."""
         for left in self.path.glob(_TEMPORARY.format("*")):
-            with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
+            with contextlib.suppress(OSError):  # already removed, or another user's
                 if left.lstat().st_mtime < before:
                     left.unlink()
 
@@ -141,15 +141,15 @@ class OutputFolder:
         return DownloadError(message=message, hint=hint)
 
     def discard(self, file: BinaryIO) -> None:
-        with contextlib.suppress(OSError):  # closing writes what is left, and the disk may be full
+        with contextlib.suppress(OSError):  # closing flushes, and the disk may be full
             file.close()
         Path(file.name).unlink(missing_ok=True)
 
     def keep(self, file: BinaryIO, stem: str) -> SavedFile:
-        """Put a temporary file in its place. The same bytes under the same name are kept once.
+        """Give a temporary file its name. The same bytes under the same name are kept once.
 
         Raises:
-            DownloadError: it can't be put in place.
+            DownloadError: the file can't be written.
         """
         try:
             file.flush()
@@ -165,10 +165,10 @@ class OutputFolder:
         return SavedFile(path, size_bytes, info)
 
     def copy(self, path: Path, stem: str) -> SavedFile:
-        """Save once more, under another name, what was saved before.
+        """Save a copy of a saved file under another name.
 
         Raises:
-            DownloadError: it can't be read, or can't be put in place.
+            DownloadError: the file can't be read, or the copy can't be written.
         """
         file = self.begin()
         try:
@@ -199,17 +199,17 @@ class OutputFolder:
 
 
 def link_into_place(file: BinaryIO, path: Path) -> None:
-    """Name a temporary file of the same folder, open or closed.
+    """Give a temporary file of the same folder its name; it may be open or closed.
 
     Raises:
-        FileExistsError: the name is taken, and stays with who has it.
+        FileExistsError: there is a file of that name; it is not changed.
     """
     try:
         os.link(file.name, path)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # Take the name with an empty file of our own, then put the whole one in its place.
+        # Reserve the name with an empty file, then replace that.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         file.close()
         try:
@@ -220,7 +220,7 @@ def link_into_place(file: BinaryIO, path: Path) -> None:
 
 
 def owner_only(path: str, flags: int) -> int:
-    """An `opener` for what nobody else may read."""
+    """An `opener` for files that only their owner may read."""
     return os.open(path, flags, 0o600)
 
 

@@ -1,6 +1,6 @@
-"""What useapi.net tells of accounts: whether its own is paid for, and the logins it works with.
+"""The state of the useapi.net subscription and of the accounts linked to a service, masked.
 
-Their records hold passwords, cookies and tokens: only masked names and faults leave this module.
+The records contain passwords, cookies and tokens: only masked names and errors are returned.
 Sources: useapi.net, GET account (7 April 2025), dreamina/accounts (23 February 2026),
 google-flow/accounts (2026), pixverse/accounts (6 December 2024).
 """
@@ -19,7 +19,7 @@ PLATFORM = ServiceInfo("useapi", "The account endpoint")
 _AGAIN = "Try again in a minute."
 
 _NAME = re.compile(r"(?:([A-Za-z]{2,4}):)?([^@\s]+)@([^@\s]+)\.([A-Za-z]{2,24})")
-# What an error may give away: the value after such a name, and long words with digits, as keys are.
+# Secrets an error may contain: the value after such a name, and long words with digits (keys).
 _NAMED_SECRET = re.compile(
     r"(?i)(?<!\w)(\w*(?:auth|cookie|jwt|key|pass|pwd|secret|session|token)\w*['\"]?\s*[=:]\s*)\S+"
 )
@@ -28,7 +28,7 @@ _KEY = re.compile(r"(?!https://(?:www\.)?useapi\.net/)(?<!\S)(?=\S*[0-9])\S{20,}
 
 @dataclass(frozen=True)
 class Account:
-    """A login linked to a service: its masked name, and what is wrong if it is in error."""
+    """A login linked to a service: its masked name, and its error if it has one."""
 
     name: str
     problem: str | None = None
@@ -39,10 +39,10 @@ class Account:
 
 
 async def subscription_is_active(upstream: Upstream) -> bool:
-    """Whether useapi.net's own subscription is; a good answer also proves the token. Free.
+    """Whether the useapi.net subscription is active. A result also proves the token. Free.
 
     Raises:
-        UseapiError: it can't be known.
+        UseapiError: there is no usable answer.
     """
     account = obj((await upstream.get(PLATFORM, "/v2/account")).data)
     active = account.get("subscriptionIsActive")
@@ -54,21 +54,21 @@ async def subscription_is_active(upstream: Upstream) -> bool:
 def linked(
     vendor: ServiceInfo, data: Any, fault_of: Callable[[Mapping[str, Any]], object]
 ) -> tuple[Account, ...]:
-    """The accounts of a service's map by name.
+    """The accounts in a service's map from name to record.
 
     Args:
-        fault_of: what a record says is wrong with its account; nothing, if nothing is.
+        fault_of: the error in a record; None or empty if there is none.
 
     Raises:
-        UnexpectedAnswerError: it is no such map.
+        UnexpectedAnswerError: the data is not such a map.
     """
     if not isinstance(data, dict) or not all(isinstance(value, dict) for value in data.values()):
         raise unexpected(vendor, "list of accounts", _AGAIN)
-    return tuple(Account(masked(name), _told(fault_of(record))) for name, record in data.items())
+    return tuple(Account(masked(name), _problem(fault_of(record))) for name, record in data.items())
 
 
 def masked(name: str) -> str:
-    """`CA:jo***@ex***.com` of `CA:joanna@example.com`; of what is no e-mail address nothing."""
+    """`CA:jo***@ex***.com` for `CA:joanna@example.com`; `***` for what is no e-mail address."""
     found = _NAME.fullmatch(name)
     if found is None:
         return "***"
@@ -77,8 +77,8 @@ def masked(name: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Text about an account, as one line that gives nothing away."""
-    whole = quoted(text, 1000)  # what is cut first may begin with half a secret
+    """Text about an account as one line, with secrets masked."""
+    whole = quoted(text, 1000)  # masked first: a cut could leave half a secret
     return one_line(_KEY.sub("***", _NAMED_SECRET.sub(r"\1***", whole)))
 
 
@@ -87,7 +87,7 @@ def _begin(part: str) -> str:
     return re.sub(r"\W", "", part[: min(2, len(part) // 2)])
 
 
-def _told(fault: object) -> str | None:
+def _problem(fault: object) -> str | None:
     if not fault:
         return None
     said = error_text({"error": fault})

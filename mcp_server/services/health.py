@@ -1,6 +1,6 @@
-"""Is everything there to work: the token, the subscription, linked accounts that are healthy.
+"""The state of the token, the subscription and the linked accounts, from free reads only.
 
-Free reads only. What is told of accounts holds no e-mail address, password, cookie or token.
+What is reported of accounts contains no e-mail address, password, cookie or token.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from mcp_server.services.base import Service
 from mcp_server.services.registry import SERVICES
 from mcp_server.upstream.client import Upstream
 
-# For the account, then for all services at once: together less than any client waits for a tool.
+# For the account, then for all services at once: together less than clients wait for a tool.
 _LONGEST_S = 20.0
-_MOST_TOLD = 50
+_MOST_ACCOUNTS = 50
 
 
 class AccountCheck(BaseModel):
@@ -52,7 +52,7 @@ Token = Literal["accepted", "missing", "refused", "unknown"]
 
 
 class Check(BaseModel):
-    """`problem` is what is wrong with all of it; what is wrong with one service stands there."""
+    """`problem` concerns all services; each service has a `problem` of its own."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,7 +66,7 @@ class Check(BaseModel):
 
 
 async def check(upstream: Upstream) -> Check:
-    """Ask useapi.net, then every service; whatever goes wrong is told, not raised."""
+    """The state of everything. Errors are part of the result and are not raised."""
 
     def stopped(token: Token, problem: str, hint: str) -> Check:
         return Check(ok=False, base_url=upstream.origin, token=token, problem=problem, hint=hint)
@@ -81,7 +81,9 @@ async def check(upstream: Upstream) -> Check:
     except SubscriptionError:
         active = False
     except (UseapiError, TimeoutError) as error:
-        return stopped("refused" if isinstance(error, TokenError) else "unknown", *_told(error))
+        return stopped(
+            "refused" if isinstance(error, TokenError) else "unknown", *_explained(error)
+        )
     services = tuple(await asyncio.gather(*(_service(each, upstream) for each in SERVICES)))
     problem: str | None = None
     hint: str | None = None
@@ -108,7 +110,7 @@ async def _service(service: Service, upstream: Upstream) -> ServiceCheck:
         async with asyncio.timeout(_LONGEST_S):
             accounts = await service.accounts(upstream)
     except (UseapiError, TimeoutError) as error:
-        problem, hint = _told(error)
+        problem, hint = _explained(error)
         return ServiceCheck(service=service.name, state="unknown", problem=problem, hint=hint)
     if not accounts:
         return ServiceCheck(
@@ -130,14 +132,14 @@ async def _service(service: Service, upstream: Upstream) -> ServiceCheck:
 
 
 def _listed(accounts: tuple[Account, ...]) -> tuple[AccountCheck, ...]:
-    """Those in error first."""
+    """The accounts for the result, those in error first."""
     return tuple(
         AccountCheck(name=account.name, healthy=account.healthy, problem=account.problem)
-        for account in sorted(accounts, key=lambda account: account.healthy)[:_MOST_TOLD]
+        for account in sorted(accounts, key=lambda account: account.healthy)[:_MOST_ACCOUNTS]
     )
 
 
-def _told(error: UseapiError | TimeoutError) -> tuple[str, str]:
+def _explained(error: UseapiError | TimeoutError) -> tuple[str, str]:
     """What is wrong and what to do about it, for somebody who sets the server up."""
     if isinstance(error, TimeoutError):
         return f"No answer came within {_LONGEST_S:g} s.", "Try again in a minute."

@@ -71,7 +71,7 @@ class Base64Extractor:
     """Keeps JSON that arrives in pieces of any size, except for the values of some keys.
 
     Each string that is the value of one of `keys`, anywhere in the tree, is decoded into a file
-    of its own as it arrives, and is replaced by `"cut:<n>"`, an index into `files`. Such a string
+    of its own as it arrives, and is replaced by `"file:<n>"`, an index into `files`. Such a string
     may be a data URL, use the URL-safe alphabet, or have no padding. A value that is not a string
     is kept. A key is not recognised if it is written with escapes, or with more than 64 spaces
     before or after its colon: then its value is kept, and counts for `limit_bytes`.
@@ -136,7 +136,7 @@ class Base64Extractor:
             rest = bytes(self._kept[end:])
             if len(self.files) == _MAX_FILES:
                 raise ExtractionError(f"The answer holds more than {_MAX_FILES} files.")
-            self._kept[end - 1 :] = b'"cut:%d"' % len(self.files)
+            self._kept[end - 1 :] = b'"file:%d"' % len(self.files)
             self._search_from = len(self._kept)
             self.files.append(self._open_file())
             self._decoder = _Base64Decoder(self._write)
@@ -147,7 +147,7 @@ class Base64Extractor:
     def _extract(self, chunk: bytes) -> bytes:
         """Decode up to the end of the string; the rest is returned.
 
-        An escaped quote need not be told from the end: neither it nor its backslash is base64.
+        The first quote is its end: an escaped one is an error, as its backslash is no base64.
         """
         assert self._decoder is not None
         text, quote, rest = chunk.partition(b'"')

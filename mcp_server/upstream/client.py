@@ -1,4 +1,4 @@
-"""The one door to the vendor's API: it adds the token, sends, retries, and knows what was sent."""
+"""HTTP client for useapi.net: adds the token, retries, and reports whether a request left."""
 
 import asyncio
 import logging
@@ -32,7 +32,9 @@ from mcp_server.upstream.responses import (
     retry_after_s,
 )
 
-if TYPE_CHECKING:  # httpx takes 30 ms to import: a server that only lists its tools never does
+# httpx takes 30 ms to import, and a server that only lists its tools does not need it. So the
+# functions that do import it: a helper that returned the module would hide its types from mypy.
+if TYPE_CHECKING:
     import httpx
 
     Transport = httpx.AsyncBaseTransport
@@ -62,7 +64,7 @@ class _Request:
 
 
 class Upstream:
-    """Sends requests to the vendor and to nobody else; the token goes only to its origin."""
+    """Sends requests to the vendor; the token goes to no other host."""
 
     def __init__(
         self,
@@ -93,9 +95,9 @@ class Upstream:
         """GET `path`, up to three times.
 
         Args:
-            path: from a fixed template, sent as it is: `:` and `@` unencoded.
-            stem: how a file that comes as base64 is to be named.
-            keep_if: whether to save such files, by the JSON they came in; else they are dropped.
+            path: sent as it is, with `:` and `@` unencoded.
+            stem: the name, without its extension, of a file that comes as base64.
+            keep_if: whether to save such files, given the JSON they came in; default: yes.
 
         Raises:
             UpstreamError, UnreachableError, UnexpectedAnswerError.
@@ -105,7 +107,7 @@ class Upstream:
         )
 
     async def delete(self, vendor: ServiceInfo, path: str) -> Answer:
-        """DELETE `path`: free, and harmless to repeat."""
+        """DELETE `path`, up to three times."""
         return await self._send_with_retries(vendor, _Request("DELETE", path))
 
     async def post_paid(
@@ -118,14 +120,15 @@ class Upstream:
         read_timeout_s: float,
         stem: str | None = None,
     ) -> Answer:
-        """POST what costs money: sent again only where it is certain that nothing was done.
+        """POST what costs money; send it again only if it is certain that nothing was done.
 
         Args:
-            on_send: awaited when connected, before the first byte leaves; what it raises stops it.
+            on_send: awaited when connected, before the first byte leaves. If it raises, nothing is
+                sent.
 
         Raises:
-            UnansweredError: it left, and nothing usable came back.
-            UpstreamError, UnreachableError: it was refused, or never left.
+            UnansweredError: the request left, and no usable answer came.
+            UpstreamError, UnreachableError: the request was refused, or never left.
         """
         request = _Request("POST", path, body, read_timeout_s, stem, on_send=on_send)
         return await self._send_with_retries(vendor, request)
@@ -140,7 +143,7 @@ class Upstream:
             )
 
     async def close(self) -> None:
-        """Stop what nobody waits for any more, and close the connections."""
+        """Cancel the requests in flight, and close the connections."""
         for task in self._in_flight:
             task.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
@@ -170,7 +173,10 @@ class Upstream:
             await self._clock.sleep(pause)
 
     async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await work that a cancelled caller leaves alone: httpx 0.28 can lose a pool slot then."""
+        """Await work that goes on when the caller is cancelled.
+
+        A request that is cancelled can lose its slot in the pool of httpx 0.28.
+        """
         task = asyncio.ensure_future(work)
         self._in_flight.add(task)
         task.add_done_callback(self._done)
@@ -179,7 +185,7 @@ class Upstream:
     def _done(self, task: "asyncio.Task[Any]") -> None:
         self._in_flight.discard(task)
         if not task.cancelled():
-            task.exception()  # seen: its caller may have left
+            task.exception()  # retrieved here in case the caller was cancelled
 
     async def _attempt(self, vendor: ServiceInfo, request: _Request) -> Answer | Failure:
         import httpx
@@ -187,8 +193,8 @@ class Upstream:
         sent = False
 
         async def trace(event: str, about: Mapping[str, Any]) -> None:
-            # Fires when connected, TLS included, and before the first byte: the last safe moment.
-            # A proxy is asked with a CONNECT of its own first, which says nothing of the request.
+            # This event comes after connecting, TLS included, and before the first byte is sent.
+            # A CONNECT to a proxy comes earlier and is not the request itself.
             nonlocal sent
             if not sent and event.endswith("send_request_headers.started"):
                 if about["request"].method == b"CONNECT":
@@ -198,14 +204,14 @@ class Upstream:
                 sent = True
 
         try:
-            # A server that trickles keeps within every single time-out.
+            # A server that sends byte by byte would never exceed the time-out of a single read.
             async with asyncio.timeout(2 * request.read_timeout_s):
                 return await self._send_once(vendor, request, trace)
         except DecompressionError as error:
             reason = quoted(str(error), 100)
             return interrupted(vendor, reason, paid=request.paid, unusable=True)
         except (httpx.TransportError, httpx.InvalidURL, ExtractionError, TimeoutError) as error:
-            # InvalidURL: httpx looks at a redirect's address even if told not to follow it.
+            # InvalidURL: httpx parses a redirect's address even with follow_redirects=False.
             unusable = isinstance(error, ExtractionError | httpx.InvalidURL)
             reason = type(error).__name__
             if not sent:
@@ -220,7 +226,7 @@ class Upstream:
         url = httpx.URL(self._settings.base_url).copy_with(raw_path=request.path.encode("ascii"))
         if url.raw_path != request.path.encode("ascii"):
             raise AssertionError("a path is sent as it is, or not at all")
-        cutter = Base64Extractor(
+        extractor = Base64Extractor(
             vendor.base64_fields,
             self._outputs.begin,
             limit_bytes=JSON_LIMIT_BYTES,
@@ -243,16 +249,16 @@ class Upstream:
             ) as response:
                 status = response.status_code
                 try:
-                    await self._take(response, cutter)
-                    data = parsed(cutter.finish())
+                    await self._read_body(response, extractor)
+                    data = parsed(extractor.finish())
                 except DecompressionError:
                     if status < 400:
                         raise
-                    data = None  # what it is comes from its status
-            # What a DELETE answers with is documented nowhere: its status is all that counts.
+                    data = None  # the status says what went wrong
+            # The body of an answer to DELETE is not documented: only its status counts.
             if 200 <= status < 300 and (data is not None or request.method == "DELETE"):
                 wanted = request.keep_if is None or request.keep_if(data)
-                full = [file for file in cutter.files if wanted and file.tell() > 0]
+                full = [file for file in extractor.files if wanted and file.tell() > 0]
                 stem = request.stem or vendor.name
                 names = (stem if n == 0 else f"{stem}-{n + 1}" for n in range(len(full)))
                 files = tuple(map(self._outputs.keep, full, names))
@@ -261,32 +267,32 @@ class Upstream:
             wait_s = retry_after_s(response.headers.get("retry-after"), data, now)
             return refused(vendor, BadResponse(status, data, wait_s, now), paid=request.paid)
         finally:
-            for file in cutter.files:
+            for file in extractor.files:
                 self._outputs.discard(file)
 
-    async def _take(self, response: "httpx.Response", cutter: Base64Extractor) -> None:
-        """Take in a body as it comes: httpx would undo a compression without a limit."""
-        inflater = Decompressor(response.headers.get("content-encoding", ""))
+    async def _read_body(self, response: "httpx.Response", extractor: Base64Extractor) -> None:
+        """Read the body and decompress it here: httpx would do it without a limit."""
+        decompressor = Decompressor(response.headers.get("content-encoding", ""))
         async for chunk in response.aiter_raw():
-            for piece in inflater.feed(chunk):
-                self._feed(cutter, piece)
+            for piece in decompressor.feed(chunk):
+                self._feed(extractor, piece)
 
-    def _feed(self, cutter: Base64Extractor, piece: bytes) -> None:
+    def _feed(self, extractor: Base64Extractor, piece: bytes) -> None:
         try:
-            cutter.feed(piece)
+            extractor.feed(piece)
         except OSError as error:
             raise self._outputs.full(error) from None
 
     def _client(self, *, paid: bool) -> "httpx.AsyncClient":
         """One of two clients over one TLS context.
 
-        A paid request never travels on a reused connection: there, a cut says nothing about
-        whether it arrived.
+        A paid request never uses a kept-alive connection: if that breaks, nothing shows whether
+        the request arrived.
         """
         import httpx
 
         if self._clients is None:
-            # A proxy from the environment is the user's wish, but never for this machine itself.
+            # A proxy from the environment is used, but not to reach this machine itself.
             options: dict[str, Any] = {
                 "verify": httpx.create_ssl_context() if self._transport is None else True,
                 "trust_env": not self._settings.is_loopback,

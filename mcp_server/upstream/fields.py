@@ -1,4 +1,4 @@
-"""Typed reads of the vendor's JSON: what fits is taken, the rest is None."""
+"""Typed reads of vendor JSON: each function returns a value of its type, or None."""
 
 import re
 from typing import Any
@@ -15,9 +15,6 @@ _LINK = re.compile(
 )
 
 
-# What vendor JSON holds can be anything: each of these takes what fits and leaves the rest.
-
-
 def obj(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
@@ -32,22 +29,23 @@ def text(value: object, most: int = 300) -> str | None:
 
 
 def number(value: object) -> float | None:
-    """A finite number of sane size, or None. A bool is none."""
+    """A number below 1e15, or None. A bool is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if abs(value) < 1e15 else None
 
 
 def whole(value: object) -> int | None:
-    """A count or a size: a whole number from 0, or None."""
+    """A count or a size: a whole number from 0 up, or None."""
     found = number(value)
     return round(found) if found is not None and found >= 0 else None
 
 
 def link(value: object) -> str | None:
-    """A web address in plain ASCII, or None: no other scheme, nothing a terminal would obey.
+    """An http or https address in printable ASCII, or None.
 
-    Letters beyond ASCII are percent-encoded, but not in a host, and none that can't be seen.
+    Printable letters beyond ASCII are percent-encoded in the path and query; in a host they are
+    not allowed.
     """
     if not isinstance(value, str) or len(value) > _LONGEST_LINK:
         return None
@@ -58,7 +56,7 @@ def link(value: object) -> str | None:
 
 
 def moment(value: object) -> str | None:
-    """A time, told as ISO 8601 in UTC; None for what is none."""
+    """A time as ISO 8601 in UTC, or None."""
     seconds = epoch(value) if isinstance(value, str) else None
     try:
         return iso(seconds) if seconds is not None else None

@@ -1,4 +1,4 @@
-"""Fetching: only from public https addresses, pinned, bounded, and never with the token.
+"""Downloads: only from public https addresses, pinned, limited, and never with the token.
 
 Rules: design.md 6; the working pattern: reference/patterns.md 5.
 """
@@ -106,11 +106,11 @@ def fetcher(
 
 async def fetch(a_fetcher: Fetcher, url: str = LINK, kind: Kind = "video") -> bytes:
     file = io.BytesIO()
-    await a_fetcher.fetch(url, file, kind, unheard)
+    await a_fetcher.fetch(url, file, kind, ignored)
     return file.getvalue()
 
 
-async def unheard(written: int, expected: int | None) -> None: ...
+async def ignored(written: int, expected: int | None) -> None: ...
 
 
 async def test_a_file_is_fetched_from_the_very_address_that_was_looked_at() -> None:
@@ -430,14 +430,14 @@ async def test_a_disk_that_fills_up_meanwhile_ends_it() -> None:
     web = Web({"media.example.com/clip.mp4": lambda: film})
 
     with pytest.raises(DownloadError, match="no room"):
-        await fetcher(web, outputs=folder, limit_mb=99).fetch(LINK, file, "video", unheard)
+        await fetcher(web, outputs=folder, limit_mb=99).fetch(LINK, file, "video", ignored)
 
     assert 2 == folder.asked
 
 
 async def test_a_file_that_can_not_be_written_is_told() -> None:
     with pytest.raises(DownloadError, match=r"can't be written to / .No space left on device"):
-        await fetcher(Web()).fetch(LINK, Sink(70_000), "video", unheard)
+        await fetcher(Web()).fetch(LINK, Sink(70_000), "video", ignored)
 
 
 # With a real TLS server, whose certificates come from a CA of its own.

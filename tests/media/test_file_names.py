@@ -1,4 +1,4 @@
-"""File names: a bare name that is good on every system, or a refusal that says why."""
+"""File names: valid on every system, or refused with the reason."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The output folder: files appear in it whole, once, for their owner only, and over nothing."""
+"""The output folder: files are complete, unique, for their owner only, and replace nothing."""
 
 import errno
 import os

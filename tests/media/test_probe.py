@@ -1,4 +1,4 @@
-"""Containers: what the bytes of a media file say, however wrong they are."""
+"""Probing: what the bytes of a media file say, damaged ones included."""
 
 import io
 import re

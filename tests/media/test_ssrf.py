@@ -1,4 +1,4 @@
-"""Addresses: what is not on the open internet is refused, however it is written."""
+"""Addresses: what is not on the public internet is refused, however it is written."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The door to the vendor: the token, retries, hostile answers, and what is known to be sent."""
+"""The HTTP client: the token, retries, hostile answers, and what is known to be sent."""
 
 import asyncio
 import base64
@@ -101,8 +101,8 @@ def says(body: Any = None, status: int = 200, **headers: str) -> Callable[[Any],
 class Paying:
     """A paid request, and how often it was counted as sent."""
 
-    def __init__(self, door: Upstream, vendor: ServiceInfo = PLAIN) -> None:
-        self.door = door
+    def __init__(self, client: Upstream, vendor: ServiceInfo = PLAIN) -> None:
+        self.client = client
         self.vendor = vendor
         self.counted = 0
 
@@ -110,7 +110,7 @@ class Paying:
         self.counted += 1
 
     async def __call__(self, read_timeout_s: float = 150.0) -> Any:
-        return await self.door.post_paid(
+        return await self.client.post_paid(
             self.vendor,
             "/v1/plain/upscale",
             {"jobid": "j1"},
@@ -153,9 +153,9 @@ async def test_a_path_that_would_be_changed_on_its_way_is_a_bug(tmp_path: Path) 
 
 async def test_without_a_token_nothing_is_sent(tmp_path: Path) -> None:
     line = Line(says({}))
-    door = upstream(tmp_path, line, USEAPI_TOKEN="")
+    client = upstream(tmp_path, line, USEAPI_TOKEN="")
 
-    for call in (door.get(PLAIN, PATH), door.delete(PLAIN, PATH), Paying(door)()):
+    for call in (client.get(PLAIN, PATH), client.delete(PLAIN, PATH), Paying(client)()):
         with pytest.raises(TokenError) as caught:
             await call
         assert "--sandbox" in caught.value.hint
@@ -167,11 +167,11 @@ async def test_the_token_goes_to_its_own_origin_and_a_redirect_is_not_followed(
     tmp_path: Path,
 ) -> None:
     line = Line(says(b"", 302, location="https://evil.example.com/"))
-    door = upstream(tmp_path, line)
-    pay = Paying(door)
+    client = upstream(tmp_path, line)
+    pay = Paying(client)
 
     with pytest.raises(UnexpectedAnswerError):
-        await door.get(PLAIN, PATH)
+        await client.get(PLAIN, PATH)
     with pytest.raises(UnansweredError) as caught:
         await pay()
 
@@ -297,9 +297,9 @@ async def test_a_paid_request_is_never_sent_again_where_it_may_have_been_done(
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 410, 412, 422, 596])
 async def test_a_refusal_is_not_argued_with(tmp_path: Path, status: int) -> None:
     line = Line(says({"error": "no"}, status))
-    door = upstream(tmp_path, line)
+    client = upstream(tmp_path, line)
 
-    for call in (door.get(PLAIN, PATH), Paying(door)()):
+    for call in (client.get(PLAIN, PATH), Paying(client)()):
         with pytest.raises(UseapiError) as caught:
             await call
         assert status == caught.value.http_status
@@ -352,8 +352,8 @@ async def test_a_failure_nobody_waits_for_any_more_disturbs_nobody(tmp_path: Pat
             await asyncio.sleep(20)
             raise OSError("a bug")
 
-    door = upstream(tmp_path, Slow(says({})))
-    caller = asyncio.create_task(door.get(PLAIN, PATH))
+    client = upstream(tmp_path, Slow(says({})))
+    caller = asyncio.create_task(client.get(PLAIN, PATH))
     await asyncio.sleep(1)
 
     caller.cancel()
@@ -374,11 +374,11 @@ async def test_closing_stops_what_is_still_under_way(tmp_path: Path) -> None:
                 raise
             raise AssertionError
 
-    door = upstream(tmp_path, Endless(says({})))
-    caller = asyncio.create_task(Paying(door)())
+    client = upstream(tmp_path, Endless(says({})))
+    caller = asyncio.create_task(Paying(client)())
     await asyncio.sleep(1)
 
-    await door.close()
+    await client.close()
 
     assert [1.0] == cut
     await asyncio.gather(caller, return_exceptions=True)
@@ -429,7 +429,7 @@ async def test_a_compression_nobody_asked_for_loses_no_paid_job(
 
     answer = await Paying(upstream(tmp_path, line), FILES)()
 
-    assert {"jobid": "j1", "rawBytes": "cut:0"} == answer.data
+    assert {"jobid": "j1", "rawBytes": "file:0"} == answer.data
     assert b"ABC" * 300_000 == answer.files[0].path.read_bytes()
 
 
@@ -470,22 +470,22 @@ async def test_what_is_no_gzip_is_unusable(tmp_path: Path) -> None:
 @pytest.mark.parametrize("body", [b" " * (64 << 20), b'{"rawBytes":"' + b"QUJD" * (16 << 20)])
 async def test_a_gzip_bomb_is_stopped_by_the_limits(tmp_path: Path, body: bytes) -> None:
     line = Line(says(gzip.compress(body, 9), content_encoding="gzip"))
-    door = upstream(tmp_path, line, USEAPI_MAX_DOWNLOAD_MB="1")
+    client = upstream(tmp_path, line, USEAPI_MAX_DOWNLOAD_MB="1")
 
     with pytest.raises(UnexpectedAnswerError, match="ExtractionError"):
-        await door.get(FILES, PATH)
+        await client.get(FILES, PATH)
 
     assert set() == names(tmp_path)
 
 
 async def test_files_nobody_wants_are_dropped(tmp_path: Path) -> None:
     line = Line(says({"rawBytes": "YQ==", "a": 1}))
-    door = upstream(tmp_path, line)
+    client = upstream(tmp_path, line)
 
-    dropped = await door.get(FILES, PATH, keep_if=lambda data: data["a"] != 1)
+    dropped = await client.get(FILES, PATH, keep_if=lambda data: data["a"] != 1)
     assert ((), set()) == (dropped.files, names(tmp_path))
 
-    kept = await door.get(FILES, PATH, keep_if=lambda data: data["a"] == 1)
+    kept = await client.get(FILES, PATH, keep_if=lambda data: data["a"] == 1)
     assert {file.path.name for file in kept.files} == names(tmp_path)
 
 
@@ -512,7 +512,7 @@ async def test_base64_is_cut_into_a_file_however_long_it_is(tmp_path: Path) -> N
 
     answer = await upstream(tmp_path, line).get(FILES, PATH, stem="film")
 
-    assert {"rawBytes": "cut:0", "a": 1} == answer.data
+    assert {"rawBytes": "file:0", "a": 1} == answer.data
     assert tmp_path / "film.bin" == answer.files[0].path
     assert film == answer.files[0].path.read_bytes()
 
@@ -576,10 +576,10 @@ async def test_a_full_disk_is_told_as_that(tmp_path: Path) -> None:
 
     line = Line(says({"rawBytes": base64.b64encode(bytes(100)).decode()}))
     settings = Settings.read({"USEAPI_TOKEN": TOKEN})
-    door = Upstream(settings, VirtualClock(), FullDisk(tmp_path), line)
+    client = Upstream(settings, VirtualClock(), FullDisk(tmp_path), line)
 
     with pytest.raises(DownloadError, match="No space left"):
-        await door.get(FILES, PATH)
+        await client.get(FILES, PATH)
 
     assert set() == names(tmp_path)
 
@@ -690,13 +690,13 @@ def real(folder: Path, port: int) -> Upstream:
 def test_a_paid_request_never_travels_on_a_connection_that_was_used(tmp_path: Path) -> None:
     async def scenario() -> list[tuple[int, str]]:
         async with Server(OK) as server:
-            door = real(tmp_path, server.port)
-            pay = Paying(door)
-            await door.get(PLAIN, "/1")
+            client = real(tmp_path, server.port)
+            pay = Paying(client)
+            await client.get(PLAIN, "/1")
             await pay()
-            await door.get(PLAIN, "/2")
+            await client.get(PLAIN, "/2")
             await pay()
-            await door.close()
+            await client.close()
             return server.requests
 
     requests = asyncio.run(scenario())
@@ -708,9 +708,9 @@ def test_a_paid_request_never_travels_on_a_connection_that_was_used(tmp_path: Pa
 def test_an_id_goes_over_the_wire_as_it_is(tmp_path: Path) -> None:
     async def scenario() -> list[tuple[int, str]]:
         async with Server(OK) as server:
-            door = real(tmp_path, server.port)
-            await door.get(PLAIN, PATH)
-            await door.close()
+            client = real(tmp_path, server.port)
+            await client.get(PLAIN, PATH)
+            await client.close()
             return server.requests
 
     assert [(1, f"GET {PATH} HTTP/1.1")] == asyncio.run(scenario())
@@ -720,11 +720,11 @@ def test_a_refused_connection_is_tried_three_times_and_nothing_was_sent(tmp_path
     async def scenario() -> int:
         async with Server() as server:
             port = server.port
-        door = real(tmp_path, port)
-        pay = Paying(door)
+        client = real(tmp_path, port)
+        pay = Paying(client)
         with pytest.raises(UnreachableError, match="ConnectError"):
             await pay()
-        await door.close()
+        await client.close()
         return pay.counted
 
     assert 0 == asyncio.run(scenario())
@@ -748,12 +748,12 @@ def test_a_broken_answer_to_a_paid_request_may_mean_it_was_done(
 ) -> None:
     async def scenario() -> tuple[int, int]:
         async with Server(answer, cut_after=1) as server:
-            door = real(tmp_path, server.port)
-            pay = Paying(door)
+            client = real(tmp_path, server.port)
+            pay = Paying(client)
             with pytest.raises(UnansweredError) as caught:
                 await pay()
             assert not caught.value.vendor_answered
-            await door.close()
+            await client.close()
             return pay.counted, len(server.requests)
 
     assert (1, 1) == asyncio.run(scenario())
@@ -762,9 +762,9 @@ def test_a_broken_answer_to_a_paid_request_may_mean_it_was_done(
 def test_a_read_survives_a_connection_that_is_cut(tmp_path: Path) -> None:
     async def scenario() -> tuple[Any, int]:
         async with Server(b"", OK, cut_after=1) as server:
-            door = real(tmp_path, server.port)
-            answer = await door.get(PLAIN, PATH)
-            await door.close()
+            client = real(tmp_path, server.port)
+            answer = await client.get(PLAIN, PATH)
+            await client.close()
             return answer.data, server.connections
 
     assert ({"a": 1}, 2) == asyncio.run(scenario())
@@ -775,11 +775,11 @@ def test_headers_that_trickle_are_given_up_too(tmp_path: Path) -> None:
 
     async def scenario() -> int:
         async with Server(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000, piece_s=0.01) as server:
-            door = real(tmp_path, server.port)
-            pay = Paying(door)
+            client = real(tmp_path, server.port)
+            pay = Paying(client)
             with pytest.raises(UnansweredError, match="TimeoutError"):
                 await pay(read_timeout_s=0.1)
-            await door.close()
+            await client.close()
             return pay.counted
 
     assert 1 == asyncio.run(scenario())
@@ -804,11 +804,11 @@ def test_a_proxy_that_refuses_was_told_nothing_of_the_request(
         async with Server(refusal) as proxy:
             no_proxy.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
             settings = Settings.read({"USEAPI_TOKEN": TOKEN})
-            door = Upstream(settings, Impatient(), OutputFolder(tmp_path))
-            pay = Paying(door)
+            client = Upstream(settings, Impatient(), OutputFolder(tmp_path))
+            pay = Paying(client)
             with pytest.raises(UnreachableError, match="ProxyError"):
                 await pay()
-            await door.close()
+            await client.close()
             return pay.counted, [line for _, line in proxy.requests]
 
     assert (0, ["CONNECT api.useapi.net:443 HTTP/1.1"] * 3) == asyncio.run(scenario())
@@ -820,9 +820,9 @@ def test_this_machine_itself_is_never_reached_by_a_proxy(
     async def scenario() -> int:
         async with Server(OK) as server, Server(OK) as proxy:
             no_proxy.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
-            door = real(tmp_path, server.port)
-            await door.get(PLAIN, PATH)
-            await door.close()
+            client = real(tmp_path, server.port)
+            await client.get(PLAIN, PATH)
+            await client.close()
             return proxy.connections
 
     assert 0 == asyncio.run(scenario())

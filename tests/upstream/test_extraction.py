@@ -57,7 +57,7 @@ def extracted_in_memory(document: str) -> tuple[Any, list[bytes]]:
             if key in KEYS and isinstance(value, str):
                 text = re.sub(r"^data:[^,]*,", "", value)
                 files.append(base64.urlsafe_b64decode(text.translate({43: 45, 47: 95}) + "=="))
-                walked[key] = f"cut:{len(files) - 1}"
+                walked[key] = f"file:{len(files) - 1}"
             else:
                 walked[key] = walk(value)
         return walked
@@ -90,7 +90,7 @@ leaves = st.one_of(
     st.integers().map(str),
     st.text(max_size=8).map(json.dumps),
     st.text(max_size=8).map(lambda text: json.dumps(text, ensure_ascii=False)),
-    st.sampled_from(['"cut:0"', '"rawBytes"', r'"\\"', r'"\""', '"a:b"', '":"', "1e9", "true"]),
+    st.sampled_from(['"file:0"', '"rawBytes"', r'"\\"', r'"\""', '"a:b"', '":"', "1e9", "true"]),
 )
 
 
@@ -133,18 +133,18 @@ def test_in_whatever_pieces_it_arrives_the_same_comes_out(document: str, at: lis
 
 @pytest.mark.parametrize("written", in_every_alphabet(b"\xfb\xff\xbf\xfe?>"))
 def test_base64_is_read_however_it_is_written_and_wherever_it_breaks(written: str) -> None:
-    document = '{"a": [{"encodedImage" : ' + written + ' }], "b": "\\"cut:0"}'
+    document = '{"a": [{"encodedImage" : ' + written + ' }], "b": "\\"file:0"}'
 
     outcomes = [extracted(document, (place,)) for place in range(1, len(document))]
 
-    expected = {"a": [{"encodedImage": "cut:0"}], "b": '"cut:0'}, [b"\xfb\xff\xbf\xfe?>"]
+    expected = {"a": [{"encodedImage": "file:0"}], "b": '"file:0'}, [b"\xfb\xff\xbf\xfe?>"]
     assert all(expected == outcome for outcome in outcomes)
 
 
 def test_base64_in_lines_is_read() -> None:
     lines = "\\n".join(re.findall(".{1,76}", FILE_BASE64))
 
-    assert ({"rawBytes": "cut:0"}, [FILE]) == extracted('{"rawBytes": "' + lines + '"}')
+    assert ({"rawBytes": "file:0"}, [FILE]) == extracted('{"rawBytes": "' + lines + '"}')
 
 
 def test_files_are_numbered_in_their_order() -> None:
@@ -154,13 +154,13 @@ def test_files_are_numbered_in_their_order() -> None:
 
     assert [b"A", b"B", b"C"] == files
     assert {
-        "operations": [{"rawBytes": "cut:0"}, {"rawBytes": "cut:1"}],
-        "encodedImage": "cut:2",
+        "operations": [{"rawBytes": "file:0"}, {"rawBytes": "file:1"}],
+        "encodedImage": "file:2",
     } == remaining
 
 
 def test_an_empty_string_becomes_an_empty_file() -> None:
-    assert ({"rawBytes": "cut:0"}, [b""]) == extracted('{"rawBytes": ""}')
+    assert ({"rawBytes": "file:0"}, [b""]) == extracted('{"rawBytes": ""}')
 
 
 @pytest.mark.parametrize("value", ["null", "3", "true", '["QQ=="]', '{"a": "QQ=="}'])
@@ -171,11 +171,11 @@ def test_a_value_that_is_no_string_stays(value: str) -> None:
 
 
 def test_a_string_that_only_looks_like_a_place_holder_stays() -> None:
-    document = '{"rawBytes": "QQ==", "other": "cut:0", "list": ["rawBytes", "cut:0"]}'
+    document = '{"rawBytes": "QQ==", "other": "file:0", "list": ["rawBytes", "file:0"]}'
 
     remaining, files = extracted(document)
 
-    assert {"rawBytes": "cut:0", "other": "cut:0", "list": ["rawBytes", "cut:0"]} == remaining
+    assert {"rawBytes": "file:0", "other": "file:0", "list": ["rawBytes", "file:0"]} == remaining
     assert [b"A"] == files
 
 
@@ -272,7 +272,7 @@ def test_a_stream_without_end_is_refused(pieces: Callable[[], Iterator[bytes]]) 
 
 def test_the_limits_are_exact() -> None:
     document = b'{"rawBytes": "QUFB", "encodedImage": "QUFB"}'
-    remains = b'{"rawBytes": "cut:0", "encodedImage": "cut:1"}'
+    remains = b'{"rawBytes": "file:0", "encodedImage": "file:1"}'
     exact = new_extractor(limit_bytes=len(remains), file_limit_bytes=6)
 
     exact.feed(document)

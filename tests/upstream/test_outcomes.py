@@ -1,4 +1,4 @@
-"""Outcomes: whether a try that failed may have been done, which is what money hangs on."""
+"""HTTP outcomes: whether a request that failed may have been done, on which money depends."""
 
 from typing import Any
 

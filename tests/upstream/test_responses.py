@@ -1,4 +1,4 @@
-"""Answers: JSON taken in safely, waits understood, and every documented error in our words."""
+"""Responses: safe parsing of JSON, waits, and the error for every documented response."""
 
 import email.utils
 import json
