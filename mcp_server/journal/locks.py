@@ -128,6 +128,10 @@ class FileLocks:
         if self._file is not None and not self._is_current(self._file):
             self._gone.append(self._file)
             self._file = None
+        if self._file is None:  # one that was put back may still be open here
+            self._file = next(filter(self._is_current, self._gone), None)
+            if self._file is not None:
+                self._gone.remove(self._file)
         if self._file is None:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = _LockFile(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -136,10 +140,9 @@ class FileLocks:
     def _is_current(self, file: _LockFile) -> bool:
         """Whether others who open the path now lock the same file."""
         try:
-            there, ours = self._path.stat(), os.fstat(file.descriptor)
+            return os.path.samestat(self._path.stat(), os.fstat(file.descriptor))
         except FileNotFoundError:
             return False
-        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
 def _is_refusal(error: PermissionError) -> bool:

@@ -64,7 +64,8 @@ class SqliteStore:
 
     One that can't be used says why in `fault`, and everything raises it. Each use tries anew, so it
     heals as soon as the cause is gone. A file that another process has locked is tried again for up
-    to `busy_s`, while other tasks go on.
+    to `busy_s`, while other tasks go on. When the file is removed or replaced, the next use opens
+    what is at its path then: a process that went on with the old one would be alone with it.
 
     Args:
         locks: who is at work on a key; two stores on one folder in one process must share them.
@@ -80,6 +81,7 @@ class SqliteStore:
         self._locks = locks or FileLocks(folder / "journal.lock")
         self._busy_s = busy_s
         self._open: sqlite3.Connection | None = None
+        self._opened: os.stat_result | None = None  # what was at the path
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Rows]:
@@ -106,11 +108,7 @@ class SqliteStore:
     async def claim(self, key: str) -> bool:
         """True: nobody alive is at work on this key, and until `release` nobody else will be."""
         await self.patiently(self.connection)
-        try:
-            return self._locks.try_lock(key)
-        except OSError as error:
-            self._raise_as_fault(error)
-            raise
+        return await self.patiently(lambda: self._locks.try_lock(key))
 
     async def release(self, key: str) -> None:
         """Let go of a key; one that was refused or never asked for changes nothing."""
@@ -123,9 +121,9 @@ class SqliteStore:
     async def check(self) -> None:
         """Write something that changes nothing; `fault` then says whether that went well."""
         with suppress(JournalError):
-            async with self.write():
-                database = self.connection()
-                database.execute(f"pragma user_version = {_version(database, len(MIGRATIONS))}")
+            async with self.write() as rows:
+                ((found,),) = await rows.all("pragma user_version")
+                await rows.all(f"pragma user_version = {_known(found, len(MIGRATIONS))}")
 
     async def close(self) -> None:
         """Close the file and let go of every key; the next use opens it again."""
@@ -133,11 +131,20 @@ class SqliteStore:
         self._locks.close()
 
     def connection(self) -> "sqlite3.Connection":
-        """The open database."""
+        """The database at the path, open."""
+        if self._open is not None and not self._is_current():
+            self._disconnect()
         if self._open is None:
             self._open = self._connect()
             self.fault = None
         return self._open
+
+    def _is_current(self) -> bool:
+        """Whether others who open the path now get the same file."""
+        try:
+            return self._opened is not None and os.path.samestat(self._path.stat(), self._opened)
+        except FileNotFoundError:
+            return False
 
     def _begin(self) -> "sqlite3.Connection":
         database = self.connection()
@@ -216,6 +223,7 @@ class SqliteStore:
         # second descriptor of it would drop the locks SQLite holds in this process.
         with suppress(FileExistsError):
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        self._opened = self._path.stat()
         # No time-out: SQLite would wait on the event loop. `patiently` waits beside it.
         database = sqlite3.connect(self._path, timeout=0, isolation_level=None)
         try:
@@ -290,7 +298,10 @@ def migrate(
 
 
 def _version(database: "sqlite3.Connection", known: int) -> int:
-    version: int = database.execute("pragma user_version").fetchone()[0]
+    return _known(database.execute("pragma user_version").fetchone()[0], known)
+
+
+def _known(version: int, known: int) -> int:
     if version > known:
         raise _NewerError(f"its layout is version {version}, this one knows {known}")
     return version

@@ -14,7 +14,8 @@ import pytest
 from mcp_server.clock import Clock
 from mcp_server.errors import DownloadError, JournalError
 from mcp_server.jobs.downloads import Downloads
-from mcp_server.journal.sqlite import Journal
+from mcp_server.journal.journal import Journal
+from mcp_server.journal.sqlite import SqliteStore
 from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder, check_file_name
 from mcp_server.models import Job, Media
@@ -341,7 +342,9 @@ class _Stream(httpx.AsyncByteStream):
 
 
 class BrokenJournal(Journal):
-    def save(self, job_id: str, position: int, path: str, facts: dict[str, Any]) -> None:
+    async def add_saved_file(
+        self, job_id: str, position: int, path: str, facts: dict[str, Any]
+    ) -> None:
         raise JournalError(message="The disk is full.", hint="Make room.")
 
 
@@ -360,7 +363,7 @@ def downloads(
     return Downloads(
         clock,
         outputs,
-        journal(folder / "state", clock.now),
+        journal(SqliteStore(folder / "state", clock), clock.now),
         Fetcher(settings, clock, outputs, network, resolve),
         no_fresh_link,
     )
@@ -393,8 +396,8 @@ async def test_several_files_are_numbered(tmp_path: Path) -> None:
 
     names = [Path(str(item.path)).name for item in named.media or ()]
     assert ["set-1.jpg", "set-2.jpg", "set-3.jpg"] == names
-    assert named.media == some.seen(job).media
-    assert some.has_all(job)
+    assert named.media == (await some.seen(job)).media
+    assert await some.has_all(job)
 
 
 async def test_what_was_saved_before_a_failure_stays_and_is_not_fetched_again(
@@ -409,8 +412,8 @@ async def test_what_was_saved_before_a_failure_stays_and_is_not_fetched_again(
             await some.save(job, None, unheard)
 
     assert 1 == network.seen
-    assert not some.has_all(job)
-    seen = some.seen(job).media or ()
+    assert not await some.has_all(job)
+    seen = (await some.seen(job)).media or ()
     assert [True, False] == [item.path is not None for item in seen]
 
 
@@ -551,8 +554,8 @@ async def test_a_job_without_media_has_nothing_to_save(tmp_path: Path) -> None:
     for job in (JOB.evolve(media=None), JOB.evolve(media=()), JOB.evolve(status="failed")):
         with pytest.raises(DownloadError, match="no file to save"):
             await some.save(job, None, unheard)
-        assert job == some.seen(job)
-    assert not some.has_all(JOB.evolve(media=()))
+        assert job == await some.seen(job)
+    assert not await some.has_all(JOB.evolve(media=()))
 
 
 def test_a_large_file_does_not_hold_up_other_calls(tmp_path: Path) -> None:

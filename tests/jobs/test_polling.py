@@ -4,7 +4,7 @@ Through `client.call_tool`, against the sandbox, in virtual time. The rules are 
 """
 
 import asyncio
-from contextlib import closing
+from contextlib import AsyncExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from mcp_server.jobs.polling import Poller, interval_s
+from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import NewSubmission, Submission
-from mcp_server.journal.sqlite import Journal
+from mcp_server.journal.sqlite import SqliteStore
 from mcp_server.media.files import OutputFolder
 from mcp_server.sandbox import dreamina as dreamina_jobs
 from mcp_server.settings import Settings
@@ -497,9 +498,13 @@ async def test_a_wait_that_is_under_way_is_shared_after_a_thousand_other_jobs(
 async def test_a_bug_in_a_read_is_raised_and_not_waited_out(tmp_path: Path, wait_s: int) -> None:
     """Else the wait would begin read after read, as fast as it can."""
     clock = VirtualClock()
-    with closing(Journal(tmp_path, clock.now, locks=Kernel().process())) as journal:
-        order = NewSubmission("key", "pixverse", "upscale_video", GOOD["pixverse", "video"], {}, 0)
-        row = journal.count_post(journal.intend(order).id)
+    journal = Journal(SqliteStore(tmp_path, clock, Kernel().process()), clock.now)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(journal.close)
+        video = GOOD["pixverse", "video"]
+        new = NewSubmission("key", ORIGIN, "pixverse", "upscale_video", video, {}, 0)
+        await journal.claim("key")
+        row = await journal.count_post(await journal.insert(new), expected=0)
         upstream = Upstream(Settings.read({}), clock, OutputFolder(tmp_path))
         looks = 0
 

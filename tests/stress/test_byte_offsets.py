@@ -139,10 +139,15 @@ class Desk:
         await self._settled()
         return len(self.vendor.payments) - before
 
+    async def newest_row(self) -> Submission:
+        """What the journal knows of the last order."""
+        (row,) = await self.app.journal.recent(1, origin=self.vendor.origin)
+        return row
+
     async def _anew(self, fault: Break | None, then: Break | None) -> None:
         """A vendor that knows nothing of earlier cases, and a free key."""
         if self._row is not None:
-            self.app.journal.end(self._row.id, "freed", "The next case orders the same.")
+            await self.app.journal.close_row(self._row, "freed", "The next case orders the same.")
         await asyncio.sleep(self.story.job_seconds + 1)
         if self._sandbox.accepted and self.story.service != "pixverse":
             self._sandbox = self._new_sandbox()
@@ -153,16 +158,17 @@ class Desk:
         self.vendor.app = self._sandbox
         self.vendor.breaks(fault, then)
 
-    def _check_count(self) -> None:
+    async def _check_count(self) -> None:
         """A POST begins to arrive: by now the journal must have counted it."""
-        self._uncounted += self.app.journal.recent(1)[0].posts < len(self.vendor.payments)
+        arriving = len(self.vendor.payments)
+        self._uncounted += (await self.newest_row()).posts < arriving
 
     def _new_sandbox(self) -> Sandbox:
         return Sandbox(job_seconds=self.story.job_seconds, now=self._clock.now)
 
     async def _settled(self) -> Submission:
         """The row, once nobody works on it any more."""
-        while (row := self.app.journal.recent(1)[0]).state == "submitting":  # noqa: ASYNC110
+        while (row := await self.newest_row()).state == "submitting":  # noqa: ASYNC110
             await asyncio.sleep(30)
         self._row = row
         return row
@@ -286,7 +292,7 @@ async def test_what_never_left_is_not_counted(story: Story) -> None:
         await at_work.vendor.refuse()
 
         came_to = await at_work.case(None)
-        posts = at_work.app.journal.recent(1)[0].posts
+        posts = (await at_work.newest_row()).posts
 
     assert "unreachable" == came_to
     assert 0 == posts
@@ -301,7 +307,7 @@ async def test_a_refused_connection_is_tried_again(story: Story) -> None:
         at_work.vendor.listen()
 
         came_to = await waiting
-        posts = at_work.app.journal.recent(1)[0].posts
+        posts = (await at_work.newest_row()).posts
 
     assert "answered" == came_to
     assert 1 == posts
@@ -313,7 +319,7 @@ async def test_what_can_not_be_counted_does_not_leave(story: Story) -> None:
         await at_work.vendor.refuse()
         waiting = asyncio.create_task(at_work.app.submitting.submit(at_work.order))
         await asyncio.sleep(1e-6)
-        at_work.app.journal.end(at_work.app.journal.recent(1)[0].id, "cancelled", "Given up.")
+        await at_work.app.journal.close_row(await at_work.newest_row(), "cancelled", "Given up.")
         at_work.vendor.listen()
 
         with pytest.raises(JournalError):

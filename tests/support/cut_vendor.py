@@ -10,7 +10,7 @@ import contextlib
 import re
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
@@ -57,14 +57,14 @@ class CutVendor:
     Attributes:
         framing: how the answer to a POST tells where it ends; reads are always told by length.
         payments: every POST since `breaks`, and the broken connection if nothing came on it.
-        at_first_byte: called when the first byte of a POST is there.
+        at_first_byte: awaited when the first byte of a POST is there, before more is taken in.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.framing: Framing = "length"
         self.payments: list[Payment] = []
-        self.at_first_byte: Callable[[], None] = lambda: None
+        self.at_first_byte: Callable[[], Awaitable[None]] = _nothing
         self._port = 0
         self._fault: Break | None = None
         self._next_fault: Break | None = None
@@ -130,7 +130,7 @@ class CutVendor:
             while await _receive(wire, seen := Payment(), 1):
                 if seen.request == b"P":
                     self.payments.append(seen)
-                    self.at_first_byte()
+                    await self.at_first_byte()
                     fault, self._next_fault = self._next_fault, None
                 if not await self._send_once(wire, seen, fault):
                     return
@@ -144,7 +144,7 @@ class CutVendor:
         if arrives != 0 and not seen.request:
             if not await _receive(wire, seen, 1):
                 return False
-            self.at_first_byte()
+            await self.at_first_byte()
         while not seen.is_whole and (arrives is None or len(seen.request) < arrives):
             left = 65536 if arrives is None else arrives - len(seen.request)
             if not await _receive(wire, seen, left):
@@ -167,6 +167,9 @@ class CutVendor:
             wire.shutdown(socket.SHUT_WR)
             while await _receive(wire, Payment(), 65536):  # closing with bytes unread resets
                 pass
+
+
+async def _nothing() -> None: ...
 
 
 async def _receive(wire: socket.socket, seen: Payment, most: int) -> bool:

@@ -1,0 +1,55 @@
+"""Submissions and jobs as the tests of the journal write them down, and a clock for them."""
+
+from typing import Any
+
+from mcp_server.clock import Clock
+from mcp_server.journal.journal import Journal
+from mcp_server.journal.records import NewSubmission, Submission
+
+ORIGIN = "https://api.useapi.net"
+NOON = 1_790_000_000 // 86_400 * 86_400 + 43_200.0
+"""12:00 UTC of some day."""
+
+
+class StoppedClock(Clock):
+    """Its wall time stays where it is set; how long things take is up to the loop."""
+
+    def __init__(self) -> None:
+        self.at = NOON
+
+    def now(self) -> float:
+        return self.at
+
+
+def new(
+    key: str = "key",
+    service: str = "dreamina",
+    price: float | None = 30,
+    *,
+    origin: str = ORIGIN,
+) -> NewSubmission:
+    arguments = {"resolution": "4K"}
+    return NewSubmission(key, origin, service, "upscale_video", "the-source", arguments, price)
+
+
+def job(status: str = "running", **facts: Any) -> dict[str, Any]:
+    return {"service": "dreamina", "operation": "upscale_video", "status": status, **facts}
+
+
+async def sent(journal: Journal, key: str = "key", **what: Any) -> Submission:
+    """A row whose first POST is counted; its key stays claimed."""
+    row = await journal.insert(new(key, **what))
+    await journal.claim(key)
+    return await journal.count_post(row, expected=0)
+
+
+async def accepted(
+    journal: Journal, key: str = "key", job_id: str = "job-1", **facts: Any
+) -> Submission:
+    """A row that was sent and answered with a job."""
+    row = await sent(journal, key)
+    return await journal.accept(row.id, job_id, job(**facts))
+
+
+async def listed(journal: Journal, limit: int = 100, status: str | None = None) -> list[Submission]:
+    return await journal.recent(limit, status, origin=ORIGIN)

@@ -1,0 +1,917 @@
+"""Journal: a step that was taken is never forgotten, and a key is never submitted twice at once.
+
+All of it holds for every engine (tests/journal/engines.py).
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcp_server.errors import BudgetError, JournalError
+from mcp_server.journal.base import Store
+from mcp_server.journal.journal import Journal
+from mcp_server.journal.records import LIVE, Submission
+from mcp_server.models import TERMINAL
+from tests.journal.engines import ENGINES
+from tests.journal.programs import HOLDER, go, line, others_get, process
+from tests.journal.rows import (
+    NOON,
+    ORIGIN,
+    StoppedClock,
+    accepted,
+    job,
+    listed,
+    new,
+    sent,
+)
+from tests.support import virtual_time
+
+End = Literal["failed", "cancelled", "freed"]
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def store(engine: str, folder: Path, clock: StoppedClock) -> Iterator[Store]:
+    opened = ENGINES[engine](folder, clock)
+    yield opened
+    virtual_time.run(opened.close())
+
+
+@asynccontextmanager
+async def second_journal(engine: str, folder: Path, clock: StoppedClock) -> AsyncIterator[Journal]:
+    """Another journal of the same database, as another process has it; it must claim nothing."""
+    journal = Journal(ENGINES[engine](folder, clock), clock.now)
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+async def test_what_is_about_to_be_submitted_is_written_down_as_it_is(journal: Journal) -> None:
+    row = await journal.insert(new(price=30))
+
+    assert row == Submission(
+        id=row.id,
+        key="key",
+        state="submitting",
+        origin=ORIGIN,
+        service="dreamina",
+        operation="upscale_video",
+        source="the-source",
+        arguments={"resolution": "4K"},
+        price=30,
+        posts=0,
+        sent_at=None,
+        first_sent_at=None,
+        job_id=None,
+        job=None,
+        note=None,
+        evidence={},
+        created_at=NOON,
+        updated_at=NOON,
+    )
+    assert row == await journal.find_live("key") == await journal.get(row.id)
+
+
+async def test_an_id_of_ours_has_26_characters_that_nobody_can_guess(journal: Journal) -> None:
+    ids = {(await journal.insert(new(f"key-{n}"))).id for n in range(50)}
+
+    assert 50 == len(ids)
+    assert all(re.fullmatch(r"useapi-mcp:[a-z0-9]{26}", each) for each in ids)
+    assert 50 == len({each[11:16] for each in ids})
+
+
+async def test_each_post_is_counted_and_timed_before_it_leaves(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    row = await journal.insert(new())
+    await journal.claim("key")
+
+    first = await journal.count_post(row, expected=0)
+    clock.at += 60
+    second = await journal.count_post(row, expected=1)
+
+    assert (1, NOON, NOON) == (first.posts, first.first_sent_at, first.sent_at)
+    assert (2, NOON, NOON + 60) == (second.posts, second.first_sent_at, second.sent_at)
+    assert NOON + 60 == second.updated_at
+
+
+async def test_a_row_that_is_sent_has_the_status_its_sender_says(journal: Journal) -> None:
+    row = await journal.insert(new())
+    await journal.claim("key")
+
+    counted = await journal.count_post(row, expected=0, status="running")
+
+    assert [counted] == await listed(journal, status="running")
+    assert [] == await listed(journal, status="submitting")
+
+
+@pytest.mark.parametrize("expected", [0, 2])
+async def test_a_post_is_not_counted_from_another_count_than_its_sender_expects(
+    journal: Journal, expected: int
+) -> None:
+    row = await sent(journal)
+
+    with pytest.raises(JournalError, match="was sent by another process meanwhile") as refused:
+        await journal.count_post(row, expected=expected)
+
+    assert row == await journal.get(row.id)
+    assert row.id == refused.value.job_id
+    assert journal.fault is None
+
+
+async def test_of_two_that_count_the_same_post_one_is_refused(journal: Journal) -> None:
+    row = await sent(journal)
+
+    counts = await asyncio.gather(
+        *(journal.count_post(row, expected=1) for _ in range(2)), return_exceptions=True
+    )
+
+    assert 1 == sum(isinstance(each, JournalError) for each in counts)
+    after = await journal.get(row.id)
+    assert after is not None
+    assert 2 == after.posts
+
+
+async def test_nothing_is_sent_without_a_claim(journal: Journal) -> None:
+    row = await journal.insert(new())
+    await journal.claim("another")
+
+    with pytest.raises(JournalError, match="was taken over by another process"):
+        await journal.count_post(row, expected=0)
+    await journal.claim("key")
+    await journal.release("key")
+    with pytest.raises(JournalError, match="was taken over by another process"):
+        await journal.count_post(row, expected=0)
+
+    assert row == await journal.get(row.id)
+    assert journal.fault is None
+
+
+@pytest.mark.parametrize("state", ["unconfirmed", "accepted", "failed", "cancelled", "freed"])
+async def test_nothing_is_sent_for_a_row_that_is_no_longer_submitting(
+    journal: Journal, state: Any
+) -> None:
+    row = await sent(journal)
+    if state == "unconfirmed":
+        await journal.mark_unconfirmed(row.id, "looked 6 times")
+    elif state == "accepted":
+        await journal.accept(row.id, "job-1", job())
+    else:
+        await journal.close_row(row, state, "over")
+
+    with pytest.raises(JournalError, match=f"is {state} by now, so it is not sent") as refused:
+        await journal.count_post(row, expected=1)
+
+    after = await journal.get(row.id)
+    assert after is not None
+    assert (state, 1) == (after.state, after.posts)
+    assert ("job-1" if state == "accepted" else row.id) == refused.value.job_id
+    assert journal.fault is None
+
+
+async def test_the_vendors_answer_gives_the_row_its_job(journal: Journal) -> None:
+    row = await sent(journal)
+
+    done = await journal.accept(row.id, "job-1", job(forecast_credits=30))
+
+    assert ("accepted", "job-1", job(forecast_credits=30)) == (done.state, done.job_id, done.job)
+    assert done == await journal.get("job-1") == await journal.get(row.id)
+    assert done == await journal.find_live("key")
+
+
+async def test_a_job_without_an_id_of_its_own_is_known_by_ours(journal: Journal) -> None:
+    row = await sent(journal)
+
+    done = await journal.accept(row.id, None, job("completed"))
+
+    assert ("accepted", None) == (done.state, done.job_id)
+    assert done == await journal.get(row.id)
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+async def test_an_answer_that_the_job_failed_frees_the_key_at_once(
+    journal: Journal, status: str
+) -> None:
+    done = await accepted(journal, status=status)
+
+    assert status == done.state
+    assert await journal.find_live("key") is None
+
+
+async def test_an_answer_after_the_row_was_given_up_brings_it_back(journal: Journal) -> None:
+    row = await sent(journal)
+    await journal.close_row(row, "freed", "forgotten")
+
+    done = await journal.accept(row.id, "job-1", job())
+
+    assert ("accepted", "job-1", None) == (done.state, done.job_id, done.note)
+    assert done == await journal.find_live("key")
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled", "freed"])
+async def test_an_answer_after_the_key_was_submitted_again_is_kept_beside_it(
+    journal: Journal, state: End
+) -> None:
+    given_up = await sent(journal)
+    await journal.close_row(given_up, state, "given up")
+    again = await sent(journal)
+
+    late = await journal.accept(given_up.id, "job-1", job())
+
+    assert ("freed", "job-1", job()) == (late.state, late.job_id, late.job)
+    assert again == await journal.find_live("key")
+    assert late == await journal.get("job-1")
+    assert [late] == await listed(journal, status="running")
+
+
+async def test_a_second_answer_does_not_change_how_a_job_ended(journal: Journal) -> None:
+    row = await accepted(journal, status="completed")
+
+    again = await journal.accept(row.id, "job-2", job("running"))
+
+    assert row == again
+
+
+async def test_a_second_answer_that_names_another_job_does_not_hide_the_first(
+    journal: Journal,
+) -> None:
+    row = await accepted(journal)
+
+    other = await journal.accept(row.id, "job-2", job())
+    same = await journal.accept(row.id, "job-1", job("completed"))
+    without_id = await journal.accept(row.id, None, job("completed", url="later"))
+
+    assert row == other
+    assert ("job-1", job("completed")) == (same.job_id, same.job)
+    assert same == without_id
+
+
+async def test_a_row_without_an_answer_is_unconfirmed_and_still_holds_its_key(
+    journal: Journal,
+) -> None:
+    row = await sent(journal)
+
+    after = await journal.mark_unconfirmed(row.id, "looked 6 times")
+
+    assert ("unconfirmed", "looked 6 times") == (after.state, after.note)
+    assert after == await journal.find_live("key")
+    assert "looked again" == (await journal.mark_unconfirmed(row.id, "looked again")).note
+
+
+async def test_an_unconfirmed_row_may_still_be_found(journal: Journal) -> None:
+    row = await sent(journal)
+    await journal.mark_unconfirmed(row.id, "looked 6 times")
+
+    found = await journal.accept(row.id, "job-1", job())
+
+    assert ("accepted", "job-1", None) == (found.state, found.job_id, found.note)
+
+
+async def test_an_answered_row_does_not_become_unconfirmed(journal: Journal) -> None:
+    row = await accepted(journal)
+
+    after = await journal.mark_unconfirmed(row.id, "looked 6 times", searched=True)
+
+    assert row == after
+
+
+async def test_evidence_adds_up_and_the_newest_of_a_name_counts(journal: Journal) -> None:
+    row = await journal.insert(new())
+
+    one = await journal.add_evidence(row.id, before=["a", "b"], clock_s=1.5)
+    two = await journal.add_evidence(row.id, clock_s=-2.0, named="job-1")
+    three = await journal.mark_unconfirmed(row.id, "looked 6 times", searched=True)
+
+    assert {"before": ["a", "b"], "clock_s": 1.5} == one.evidence
+    assert {"before": ["a", "b"], "clock_s": -2.0, "named": "job-1"} == two.evidence
+    assert two.evidence | {"searched": True} == three.evidence
+    assert replace(row, evidence=two.evidence) == two
+    assert three == await journal.find_live("key")
+
+
+async def test_evidence_stays_with_a_row_that_is_answered_and_ends(journal: Journal) -> None:
+    row = await sent(journal)
+    await journal.add_evidence(row.id, before=["a"])
+
+    done = await journal.accept(row.id, "job-1", job())
+    ended = await journal.close_row(done, "freed", "gone")
+
+    assert {"before": ["a"]} == done.evidence == ended.evidence
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled", "freed"])
+async def test_a_row_that_ends_frees_its_key(journal: Journal, state: End) -> None:
+    row = await sent(journal)
+
+    ended = await journal.close_row(row, state, "refused")
+
+    assert (state, "refused", None) == (ended.state, ended.note, ended.job)
+    assert await journal.find_live("key") is None
+    assert row.id != (await journal.insert(new())).id
+
+
+async def test_how_a_row_ended_first_stays(journal: Journal) -> None:
+    row = await sent(journal)
+    ended = await journal.close_row(row, "failed", "refused")
+
+    for seen in (row, ended):
+        assert ended == await journal.close_row(seen, "cancelled", "too late")
+
+
+async def test_a_row_that_changed_since_it_was_seen_is_not_closed(journal: Journal) -> None:
+    submitting = await sent(journal)
+    unconfirmed = await journal.mark_unconfirmed(submitting.id, "looked 6 times")
+
+    from_before = await journal.close_row(submitting, "failed", "refused")
+    answered = await journal.accept(submitting.id, "job-1", job())
+    from_between = await journal.close_row(unconfirmed, "cancelled", "given up")
+
+    assert unconfirmed == from_before
+    assert answered == from_between == await journal.find_live("key")
+
+
+async def test_a_completed_job_can_be_freed_but_not_fail(journal: Journal) -> None:
+    row = await accepted(journal, status="completed")
+
+    not_failed = await journal.close_row(row, "failed", "no")
+    freed = await journal.close_row(row, "freed", "gone at the vendor")
+
+    assert row == not_failed
+    assert ("freed", job("completed")) == (freed.state, freed.job)
+    assert await journal.find_live("key") is None
+
+
+async def test_the_job_of_a_row_that_ends_ends_with_it(journal: Journal) -> None:
+    one, two, three = [await accepted(journal, f"key-{n}", f"job-{n}", n=n) for n in (1, 2, 3)]
+
+    cancelled = await journal.close_row(one, "cancelled", "asked for")
+    reason = job("failed", n=2, failure={"code": "7"})
+    failed = await journal.close_row(two, "failed", "moderated", reason)
+    freed = await journal.close_row(three, "freed", "gone", job("completed", n=3))
+
+    assert job("cancelled", n=1) == cancelled.job
+    assert reason == failed.job
+    assert ("freed", job("completed", n=3)) == (freed.state, freed.job)
+
+
+async def test_a_second_live_row_of_a_key_is_refused_with_the_id_of_the_first(
+    journal: Journal,
+) -> None:
+    first = await sent(journal)
+
+    with pytest.raises(JournalError, match="not sent again") as unanswered:
+        await journal.insert(new())
+    await journal.accept(first.id, "job-1", job())
+    with pytest.raises(JournalError) as answered:
+        await journal.insert(new())
+
+    assert first.id == unanswered.value.job_id
+    assert ("job-1", "dreamina") == (answered.value.job_id, answered.value.service)
+    assert 1 == len(await listed(journal))
+    assert journal.fault is None
+
+
+async def test_of_many_that_insert_one_key_at_once_one_does(journal: Journal) -> None:
+    made = await asyncio.gather(*(journal.insert(new()) for _ in range(10)), return_exceptions=True)
+
+    (row,) = [each for each in made if isinstance(each, Submission)]
+    assert {row.id} == {each.job_id for each in made if isinstance(each, JournalError)}
+    assert [row] == await listed(journal)
+
+
+async def test_a_row_that_is_not_there_can_not_be_changed(journal: Journal) -> None:
+    row = await sent(journal)
+    unknown = replace(row, id="useapi-mcp:nothing")
+
+    for change in (
+        journal.count_post(unknown, expected=1),
+        journal.accept(unknown.id, "job-1", job()),
+        journal.add_evidence(unknown.id, searched=True),
+        journal.mark_unconfirmed(unknown.id, "?"),
+        journal.close_row(unknown, "freed", "gone"),
+    ):
+        with pytest.raises(JournalError, match="knows no submission useapi-mcp:nothing"):
+            await change
+
+    assert await journal.get("useapi-mcp:nothing") is None
+    assert [row] == await listed(journal)
+    assert journal.fault is None
+
+
+async def test_every_row_of_a_job_follows_what_the_vendor_says(journal: Journal) -> None:
+    old = await accepted(journal)
+    await journal.close_row(old, "freed", "gone")
+    newer = await accepted(journal)
+
+    await journal.record("job-1", job("completed"))
+
+    rows = await listed(journal)
+    assert [(newer.id, "accepted"), (old.id, "freed")] == [(row.id, row.state) for row in rows]
+    assert [job("completed"), job("completed")] == [row.job for row in rows]
+    newest = await journal.get("job-1")
+    assert newest is not None
+    assert newer.id == newest.id
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+async def test_a_job_that_failed_frees_its_key(journal: Journal, status: str) -> None:
+    await accepted(journal)
+
+    await journal.record("job-1", job(status))
+
+    assert await journal.find_live("key") is None
+    assert [status] == [row.state for row in await listed(journal)]
+
+
+async def test_a_job_nobody_submitted_here_leaves_no_trace(journal: Journal) -> None:
+    await journal.record("elsewhere", job("completed"))
+
+    assert [] == await listed(journal)
+
+
+async def test_what_was_known_already_is_not_written_again(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    row = await accepted(journal)
+    clock.at += 5
+
+    await journal.record("job-1", job())
+
+    assert row == await journal.get("job-1")
+
+
+async def test_a_completed_job_may_get_new_links_but_no_new_end(journal: Journal) -> None:
+    await accepted(journal)
+    await journal.record("job-1", job("completed", url="first"))
+
+    await journal.record("job-1", job("completed", url="second"))
+    await journal.record("job-1", job("failed"))
+    await journal.record("job-1", job("running"))
+
+    row = await journal.get("job-1")
+    assert row is not None
+    assert ("accepted", job("completed", url="second")) == (row.state, row.job)
+
+
+STATUSES = st.sampled_from(["running", "completed", "failed", "cancelled"])
+STEPS = st.one_of(
+    st.tuples(
+        st.sampled_from(["insert", "claim", "release", "evidence", "unconfirmed"]), st.none()
+    ),
+    st.tuples(st.just("count"), st.integers(0, 2)),
+    st.tuples(st.just("close"), st.sampled_from(["failed", "cancelled", "freed"])),
+    st.tuples(st.sampled_from(["accept", "accept for nothing", "record"]), STATUSES),
+)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@given(steps=st.lists(st.tuples(st.integers(0, 30), STEPS), max_size=30))
+@settings(deadline=None)
+def test_whatever_happens_in_whatever_order_a_key_has_one_live_row_and_an_end_stays(
+    engine: str, steps: list[tuple[int, tuple[str, Any]]]
+) -> None:
+    async def story() -> None:
+        clock = StoppedClock()
+        journal = Journal(ENGINES[engine](Path(folder), clock), clock.now)
+        try:
+            await follow(journal, steps)
+        finally:
+            await journal.close()
+
+    with TemporaryDirectory() as folder:
+        virtual_time.run(story())
+
+
+async def follow(journal: Journal, steps: list[tuple[int, tuple[str, Any]]]) -> None:
+    """Take the steps, and see after each that nothing was lost and nothing is there twice."""
+    before: dict[str, Submission] = {}
+    seen: list[Submission] = []  # every row in every state it ever had
+    claimed: set[str] = set()
+    for number, (what, how) in steps:
+        await take(journal, number, what, how, seen, claimed)
+
+        rows = {row.id: row for row in await listed(journal, 1000)}
+        live = [row.key for row in rows.values() if row.state in LIVE]
+        assert len(set(live)) == len(live)
+        for each, was in before.items():
+            assert_follows(was, rows[each])
+            if rows[each].posts > was.posts:
+                assert ("count", was.posts) == (what, how)
+                assert was.key in claimed
+        before = dict(sorted(rows.items()))
+        seen += [row for row in before.values() if row not in seen]
+
+
+async def take(
+    journal: Journal, number: int, what: str, how: Any, seen: list[Submission], claimed: set[str]
+) -> None:
+    """One step on one of two keys, or on one of the rows as it once was; it may be refused."""
+    key = f"key-{number % 2}"
+    try:
+        if what == "insert":
+            await journal.insert(new(key))
+        elif what == "claim":
+            assert (key not in claimed) == await journal.claim(key)
+            claimed.add(key)
+        elif what == "release":
+            await journal.release(key)
+            claimed.discard(key)
+        elif what == "record":
+            await journal.record(f"job-{number % 4}", job(how))
+        elif seen:
+            await change(journal, seen[number % len(seen)], number, what, how)
+    except JournalError:
+        assert journal.fault is None
+
+
+async def change(journal: Journal, row: Submission, number: int, what: str, how: Any) -> None:
+    if what == "count":
+        await journal.count_post(row, expected=how)
+    elif what == "evidence":
+        await journal.add_evidence(row.id, **{f"fact-{number}": number})
+    elif what == "unconfirmed":
+        await journal.mark_unconfirmed(row.id, "looked")
+    elif what == "close":
+        before = await journal.get(row.id)
+        after = await journal.close_row(row, how, "over")
+        assert before is not None
+        assert before.state == row.state or after == before
+    else:
+        charged = what == "accept"
+        await journal.accept(row.id, f"job-{number % 4}", job(how), charged=charged)
+
+
+def assert_follows(was: Submission, row: Submission) -> None:
+    assert was.posts <= row.posts
+    assert was.job_id in (None, row.job_id)
+    assert was.evidence.items() <= row.evidence.items()
+    if was.job and was.job["status"] in TERMINAL:
+        assert row.job is not None
+        assert was.job["status"] == row.job["status"]
+        assert row.state in (was.state, "freed")
+    if was.state == "accepted":
+        assert row.state in ("accepted", "failed", "cancelled", "freed")
+    if row.job and row.state in ("failed", "cancelled"):
+        assert row.state == row.job["status"]
+
+
+async def test_the_newest_rows_come_first_whatever_the_clock_did(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    ids = []
+    for n in range(4):
+        clock.at -= 3600 * n
+        ids.append((await journal.insert(new(f"key-{n}"))).id)
+
+    newest = [row.id for row in await listed(journal, 3)]
+
+    assert ids[:0:-1] == newest
+
+
+async def test_rows_are_found_by_the_status_of_their_job(journal: Journal) -> None:
+    submitting = (await sent(journal, "a")).id
+    unconfirmed = (await journal.mark_unconfirmed((await sent(journal, "b")).id, "?")).id
+    running = (await accepted(journal, "c", "job-c")).id
+    completed = (await accepted(journal, "d", "job-d", status="completed")).id
+    failed = (await accepted(journal, "e", "job-e", status="failed")).id
+    refused = (await journal.close_row(await sent(journal, "f"), "failed", "refused")).id
+    was_running = await accepted(journal, "g", "job-g")
+    cancelled = (await journal.close_row(was_running, "cancelled", "asked for")).id
+    freed = await accepted(journal, "h", "job-h")
+    await journal.record("job-h", job("completed"))
+    await journal.close_row(freed, "freed", "gone")
+    not_found = await journal.mark_unconfirmed((await sent(journal, "i")).id, "?")
+    forgotten = (await journal.close_row(not_found, "freed", "")).id
+
+    found = {
+        status: {row.id for row in await listed(journal, status=status)}
+        for status in ("submitting", "unconfirmed", "running", "completed", "failed", "cancelled")
+    }
+
+    assert {
+        "submitting": {submitting},
+        "unconfirmed": {unconfirmed, forgotten},
+        "running": {running},
+        "completed": {completed, freed.id},
+        "failed": {failed, refused},
+        "cancelled": {cancelled},
+    } == found
+    assert 9 == len(await listed(journal))
+
+
+async def test_rows_are_listed_by_the_vendors_address_they_were_sent_to(journal: Journal) -> None:
+    here = await journal.insert(new("a"))
+    there = await journal.insert(new("b", origin="http://127.0.0.1:8000"))
+    nobody_knows = await journal.insert(new("c", origin=""))
+
+    listed_here = await journal.recent(10, origin=ORIGIN)
+    listed_there = await journal.recent(10, "submitting", origin="http://127.0.0.1:8000")
+
+    assert [nobody_knows, here] == listed_here
+    assert [nobody_knows, there] == listed_there
+    assert [] == await journal.recent(10, "running", origin=ORIGIN)
+    assert there == await journal.get(there.id)
+
+
+async def test_files_are_remembered_by_job_and_position(journal: Journal) -> None:
+    await journal.add_saved_file("job-1", 1, "/output/b.mp4", {"size_bytes": 2})
+    await journal.add_saved_file("job-1", 0, "/output/old.mp4", {"size_bytes": 1})
+    facts = {"size_bytes": 3, "mime_type": "video/mp4"}
+    await journal.add_saved_file("job-1", 0, "/output/a.mp4", facts)
+    await journal.add_saved_file("job-2", 0, "/output/c.mp4", {})
+
+    saved = await journal.saved_files("job-1")
+
+    assert [
+        {"position": 0, "path": "/output/a.mp4", "size_bytes": 3, "mime_type": "video/mp4"},
+        {"position": 1, "path": "/output/b.mp4", "size_bytes": 2},
+    ] == saved
+    assert [] == await journal.saved_files("job-3")
+
+
+async def test_a_request_beyond_the_days_budget_is_not_written_down(journal: Journal) -> None:
+    await journal.insert(new("a", price=30), budget=60)
+    await journal.insert(new("b", price=30), budget=60)
+
+    with pytest.raises(BudgetError, match="costs 1 credits, and of today's 60 for dreamina 60"):
+        await journal.insert(new("c", price=1), budget=60)
+
+    assert 2 == len(await listed(journal))
+    assert await journal.find_live("c") is None
+    assert journal.fault is None
+
+
+async def test_requests_at_once_do_not_exceed_the_budget_together(journal: Journal) -> None:
+    made = await asyncio.gather(
+        *(journal.insert(new(f"key-{n}", price=30), budget=100) for n in range(10)),
+        return_exceptions=True,
+    )
+
+    assert 7 == sum(isinstance(each, BudgetError) for each in made)
+    assert 3 == len(await listed(journal))
+
+
+@pytest.mark.parametrize("price", [30, 1, 0, None])
+@pytest.mark.parametrize("budget", [0, 30, 59.5, 60, 61])
+async def test_the_budget_can_be_asked_before_anything_is_written(
+    journal: Journal, price: float | None, budget: float
+) -> None:
+    await sent(journal)
+
+    async def refusal(asked: Any) -> str | None:
+        try:
+            await asked
+        except BudgetError as error:
+            return error.message
+        return None
+
+    asked = await refusal(journal.check_budget(ORIGIN, "dreamina", price, budget))
+
+    assert 1 == len(await listed(journal))
+    assert asked == await refusal(journal.insert(new("next", price=price), budget=budget))
+
+
+async def test_what_is_free_is_never_beyond_the_budget(journal: Journal) -> None:
+    await journal.insert(new("a", price=30))
+
+    row = await journal.insert(new("b", price=0), budget=10)
+
+    assert 0 == row.price
+
+
+async def test_a_price_that_nobody_knows_needs_something_left_of_the_budget(
+    journal: Journal,
+) -> None:
+    await journal.insert(new("a", price=29), budget=30)
+    left = await journal.insert(new("b", price=None), budget=30)
+    await journal.insert(new("c", price=1), budget=30)
+
+    with pytest.raises(BudgetError, match=r"not documented, and of today's 30 credits.* 30 are"):
+        await journal.insert(new("d", price=None), budget=30)
+
+    assert 0 == left.price
+
+
+async def test_each_service_has_a_budget_of_its_own(journal: Journal) -> None:
+    await journal.insert(new("a", "dreamina", 30), budget=30)
+
+    row = await journal.insert(new("b", "google-flow", 30), budget=30)
+
+    assert "google-flow" == row.service
+
+
+async def test_each_address_of_the_vendor_has_a_budget_of_its_own(journal: Journal) -> None:
+    await journal.insert(new("a", origin="http://127.0.0.1:8000"), budget=30)
+    await journal.insert(new("b"), budget=30)
+    await journal.insert(new("c", origin=""))
+
+    for origin in (ORIGIN, "http://127.0.0.1:8000"):
+        with pytest.raises(BudgetError, match="60 are spent"):
+            await journal.check_budget(origin, "dreamina", 30, 89)
+        await journal.check_budget(origin, "dreamina", 30, 90)
+
+
+async def test_the_budget_starts_again_at_midnight_utc(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    await journal.insert(new("a"), budget=30)
+
+    clock.at = NOON + 43_199
+    with pytest.raises(BudgetError):
+        await journal.insert(new("b"), budget=30)
+    clock.at = NOON + 43_200
+
+    assert "b" == (await journal.insert(new("b"), budget=30)).key
+
+
+async def test_the_vendors_forecast_replaces_the_price(journal: Journal) -> None:
+    await accepted(journal, "a", "job-a", forecast_credits=66)
+    await journal.record("job-a", job("completed"))  # an answer that no longer tells the cost
+
+    with pytest.raises(BudgetError, match="66 are spent"):
+        await journal.insert(new("b", price=30), budget=95)
+
+    assert "b" == (await journal.insert(new("b", price=30), budget=96)).key
+
+
+async def test_a_negative_forecast_does_not_raise_the_budget(journal: Journal) -> None:
+    await journal.insert(new("a", price=30))
+    await accepted(journal, "b", forecast_credits=-1000)
+
+    with pytest.raises(BudgetError, match="30 are spent"):
+        await journal.check_budget(ORIGIN, "dreamina", 30, 59)
+
+
+async def test_the_budget_counts_what_was_or_may_have_been_charged(journal: Journal) -> None:
+    await journal.mark_unconfirmed((await sent(journal, "unconfirmed")).id, "?")
+    await accepted(journal, "failed after it was taken", "job-1", status="failed")
+    await journal.close_row(await sent(journal, "forgotten"), "cancelled", "asked for")
+    await journal.close_row(await accepted(journal, "gone", "job-2"), "freed", "gone")
+
+    with pytest.raises(BudgetError, match="120 are spent"):
+        await journal.insert(new("next"), budget=149)
+
+
+async def test_the_budget_does_not_count_what_was_never_taken(journal: Journal) -> None:
+    await journal.close_row(await sent(journal, "refused"), "failed", "400")
+    await journal.close_row(await journal.insert(new("not sent")), "cancelled", "asked for")
+    await journal.close_row(await journal.insert(new("not sent")), "freed", "asked for")
+
+    row = await journal.insert(new("next"), budget=30)
+
+    assert "submitting" == row.state
+
+
+async def test_the_budget_does_not_count_a_job_that_was_there_before(journal: Journal) -> None:
+    row = await sent(journal)
+    found = await journal.accept(row.id, "job-1", job(forecast_credits=66), charged=False)
+
+    await journal.record("job-1", job("completed", forecast_credits=66))
+    await journal.check_budget(ORIGIN, "dreamina", 30, 30)
+    again = await journal.accept(row.id, "job-1", job("completed"))
+
+    assert {"charged": False} == found.evidence == again.evidence
+    await journal.check_budget(ORIGIN, "dreamina", 30, 30)
+
+
+async def test_two_journals_of_one_database_see_each_others_commits(
+    journal: Journal, engine: str, folder: Path, clock: StoppedClock
+) -> None:
+    async with second_journal(engine, folder, clock) as other:
+        row = await journal.insert(new())
+        seen = await other.find_live("key")
+        await other.accept(row.id, "job-1", job())
+
+        with pytest.raises(JournalError):
+            await other.insert(new())
+
+    after = await journal.get(row.id)
+    assert after is not None
+    assert row == seen
+    assert "job-1" == after.job_id
+
+
+async def test_a_closed_journal_opens_again_with_all_it_knew(journal: Journal) -> None:
+    row = await accepted(journal)
+
+    await journal.close()
+    await journal.close()
+
+    assert row == await journal.get("job-1")
+
+
+async def test_a_journal_that_works_has_no_fault(journal: Journal) -> None:
+    await journal.check()
+    await journal.check()
+
+    assert journal.fault is None
+    assert [] == await listed(journal)
+
+
+async def test_a_key_that_is_claimed_is_refused_to_everybody(
+    journal: Journal, engine: str, folder: Path
+) -> None:
+    assert await journal.claim("key")
+
+    assert not await journal.claim("key")
+
+    assert "False True" == others_get(engine, folder, "key", "another")
+
+
+async def test_a_key_that_was_released_can_be_claimed_by_others(
+    journal: Journal, engine: str, folder: Path
+) -> None:
+    await journal.claim("key")
+
+    await journal.release("key")
+
+    assert "True" == others_get(engine, folder, "key")
+    assert await journal.claim("key")
+
+
+async def test_releasing_a_key_that_is_not_claimed_changes_nothing(
+    journal: Journal, engine: str, folder: Path
+) -> None:
+    await journal.release("key")
+    await journal.claim("key")
+    await journal.release("another")
+
+    assert "False True" == others_get(engine, folder, "key", "another")
+
+
+async def test_a_key_that_a_living_process_claimed_is_refused_until_it_is_killed(
+    journal: Journal, engine: str, folder: Path
+) -> None:
+    row = await journal.insert(new())
+    with process(HOLDER, engine, folder, "key") as holder:
+        assert "True" == line(holder)
+
+        while_it_lives = await journal.claim("key")
+        with pytest.raises(JournalError, match="was taken over by another process"):
+            await journal.count_post(row, expected=0)
+        another_key = await journal.claim("another")
+        holder.kill()
+        holder.wait()
+
+        assert (False, True) == (while_it_lives, another_key)
+        assert await journal.claim("key")
+        assert 1 == (await journal.count_post(row, expected=0)).posts
+
+
+async def test_a_process_that_closes_its_journal_releases_its_keys(
+    journal: Journal, engine: str, folder: Path
+) -> None:
+    with process(HOLDER, engine, folder, "key") as holder:
+        assert "True" == line(holder)
+        go(holder)
+        assert "closed" == line(holder)
+
+        assert await journal.claim("key")
+
+
+async def test_a_transaction_that_is_cancelled_is_undone(store: Store, journal: Journal) -> None:
+    row = await journal.insert(new())
+
+    async def never_ends() -> None:
+        async with store.write("key") as rows:
+            await rows.all("update submission set posts = 7 where id = ?", row.id)
+            await asyncio.Event().wait()
+
+    writing = asyncio.create_task(never_ends())
+    await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.wait({writing})
+
+    assert writing.cancelled()
+    assert row == await journal.get(row.id)
+    await journal.claim("key")
+    assert 1 == (await journal.count_post(row, expected=0)).posts
+
+
+async def test_a_transaction_that_raises_is_undone(store: Store, journal: Journal) -> None:
+    row = await journal.insert(new())
+
+    async def fails() -> None:
+        async with store.write("key") as rows:
+            await rows.all("update submission set posts = 7 where id = ?", row.id)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fails()
+
+    assert row == await journal.get(row.id)
+    assert journal.fault is None
