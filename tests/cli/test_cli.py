@@ -132,6 +132,28 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"useapi-mcp {mcp_server.__version__}\n" == capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["--version"], ["--help"], ["http", "--help"], ["check", "--help"], ["demo", "--folder=http"]],
+)
+def test_what_a_command_does_not_need_is_not_loaded(
+    arguments: list[str], env: dict[str, str]
+) -> None:
+    """So that the version, help and a wrong setting are there at once."""
+    code = f"""if True:
+        import contextlib, sys
+        from mcp_server.cli.main import build_parser
+        with contextlib.suppress(SystemExit):
+            build_parser().parse_args({arguments})
+        print(*{{"mcp", "httpx", "starlette", "uvicorn"}} & set(sys.modules), file=sys.stderr)"""
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], env=env, stderr=subprocess.PIPE, text=True, check=True
+    ).stderr
+
+    assert "\n" == loaded
+
+
 def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])

@@ -1,6 +1,5 @@
 """HTTP command: who may be let in at all, the token that is kept, and stops that lose nothing."""
 
-import argparse
 import asyncio
 import errno
 import os
@@ -23,7 +22,7 @@ from mcp.types import ElicitResult
 from pydantic import SecretStr
 
 from mcp_server.errors import SettingsError
-from mcp_server.http.serve import add_arguments, own_token, serve, worker
+from mcp_server.http.serve import own_token, serve, worker
 from mcp_server.settings import Settings
 from tests.support.harness import GOOD, TOKEN
 from tests.support.serving import (
@@ -50,16 +49,20 @@ def rows(folder: Path) -> list[tuple[Any, ...]]:
         return journal.execute("select state, job_id, posts from submission").fetchall()
 
 
-async def refusal(folder: Path, *options: str, **environment: str) -> str:
-    """Why serving with these options is refused."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    state = {"USEAPI_STATE_DIR": str(folder / "state")}
+async def refusal(folder: Path, /, environment: dict[str, str] | None = None, **given: Any) -> str:
+    """Why serving with these arguments is refused."""
+    settings = {"USEAPI_STATE_DIR": str(folder / "state"), **(environment or {})}
+    options: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "allowed_hosts": [],
+        "allowed_origins": [],
+        "no_auth": False,
+        "sandbox_sources": "",
+    }
 
     with pytest.raises(SettingsError) as error:
-        await serve(
-            Settings.read(state | environment), parser.parse_args(["--port", "0", *options]), ""
-        )
+        await serve(Settings.read(settings), **(options | given))
 
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -82,9 +85,9 @@ async def test_beyond_this_machine_nobody_is_let_in_without_a_token(
     token = {"USEAPI_HTTP_TOKEN": HTTP_TOKEN}
 
     told = [
-        await refusal(tmp_path, "--host", host),
-        await refusal(tmp_path, "--host", host, "--no-auth"),
-        await refusal(tmp_path, "--host", host, "--no-auth", **token),
+        await refusal(tmp_path, host=host),
+        await refusal(tmp_path, host=host, no_auth=True),
+        await refusal(tmp_path, token, host=host, no_auth=True),
     ]
 
     assert [True] * 3 == [text.startswith(f"Serving on {host} without a token") for text in told]
@@ -108,7 +111,7 @@ async def test_beyond_this_machine_nobody_is_let_in_without_a_token(
 async def test_a_host_that_could_never_match_is_told_at_the_start(
     tmp_path: Path, value: str
 ) -> None:
-    assert "--allowed-host" in await refusal(tmp_path, f"--allowed-host={value}")
+    assert "--allowed-host" in await refusal(tmp_path, allowed_hosts=[value])
 
 
 @pytest.mark.parametrize(
@@ -124,24 +127,24 @@ async def test_a_host_that_could_never_match_is_told_at_the_start(
     ],
 )
 async def test_an_origin_that_could_never_match_is_too(tmp_path: Path, value: str) -> None:
-    assert "--allowed-origin" in await refusal(tmp_path, f"--allowed-origin={value}")
+    assert "--allowed-origin" in await refusal(tmp_path, allowed_origins=[value])
 
 
-@pytest.mark.parametrize("port", ["-1", "65536", "70000"])
-async def test_a_port_that_does_not_exist_is_told(tmp_path: Path, port: str) -> None:
-    assert f"no port {port}" in await refusal(tmp_path, f"--port={port}")
+@pytest.mark.parametrize("port", [-1, 65536, 70000])
+async def test_a_port_that_does_not_exist_is_told(tmp_path: Path, port: int) -> None:
+    assert f"no port {port}" in await refusal(tmp_path, port=port)
 
 
 @pytest.mark.parametrize("host", ["::1.invalid", "no.such.host.invalid", "192.0.2.1", "a..b"])
 async def test_so_is_an_address_that_is_not_ours(tmp_path: Path, host: str) -> None:
-    told = await refusal(tmp_path, "--host", host, USEAPI_HTTP_TOKEN=HTTP_TOKEN)
+    told = await refusal(tmp_path, {"USEAPI_HTTP_TOKEN": HTTP_TOKEN}, host=host)
 
     assert "can't be served" in told
 
 
 async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        told = await refusal(tmp_path, "--port", str(taken.getsockname()[1]))
+        told = await refusal(tmp_path, port=taken.getsockname()[1])
 
     assert "can't be served" in told
 

@@ -79,7 +79,7 @@ def arguments(line: str, program: str) -> list[str]:
 def is_taken(given: list[str]) -> bool:
     """Whether our command line takes these arguments."""
     try:
-        cli._parser(given).parse_args(given)
+        cli.build_parser().parse_args(given)
     except SystemExit as end:
         return end.code == 0  # --help and --version end it well
     return True
