@@ -48,8 +48,8 @@ UNFINISHED_IMAGE = image_id(801)
 MODERATED_IMAGE = image_id(804)
 LOST_IMAGE = image_id(805)
 
-# Placeholders for an id in the examples of POST videos/interpolate, 2 April 2026. Names of jobs that
-# exist; not sources a caller would look for.
+# The placeholders in the examples of POST videos/interpolate, 2 April 2026, as names of jobs that
+# exist; they are not sources a caller would look for.
 PLACEHOLDERS = {
     "YOUR_COMPLETED_VIDEO_JOBID": video_id(901),
     "YOUR_COMPLETED_UPSCALE_JOBID": video_id(902, "V"),
