@@ -284,7 +284,7 @@ def test_a_stop_signal_ends_it_and_leaves_nothing_behind(
 
 
 def stopped_during_a_post(folder: Path, slow: Vendor) -> tuple[int, str]:
-    """Exit code and log of a server that gets a stop signal while its paid request has no answer."""
+    """Exit code and log of a server that gets a stop signal during a paid request."""
     environment = {"USEAPI_BASE_URL": slow.url, "USEAPI_TOKEN": TOKEN}
     with http_server(folder, **environment) as server:
         caller = threading.Thread(target=_ask_in_vain, args=(server,))
