@@ -1,4 +1,4 @@
-"""`useapi-mcp check`: what is there to work with, as a table for people or JSON for programs."""
+"""`useapi-mcp check`: a report on token, subscription and accounts, as a table or as JSON."""
 
 from mcp_server import __version__
 from mcp_server.clock import Clock
@@ -21,7 +21,7 @@ _INDENT = " " * 22
 async def run(
     settings: Settings, *, as_json: bool, upstream: Upstream | None = None
 ) -> tuple[str, bool]:
-    """What to print, and whether all is well. `upstream` is closed; given by tests."""
+    """The text to print, and whether all is well. A given `upstream` (of a test) is closed too."""
     upstream = upstream or Upstream(settings, Clock(), OutputFolder(settings.output_folder()))
     try:
         found = await check(upstream)
@@ -33,7 +33,7 @@ async def run(
 
 
 def table(found: Check, *, sandbox: bool = False) -> str:
-    """A line for each part, and below it each fault and what to do about it."""
+    """A line for each part, each fault with its remedy, and a last line with the result."""
     lines = [
         f"useapi-mcp {__version__} at {found.base_url}{' (the sandbox)' if sandbox else ''}",
         "",
@@ -52,8 +52,8 @@ def table(found: Check, *, sandbox: bool = False) -> str:
 
 def _service(service: ServiceCheck) -> list[str]:
     names = ", ".join(account.name for account in service.accounts if account.healthy)
-    told = names if service.state == "ready" else service.problem or ""
-    lines = [_line(service.service, service.state, told)]
+    text = names if service.state == "ready" else service.problem or ""
+    lines = [_line(service.service, service.state, text)]
     lines += [
         f"{_INDENT}{account.name}: {account.problem or 'healthy'}"
         for account in service.accounts
@@ -64,5 +64,5 @@ def _service(service: ServiceCheck) -> list[str]:
     return lines
 
 
-def _line(part: str, state: str, told: str = "") -> str:
-    return f"{part:<14}{_STATES.get(state, 'FAULT'):<8}{told or state}"
+def _line(part: str, state: str, text: str = "") -> str:
+    return f"{part:<14}{_STATES.get(state, 'FAULT'):<8}{text or state}"

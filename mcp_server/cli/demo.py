@@ -1,4 +1,4 @@
-"""The main job from start to end: an official MCP client, our server as its own process, files."""
+"""`useapi-mcp demo`: an official MCP client does the main job on every service of the sandbox."""
 
 import asyncio
 import json
@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from mcp import Client
+from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 
 from mcp_server.media.probe import probe
-
-_BAR = 24
 
 Sources = Mapping[tuple[str, str], str]
 
@@ -27,61 +25,40 @@ class FailedError(Exception):
 
 
 @dataclass
-class Line:
-    """One job: a bar while it runs, a row of the table when it has ended."""
+class Row:
+    """A job of the table: the file it was made from, and the file it made."""
 
     title: str
-    status: str = "waiting for its source"
-    done: float = 0.0
     before: Path | None = None
     after: Path | None = None
 
 
 @dataclass
-class Screen:
-    """A bar a job, redrawn in place on a terminal; elsewhere a line for each change."""
-
-    in_place: bool
-    lines: list[Line] = field(default_factory=list)
-    drawn: int = 0
-
-    def add(self, title: str) -> Line:
-        self.lines.append(Line(title))
-        return self.lines[-1]
-
-    def show(self, line: Line, status: str, done: float) -> None:
-        changed = line.status != status
-        line.status, line.done = status, done
-        if self.in_place:
-            up = f"\x1b[{self.drawn}A" if self.drawn else ""
-            print(up + "\n".join(f"\x1b[2K{_bar(each)}" for each in self.lines), flush=True)
-            self.drawn = len(self.lines)
-        elif changed:
-            print(_bar(line), flush=True)
-
-
-@dataclass
 class Demo:
-    """Runs jobs through one client; each ends with its file in `folder`."""
+    """Runs jobs through one client; each ends with its file in the output folder."""
 
     client: Client
-    screen: Screen
-    job_s: float
+    rows: list[Row] = field(default_factory=list)
 
-    async def job(self, line: Line, source_id: str, tool: str, **options: Any) -> str:
-        """Submit, follow to the end, save."""
-        self.screen.show(line, "submitting", 0.0)
+    def add(self, title: str) -> Row:
+        self.rows.append(Row(title))
+        return self.rows[-1]
+
+    async def job(self, row: Row, source_id: str, tool: str, **options: Any) -> str:
+        """Submit, wait for the end, save; prints each status. Gives the job's id."""
         job = await self.call(tool, source_id=source_id, **options)
-        bar = asyncio.create_task(self._advance(line))
-        try:
-            while job["status"] in ("submitting", "running"):
-                job = await self.call("get_job", job_id=job["job_id"], wait_seconds=50)
-        finally:
-            bar.cancel()
-        if job["status"] != "completed":
-            raise FailedError(f"{line.title}: {job['status']}: {job.get('failure')}")
-        line.after = await self.save(str(job["job_id"]), f"{_file_name(line.title)}-after")
-        self.screen.show(line, "completed", 1.0)
+        status = ""
+        while True:
+            if job["status"] != status:
+                status = job["status"]
+                print(f"{row.title:<32} {status}", flush=True)
+            if status not in ("submitting", "running"):
+                break
+            job = await self.call("get_job", job_id=job["job_id"], wait_seconds=50)
+        if status != "completed":
+            raise FailedError(f"{row.title}: {status}: {job.get('failure')}")
+        name = row.title.lower().replace(" ", "-")
+        row.after = await self.save(job["job_id"], f"{name}-after")
         return str(job["job_id"])
 
     async def save(self, job_id: str, file_name: str) -> Path:
@@ -92,19 +69,13 @@ class Demo:
         result = await self.client.call_tool(tool, arguments)
         assert isinstance(result, CallToolResult)
         if result.is_error or result.structured_content is None:
-            said = next((c.text for c in result.content if isinstance(c, TextContent)), "")
-            raise FailedError(f"{tool}: {said}")
+            text = next((c.text for c in result.content if isinstance(c, TextContent)), "")
+            raise FailedError(f"{tool}: {text}")
         return dict(result.structured_content)
-
-    async def _advance(self, line: Line) -> None:
-        """No service tells how far it is: the bar nears its end and waits there."""
-        for tenth in range(1, 10):
-            self.screen.show(line, "running", tenth / 10)
-            await asyncio.sleep(self.job_s / 10)
 
 
 async def run(folder: Path, sources: Sources, job_s: float = 3.0) -> None:
-    """Do the main job on every service, side by side, and print what became of it.
+    """Do the main job on every service, side by side, and print a table of the files.
 
     Args:
         folder: where the files go; made if need be.
@@ -121,36 +92,36 @@ async def run(folder: Path, sources: Sources, job_s: float = 3.0) -> None:
         },
     )
     print("Starting `useapi-mcp --sandbox` and talking to it over stdio …", flush=True)
-    async with Client(server) as client:
-        demo = Demo(client, Screen(sys.stdout.isatty()), job_s)
-        try:
-            await _all_jobs(demo, folder, sources)
-            failure = ""
-        except (
-            FailedError
-        ) as error:  # kept until the server is closed, whose task group would wrap it
-            failure = str(error)
+    failure = ""
+    try:
+        async with Client(server) as client:
+            demo = Demo(client)
+            try:  # in here, where the client's task group has not wrapped the error yet
+                await _all_jobs(demo, folder, sources)
+            except (FailedError, MCPError, OSError) as error:
+                failure = str(error)
+    except* (MCPError, OSError):
+        failure = "The server did not start. Run `useapi-mcp --sandbox` alone to see why."
     if failure:
         raise SystemExit(failure)
-    print(f"\n{_table(demo.screen.lines)}\n\nFiles in {folder}")
+    print(f"\n{_table(demo.rows)}\n\nFiles in {folder}")
 
 
 async def _all_jobs(demo: Demo, folder: Path, sources: Sources) -> None:
-    upscale = demo.screen.add("Dreamina upscale video")
-    interpolate = demo.screen.add("Dreamina interpolate to 60 fps")
-    image = demo.screen.add("Dreamina upscale image to 8k")
-    flow = demo.screen.add("Google Flow upscale video to 4K")
-    flow_image = demo.screen.add("Google Flow upscale image to 2k")
-    pixverse = demo.screen.add("PixVerse upscale video to 4K")
+    upscale = demo.add("Dreamina upscale video")
+    interpolate = demo.add("Dreamina interpolate to 60 fps")
+    image = demo.add("Dreamina upscale image to 8k")
+    flow = demo.add("Google Flow upscale video to 4K")
+    flow_image = demo.add("Google Flow upscale image to 2k")
+    pixverse = demo.add("PixVerse upscale video to 4K")
 
     upscale.before = await demo.save(sources["dreamina", "video"], "dreamina-video-before")
     image.before = await demo.save(sources["dreamina", "image"], "dreamina-image-before")
     pixverse.before = await demo.save(sources["pixverse", "video"], "pixverse-video-before")
     seen = await demo.call("get_job", job_id=sources["dreamina", "video"])
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(seen["media"][0]["url"]))
-    for line, kind in ((flow, "video"), (flow_image, "image")):
-        source_id = sources["google-flow", kind]
-        line.before = await asyncio.to_thread(_flow_source, origin, source_id, folder, kind)
+    flow.before = _flow_source(origin, sources["google-flow", "video"], folder, "video")
+    flow_image.before = _flow_source(origin, sources["google-flow", "image"], folder, "image")
 
     async def dreamina_video() -> None:
         upscaled = await demo.job(upscale, sources["dreamina", "video"], "upscale_video")
@@ -167,7 +138,10 @@ async def _all_jobs(demo: Demo, folder: Path, sources: Sources) -> None:
 
 
 def _flow_source(origin: str, source_id: str, folder: Path, kind: str) -> Path:
-    """A Google Flow source is no job, so no tool saves it: its link comes from GET /assets."""
+    """The source as a file. It is no job, so no tool saves it: its link comes from GET /assets.
+
+    This blocks, but the sandbox is another process and no job has begun.
+    """
     headers = {"Authorization": "Bearer user:0-sandbox"}
     address = f"{origin}/v1/google-flow/assets/{quote(source_id, safe='')}"
     with urllib.request.urlopen(urllib.request.Request(address, headers=headers)) as answer:  # noqa: S310 - the sandbox's own address
@@ -178,38 +152,26 @@ def _flow_source(origin: str, source_id: str, folder: Path, kind: str) -> Path:
     return file
 
 
-def _file_name(title: str) -> str:
-    return title.lower().replace(" ", "-")
-
-
-def _bar(line: Line) -> str:
-    full = round(line.done * _BAR)
-    return f"{line.title:<32} [{'#' * full}{'.' * (_BAR - full)}] {line.status}"
-
-
-def _table(lines: list[Line]) -> str:
-    """Sizes, rates and lengths as the files' own bytes say them."""
-    rows = [("job", "before", "after", "file")]
-    rows += [
-        (line.title, _told(line.before), _told(line.after), line.after.name if line.after else "")
-        for line in lines
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    rows.insert(1, ("-" * widths[0], "-" * widths[1], "-" * widths[2], "-" * widths[3]))
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+def _table(rows: list[Row]) -> str:
+    """Sizes, rates and lengths as read from the files themselves."""
+    lines = [("job", "before", "after", "file")]
+    lines += [
+        (row.title, _facts(row.before), _facts(row.after), row.after.name if row.after else "")
         for row in rows
+    ]
+    return "\n".join(
+        f"{job:<32} {before:<30} {after:<31} {file}" for job, before, after, file in lines
     )
 
 
-def _told(path: Path | None) -> str:
+def _facts(path: Path | None) -> str:
     if path is None:
         return "?"
     with path.open("rb") as file:
         facts = probe(file)
     if facts is None:
         return "unknown"
-    told = f"{facts.width}x{facts.height}"
+    text = f"{facts.width}x{facts.height}"
     if facts.kind == "video":
-        told += f" {facts.frame_rate:g} fps {(facts.duration_ms or 0) / 1000:.1f} s"
-    return f"{told}, {path.stat().st_size / 1000:,.0f} kB"
+        text += f" {facts.frame_rate:g} fps {(facts.duration_ms or 0) / 1000:.1f} s"
+    return f"{text}, {path.stat().st_size / 1000:,.0f} kB"

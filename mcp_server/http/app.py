@@ -1,10 +1,12 @@
-"""Streamable HTTP: the MCP server as an ASGI app that lets in only whom it should.
+"""The MCP server as an ASGI app over Streamable HTTP, with its own checks of who may use it.
 
-The SDK's own host check is a prefix match (`127.0.0.1:x.evil.com` passes it), and its token check
-announces an OAuth server that is not there. So both are done here, exactly, before anything else
-sees the request.
+Host and Origin are checked here because the SDK wants a list of exact values, and the port is not
+known to a worker when it makes its app; the SDK's patterns for any port (`127.0.0.1:*`) match a
+prefix, so `127.0.0.1:x.evil.com` would pass. The token is checked here because the SDK's check
+announces an OAuth server, and there is none.
 """
 
+import contextlib
 import hashlib
 import hmac
 
@@ -12,7 +14,7 @@ from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,12 +35,13 @@ def http_app(
     allowed_hosts: frozenset[str] = frozenset(),
     allowed_origins: frozenset[str] = frozenset(),
 ) -> ASGIApp:
-    """The server at `/mcp`, and `/health` for whoever asks whether it runs.
+    """An app with the MCP server at `/mcp` and a health check at `/health`.
 
     Args:
-        token: what clients must send as their bearer token; None lets everybody in.
+        token: what clients must send as their bearer token; None = no token is asked for.
         allowed_hosts: values of `Host` besides this machine's own, at the port served.
-        allowed_origins: values of `Origin` besides its own; without one it comes from no browser.
+        allowed_origins: values of `Origin` besides this server's own. A request without `Origin`
+            is allowed: it does not come from a web page.
     """
     # Legacy clients are served without sessions: any worker can take any request. Answers are
     # event streams: JSON would lose progress and would not notice a client that has left.
@@ -51,14 +54,14 @@ def http_app(
     )
     inner.router.routes[:0] = [
         Route(HEALTH_PATH, _health),
-        # Without sessions the SDK would hold a stream open for ever that nothing is sent on.
+        # Without sessions the SDK would hold a stream open for ever and send nothing on it.
         Route(MCP_PATH, _no_session, methods=["GET", "DELETE"]),
     ]
-    app: ASGIApp = BodyLimitMiddleware(inner)
+    app: ASGIApp = DisconnectMiddleware(inner)
     if token is not None:
         app = BearerTokenMiddleware(app, token)
     if allowed_origins:
-        # Outside the token's gate: a browser asks leave (OPTIONS) without the token.
+        # Outside the token's check: a browser's preflight request (OPTIONS) has no token.
         app = CORSMiddleware(
             app,
             allow_origins=sorted(allowed_origins),
@@ -70,7 +73,7 @@ def http_app(
 
 
 def request_state_key(token: str) -> bytes:
-    """The key that seals a question to the user, the same in every worker that has the token."""
+    """The key that signs a question to the user, the same in every worker with this token."""
     return hmac.digest(token.encode(), b"useapi-mcp request state", hashlib.sha256)
 
 
@@ -87,9 +90,10 @@ async def _no_session(_: Request) -> Response:
 
 
 class HostMiddleware:
-    """Refuses a request for a name that is not served here (421), or from a foreign page (403).
+    """Refuses a request for another host name (421) or from another site's web page (403).
 
-    A web page that made its own name point to this machine sends that name as its Host.
+    This stops DNS rebinding: a site whose name was made to point to this machine still sends that
+    name as `Host`.
     """
 
     def __init__(
@@ -147,40 +151,36 @@ class BearerTokenMiddleware:
         return scheme.lower() == "bearer" and hmac.compare_digest(sent, self._token)
 
 
-class BodyLimitMiddleware:
-    """Hands a request on when its body has come whole; one over 4 MiB is refused (413).
+class DisconnectMiddleware:
+    """Ends a request without an answer when its client leaves before its body is complete.
 
-    The SDK logs a traceback for each client that leaves in the middle of its request.
+    The SDK reads the body too (and refuses one that is too large), but hands on the part it got,
+    and logs a traceback.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        body, has_more = bytearray(), True
-        while has_more:
-            part = await receive()
-            if part["type"] == "http.disconnect":
-                return None  # nobody is left to answer
-            body += part.get("body", b"")
-            has_more = part.get("more_body", False)
-            if len(body) > MOST_BODY_BYTES:
-                too_large = PlainTextResponse("A request has 4 MiB at most.\n", status_code=413)
-                return await too_large(scope, receive, send)
-        whole: list[Message] = [{"type": "http.request", "body": bytes(body)}]
+        is_complete = scope["type"] != "http"
 
-        async def receive_whole() -> Message:
-            return whole.pop() if whole else await receive()
+        async def receive_or_raise() -> Message:
+            nonlocal is_complete
+            message = await receive()
+            if not is_complete:
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                is_complete = not message.get("more_body", False)
+            return message
 
-        return await self._app(scope, receive_whole, send)
+        with contextlib.suppress(ClientDisconnect):
+            await self._app(scope, receive_or_raise, send)
 
 
 def _own_names(scope: Scope) -> frozenset[str]:
-    """This machine's names and the address the request came in by, each with the port."""
+    """This machine's names and the address the request came to, each with the port."""
     address, port = scope.get("server") or ("", None)
-    if port is None:  # a socket of another kind
+    if port is None:  # a Unix socket
         return frozenset()
     hosts = {f"[{host}]" if ":" in host else host for host in (*_LOOPBACK_NAMES, address)}
     return frozenset({*(hosts if port == 80 else ()), *(f"{host}:{port}" for host in hosts)})

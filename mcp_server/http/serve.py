@@ -1,13 +1,12 @@
-"""`useapi-mcp http`: who may connect, with which token, and a stop that loses no paid request."""
+"""`useapi-mcp http`: checks the options, keeps the token, serves, and stops in an orderly way."""
 
-import argparse
 import contextlib
 import re
 import secrets
 import signal
 import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
@@ -15,11 +14,12 @@ from starlette.types import ASGIApp
 
 from mcp_server.errors import SettingsError
 from mcp_server.http.app import MCP_PATH, http_app, request_state_key
+from mcp_server.http.uvicorn_server import EmbeddedServer
 from mcp_server.media.files import link_into_place, owner_only
 from mcp_server.server.factory import create_server
 from mcp_server.settings import LOOPBACK, Settings
 
-# Together they stay within the 15 s a stop may take: first requests, then paid ones.
+# A stop first waits for open requests, then for paid ones; together less than the allowed 15 s.
 _REQUESTS_S, _DRAIN_S = 3, 10.0
 _NAME = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 _HOST = re.compile(_NAME)
@@ -27,58 +27,44 @@ _ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_NAME}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="address to bind (default 127.0.0.1)")
-    parser.add_argument(
-        "--port", type=int, default=8000, help="port to serve on (default 8000; 0 = any free one)"
-    )
-    parser.add_argument(
-        "--allowed-host",
-        action="append",
-        default=[],
-        metavar="HOST",
-        help="a further value of the Host header, like mcp.example.com or mcp.example.com:8443",
-    )
-    parser.add_argument(
-        "--allowed-origin",
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="an origin whose web pages may connect, like https://app.example.com",
-    )
-    parser.add_argument(
-        "--no-auth", action="store_true", help="ask for no token; on the loopback address only"
-    )
-
-
-async def serve(settings: Settings, given: argparse.Namespace, sandbox_sources: str) -> None:
-    """Serve until a stop signal.
+async def serve(
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    allowed_hosts: Sequence[str],
+    allowed_origins: Sequence[str],
+    no_auth: bool,
+    sandbox_sources: str,
+) -> None:
+    """Serve until a stop signal. The arguments are those of the command line.
 
     Raises:
-        SettingsError: serving so would let strangers in, or can't be done.
+        SettingsError: the server would be open to strangers, or can't be started.
     """
-    hosts = _checked("--allowed-host", given.allowed_host, _HOST, "mcp.example.com")
-    origins = _checked("--allowed-origin", given.allowed_origin, _ORIGIN, "https://app.example.com")
-    token = _token(settings, given.host, no_auth=given.no_auth)
-    with contextlib.closing(_listener(given.host, given.port)) as listener:
+    hosts = _checked("--allowed-host", allowed_hosts, _HOST, "mcp.example.com")
+    origins = _checked("--allowed-origin", allowed_origins, _ORIGIN, "https://app.example.com")
+    token = _token(settings, host, no_auth=no_auth)
+    with contextlib.closing(_listener(host, port)) as listener:
         app = _app(settings, token, hosts, origins, sandbox_sources)
-        if token is not None and settings.http_token is None:  # nobody else knows it
+        if token is not None and settings.http_token is None:  # it was made here: show it
             print(f"Clients must send: Authorization: Bearer {token}", file=sys.stderr)
-        address, port = listener.getsockname()[:2]
+        address, bound = listener.getsockname()[:2]
         name = f"[{address}]" if ":" in address else address
-        print(f"Serving MCP at http://{name}:{port}{MCP_PATH} (Ctrl-C ends it)", file=sys.stderr)
+        print(f"Serving MCP at http://{name}:{bound}{MCP_PATH} (Ctrl-C ends it)", file=sys.stderr)
         sys.stderr.flush()
         config = uvicorn.Config(
             app, log_config=None, access_log=False, timeout_graceful_shutdown=_REQUESTS_S
         )
-        await _Server(config).serve(sockets=[listener])
+        server = EmbeddedServer(config, signals=(signal.SIGINT, signal.SIGTERM))
+        await server.serve(sockets=[listener])
 
 
 def worker(settings: Settings) -> ASGIApp:
-    """The app for `uvicorn --factory --workers N`: all of them share the token and the journal.
+    """The app for `uvicorn --factory --workers N`: all workers share the token and the journal.
 
     Raises:
-        SettingsError: the workers would not share them.
+        SettingsError: these settings can't be shared by several workers.
     """
     if settings.http_token is None:
         raise SettingsError(
@@ -94,7 +80,7 @@ def worker(settings: Settings) -> ASGIApp:
 
 
 def own_token(path: Path) -> str:
-    """The token made at the first start, kept for the next ones; readable by its owner only."""
+    """The token in this file; made at the first start, and readable by its owner only."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
@@ -114,20 +100,6 @@ def own_token(path: Path) -> str:
     return token
 
 
-class _Server(uvicorn.Server):
-    """A stop signal ends the serving and no more: what stands round it is still to be put away."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
 def _app(
     settings: Settings,
     token: str | None,
@@ -145,7 +117,7 @@ def _app(
 
 
 def _checked(
-    option: str, given: list[str], pattern: re.Pattern[str], example: str
+    option: str, given: Sequence[str], pattern: re.Pattern[str], example: str
 ) -> frozenset[str]:
     for value in given:
         if not pattern.fullmatch(value):
@@ -183,7 +155,7 @@ def _token(settings: Settings, host: str, *, no_auth: bool) -> str | None:
 
 
 def _put_in_place(path: Path, text: str) -> None:
-    """Write a file whole and for its owner only; one that is there by now stays as it is."""
+    """Write a complete file for its owner only; one that already exists is left as it is."""
     name = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
         with open(name, "xb", opener=owner_only) as file:

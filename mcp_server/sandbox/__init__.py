@@ -1,1 +1,1 @@
-"""The vendor's API as its documents tell it. It imports nothing of the server's own code."""
+"""The vendor's API as its documents describe it. Imports nothing of the server's own code."""

@@ -1,12 +1,48 @@
-"""The sandbox's useapi.net account, which is the same for every service."""
+"""The sandbox's useapi.net account and its users: which of them have a fault to show.
+
+A token is `user:<number>-<characters>` (auth.md, 2026). Any number is a healthy user; what the few
+numbers below mean is the sandbox's own.
+"""
+
+import re
+from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mcp_server.sandbox import responses as web
-from mcp_server.sandbox import users
+from mcp_server.sandbox import responses
 from mcp_server.sandbox.state import EMAIL, USER, Vendor
+
+NO_SUBSCRIPTION, NO_ACCOUNTS, BROKEN_ACCOUNTS = 402, 404, 596
+USERS = {
+    NO_SUBSCRIPTION: "a subscription that has ended",
+    NO_ACCOUNTS: "no account is linked to any service",
+    BROKEN_ACCOUNTS: "an account of each service is in error",
+}
+
+
+def user_number(request: Request) -> int:
+    """The number in the caller's token; 0 for a placeholder of the pages' examples."""
+    found = re.match(r"Bearer user:([0-9]{1,9})-", request.headers.get("authorization", ""))
+    return int(found[1]) if found else 0
+
+
+def linked_accounts(
+    request: Request, accounts: Mapping[str, responses.Json], fault: responses.Json
+) -> responses.Json:
+    """The accounts this user has linked.
+
+    Args:
+        fault: the fields by which an account in error differs from a healthy one.
+    """
+    user = user_number(request)
+    if user == NO_ACCOUNTS:
+        return {}  # "{} when none": GET dreamina/accounts, 23 February 2026
+    if user == BROKEN_ACCOUNTS:
+        first = next(iter(accounts))
+        return {**accounts, first: {**accounts[first], **fault}}
+    return dict(accounts)
 
 
 class Account(Vendor):
@@ -18,19 +54,19 @@ class Account(Vendor):
 
     async def get_account(self, request: Request) -> Response:
         """GET account, 7 April 2025. The names under `accounts` are assumed."""
-        user = users.number(request)
+        user = user_number(request)
 
-        def count(accounts: int) -> web.Json:
-            total = 0 if user == users.NO_ACCOUNTS else accounts
-            return {"total": total, "active": total - (user == users.BROKEN_ACCOUNTS)}
+        def count(accounts: int) -> responses.Json:
+            total = 0 if user == NO_ACCOUNTS else accounts
+            return {"total": total, "active": total - (user == BROKEN_ACCOUNTS)}
 
-        return web.answer(
+        return responses.answer(
             {
                 "id": int(USER),
                 "email": EMAIL,
                 "created": "2025-04-07T12:00:00.000Z",
                 "name": "Sandbox",
-                "subscriptionIsActive": user != users.NO_SUBSCRIPTION,
+                "subscriptionIsActive": user != NO_SUBSCRIPTION,
                 "subscriptions": 1,
                 "maxAccountsPerAPI": 3,
                 "accounts": {

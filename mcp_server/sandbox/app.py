@@ -1,9 +1,9 @@
 """The sandbox: an ASGI app that answers as the documents of api.useapi.net say, without a token.
 
-It imports nothing of ours outside this folder, so that a mistake in reading the documents cannot
-cancel out; it starts no threads and asks nobody but its caller for the time. Nothing leaves it: a
-`replyUrl` is taken and never called. A vendor is one module (and, where that gets long, one more
-for its job records) and one line in `VENDORS`.
+It imports nothing of ours outside this package: a mistake in reading the documents would otherwise
+be made once and shared by both sides, and no test would see it. It starts no threads, and takes the
+time from its caller. It sends nothing: a `replyUrl` is accepted and never called. A service is one
+module (or a package, where that gets long) and one line in `VENDORS`.
 """
 
 import re
@@ -13,14 +13,12 @@ from itertools import groupby
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
-from mcp_server.sandbox import media
-from mcp_server.sandbox import responses as web
-from mcp_server.sandbox.account import Account
+from mcp_server.sandbox import media, responses
+from mcp_server.sandbox.account import USERS, Account
 from mcp_server.sandbox.dreamina import Dreamina
 from mcp_server.sandbox.google_flow.api import GoogleFlow
 from mcp_server.sandbox.pixverse import PixVerse
 from mcp_server.sandbox.state import Accepted, SandboxState, Source, Vendor
-from mcp_server.sandbox.users import USERS
 
 __all__ = ["SOURCES", "VENDORS", "Accepted", "Sandbox", "Source", "help_text"]
 
@@ -32,7 +30,7 @@ SOURCES: tuple[Source, ...] = tuple(
 )
 
 # `user:<digits>-<characters>` is the documented form of a token (auth.md, 2026). Assumed: the
-# sandbox takes any, and the words that stand for one in the examples of the pages.
+# sandbox takes any, and the placeholders in the examples of the pages.
 _TOKEN = re.compile(rb"Bearer (user:[0-9]+-[!-~]+|YOUR_API_TOKEN|API token|\xe2\x80\xa6)")
 
 
@@ -50,10 +48,10 @@ class Sandbox:
     """
 
     def __init__(self, *, job_seconds: float = 3.0, now: Callable[[], float]) -> None:
-        world = SandboxState(job_seconds=job_seconds, now=now)
-        self.accepted = world.accepted
+        state = SandboxState(job_seconds=job_seconds, now=now)
+        self.accepted = state.accepted
         self.requests: list[tuple[str, str]] = []
-        vendors = [vendor(world) for vendor in VENDORS]
+        vendors = [vendor(state) for vendor in VENDORS]
         routes = [route for vendor in vendors for route in vendor.routes()]
         self._router = Router(
             [*routes, *media.routes(now)], redirect_slashes=False, default=_unknown_path
@@ -65,16 +63,16 @@ class Sandbox:
             return
         self.requests.append((scope["method"], _raw_target(scope)))
         if not scope["path"].startswith("/media/") and not _has_token(scope):
-            await web.error(401, "Unauthorized")(scope, receive, send)
+            await responses.error(401, "Unauthorized")(scope, receive, send)
             return
         try:
             await self._router(scope, receive, send)
-        except web.RefusedError as refused:
+        except responses.RefusedError as refused:
             await refused.response(scope, receive, send)
 
 
 def help_text() -> str:
-    """Every source id, by service and kind, with what it is for, and the users with faults."""
+    """A list of every source id and its use, by service and kind, and of the users with faults."""
     lines = ["Ids the sandbox knows from the start (* = start here):"]
     for (service, kind), sources in groupby(SOURCES, lambda source: (source.service, source.kind)):
         lines.append(f"\n{service}, {kind}")
@@ -99,5 +97,5 @@ def _has_token(scope: Scope) -> bool:
 
 
 async def _unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
-    """Not a JSON 404: see `web.gateway_page`."""
-    await web.gateway_page()(scope, receive, send)
+    """Not a JSON 404: see `responses.gateway_page`."""
+    await responses.gateway_page()(scope, receive, send)

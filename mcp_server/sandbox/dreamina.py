@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mcp_server.sandbox import media, users
-from mcp_server.sandbox import responses as web
+from mcp_server.sandbox import media, responses
+from mcp_server.sandbox.account import linked_accounts
 from mcp_server.sandbox.state import EMAIL, USER, Refusal, SandboxState, Source, Vendor, iso
 
 SERVICE = "dreamina"
@@ -24,6 +24,8 @@ KEPT_S = 30 * 24 * 3600  # GET videos/jobid, 23 February 2026: "retained for 30 
 UPSCALE_CREDITS = 30  # POST videos/upscale, 2 April 2026
 VIDEO_MODEL, IMAGE_MODEL = "seedance-2.0-fast", "seedream-4.0"  # as in the pages' examples
 INTERPOLATE_CREDITS = {60: 66, 30: 33}  # 66: POST videos/interpolate, 2 April 2026; 33: assumed
+DEFAULT_MAX_JOBS = 10  # POST accounts, 23 February 2026: 1-50, default 10
+IMAGE_SIZES = {"2k": (2560, 1440), "4k": (3840, 2160), "8k": (7680, 4320)}  # pixels: assumed
 
 
 def video_id(number: int, letter: str = "v") -> str:
@@ -46,8 +48,8 @@ UNFINISHED_IMAGE = image_id(801)
 MODERATED_IMAGE = image_id(804)
 LOST_IMAGE = image_id(805)
 
-# What stands for an id in the examples of POST videos/interpolate, 2 April 2026. Names of jobs that
-# exist; not sources a caller would look for.
+# The placeholders in the examples of POST videos/interpolate, 2 April 2026, as names of jobs that
+# exist; they are not sources a caller would look for.
 PLACEHOLDERS = {
     "YOUR_COMPLETED_VIDEO_JOBID": video_id(901),
     "YOUR_COMPLETED_UPSCALE_JOBID": video_id(902, "V"),
@@ -56,10 +58,10 @@ PLACEHOLDERS = {
 # 402, 429 and 596 on a Dreamina POST are known from the vendor's script of 19 July 2026, without
 # their bodies; 412, 500 and 503 are the platform's. Texts: 402 from POST accounts (23 February
 # 2026), 596 from POST assets (2 March 2026), the others assumed.
-BUSY: web.Json = {"error": "All configured accounts are running at maximum capacity."}
-_NO_PLAN: web.Json = {"error": "Account has no subscription or subscription expired"}
-_NO_CREDITS: web.Json = {"error": "Not enough credits: requested 30, available 0"}
-_NO_SESSION: web.Json = {"error": "Session expired"}
+BUSY: responses.Json = {"error": "All configured accounts are running at maximum capacity."}
+_NO_PLAN: responses.Json = {"error": "Account has no subscription or subscription expired"}
+_NO_CREDITS: responses.Json = {"error": "Not enough credits: requested 30, available 0"}
+_NO_SESSION: responses.Json = {"error": "Session expired"}
 REFUSALS = {
     video_id(402): Refusal("402: no subscription", 402, _NO_PLAN),
     video_id(412): Refusal("412: out of credits", 412, _NO_CREDITS),
@@ -105,14 +107,14 @@ class Job:
     jobid: str
     type: str  # video, video-upscale, video-interpolate, image, upscale
     model: str
-    request: web.Json
+    request: responses.Json
     made_at: float
     done_at: float
     forecast_credits: int
     clip: tuple[int, int, int] = (640, 360, 24)  # of a video: width, height, frames per second
     images: list[tuple[int, int]] = field(default_factory=list)  # of an image: width, height
     ends: str = "completed"  # or "failed"
-    tracked: bool = False  # made through the API, so the scheduler knows it
+    tracked: bool = False  # made through the API, so it is in the scheduler
     cancelled: bool = False
     reply_url: object = None
 
@@ -148,7 +150,7 @@ def made_before(now: float) -> dict[str, Job]:
 
 def _finished(jobid: str, made_at: float) -> Job:
     """GET videos/jobid, 23 February 2026, and GET images/jobid, 2 March 2026: the echoes."""
-    prompt: web.Json = {"prompt": "A windmill and a balloon", "ratio": "16:9"}
+    prompt: responses.Json = {"prompt": "A windmill and a balloon", "ratio": "16:9"}
     done_at = made_at + 90
     match jobid[20]:
         case "v":
@@ -167,10 +169,10 @@ def _finished(jobid: str, made_at: float) -> Job:
             return Job(jobid, "image", IMAGE_MODEL, request, made_at, done_at, 0, images=images)
 
 
-def record(request: Request, job: Job, now: float) -> web.Json:
+def record(request: Request, job: Job, now: float) -> responses.Json:
     """The job record all types share: POST videos/upscale and GET videos/jobid, 2026."""
     status = job.status(now)
-    answer: web.Json = {
+    answer: responses.Json = {
         "jobid": job.jobid,
         "type": job.type,
         "status": status,
@@ -186,13 +188,13 @@ def record(request: Request, job: Job, now: float) -> web.Json:
         if not job.cancelled:  # the page's example is cut after "OutputVi"
             answer["errorDetails"] = "OutputVideoRisk: the output did not pass moderation"
         return answer
-    response: web.Json = {"forecastCost": job.forecast_credits}
+    response: responses.Json = {"forecastCost": job.forecast_credits}
     if status == "completed":
         response = {**_result(request, job), **response, "finishTime": int(job.done_at)}
     return {**answer, "response": response, "code": 200}
 
 
-def _result(request: Request, job: Job) -> web.Json:
+def _result(request: Request, job: Job) -> responses.Json:
     """The completed `response`: GET videos/jobid, 23 February, and GET images/jobid, 2 March 2026.
 
     Assumed for upscales and interpolations, of which the pages only read `width`, `height`,
@@ -217,7 +219,7 @@ def _result(request: Request, job: Job) -> web.Json:
     }
 
 
-def _image(request: Request, job: Job, at: int) -> web.Json:
+def _image(request: Request, job: Job, at: int) -> responses.Json:
     (width, height), item = job.images[at], f"{job.jobid[1:19]}{at}"
     name, owner = media.image(width, height), f"{job.jobid} {at}"
     uri = f"tos-useast5-i-wopfjsm1ax-tx/{item}"
@@ -234,17 +236,13 @@ def _image(request: Request, job: Job, at: int) -> web.Json:
     }
 
 
-DEFAULT_MAX_JOBS = 10  # POST accounts, 23 February 2026: 1-50, default 10
-IMAGE_SIZES = {"2k": (2560, 1440), "4k": (3840, 2160), "8k": (7680, 4320)}  # pixels: assumed
-
-
 class Dreamina(Vendor):
     prefix = "/v1/dreamina"
     sources = SOURCES
 
-    def __init__(self, world: SandboxState) -> None:
-        super().__init__(world)
-        self._jobs = made_before(world.now())
+    def __init__(self, state: SandboxState) -> None:
+        super().__init__(state)
+        self._jobs = made_before(state.now())
 
     def routes(self) -> list[Route]:
         at = self.prefix
@@ -261,7 +259,7 @@ class Dreamina(Vendor):
 
     async def upscale_video(self, request: Request) -> Response:
         """POST videos/upscale, 2 April 2026: doubles both sides; each video once."""
-        body = await web.read_fields(request, numbers=frozenset({"maxJobs"}))
+        body = await responses.read_fields(request, numbers=frozenset({"maxJobs"}))
         source = self._source(body, "video", ("video",))
         self._only_once(source, "video-upscale", "upscaled")
         width, height, fps = source.clip
@@ -274,12 +272,14 @@ class Dreamina(Vendor):
 
         Assumed: "once" whatever the fps, and a video and its upscale each count for themselves.
         """
-        body = await web.read_fields(request, numbers=frozenset({"fps", "maxJobs"}))
+        body = await responses.read_fields(request, numbers=frozenset({"fps", "maxJobs"}))
         fps = body.get("fps")
         if "jobid" in body and fps is None:
-            raise web.refused(400, "Parameter fps is required")  # assumed, as for jobid
-        if fps is not None and (not web.is_number(fps, 30, 60) or fps not in INTERPOLATE_CREDITS):
-            raise web.refused(400, f"Parameter fps ({fps}) valid values: 30, 60")
+            raise responses.refused(400, "Parameter fps is required")  # assumed, as for jobid
+        if fps is not None and (
+            not responses.is_number(fps, 30, 60) or fps not in INTERPOLATE_CREDITS
+        ):
+            raise responses.refused(400, f"Parameter fps ({fps}) valid values: 30, 60")
         source = self._source(body, "video", ("video", "video-upscale"))
         self._only_once(source, "video-interpolate", "interpolated")
         rate = 60 if fps == 60 else 30
@@ -295,20 +295,20 @@ class Dreamina(Vendor):
         assumed, like the one documented for fps.
         """
         numbers = frozenset({"imageIndex", "originalImageStrength", "detailStrength", "maxJobs"})
-        body = await web.read_fields(request, numbers=numbers)
+        body = await responses.read_fields(request, numbers=numbers)
         index, size = body.get("imageIndex", 0), body.get("upscaleResolution", "4k")
-        if not web.is_number(index, 0, 3):
-            raise web.refused(400, f"Parameter imageIndex ({index}) valid values: 0, 1, 2, 3")
+        if not responses.is_number(index, 0, 3):
+            raise responses.refused(400, f"Parameter imageIndex ({index}) valid values: 0, 1, 2, 3")
         if size not in IMAGE_SIZES:
             text = f"Parameter upscaleResolution ({size}) valid values: 2k, 4k, 8k"
-            raise web.refused(400, text)
+            raise responses.refused(400, text)
         strengths = {name: body[name] for name in numbers & body.keys() if "Strength" in name}
         for name, strength in strengths.items():
-            if not web.is_number(strength, 0, 1, whole=False):
-                raise web.refused(400, f"Parameter {name} ({strength}) valid range: 0-1")
+            if not responses.is_number(strength, 0, 1, whole=False):
+                raise responses.refused(400, f"Parameter {name} ({strength}) valid range: 0-1")
         source = self._source(body, "image", ("image",))
         # Assumed: the strengths are echoed when they were given; the page's example gives none.
-        echo: web.Json = {"imageIndex": index, "resolution": size, **strengths}
+        echo: responses.Json = {"imageIndex": index, "resolution": size, **strengths}
         job = self._new(source, "I", "upscale", echo, body, 0)
         job.images = [IMAGE_SIZES[str(size)]]
         return self._accept(request, job, source, body)
@@ -321,11 +321,11 @@ class Dreamina(Vendor):
 
     async def get_scheduler(self, request: Request) -> Response:
         """GET scheduler, 23 February 2026: what runs, by account."""
-        now = self.world.now()
+        now = self.state.now()
         running = [job for job in self._jobs.values() if job.is_executing(now)]
-        executing: dict[str, list[web.Json]] = {}
+        executing: dict[str, list[responses.Json]] = {}
         for job in running:
-            entry: web.Json = {
+            entry: responses.Json = {
                 "jobid": job.jobid,
                 "submitId": job.jobid[1:20],
                 "model": job.model,
@@ -334,7 +334,7 @@ class Dreamina(Vendor):
             if job.reply_url:
                 entry["replyUrl"] = job.reply_url
             executing.setdefault(job.account, []).append(entry)
-        return web.answer({"executing": executing, "total": len(running)})
+        return responses.answer({"executing": executing, "total": len(running)})
 
     async def cancel(self, request: Request) -> Response:
         """DELETE scheduler/jobid, 23 February 2026: the job fails, "Cancelled by user".
@@ -342,44 +342,46 @@ class Dreamina(Vendor):
         Assumed: both bodies, and that a job that has ended is no longer in the scheduler.
         """
         job = self._find(request)
-        if job is None or not job.is_executing(self.world.now()):
-            raise web.refused(404, "Job not found")
-        job.cancelled, job.done_at = True, self.world.now()
-        return web.answer({"jobid": job.jobid, "deleted": True})
+        if job is None or not job.is_executing(self.state.now()):
+            raise responses.refused(404, "Job not found")
+        job.cancelled, job.done_at = True, self.state.now()
+        return responses.answer({"jobid": job.jobid, "deleted": True})
 
     async def get_accounts(self, request: Request) -> Response:
         """GET accounts, 23 February 2026: a map by account, without credits.
 
         One in error has an `error`; its text is that of POST assets (2 March 2026).
         """
-        accounts: dict[str, web.Json] = {
+        accounts: dict[str, responses.Json] = {
             f"{region}:{EMAIL}": {
                 "account": f"{region}:{EMAIL}",
                 "email": EMAIL,
                 "region": region,
                 "maxJobs": DEFAULT_MAX_JOBS,
-                "sessionExpires": iso(self.world.now() + KEPT_S),
+                "sessionExpires": iso(self.state.now() + KEPT_S),
             }
             for region in ("CA", "US")
         }
-        return web.answer(users.linked(request, accounts, {"error": "Session expired"}))
+        return responses.answer(linked_accounts(request, accounts, {"error": "Session expired"}))
 
-    def _source(self, body: web.Json, kind: str, types: tuple[str, ...]) -> Job:
+    def _source(self, body: responses.Json, kind: str, types: tuple[str, ...]) -> Job:
         """The finished job a POST names, or the documented 400 or 404."""
         if not body.get("jobid"):
-            raise web.refused(400, "Parameter jobid is required")  # POST images/upscale, 2 March
+            raise responses.refused(
+                400, "Parameter jobid is required"
+            )  # POST images/upscale, 2 March
         max_jobs = body.get("maxJobs", DEFAULT_MAX_JOBS)
-        if not web.is_number(max_jobs, 1, 50):  # the text is assumed
-            raise web.refused(400, f"Parameter maxJobs ({max_jobs}) valid range: 1-50")
+        if not responses.is_number(max_jobs, 1, 50):  # the text is assumed
+            raise responses.refused(400, f"Parameter maxJobs ({max_jobs}) valid range: 1-50")
         jobid = str(body["jobid"])
         source = self._jobs.get(PLACEHOLDERS.get(jobid, jobid))
         if source is None or source.kind != kind or self._is_expired(source):
-            raise web.refused(404, f"Source {kind} job not found")
+            raise responses.refused(404, f"Source {kind} job not found")
         if source.type not in types:  # ruled out by the page; the text is assumed
-            raise web.refused(400, f"Source {kind} job is {source.type}, must be {types[0]}")
-        status = source.status(self.world.now())
+            raise responses.refused(400, f"Source {kind} job is {source.type}, must be {types[0]}")
+        status = source.status(self.state.now())
         if status != "completed":
-            raise web.refused(400, f"Source {kind} job is {status}, must be completed")
+            raise responses.refused(400, f"Source {kind} job is {status}, must be completed")
         return source
 
     def _only_once(self, source: Job, type_: str, done: str) -> None:
@@ -387,54 +389,64 @@ class Dreamina(Vendor):
         for job in self._jobs.values():
             if (job.type, job.request.get("jobid")) != (type_, source.jobid):
                 continue
-            if job.status(self.world.now()) != "failed":
-                raise web.refused(400, f"Source video already {done}: {job.jobid}")
+            if job.status(self.state.now()) != "failed":
+                raise responses.refused(400, f"Source video already {done}: {job.jobid}")
 
     def _new(
-        self, source: Job, letter: str, type_: str, echo: web.Json, body: web.Json, credits_: int
+        self,
+        source: Job,
+        letter: str,
+        type_: str,
+        echo: responses.Json,
+        body: responses.Json,
+        credits_: int,
     ) -> Job:
-        now = self.world.now()
+        now = self.state.now()
         bot = source.jobid.split("-", 1)[1]
         # Assumed: replyUrl and replyRef are echoed, as Google Flow documents; nothing is called.
-        reply: web.Json = {name: body[name] for name in ("replyUrl", "replyRef") if name in body}
+        reply: responses.Json = {
+            name: body[name] for name in ("replyUrl", "replyRef") if name in body
+        }
         return Job(
-            jobid=f"j{self.world.digits()}{letter}-{bot}",
+            jobid=f"j{self.state.digits()}{letter}-{bot}",
             type=type_,
             model=source.model,
             request={"jobid": source.jobid, **echo, **reply},
             made_at=now,
-            done_at=now + self.world.job_seconds,
+            done_at=now + self.state.job_seconds,
             forecast_credits=credits_,
             ends="failed" if source.jobid in (MODERATED_VIDEO, MODERATED_IMAGE) else "completed",
             tracked=True,
             reply_url=body.get("replyUrl"),
         )
 
-    def _accept(self, request: Request, job: Job, source: Job, body: web.Json) -> Response:
-        self.world.refuse(source.jobid, REFUSALS)
-        now = self.world.now()
+    def _accept(self, request: Request, job: Job, source: Job, body: responses.Json) -> Response:
+        self.state.refuse(source.jobid, REFUSALS)
+        now = self.state.now()
         running = [other for other in self._jobs.values() if other.is_executing(now)]
         busy = sum(other.account == job.account for other in running)
         if busy >= int(str(body.get("maxJobs", DEFAULT_MAX_JOBS))):
-            raise web.RefusedError(web.answer(BUSY, status=429))
+            raise responses.RefusedError(responses.answer(BUSY, status=429))
         self._jobs[job.jobid] = job
-        self.world.accept(SERVICE, request.url.path, source.jobid, job.jobid, body)
-        if self.world.loses_the_answer(source.jobid, LOSING):
-            return web.gateway_page(524)
-        return web.answer(record(request, job, self.world.now()))
+        self.state.accept(SERVICE, request.url.path, source.jobid, job.jobid, body)
+        if self.state.loses_the_answer(source.jobid, LOSING):
+            return responses.gateway_page(524)
+        return responses.answer(record(request, job, self.state.now()))
 
     def _find(self, request: Request) -> Job | None:
-        if web.has_encoded_path(request):
-            raise web.refused(400, "Invalid job ID format")  # the 400 is documented, not its text
+        if responses.has_encoded_path(request):
+            raise responses.refused(
+                400, "Invalid job ID format"
+            )  # the 400 is documented, not its text
         job = self._jobs.get(request.path_params["jobid"])
         return None if job is None or self._is_expired(job) else job
 
     def _is_expired(self, job: Job) -> bool:
-        return job.tracked and self.world.now() - job.made_at > KEPT_S
+        return job.tracked and self.state.now() - job.made_at > KEPT_S
 
     def _get(self, request: Request, kind: str) -> Response:
         """GET videos/jobid and images/jobid; the 404's text is assumed."""
         job = self._find(request)
         if job is None or job.kind != kind:
-            raise web.refused(404, f"{kind.capitalize()} job not found")
-        return web.answer(record(request, job, self.world.now()))
+            raise responses.refused(404, f"{kind.capitalize()} job not found")
+        return responses.answer(record(request, job, self.state.now()))

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from mcp_server.sandbox import responses as web
+from mcp_server.sandbox import responses
 
 CHUNK_BYTES = 64 * 1024
 CLIP_MS = 2000
@@ -43,7 +43,7 @@ def link(request: Request, name: str, *, owner: str, expires: float) -> str:
     """A link that looks signed, good until `expires` (epoch seconds), one for each `owner`."""
     signature = hashlib.sha256(f"{owner} {name}".encode()).hexdigest()[:40]
     query = urlencode({"Expires": int(expires), "Signature": signature})
-    return f"{web.origin(request)}/media/{quote(name)}?{query}"
+    return f"{responses.origin(request)}/media/{quote(name)}?{query}"
 
 
 def routes(now: Callable[[], float]) -> list[Route]:

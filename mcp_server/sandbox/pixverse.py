@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mcp_server.sandbox import media, users
-from mcp_server.sandbox import responses as web
+from mcp_server.sandbox import media, responses
+from mcp_server.sandbox.account import linked_accounts
 from mcp_server.sandbox.state import (
     EMAIL,
     USER,
@@ -36,7 +36,7 @@ def video_id(number: int) -> str:
 GOOD_VIDEO, SECOND_VIDEO, THIRD_VIDEO = video_id(66778801), video_id(66778802), video_id(66778803)
 MODERATED_VIDEO, FAILING_VIDEO = video_id(66778807), video_id(66778808)
 LOST_VIDEO = video_id(66778809)
-EXAMPLE_VIDEO = "video_id"  # what stands for an id in the page's examples; so does "…"
+EXAMPLE_VIDEO = "video_id"  # a placeholder in the page's examples; so is "…"
 PLACEHOLDERS = {EXAMPLE_VIDEO: video_id(66778901), "…": video_id(66778902)}
 
 _BUSY = f"Account {EMAIL} is busy executing {{}} tasks."
@@ -94,10 +94,10 @@ class PixVerse(Vendor):
         *(refusal.source(source_id, SERVICE) for source_id, refusal in REFUSALS.items()),
     )
 
-    def __init__(self, world: SandboxState) -> None:
-        super().__init__(world)
+    def __init__(self, state: SandboxState) -> None:
+        super().__init__(state)
         ids = [source.id for source in self.sources] + list(PLACEHOLDERS.values())
-        made_at = world.now() - 3600
+        made_at = state.now() - 3600
         self._videos = {name: _Video(name, made_at, made_at + 60) for name in ids}
 
     def routes(self) -> list[Route]:
@@ -124,17 +124,17 @@ class PixVerse(Vendor):
 
         Assumed: the texts of the 400s, and that only a finished video can be upscaled.
         """
-        body = await web.read_fields(request, numbers=frozenset({"maxJobs"}))
+        body = await responses.read_fields(request, numbers=frozenset({"maxJobs"}))
         source = self._source(body)
-        self.world.refuse(source.video_id, REFUSALS)
-        now = self.world.now()
+        self.state.refuse(source.video_id, REFUSALS)
+        now = self.state.now()
         limit = int(str(body.get("maxJobs", MAX_JOBS)))
         if sum(video.tracked and now < video.done_at for video in self._videos.values()) >= limit:
-            raise web.refused(429, _BUSY.format(limit))
+            raise responses.refused(429, _BUSY.format(limit))
         video = _Video(
-            video_id(66780000 + self.world.serial()),
+            video_id(66780000 + self.state.serial()),
             now,
-            now + self.world.job_seconds,
+            now + self.state.job_seconds,
             (3840, 2160, 24),
             source.video_id,
             {MODERATED_VIDEO: 7, FAILING_VIDEO: 8}.get(source.video_id, 1),
@@ -144,10 +144,10 @@ class PixVerse(Vendor):
         )
         self._videos[video.video_id] = video
         path = request.url.path.removesuffix("/")
-        self.world.accept(SERVICE, path, source.video_id, video.video_id, body)
-        if self.world.loses_the_answer(source.video_id, LOSING):
-            return web.gateway_page(524)
-        return web.answer({"video_id": video.video_id})
+        self.state.accept(SERVICE, path, source.video_id, video.video_id, body)
+        if self.state.loses_the_answer(source.video_id, LOSING):
+            return responses.gateway_page(524)
+        return responses.answer({"video_id": video.video_id})
 
     async def get_video(self, request: Request) -> Response:
         """GET videos/video_id, 22 September 2025: 404 while it is processed; the id goes in raw.
@@ -155,12 +155,14 @@ class PixVerse(Vendor):
         Assumed: the 404 is answered in the first quarter of the job only, so that the states seen
         by clips.mjs (21 September 2026) come after it; its text (the image page's, 9 March 2026).
         """
-        if web.has_encoded_path(request):
-            raise web.refused(400, "Invalid video_id", with_code=True)  # 400: clips.mjs; its text
+        if responses.has_encoded_path(request):
+            raise responses.refused(
+                400, "Invalid video_id", with_code=True
+            )  # 400: clips.mjs; its text
         video = self._videos.get(request.path_params["video_id"])
         if video is None or self._done(video) < 0.25:
-            raise web.refused(404, "The original video has been deleted")
-        return web.answer(self._record(request, video))
+            raise responses.refused(404, "The original video has been deleted")
+        return responses.answer(self._record(request, video))
 
     async def list_videos(self, request: Request) -> Response:
         """GET videos, 8 July 2025: with those still in the queue; `limit` is 40 when not given.
@@ -169,21 +171,23 @@ class PixVerse(Vendor):
         """
         email = request.query_params.get("email", EMAIL)
         if email != EMAIL:
-            raise web.refused(400, f"Unable to find configuration for {email}", with_code=True)
+            raise responses.refused(
+                400, f"Unable to find configuration for {email}", with_code=True
+            )
         limit, offset = (
             request.query_params.get(name, default)
             for name, default in (("limit", "40"), ("offset", "0"))
         )
         if not (limit.isdecimal() and offset.isdecimal() and 1 <= int(limit) <= 100):
-            raise web.refused(400, "Invalid limit or offset", with_code=True)
+            raise responses.refused(400, "Invalid limit or offset", with_code=True)
         newest_first = sorted(self._videos.values(), key=lambda video: -video.made_at)
         page = newest_first[int(offset) : int(offset) + int(limit)]
-        return web.answer({"data": [self._record(request, video) for video in page]})
+        return responses.answer({"data": [self._record(request, video) for video in page]})
 
     async def get_scheduler(self, request: Request) -> Response:
         """GET scheduler, 9 March 2026."""
-        now = self.world.now()
-        return web.answer(
+        now = self.state.now()
+        return responses.answer(
             [
                 {
                     "id": video.video_id,
@@ -204,42 +208,42 @@ class PixVerse(Vendor):
         Assumed: both bodies.
         """
         video = self._videos.get(request.path_params["id"])
-        if web.has_encoded_path(request):
-            raise web.refused(400, "Invalid id", with_code=True)
+        if responses.has_encoded_path(request):
+            raise responses.refused(400, "Invalid id", with_code=True)
         if video is None or not video.tracked or self._done(video) >= 1:
-            raise web.refused(404, "Not found", with_code=True)
+            raise responses.refused(404, "Not found", with_code=True)
         video.tracked = False
-        return web.answer({"id": video.video_id, "deleted": True})
+        return responses.answer({"id": video.video_id, "deleted": True})
 
     async def get_accounts(self, request: Request) -> Response:
         """GET accounts, 6 December 2024: a map by e-mail. That `error` marks one is assumed."""
-        account: web.Json = {"email": EMAIL, "password": "…secured…", "maxJobs": MAX_JOBS}
-        return web.answer(users.linked(request, {EMAIL: account}, {"error": _PENDING}))
+        account: responses.Json = {"email": EMAIL, "password": "…secured…", "maxJobs": MAX_JOBS}
+        return responses.answer(linked_accounts(request, {EMAIL: account}, {"error": _PENDING}))
 
-    def _source(self, body: web.Json) -> _Video:
+    def _source(self, body: responses.Json) -> _Video:
         if not body.get("video_id"):
-            raise web.refused(400, "Parameter video_id is required")
+            raise responses.refused(400, "Parameter video_id is required")
         max_jobs = body.get("maxJobs", MAX_JOBS)
-        if not web.is_number(max_jobs, 1, 8):
-            raise web.refused(400, f"Parameter maxJobs ({max_jobs}) valid range: 1…8")
+        if not responses.is_number(max_jobs, 1, 8):
+            raise responses.refused(400, f"Parameter maxJobs ({max_jobs}) valid range: 1…8")
         for name in ("replyUrl", "replyRef"):
             if len(str(body.get(name, ""))) > 1024:
-                raise web.refused(400, f"{name} is too long")
+                raise responses.refused(400, f"{name} is too long")
         name = str(body["video_id"])
         source = self._videos.get(PLACEHOLDERS.get(name, name))
         if source is None or self._done(source) < 1 or source.ends != 1:
-            raise web.refused(400, "Video not found or not completed")
+            raise responses.refused(400, "Video not found or not completed")
         return source
 
     def _done(self, video: _Video) -> float:
         """How much of the job is done, 0-1."""
         working_s = video.done_at - video.made_at
-        return min((self.world.now() - video.made_at) / working_s, 1.0) if working_s else 1.0
+        return min((self.state.now() - video.made_at) / working_s, 1.0) if working_s else 1.0
 
-    def _record(self, request: Request, video: _Video) -> web.Json:
+    def _record(self, request: Request, video: _Video) -> responses.Json:
         """GET videos, 8 July 2025: the fields a reader may want ("all fields are optional").
 
-        Upscaled: `upscaled`, `original_video_id` and `output_*` tell, `quality` stays the source's.
+        An upscale has `upscaled`, `original_video_id` and `output_*`; `quality` is the source's.
         """
         done = self._done(video)
         status, name, final = _status(done, video.ends)

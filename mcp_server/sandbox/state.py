@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from starlette.routing import Route
 
-from mcp_server.sandbox import responses as web
+from mcp_server.sandbox import responses
 
 # The only linked account of the sandbox, as in the vendor's own examples.
 USER = "12345"
@@ -94,7 +94,7 @@ class SandboxState:
         return f"{made:%m%d%H%M%S}{made.microsecond // 1000:03}{self.serial():06}"
 
     def accept(
-        self, service: str, path: str, source_id: str, job_id: str | None, body: web.Json
+        self, service: str, path: str, source_id: str, job_id: str | None, body: responses.Json
     ) -> None:
         work = Accepted(service, path, source_id, job_id, dict(body), self.now())
         self.accepted.append(work)
@@ -109,7 +109,7 @@ class SandboxState:
         if refusal is None or self._refused[source_id] == refusal.times:
             return
         self._refused[source_id] += 1
-        body: web.Json = dict(refusal.body)
+        body: responses.Json = dict(refusal.body)
         headers = {}
         if refusal.retry_after:
             wait = refusal.retry_after
@@ -117,7 +117,7 @@ class SandboxState:
             headers["Retry-After"] = str(wait_s)
             if refusal.iso:
                 body["retryAfter"] = iso(self.now() + wait_s)
-        raise web.RefusedError(web.answer(body, status=refusal.status, headers=headers))
+        raise responses.RefusedError(responses.answer(body, status=refusal.status, headers=headers))
 
     def loses_the_answer(self, source_id: str, losing: frozenset[str]) -> bool:
         """Whether the job was taken but its answer gets lost: once for each source in `losing`."""
@@ -133,8 +133,8 @@ class Vendor(ABC):
     prefix: ClassVar[str]
     sources: ClassVar[tuple[Source, ...]]
 
-    def __init__(self, world: SandboxState) -> None:
-        self.world = world
+    def __init__(self, state: SandboxState) -> None:
+        self.state = state
 
     @abstractmethod
     def routes(self) -> list[Route]: ...

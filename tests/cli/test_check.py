@@ -96,9 +96,9 @@ def test_it_makes_no_folder_and_no_journal(tmp_path: Path) -> None:
 
 
 async def test_the_json_is_the_data_of_the_tool(tmp_path: Path) -> None:
-    told, ok = await printed(tmp_path, as_json=True)
+    report, ok = await printed(tmp_path, as_json=True)
 
-    data = json.loads(told)
+    data = json.loads(report)
     assert ok is data["ok"] is True
     assert ["dreamina", "google-flow", "pixverse"] == [each["service"] for each in data["services"]]
     assert data == Check.model_validate(data).model_dump(mode="json", exclude_none=True)
@@ -127,9 +127,9 @@ async def test_the_json_is_the_data_of_the_tool(tmp_path: Path) -> None:
 async def test_each_fault_is_a_sentence_and_a_hint(
     tmp_path: Path, answer: Response, says: str, hint: str
 ) -> None:
-    told, ok = await printed(tmp_path, Network(answer))
+    report, ok = await printed(tmp_path, Network(answer))
 
-    sentence, arrow, _, last = told.splitlines()[-4:]
+    sentence, arrow, _, last = report.splitlines()[-4:]
     assert not ok
     assert sentence.startswith(says)
     assert arrow.startswith("-> ")
@@ -140,11 +140,11 @@ async def test_each_fault_is_a_sentence_and_a_hint(
 async def test_without_a_token_nothing_is_sent(tmp_path: Path) -> None:
     network = Network(JSONResponse({}))
 
-    told, ok = await printed(tmp_path, network, token="")
+    report, ok = await printed(tmp_path, network, token="")
 
     assert not ok
-    assert "token         FAULT   missing" in told
-    assert "No useapi.net token is set, so nothing was sent." in told
+    assert "token         FAULT   missing" in report
+    assert "No useapi.net token is set, so nothing was sent." in report
     assert [] == network.sent
 
 
@@ -152,11 +152,11 @@ async def test_with_the_vendor_down_it_says_so(tmp_path: Path) -> None:
     network = Network(JSONResponse({}))
     network.faults, network.concerns = [Fault(connects=False)] * 9, lambda _: True
 
-    told, ok = await printed(tmp_path, network)
+    report, ok = await printed(tmp_path, network)
 
     assert not ok
-    assert "could not be reached" in told
-    assert "token         ?       unknown" in told
+    assert "could not be reached" in report
+    assert "token         ?       unknown" in report
 
 
 # From here on as processes of their own.
@@ -212,15 +212,15 @@ def test_in_the_built_in_sandbox_all_is_well(
 
 
 def test_the_exit_code_is_1_when_something_is_missing(env: dict[str, str], sandbox: str) -> None:
-    told: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for token in ("user:1-good", "nonsense", "user:402-x", "user:404-x", "user:596-x"):
         done = run(env | {"USEAPI_TOKEN": token, "USEAPI_BASE_URL": sandbox}, "check", "--json")
         assert "" == done.stderr
-        told[token] = done.returncode, json.loads(done.stdout)
+        found[token] = done.returncode, json.loads(done.stdout)
 
-    assert [0, 1, 1, 1, 1] == [code for code, _ in told.values()]
-    assert "accepted" == told["user:1-good"][1]["token"]
-    assert "refused" == told["nonsense"][1]["token"]
-    assert "inactive" == told["user:402-x"][1]["subscription"]
-    assert ["not_linked"] * 3 == [each["state"] for each in told["user:404-x"][1]["services"]]
-    assert ["in_error"] * 3 == [each["state"] for each in told["user:596-x"][1]["services"]]
+    assert [0, 1, 1, 1, 1] == [code for code, _ in found.values()]
+    assert "accepted" == found["user:1-good"][1]["token"]
+    assert "refused" == found["nonsense"][1]["token"]
+    assert "inactive" == found["user:402-x"][1]["subscription"]
+    assert ["not_linked"] * 3 == [each["state"] for each in found["user:404-x"][1]["services"]]
+    assert ["in_error"] * 3 == [each["state"] for each in found["user:596-x"][1]["services"]]

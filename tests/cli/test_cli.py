@@ -124,7 +124,7 @@ def start(sessions: list[Session], env: dict[str, str], *arguments: str) -> Sess
     return sessions[-1]
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["--version"])
 
@@ -132,22 +132,44 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"useapi-mcp {mcp_server.__version__}\n" == capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["--version"], ["--help"], ["http", "--help"], ["check", "--help"], ["demo", "--folder=http"]],
+)
+def test_what_a_command_does_not_need_is_not_loaded(
+    arguments: list[str], env: dict[str, str]
+) -> None:
+    """So that the version, help and a wrong setting are there at once."""
+    code = f"""if True:
+        import contextlib, sys
+        from mcp_server.cli.main import build_parser
+        with contextlib.suppress(SystemExit):
+            build_parser().parse_args({arguments})
+        print(*{{"mcp", "httpx", "starlette", "uvicorn"}} & set(sys.modules), file=sys.stderr)"""
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], env=env, stderr=subprocess.PIPE, text=True, check=True
+    ).stderr
+
+    assert "\n" == loaded
+
+
 def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
 
-    told = capsys.readouterr().out
+    text = capsys.readouterr().out
     for word in ("--sandbox", "--version", "sandbox", "demo", "USEAPI_TOKEN"):
-        assert word in told
+        assert word in text
 
 
 def test_help_of_the_sandbox_lists_every_source(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["sandbox", "--help"])
 
-    told = capsys.readouterr().out
+    text = capsys.readouterr().out
     for source in SOURCES:
-        assert f" {source.id}\n      {source.use}" in told
+        assert f" {source.id}\n      {source.use}" in text
 
 
 WRONG = [
@@ -170,11 +192,11 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     with pytest.raises(SystemExit) as left:
         main([])
 
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     assert left.value.code == 2
-    assert told.out == ""
-    assert re.fullmatch(rf"useapi-mcp: {name}: .+\. Correct it and start again\.\n", told.err)
-    assert value not in told.err
+    assert printed.out == ""
+    assert re.fullmatch(rf"useapi-mcp: {name}: .+\. Correct it and start again\.\n", printed.err)
+    assert value not in printed.err
 
 
 def test_a_process_with_a_wrong_setting_ends_with_exit_code_2(env: dict[str, str]) -> None:
@@ -266,7 +288,7 @@ def test_a_signal_ends_an_idle_server_whose_input_stays_open(
 
 
 class SlowVendor(http.server.BaseHTTPRequestHandler):
-    """Takes a paid POST, and answers it when it is told to."""
+    """Takes a paid POST, and answers it when `answers` is set."""
 
     JOB_ID = "j0302140630123456789V-u12345-CA:user@example.com-bot:dreamina"
     arrived: ClassVar[threading.Event]
@@ -360,11 +382,11 @@ def test_the_sandbox_is_an_argument_or_a_setting(
 ) -> None:
     session = start(sessions, env | settings, *arguments)
 
-    told = session.initialize()["instructions"]
+    instructions = session.initialize()["instructions"]
     session.call("get_job", job_id=VIDEO)
     (content, link) = session.read()["result"]["content"]
 
-    assert told.startswith("SANDBOX: nothing is real or charged.")
+    assert instructions.startswith("SANDBOX: nothing is real or charged.")
     assert "This is the sandbox" in content["text"]
     assert link["uri"].startswith("http://127.0.0.1:")
     assert session.end()[0] == 0

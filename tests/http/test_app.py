@@ -1,4 +1,4 @@
-"""HTTP app: who is let in, and that one client's request never touches another's."""
+"""HTTP app: who may use it, and that one client's request never touches another's."""
 
 import asyncio
 import http.client
@@ -80,12 +80,12 @@ async def status_of(
     return statuses[0]
 
 
-async def let_in(scope: Scope, receive: Receive, send: Send) -> None:
+async def allowed(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse("in", status_code=200)(scope, receive, send)
 
 
-def name_gate(hosts: set[str] | None = None, origins: set[str] | None = None) -> HostMiddleware:
-    return HostMiddleware(let_in, frozenset(hosts or ()), frozenset(origins or ()))
+def host_check(hosts: set[str] | None = None, origins: set[str] | None = None) -> HostMiddleware:
+    return HostMiddleware(allowed, frozenset(hosts or ()), frozenset(origins or ()))
 
 
 @pytest.mark.parametrize(
@@ -93,15 +93,15 @@ def name_gate(hosts: set[str] | None = None, origins: set[str] | None = None) ->
     ["127.0.0.1:8000", "localhost:8000", "LOCALHOST:8000", "[::1]:8000", "mcp.example.com", "a:1"],
 )
 async def test_a_host_on_the_list_and_this_machine_are_served(host: str) -> None:
-    gate = name_gate({"MCP.example.com", "a:1"})
+    check = host_check({"MCP.example.com", "a:1"})
 
-    assert await status_of(gate, [("host", host)]) == 200
+    assert await status_of(check, [("host", host)]) == 200
 
 
 @pytest.mark.parametrize(
     "host",
     [
-        "127.0.0.1:x.evil.com",  # passes the SDK's own check, which is for a prefix
+        "127.0.0.1:x.evil.com",  # passes the SDK's own pattern `127.0.0.1:*`, a prefix match
         "127.0.0.1:8000.evil.com",
         "127.0.0.1:8000@evil.com",
         "127.0.0.1:8001",
@@ -133,46 +133,46 @@ async def test_a_host_on_the_list_and_this_machine_are_served(host: str) -> None
     ],
 )
 async def test_any_other_host_is_refused(host: str) -> None:
-    gate = name_gate({"mcp.example.com"})
+    check = host_check({"mcp.example.com"})
 
-    assert await status_of(gate, [("host", host)]) == 421
+    assert await status_of(check, [("host", host)]) == 421
 
 
 async def test_a_request_has_one_host() -> None:
     own = ("host", "127.0.0.1:8000")
 
-    assert await status_of(name_gate(), []) == 421
-    assert await status_of(name_gate(), [own, own]) == 421
-    assert await status_of(name_gate(), [own, ("host", "evil.com")]) == 421
+    assert await status_of(host_check(), []) == 421
+    assert await status_of(host_check(), [own, own]) == 421
+    assert await status_of(host_check(), [own, ("host", "evil.com")]) == 421
 
 
 async def test_the_address_a_request_came_in_by_is_a_name_of_ours() -> None:
     """A health check of a container names its address; a web page's own name is never one."""
-    gate, reached = name_gate(), ("10.0.0.7", 8000)
+    check, reached = host_check(), ("10.0.0.7", 8000)
 
-    assert await status_of(gate, [("host", "10.0.0.7:8000")], server=reached) == 200
-    assert await status_of(gate, [("host", "10.0.0.8:8000")], server=reached) == 421
-    assert await status_of(gate, [("host", "[fe80::1]:80")], server=("fe80::1", 80)) == 200
+    assert await status_of(check, [("host", "10.0.0.7:8000")], server=reached) == 200
+    assert await status_of(check, [("host", "10.0.0.8:8000")], server=reached) == 421
+    assert await status_of(check, [("host", "[fe80::1]:80")], server=("fe80::1", 80)) == 200
 
 
 async def test_at_port_80_a_host_needs_no_port() -> None:
-    assert await status_of(name_gate(), [("host", "localhost")], server=("127.0.0.1", 80)) == 200
+    assert await status_of(host_check(), [("host", "localhost")], server=("127.0.0.1", 80)) == 200
 
 
 async def test_behind_a_socket_without_a_port_only_the_list_counts() -> None:
-    gate, unix = name_gate({"mcp.example.com"}), ("/run/mcp.sock", None)
+    check, unix = host_check({"mcp.example.com"}), ("/run/mcp.sock", None)
 
-    assert await status_of(gate, [("host", "mcp.example.com")], server=unix) == 200
-    assert await status_of(gate, [("host", "127.0.0.1:8000")], server=unix) == 421
+    assert await status_of(check, [("host", "mcp.example.com")], server=unix) == 200
+    assert await status_of(check, [("host", "127.0.0.1:8000")], server=unix) == 421
 
 
 @pytest.mark.parametrize(
     "origin", ["https://app.example.com", "HTTPS://APP.example.com", "http://localhost:8000"]
 )
 async def test_an_origin_on_the_list_and_our_own_are_allowed(origin: str) -> None:
-    gate = name_gate(origins={"https://app.example.com"})
+    check = host_check(origins={"https://app.example.com"})
 
-    assert await status_of(gate, [("host", "127.0.0.1:8000"), ("origin", origin)]) == 200
+    assert await status_of(check, [("host", "127.0.0.1:8000"), ("origin", origin)]) == 200
 
 
 @pytest.mark.parametrize(
@@ -197,22 +197,22 @@ async def test_an_origin_on_the_list_and_our_own_are_allowed(origin: str) -> Non
     ],
 )
 async def test_any_other_origin_is_refused(origin: str) -> None:
-    gate = name_gate(origins={"https://app.example.com"})
+    check = host_check(origins={"https://app.example.com"})
 
-    assert await status_of(gate, [("host", "127.0.0.1:8000"), ("origin", origin)]) == 403
+    assert await status_of(check, [("host", "127.0.0.1:8000"), ("origin", origin)]) == 403
 
 
 async def test_one_foreign_origin_among_several_is_enough() -> None:
     own = [("host", "127.0.0.1:8000"), ("origin", "http://127.0.0.1:8000")]
 
-    assert await status_of(name_gate(), [*own, ("origin", "https://evil.com")]) == 403
+    assert await status_of(host_check(), [*own, ("origin", "https://evil.com")]) == 403
 
 
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER  {TOKEN} "])
-async def test_who_sends_the_token_is_let_in(given: str) -> None:
-    gate = BearerTokenMiddleware(let_in, TOKEN)
+async def test_a_request_with_the_token_is_allowed(given: str) -> None:
+    check = BearerTokenMiddleware(allowed, TOKEN)
 
-    assert await status_of(gate, [("authorization", given)]) == 200
+    assert await status_of(check, [("authorization", given)]) == 200
 
 
 @pytest.mark.parametrize(
@@ -234,24 +234,25 @@ async def test_who_sends_the_token_is_let_in(given: str) -> None:
         [f"Bearer {TOKEN}\xff"],
     ],
 )
-async def test_who_sends_it_otherwise_is_not(given: list[str]) -> None:
-    gate = BearerTokenMiddleware(let_in, TOKEN)
+async def test_a_token_sent_in_another_way_is_refused(given: list[str]) -> None:
+    check = BearerTokenMiddleware(allowed, TOKEN)
 
-    assert await status_of(gate, [("authorization", value) for value in given]) == 401
+    assert await status_of(check, [("authorization", value) for value in given]) == 401
 
 
 async def test_a_token_may_hold_any_character() -> None:
-    gate, sent = BearerTokenMiddleware(let_in, "schlüssel"), "schlüssel".encode().decode("latin-1")
+    check = BearerTokenMiddleware(allowed, "schlüssel")
+    sent = "schlüssel".encode().decode("latin-1")
 
-    assert await status_of(gate, [("authorization", f"Bearer {sent}")]) == 200
+    assert await status_of(check, [("authorization", f"Bearer {sent}")]) == 200
 
 
 def test_an_empty_token_is_none() -> None:
     with pytest.raises(ValueError, match="empty"):
-        BearerTokenMiddleware(let_in, "")
+        BearerTokenMiddleware(allowed, "")
 
 
-def test_the_key_for_questions_is_the_tokens_and_does_not_tell_it() -> None:
+def test_the_key_for_questions_is_the_tokens_and_does_not_reveal_it() -> None:
     key = request_state_key(TOKEN)
 
     assert key == request_state_key(TOKEN) != request_state_key(TOKEN + "x")
@@ -259,7 +260,7 @@ def test_the_key_for_questions_is_the_tokens_and_does_not_tell_it() -> None:
     assert TOKEN.encode() not in key
 
 
-def test_without_the_token_a_client_is_told_to_send_it(server: Served) -> None:
+def test_without_the_token_a_client_is_asked_to_send_it(server: Served) -> None:
     headers = server.headers | {"Authorization": "Bearer wrong"}
 
     answer = httpx.post(server.url, json=request("tools/list"), headers=headers)
@@ -473,20 +474,20 @@ def test_a_legacy_client_over_http_is_not_asked_and_not_refused(server: Served) 
 
 
 def test_a_web_page_on_the_list_can_connect(tmp_path: Path) -> None:
-    """A browser asks leave first, without the token, and reads the answer only if it is told to."""
+    """A preflight request has no token, and a browser reads the answer only if it is allowed to."""
     page = {"Origin": "https://app.example.com"}
     asks = page | {
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization,content-type,mcp-protocol-version",
     }
     with http_server(tmp_path, "--allowed-origin", "https://app.example.com") as server:
-        leave = httpx.options(server.url, headers=asks)
+        preflight = httpx.options(server.url, headers=asks)
         answer = httpx.post(server.url, json=request("tools/list"), headers=server.headers | page)
         no_token = httpx.post(server.url, json=request("tools/list"), headers=page)
         foreign = httpx.options(server.url, headers=asks | {"Origin": "https://evil.com"})
 
-    assert leave.status_code == 200
-    assert "authorization" in leave.headers["access-control-allow-headers"]
+    assert preflight.status_code == 200
+    assert "authorization" in preflight.headers["access-control-allow-headers"]
     assert answer.headers["access-control-allow-origin"] == "https://app.example.com"
     assert result(answer)["tools"]
     assert no_token.status_code == 401

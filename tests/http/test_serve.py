@@ -1,6 +1,5 @@
-"""HTTP command: who may be let in at all, the token that is kept, and stops that lose nothing."""
+"""HTTP command: what it refuses to start with, the token file, and stops that lose nothing."""
 
-import argparse
 import asyncio
 import errno
 import os
@@ -23,7 +22,7 @@ from mcp.types import ElicitResult
 from pydantic import SecretStr
 
 from mcp_server.errors import SettingsError
-from mcp_server.http.serve import add_arguments, own_token, serve, worker
+from mcp_server.http.serve import own_token, serve, worker
 from mcp_server.settings import Settings
 from tests.support.harness import GOOD, TOKEN
 from tests.support.serving import (
@@ -50,16 +49,20 @@ def rows(folder: Path) -> list[tuple[Any, ...]]:
         return journal.execute("select state, job_id, posts from submission").fetchall()
 
 
-async def refusal(folder: Path, *options: str, **environment: str) -> str:
-    """Why serving with these options is refused."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    state = {"USEAPI_STATE_DIR": str(folder / "state")}
+async def refusal(folder: Path, /, environment: dict[str, str] | None = None, **given: Any) -> str:
+    """Why serving with these arguments is refused."""
+    settings = {"USEAPI_STATE_DIR": str(folder / "state"), **(environment or {})}
+    options: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "allowed_hosts": [],
+        "allowed_origins": [],
+        "no_auth": False,
+        "sandbox_sources": "",
+    }
 
     with pytest.raises(SettingsError) as error:
-        await serve(
-            Settings.read(state | environment), parser.parse_args(["--port", "0", *options]), ""
-        )
+        await serve(Settings.read(settings), **(options | given))
 
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -75,19 +78,21 @@ def test_a_refused_start_ends_with_code_2_and_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.com", "127.0.0.2"])
-async def test_beyond_this_machine_nobody_is_let_in_without_a_token(
+async def test_beyond_this_machine_nobody_may_connect_without_a_token(
     tmp_path: Path, host: str
 ) -> None:
     """Anybody could spend the credits."""
     token = {"USEAPI_HTTP_TOKEN": HTTP_TOKEN}
 
-    told = [
-        await refusal(tmp_path, "--host", host),
-        await refusal(tmp_path, "--host", host, "--no-auth"),
-        await refusal(tmp_path, "--host", host, "--no-auth", **token),
+    refusals = [
+        await refusal(tmp_path, host=host),
+        await refusal(tmp_path, host=host, no_auth=True),
+        await refusal(tmp_path, token, host=host, no_auth=True),
     ]
 
-    assert [True] * 3 == [text.startswith(f"Serving on {host} without a token") for text in told]
+    assert [True] * 3 == [
+        text.startswith(f"Serving on {host} without a token") for text in refusals
+    ]
     assert not (tmp_path / "state").exists()
 
 
@@ -105,10 +110,10 @@ async def test_beyond_this_machine_nobody_is_let_in_without_a_token(
         "",
     ],
 )
-async def test_a_host_that_could_never_match_is_told_at_the_start(
+async def test_a_host_that_could_never_match_is_refused_at_the_start(
     tmp_path: Path, value: str
 ) -> None:
-    assert "--allowed-host" in await refusal(tmp_path, f"--allowed-host={value}")
+    assert "--allowed-host" in await refusal(tmp_path, allowed_hosts=[value])
 
 
 @pytest.mark.parametrize(
@@ -124,26 +129,26 @@ async def test_a_host_that_could_never_match_is_told_at_the_start(
     ],
 )
 async def test_an_origin_that_could_never_match_is_too(tmp_path: Path, value: str) -> None:
-    assert "--allowed-origin" in await refusal(tmp_path, f"--allowed-origin={value}")
+    assert "--allowed-origin" in await refusal(tmp_path, allowed_origins=[value])
 
 
-@pytest.mark.parametrize("port", ["-1", "65536", "70000"])
-async def test_a_port_that_does_not_exist_is_told(tmp_path: Path, port: str) -> None:
-    assert f"no port {port}" in await refusal(tmp_path, f"--port={port}")
+@pytest.mark.parametrize("port", [-1, 65536, 70000])
+async def test_a_port_that_does_not_exist_is_refused(tmp_path: Path, port: int) -> None:
+    assert f"no port {port}" in await refusal(tmp_path, port=port)
 
 
 @pytest.mark.parametrize("host", ["::1.invalid", "no.such.host.invalid", "192.0.2.1", "a..b"])
 async def test_so_is_an_address_that_is_not_ours(tmp_path: Path, host: str) -> None:
-    told = await refusal(tmp_path, "--host", host, USEAPI_HTTP_TOKEN=HTTP_TOKEN)
+    text = await refusal(tmp_path, {"USEAPI_HTTP_TOKEN": HTTP_TOKEN}, host=host)
 
-    assert "can't be served" in told
+    assert "can't be served" in text
 
 
-async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+async def test_a_port_that_is_taken_is_refused(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        told = await refusal(tmp_path, "--port", str(taken.getsockname()[1]))
+        text = await refusal(tmp_path, port=taken.getsockname()[1])
 
-    assert "can't be served" in told
+    assert "can't be served" in text
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no mode bits")
@@ -164,18 +169,18 @@ def test_the_token_that_is_made_is_kept_for_its_owner_only(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("content", ["", "short", "\n", "ü" * 43, "two words " * 9])
-async def test_a_token_file_that_holds_none_lets_nobody_in(tmp_path: Path, content: str) -> None:
+async def test_a_token_file_that_holds_none_is_refused(tmp_path: Path, content: str) -> None:
     """An empty one, say of a full disk, would otherwise match an empty bearer token."""
     kept = tmp_path / "state" / "http_token"
     kept.parent.mkdir()
     kept.write_text(content)
 
-    told = await refusal(tmp_path)
+    text = await refusal(tmp_path)
 
-    assert str(kept) in told
+    assert str(kept) in text
 
 
-async def test_a_state_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+async def test_a_state_folder_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file in the folder's place")
 
     assert "USEAPI_HTTP_TOKEN" in await refusal(tmp_path)
@@ -279,7 +284,7 @@ def test_a_stop_signal_ends_it_and_leaves_nothing_behind(
 
 
 def stopped_during_a_post(folder: Path, slow: Vendor) -> tuple[int, str]:
-    """Exit code and log of a server that is told to stop while its paid request has no answer."""
+    """Exit code and log of a server that gets a stop signal during a paid request."""
     environment = {"USEAPI_BASE_URL": slow.url, "USEAPI_TOKEN": TOKEN}
     with http_server(folder, **environment) as server:
         caller = threading.Thread(target=_ask_in_vain, args=(server,))

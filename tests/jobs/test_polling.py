@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from mcp_server.jobs.polling import Poller, interval_s
+from mcp_server.jobs.repository import JobRepository
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import NewSubmission, Submission
 from mcp_server.journal.sqlite import SqliteStore
@@ -515,7 +516,7 @@ async def test_a_bug_in_a_read_is_raised_and_not_waited_out(tmp_path: Path, wait
 
         async def report(done: float, total: float, message: str) -> None: ...
 
-        waiting = Poller(clock, upstream, journal, look)
+        waiting = Poller(clock, upstream, journal, JobRepository(journal), look)
 
         with pytest.raises(KeyError):
             await (waiting.wait(row.id, wait_s, report) if wait_s else waiting.read(row.id))

@@ -23,7 +23,10 @@ from mcp_server.tools.enhance import all_tools
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+DOCUMENTS = [
+    ROOT / name
+    for name in ("README.md", "CONTRIBUTING.md", "AGENTS.md", "SECURITY.md", "CHANGELOG.md")
+]
 NAMES = {tool.name for tool in all_tools()}
 SETTINGS = {str(field.alias): field for field in Settings.model_fields.values()}
 OURS = re.escape("https://github.com/useapi-mcp/useapi-mcp")
@@ -79,7 +82,7 @@ def arguments(line: str, program: str) -> list[str]:
 def is_taken(given: list[str]) -> bool:
     """Whether our command line takes these arguments."""
     try:
-        cli._parser(given).parse_args(given)
+        cli.build_parser().parse_args(given)
     except SystemExit as end:
         return end.code == 0  # --help and --version end it well
     return True

@@ -1,6 +1,12 @@
-"""The useapi.net account."""
+"""The useapi.net account, and the users that show a fault."""
 
-from tests.sandbox.api import open_api
+import pytest
+
+from mcp_server.sandbox.account import BROKEN_ACCOUNTS, NO_ACCOUNTS, NO_SUBSCRIPTION, USERS
+from mcp_server.sandbox.app import help_text
+from tests.sandbox.api import Api, open_api
+
+LISTS = ("/v1/dreamina/accounts", "/v1/google-flow/accounts", "/v2/pixverse/accounts")
 
 
 async def test_the_account_has_a_subscription_and_linked_accounts() -> None:
@@ -15,3 +21,51 @@ async def test_the_account_has_a_subscription_and_linked_accounts() -> None:
             *("maxAccountsPerAPI", "accounts", "verified", "sub"),
         }
         assert documented == account.keys()
+
+
+def as_user(number: int) -> dict[str, str]:
+    return {"Authorization": f"Bearer user:{number}-x"}
+
+
+async def account(api: Api) -> tuple[bool, set[tuple[int, int]]]:
+    """Whether the subscription is active, and how many accounts there are and work, by service."""
+    found = await api.get("/v2/account")
+    return found["subscriptionIsActive"], {
+        (each["total"], each["active"]) for each in found["accounts"].values()
+    }
+
+
+async def test_any_other_user_has_healthy_accounts() -> None:
+    async with open_api(**as_user(1)) as api:
+        assert (True, {(2, 2), (1, 1)}) == await account(api)
+        for path in LISTS:
+            assert all("error" not in each for each in (await api.get(path)).values())
+
+
+async def test_one_user_has_no_subscription() -> None:
+    async with open_api(**as_user(NO_SUBSCRIPTION)) as api:
+        assert (False, {(2, 2), (1, 1)}) == await account(api)
+
+
+async def test_one_user_has_linked_no_account() -> None:
+    """GET dreamina/accounts, 23 February 2026: `{}` when none."""
+    async with open_api(**as_user(NO_ACCOUNTS)) as api:
+        assert (True, {(0, 0)}) == await account(api)
+        for path in LISTS:
+            assert {} == await api.get(path)
+
+
+async def test_one_user_has_an_account_of_each_service_in_error() -> None:
+    async with open_api(**as_user(BROKEN_ACCOUNTS)) as api:
+        assert (True, {(2, 1), (1, 0)}) == await account(api)
+        for path in LISTS:
+            errors = [each.get("error") for each in (await api.get(path)).values()]
+            assert isinstance(errors[0], str)
+            assert [None] * (len(errors) - 1) == errors[1:]
+        flow = (await api.get("/v1/google-flow/accounts"))["user@example.com"]
+        assert "OK" != flow["health"]
+
+
+@pytest.mark.parametrize("number", USERS)
+def test_the_help_lists_these_users(number: int) -> None:
+    assert f"user:{number}-x\n      {USERS[number]}" in help_text()

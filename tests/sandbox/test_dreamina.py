@@ -1,12 +1,14 @@
-"""The sandbox's Dreamina: what its endpoints take, refuse and answer."""
+"""The sandbox's Dreamina: what its endpoints take, refuse and answer, its jobs and their files."""
 
 import asyncio
+import io
 from typing import Any
 
 import pytest
 
-from mcp_server.sandbox import dreamina as there
-from tests.sandbox.api import JOB_S, Api, open_api
+from mcp_server.media.probe import MediaInfo, probe
+from mcp_server.sandbox import dreamina
+from tests.sandbox.api import EPOCH_S, JOB_S, Api, open_api
 
 AT = "/v1/dreamina"
 UPSCALE, INTERPOLATE = f"{AT}/videos/upscale", f"{AT}/videos/interpolate"
@@ -26,10 +28,18 @@ async def finished(api: Api, path: str, body: object) -> Any:
     return await api.get(f"{AT}/{kind}/{job['jobid']}")
 
 
+async def load(api: Api, url: str) -> MediaInfo:
+    answer = await api.http.get(url)
+    assert 200 == answer.status_code
+    facts = probe(io.BytesIO(answer.content))
+    assert facts is not None
+    return facts
+
+
 async def test_an_upscale_job_is_created_as_the_page_shows() -> None:
     """POST videos/upscale, 2 April 2026: the 200."""
     async with open_api() as api:
-        job = await api.post(UPSCALE, {"jobid": there.GOOD_VIDEO})
+        job = await api.post(UPSCALE, {"jobid": dreamina.GOOD_VIDEO})
 
         expected = {
             "jobid": "j0528202640000000001V-u12345-CA:user@example.com-bot:dreamina",
@@ -37,7 +47,7 @@ async def test_an_upscale_job_is_created_as_the_page_shows() -> None:
             "status": "created",
             "model": "seedance-2.0-fast",
             "created": "2026-05-28T20:26:40.000Z",
-            "request": {"jobid": there.GOOD_VIDEO},
+            "request": {"jobid": dreamina.GOOD_VIDEO},
             "response": {"forecastCost": 30},
             "code": 200,
         }
@@ -49,11 +59,11 @@ async def test_an_upscale_job_is_created_as_the_page_shows() -> None:
 async def test_an_interpolation_job_is_created_as_the_page_shows(fps: int) -> None:
     """POST videos/interpolate, 2 April 2026: the 200; what 30 fps costs is assumed."""
     async with open_api() as api:
-        job = await api.post(INTERPOLATE, {"jobid": there.GOOD_VIDEO, "fps": fps})
+        job = await api.post(INTERPOLATE, {"jobid": dreamina.GOOD_VIDEO, "fps": fps})
 
         assert "F-u12345-CA:user@example.com-bot:dreamina" == job["jobid"][20:]
         assert ("video-interpolate", "created") == (job["type"], job["status"])
-        assert {"jobid": there.GOOD_VIDEO, "fps": fps} == job["request"]
+        assert {"jobid": dreamina.GOOD_VIDEO, "fps": fps} == job["request"]
         assert {"forecastCost": {30: 33, 60: 66}[fps]} == job["response"]
 
 
@@ -63,41 +73,41 @@ async def test_an_image_upscale_job_echoes_its_resolution_under_another_name() -
     4k and the first image when not given.
     """
     async with open_api() as api:
-        job = await api.post(UPSCALE_IMAGE, {"jobid": there.GOOD_IMAGE})
+        job = await api.post(UPSCALE_IMAGE, {"jobid": dreamina.GOOD_IMAGE})
 
         assert "I-u12345-US:user@example.com-bot:dreamina" == job["jobid"][20:]
         assert ("upscale", "created") == (job["type"], job["status"])
-        assert {"jobid": there.GOOD_IMAGE, "imageIndex": 0, "resolution": "4k"} == job["request"]
+        assert {"jobid": dreamina.GOOD_IMAGE, "imageIndex": 0, "resolution": "4k"} == job["request"]
         assert {"forecastCost": 0} == job["response"]
 
 
 async def test_a_video_is_upscaled_once() -> None:
     """POST videos/upscale, 2 April 2026: 400 with the id of the earlier job."""
     async with open_api() as api:
-        first = await api.post(UPSCALE, {"jobid": there.GOOD_VIDEO})
+        first = await api.post(UPSCALE, {"jobid": dreamina.GOOD_VIDEO})
         await asyncio.sleep(2 * JOB_S)
 
-        text = await error(api, UPSCALE, {"jobid": there.GOOD_VIDEO})
-        earlier = await error(api, UPSCALE, {"jobid": there.UPSCALED_VIDEO})
+        text = await error(api, UPSCALE, {"jobid": dreamina.GOOD_VIDEO})
+        earlier = await error(api, UPSCALE, {"jobid": dreamina.UPSCALED_VIDEO})
 
         assert f"Source video already upscaled: {first['jobid']}" == text
-        assert f"Source video already upscaled: {there.UPSCALE_OF_IT}" == earlier
+        assert f"Source video already upscaled: {dreamina.UPSCALE_OF_IT}" == earlier
 
 
 async def test_a_video_is_interpolated_once_whatever_the_rate() -> None:
     """POST videos/interpolate, 2 April 2026: 400 with the id of the earlier job."""
     async with open_api() as api:
-        text = await error(api, INTERPOLATE, {"jobid": there.INTERPOLATED_VIDEO, "fps": 30})
+        text = await error(api, INTERPOLATE, {"jobid": dreamina.INTERPOLATED_VIDEO, "fps": 30})
 
-        assert f"Source video already interpolated: {there.INTERPOLATION_OF_IT}" == text
+        assert f"Source video already interpolated: {dreamina.INTERPOLATION_OF_IT}" == text
 
 
 async def test_a_video_and_its_upscale_are_each_interpolated_once() -> None:
     """POST videos/interpolate, 2 April 2026: "both original and upscaled"; counting is assumed."""
     async with open_api() as api:
-        upscale = await finished(api, UPSCALE, {"jobid": there.GOOD_VIDEO})
+        upscale = await finished(api, UPSCALE, {"jobid": dreamina.GOOD_VIDEO})
 
-        for source in (there.GOOD_VIDEO, upscale["jobid"]):
+        for source in (dreamina.GOOD_VIDEO, upscale["jobid"]):
             await api.post(INTERPOLATE, {"jobid": source, "fps": 60})
             await error(api, INTERPOLATE, {"jobid": source, "fps": 60})
 
@@ -105,7 +115,7 @@ async def test_a_video_and_its_upscale_are_each_interpolated_once() -> None:
 @pytest.mark.parametrize("cancel", [False, True])
 async def test_a_job_that_failed_or_was_cancelled_may_be_repeated(cancel: bool) -> None:
     """Assumed: the pages do not say."""
-    source = there.GOOD_VIDEO if cancel else there.MODERATED_VIDEO
+    source = dreamina.GOOD_VIDEO if cancel else dreamina.MODERATED_VIDEO
     async with open_api() as api:
         first = await api.post(UPSCALE, {"jobid": source})
         await error(api, UPSCALE, {"jobid": source})
@@ -121,25 +131,25 @@ async def test_a_job_that_failed_or_was_cancelled_may_be_repeated(cancel: bool) 
 async def test_an_image_may_be_upscaled_again() -> None:
     """POST images/upscale, 2 March 2026: no once-only rule."""
     async with open_api() as api:
-        first = await api.post(UPSCALE_IMAGE, {"jobid": there.GOOD_IMAGE})
-        second = await api.post(UPSCALE_IMAGE, {"jobid": there.GOOD_IMAGE})
+        first = await api.post(UPSCALE_IMAGE, {"jobid": dreamina.GOOD_IMAGE})
+        second = await api.post(UPSCALE_IMAGE, {"jobid": dreamina.GOOD_IMAGE})
 
         assert first["jobid"] != second["jobid"]
 
 
 async def test_a_source_must_be_there_and_finished_and_of_the_right_kind() -> None:
     """All three POST pages, 2 March and 2 April 2026; the texts about kinds are assumed."""
-    missing = there.video_id(100)
+    missing = dreamina.video_id(100)
     async with open_api() as api:
         for path, kind, job, other in (
-            (UPSCALE, "video", there.UNFINISHED_VIDEO, there.GOOD_IMAGE),
-            (UPSCALE_IMAGE, "image", there.UNFINISHED_IMAGE, there.GOOD_VIDEO),
+            (UPSCALE, "video", dreamina.UNFINISHED_VIDEO, dreamina.GOOD_IMAGE),
+            (UPSCALE_IMAGE, "image", dreamina.UNFINISHED_IMAGE, dreamina.GOOD_VIDEO),
         ):
             unfinished = f"Source {kind} job is created, must be completed"
             assert unfinished == await error(api, path, {"jobid": job})
             assert f"Source {kind} job not found" == await error(api, path, {"jobid": missing}, 404)
             assert f"Source {kind} job not found" == await error(api, path, {"jobid": other}, 404)
-        upscale_twice = await error(api, UPSCALE, {"jobid": there.UPSCALE_OF_IT})
+        upscale_twice = await error(api, UPSCALE, {"jobid": dreamina.UPSCALE_OF_IT})
         assert "Source video job is video-upscale, must be video" == upscale_twice
 
 
@@ -149,30 +159,30 @@ async def test_a_source_must_be_there_and_finished_and_of_the_right_kind() -> No
         (UPSCALE, {}, "Parameter jobid is required"),
         (UPSCALE_IMAGE, {}, "Parameter jobid is required"),
         (INTERPOLATE, {"fps": 60}, "Parameter jobid is required"),
-        (INTERPOLATE, {"jobid": there.GOOD_VIDEO}, "Parameter fps is required"),
+        (INTERPOLATE, {"jobid": dreamina.GOOD_VIDEO}, "Parameter fps is required"),
         (
             INTERPOLATE,
-            {"jobid": there.GOOD_VIDEO, "fps": 24},
+            {"jobid": dreamina.GOOD_VIDEO, "fps": 24},
             "Parameter fps (24) valid values: 30, 60",
         ),
         (
             UPSCALE,
-            {"jobid": there.GOOD_VIDEO, "maxJobs": 51},
+            {"jobid": dreamina.GOOD_VIDEO, "maxJobs": 51},
             "Parameter maxJobs (51) valid range: 1-50",
         ),
         (
             UPSCALE_IMAGE,
-            {"jobid": there.GOOD_IMAGE, "imageIndex": 4},
+            {"jobid": dreamina.GOOD_IMAGE, "imageIndex": 4},
             "Parameter imageIndex (4) valid values: 0, 1, 2, 3",
         ),
         (
             UPSCALE_IMAGE,
-            {"jobid": there.GOOD_IMAGE, "upscaleResolution": "6k"},
+            {"jobid": dreamina.GOOD_IMAGE, "upscaleResolution": "6k"},
             "Parameter upscaleResolution (6k) valid values: 2k, 4k, 8k",
         ),
         (
             UPSCALE_IMAGE,
-            {"jobid": there.GOOD_IMAGE, "detailStrength": 2},
+            {"jobid": dreamina.GOOD_IMAGE, "detailStrength": 2},
             "Parameter detailStrength (2) valid range: 0-1",
         ),
     ],
@@ -187,9 +197,9 @@ async def test_a_value_out_of_range_is_refused(path: str, body: object, text: st
         assert [] == api.sandbox.accepted
 
 
-@pytest.mark.parametrize("source_id", there.REFUSALS)
+@pytest.mark.parametrize("source_id", dreamina.REFUSALS)
 async def test_an_error_source_answers_its_error_and_takes_no_job(source_id: str) -> None:
-    refusal = there.REFUSALS[source_id]
+    refusal = dreamina.REFUSALS[source_id]
     path = UPSCALE if refusal.kind == "video" else UPSCALE_IMAGE
     async with open_api() as api:
         answer = await api.http.post(path, json={"jobid": source_id})
@@ -202,16 +212,16 @@ async def test_an_error_source_answers_its_error_and_takes_no_job(source_id: str
 
 async def test_a_source_that_is_busy_once_is_taken_the_second_time() -> None:
     async with open_api() as api:
-        await error(api, UPSCALE, {"jobid": there.video_id(431)}, 429)
+        await error(api, UPSCALE, {"jobid": dreamina.video_id(431)}, 429)
 
-        await api.post(UPSCALE, {"jobid": there.video_id(431)})
+        await api.post(UPSCALE, {"jobid": dreamina.video_id(431)})
 
 
 async def test_a_lost_answer_hides_a_job_that_was_taken() -> None:
-    """Assumed: the gateway's page; afterwards the once-only rule tells the job's id."""
+    """Assumed: the gateway's page; afterwards the once-only rule names the job's id."""
     async with open_api() as api:
-        lost = await api.http.post(UPSCALE, json={"jobid": there.LOST_VIDEO})
-        text = await error(api, UPSCALE, {"jobid": there.LOST_VIDEO})
+        lost = await api.http.post(UPSCALE, json={"jobid": dreamina.LOST_VIDEO})
+        text = await error(api, UPSCALE, {"jobid": dreamina.LOST_VIDEO})
 
         assert 524 == lost.status_code
         assert "text/html" in lost.headers["content-type"]
@@ -222,19 +232,19 @@ async def test_a_lost_answer_hides_a_job_that_was_taken() -> None:
 async def test_max_jobs_of_the_request_is_a_ceiling_for_what_runs() -> None:
     """POST videos/upscale, 2 April 2026; that 429 means so: the vendor's script, 19 July 2026."""
     async with open_api() as api:
-        await api.post(UPSCALE, {"jobid": there.GOOD_VIDEO, "maxJobs": 1})
-        await error(api, UPSCALE, {"jobid": there.SECOND_VIDEO, "maxJobs": 1}, 429)
+        await api.post(UPSCALE, {"jobid": dreamina.GOOD_VIDEO, "maxJobs": 1})
+        await error(api, UPSCALE, {"jobid": dreamina.SECOND_VIDEO, "maxJobs": 1}, 429)
 
-        await api.post(UPSCALE, {"jobid": there.SECOND_VIDEO, "maxJobs": 2})
+        await api.post(UPSCALE, {"jobid": dreamina.SECOND_VIDEO, "maxJobs": 2})
         await asyncio.sleep(JOB_S)
-        await api.post(UPSCALE, {"jobid": there.THIRD_VIDEO, "maxJobs": 1})
+        await api.post(UPSCALE, {"jobid": dreamina.THIRD_VIDEO, "maxJobs": 1})
 
 
 async def test_the_scheduler_lists_what_runs_by_account() -> None:
     """GET scheduler, 23 February 2026."""
     async with open_api() as api:
         idle = await api.get(f"{AT}/scheduler")
-        body = {"jobid": there.GOOD_VIDEO, "replyUrl": "https://example.com/hook"}
+        body = {"jobid": dreamina.GOOD_VIDEO, "replyUrl": "https://example.com/hook"}
         job = await api.post(UPSCALE, body)
         await asyncio.sleep(2)
         busy = await api.get(f"{AT}/scheduler")
@@ -251,11 +261,11 @@ async def test_the_scheduler_lists_what_runs_by_account() -> None:
         assert {"executing": {"CA:user@example.com": [entry]}, "total": 1} == busy
 
 
-async def test_the_scheduler_knows_each_account_and_only_the_hooks_it_was_given() -> None:
+async def test_the_scheduler_lists_each_account_and_only_the_hooks_it_was_given() -> None:
     """GET scheduler, 23 February 2026: `replyUrl?`."""
     async with open_api() as api:
-        await api.post(UPSCALE, {"jobid": there.GOOD_VIDEO})
-        await api.post(UPSCALE_IMAGE, {"jobid": there.GOOD_IMAGE})
+        await api.post(UPSCALE, {"jobid": dreamina.GOOD_VIDEO})
+        await api.post(UPSCALE_IMAGE, {"jobid": dreamina.GOOD_IMAGE})
 
         jobs = await api.get(f"{AT}/scheduler")
 
@@ -267,7 +277,7 @@ async def test_the_scheduler_knows_each_account_and_only_the_hooks_it_was_given(
 async def test_a_cancelled_job_has_failed_and_left_the_scheduler() -> None:
     """DELETE scheduler/jobid, 23 February 2026: "Cancelled by user"; its own bodies are assumed."""
     async with open_api() as api:
-        job = await api.post(UPSCALE, {"jobid": there.GOOD_VIDEO})
+        job = await api.post(UPSCALE, {"jobid": dreamina.GOOD_VIDEO})
         at = f"{AT}/scheduler/{job['jobid']}"
 
         cancelled = await api.delete(at)
@@ -283,8 +293,8 @@ async def test_a_cancelled_job_has_failed_and_left_the_scheduler() -> None:
 async def test_an_id_must_be_sent_raw() -> None:
     """The vendor's clients of 2026: an encoded `:` or `@` breaks the path match; text assumed."""
     async with open_api() as api:
-        encoded = there.GOOD_VIDEO.replace(":", "%3A")
-        await api.get(f"{AT}/videos/{there.GOOD_VIDEO}")
+        encoded = dreamina.GOOD_VIDEO.replace(":", "%3A")
+        await api.get(f"{AT}/videos/{dreamina.GOOD_VIDEO}")
 
         answer = await api.http.get(f"http://sandbox{AT}/videos/{encoded}")
 
@@ -295,16 +305,16 @@ async def test_an_id_must_be_sent_raw() -> None:
 async def test_jobs_are_read_where_they_belong() -> None:
     """GET videos/jobid and images/jobid, 2026; the 404s are assumed."""
     async with open_api() as api:
-        await api.get(f"{AT}/images/{there.GOOD_VIDEO}", status=404)
-        await api.get(f"{AT}/videos/{there.GOOD_IMAGE}", status=404)
-        await api.get(f"{AT}/videos/{there.video_id(100)}", status=404)
+        await api.get(f"{AT}/images/{dreamina.GOOD_VIDEO}", status=404)
+        await api.get(f"{AT}/videos/{dreamina.GOOD_IMAGE}", status=404)
+        await api.get(f"{AT}/videos/{dreamina.video_id(100)}", status=404)
 
 
 async def test_a_job_is_kept_for_thirty_days() -> None:
     """GET videos/jobid, 23 February 2026; what comes after is assumed."""
     async with open_api() as api:
-        job = await finished(api, UPSCALE, {"jobid": there.GOOD_VIDEO})
-        await asyncio.sleep(there.KEPT_S - 2 * JOB_S)
+        job = await finished(api, UPSCALE, {"jobid": dreamina.GOOD_VIDEO})
+        await asyncio.sleep(dreamina.KEPT_S - 2 * JOB_S)
         await api.get(f"{AT}/videos/{job['jobid']}")
 
         await asyncio.sleep(2 * JOB_S)
@@ -320,3 +330,152 @@ async def test_accounts_are_listed_by_region_and_email() -> None:
         assert {"CA:user@example.com", "US:user@example.com"} == accounts.keys()
         fields = {"account", "email", "region", "maxJobs", "sessionExpires"}
         assert fields == accounts["CA:user@example.com"].keys()
+
+
+async def test_an_upscale_doubles_both_sides_and_keeps_the_rate() -> None:
+    """POST videos/upscale, 2 April 2026."""
+    async with open_api() as api:
+        source = (await api.get(f"{AT}/videos/{dreamina.GOOD_VIDEO}"))["response"]
+        result = (await finished(api, UPSCALE, {"jobid": dreamina.GOOD_VIDEO}))["response"]
+
+        before, after = await load(api, source["videoUrl"]), await load(api, result["videoUrl"])
+
+        assert (640, 360) == (source["width"], source["height"]) == (before.width, before.height)
+        assert (1280, 720) == (result["width"], result["height"]) == (after.width, after.height)
+        assert 24 == before.frame_rate == after.frame_rate
+        assert 2000 == result["durationMs"] == before.duration_ms == after.duration_ms
+
+
+@pytest.mark.parametrize("fps", [30, 60])
+@pytest.mark.parametrize("source_id", [dreamina.GOOD_VIDEO, dreamina.UPSCALE_OF_IT])
+async def test_an_interpolation_has_the_rate_asked_for(source_id: str, fps: int) -> None:
+    """POST videos/interpolate, 2 April 2026."""
+    async with open_api() as api:
+        source = (await api.get(f"{AT}/videos/{source_id}"))["response"]
+        body = {"jobid": source_id, "fps": fps}
+        result = (await finished(api, INTERPOLATE, body))["response"]
+
+        video = await load(api, result["videoUrl"])
+
+        size = (source["width"], source["height"])
+        assert size == (result["width"], result["height"]) == (video.width, video.height)
+        assert (fps, 2000) == (video.frame_rate, video.duration_ms)
+
+
+@pytest.mark.parametrize(
+    ("resolution", "size"), [("2k", (2560, 1440)), ("4k", (3840, 2160)), ("8k", (7680, 4320))]
+)
+async def test_an_image_has_the_size_asked_for(resolution: str, size: tuple[int, int]) -> None:
+    """POST images/upscale, 2 March 2026; the pixels are assumed."""
+    async with open_api() as api:
+        body = {"jobid": dreamina.GOOD_IMAGE, "imageIndex": 3, "upscaleResolution": resolution}
+        job = await finished(api, UPSCALE_IMAGE, body)
+
+        image = await load(api, job["response"]["images"][0]["imageUrl"])
+
+        record = job["response"]["images"][0]
+        assert size == (record["width"], record["height"]) == (image.width, image.height)
+        assert 1 == len(job["response"]["images"])
+
+
+async def test_every_finished_source_shows_what_it_has() -> None:
+    """A promise of every record: the size it names is the size of the file it links to."""
+    async with open_api() as api:
+        for source in dreamina.SOURCES:
+            kind = f"{source.kind}s"
+            job = await api.get(f"{AT}/{kind}/{source.id}")
+            if job["status"] != "completed":
+                continue
+            for media in job["response"].get("images", [job["response"]]):
+                file = await load(api, media.get("videoUrl") or media["imageUrl"])
+                assert (file.width, file.height) == (media["width"], media["height"])
+
+
+async def test_a_completed_video_has_the_documented_fields() -> None:
+    """GET videos/jobid, 23 February 2026 (2 April 2026)."""
+    async with open_api() as api:
+        job = await api.get(f"{AT}/videos/{dreamina.GOOD_VIDEO}")
+
+        assert ("video", "completed", 200) == (job["type"], job["status"], job["code"])
+        documented = {
+            *("assetId", "videoUrl", "videoId", "coverUrl", "width", "height", "durationMs"),
+            *("hasAudio", "forecastCost", "finishTime"),
+        }
+        assert documented == job["response"].keys()
+        assert {"prompt", "model", "ratio", "duration", "inputMode"} == job["request"].keys()
+        assert isinstance(job["response"]["finishTime"], int)
+
+
+async def test_a_completed_image_job_has_the_documented_fields() -> None:
+    """GET images/jobid, 2 March 2026."""
+    async with open_api() as api:
+        job = await api.get(f"{AT}/images/{dreamina.GOOD_IMAGE}")
+
+        assert ("image", "completed", 4) == (
+            job["type"],
+            job["status"],
+            len(job["response"]["images"]),
+        )
+        documented = {
+            *("imageUrl", "imageUri", "width", "height", "format", "assetId", "assetRef"),
+            "itemId",
+        }
+        assert documented == job["response"]["images"][0].keys()
+        assert {"prompt", "model", "ratio", "resolution", "inputMode"} == job["request"].keys()
+
+
+async def test_a_moderated_job_fails_as_the_page_shows() -> None:
+    """GET videos/jobid, 23 February 2026: `fail_code: 2043`, errorDetails begins "OutputVi"."""
+    async with open_api() as api:
+        job = await finished(api, UPSCALE, {"jobid": dreamina.MODERATED_VIDEO})
+
+        assert ("failed", "fail_code: 2043") == (job["status"], job["error"])
+        assert job["errorDetails"].startswith("OutputVi")
+        assert "2026-05-28T20:26:44.000Z" == job["updated"]
+        assert "response" not in job
+
+
+async def test_a_job_is_done_when_its_time_is_up_and_not_before() -> None:
+    async with open_api() as api:
+        job = await api.post(f"{AT}/videos/upscale", {"jobid": dreamina.GOOD_VIDEO})
+        at = f"{AT}/videos/{job['jobid']}"
+
+        await asyncio.sleep(JOB_S - 0.01)
+        before = await api.get(at)
+        await asyncio.sleep(0.01)
+        after = await api.get(at)
+
+        assert ("created", "completed") == (before["status"], after["status"])
+        assert EPOCH_S + JOB_S == after["response"]["finishTime"]
+
+
+async def test_the_words_for_an_id_in_the_examples_are_finished_jobs() -> None:
+    """POST videos/interpolate, 2 April 2026: its two curl examples."""
+    async with open_api() as api:
+        of_video = {"jobid": "YOUR_COMPLETED_VIDEO_JOBID", "fps": 60}
+        of_upscale = {"jobid": "YOUR_COMPLETED_UPSCALE_JOBID", "fps": 30}
+        video = await finished(api, INTERPOLATE, of_video)
+        upscale = await finished(api, INTERPOLATE, of_upscale)
+
+        assert (640, 1280) == (video["response"]["width"], upscale["response"]["width"])
+
+
+async def test_what_the_caller_wants_back_is_echoed() -> None:
+    """POST videos/upscale, 2 April 2026: replyRef is "passed back"; where is assumed."""
+    async with open_api() as api:
+        body = {
+            "jobid": dreamina.GOOD_IMAGE,
+            "replyRef": "mine",
+            "detailStrength": 0.2,
+            "maxJobs": 3,
+        }
+
+        job = await api.post(f"{AT}/images/upscale", body)
+
+        assert {
+            "jobid": dreamina.GOOD_IMAGE,
+            "imageIndex": 0,
+            "resolution": "4k",
+            "detailStrength": 0.2,
+            "replyRef": "mine",
+        } == job["request"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server.media import probe as containers
+from mcp_server.media.probe import MediaInfo, probe
 from mcp_server.sandbox import media
 from tests.sandbox.api import Api, open_api
 
@@ -16,8 +16,8 @@ CLIPS = sorted(name for name in media.names() if name.endswith(".mp4"))
 IMAGES = sorted(name for name in media.names() if name.endswith(".jpg"))
 
 
-def facts(content: bytes) -> containers.MediaInfo:
-    found = containers.probe(io.BytesIO(content))
+def facts(content: bytes) -> MediaInfo:
+    found = probe(io.BytesIO(content))
     assert found is not None
     return found
 
@@ -71,7 +71,7 @@ async def test_a_file_is_served_whole_with_its_type_and_length() -> None:
         assert "bytes" == answer.headers["accept-ranges"]
 
 
-async def test_head_tells_the_length_and_sends_nothing() -> None:
+async def test_head_gives_the_length_and_sends_nothing() -> None:
     async with open_api() as api:
         answer = await api.http.head(f"/media/{media.THUMBNAIL}")
 

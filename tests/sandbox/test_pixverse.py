@@ -7,20 +7,20 @@ from urllib.parse import quote
 
 import pytest
 
-from mcp_server.media import probe as containers
-from mcp_server.sandbox import pixverse as there
+from mcp_server.media.probe import MediaInfo, probe
+from mcp_server.sandbox import pixverse
 from tests.sandbox.api import JOB_S, Api, open_api
 
 AT = "/v2/pixverse"
 UPSCALE = f"{AT}/videos/upscale"
 
 
-async def submitted(api: Api, source_id: str = there.GOOD_VIDEO, **more: object) -> Any:
+async def submitted(api: Api, source_id: str = pixverse.GOOD_VIDEO, **more: object) -> Any:
     return (await api.post(UPSCALE, {"video_id": source_id, **more}))["video_id"]
 
 
-async def load(api: Api, url: str) -> containers.MediaInfo:
-    facts = containers.probe(io.BytesIO((await api.http.get(url)).content))
+async def load(api: Api, url: str) -> MediaInfo:
+    facts = probe(io.BytesIO((await api.http.get(url)).content))
     assert facts is not None
     return facts
 
@@ -29,7 +29,7 @@ async def load(api: Api, url: str) -> containers.MediaInfo:
 async def test_an_upscale_answers_with_the_new_videos_id_and_nothing_else(path: str) -> None:
     """POST videos/upscale, 6 December 2024; the slash: Postman collection, 24 June 2026."""
     async with open_api() as api:
-        answer = await api.post(path, {"video_id": there.GOOD_VIDEO})
+        answer = await api.post(path, {"video_id": pixverse.GOOD_VIDEO})
 
         name = "user:12345-pixverse:user@example.com-video:66780001"
         assert {"video_id": name} == answer
@@ -63,13 +63,13 @@ async def test_a_video_goes_through_the_documented_states() -> None:
         ] == seen
 
 
-async def test_an_upscaled_video_is_told_by_its_origin_and_its_size() -> None:
+async def test_an_upscaled_video_shows_in_its_origin_and_its_size() -> None:
     """GET videos/video_id, 6 December 2024: `upscaled`, `original_video_id`; `quality` stays."""
     async with open_api() as api:
         name = await submitted(api)
         await asyncio.sleep(JOB_S)
 
-        source = await api.get(f"{AT}/videos/{there.GOOD_VIDEO}")
+        source = await api.get(f"{AT}/videos/{pixverse.GOOD_VIDEO}")
         result = await api.get(f"{AT}/videos/{name}")
 
         assert (0, 0, 640, 360) == (
@@ -78,7 +78,7 @@ async def test_an_upscaled_video_is_told_by_its_origin_and_its_size() -> None:
             source["output_width"],
             source["output_height"],
         )
-        assert (1, there.GOOD_VIDEO) == (result["upscaled"], result["original_video_id"])
+        assert (1, pixverse.GOOD_VIDEO) == (result["upscaled"], result["original_video_id"])
         assert source["quality"] == result["quality"]
         for record in (source, result):
             file = await load(api, record["url"])
@@ -88,7 +88,7 @@ async def test_an_upscaled_video_is_told_by_its_origin_and_its_size() -> None:
 
 @pytest.mark.parametrize(
     ("source_id", "state"),
-    [(there.MODERATED_VIDEO, (7, "MODERATED")), (there.FAILING_VIDEO, (8, "FAILED"))],
+    [(pixverse.MODERATED_VIDEO, (7, "MODERATED")), (pixverse.FAILING_VIDEO, (8, "FAILED"))],
 )
 async def test_a_video_may_end_badly(source_id: str, state: tuple[int, str]) -> None:
     """GET videos, 8 July 2025: 7. clips.mjs, 21 September 2026: 8."""
@@ -147,10 +147,10 @@ async def test_a_wrong_query_is_refused(query: str) -> None:
         assert 400 == answer["code"]
 
 
-@pytest.mark.parametrize("source_id", there.REFUSALS)
+@pytest.mark.parametrize("source_id", pixverse.REFUSALS)
 async def test_an_error_source_answers_its_error_and_takes_no_job(source_id: str) -> None:
     """POST videos/upscale, 6 December 2024."""
-    refusal = there.REFUSALS[source_id]
+    refusal = pixverse.REFUSALS[source_id]
     async with open_api() as api:
         answer = await api.http.post(UPSCALE, json={"video_id": source_id})
 
@@ -164,10 +164,10 @@ async def test_an_error_source_answers_its_error_and_takes_no_job(source_id: str
         ({}, "Parameter video_id is required"),
         ({"video_id": "abc"}, "Video not found or not completed"),
         (
-            {"video_id": there.GOOD_VIDEO, "maxJobs": 9},
+            {"video_id": pixverse.GOOD_VIDEO, "maxJobs": 9},
             "Parameter maxJobs (9) valid range: 1…8",
         ),
-        ({"video_id": there.GOOD_VIDEO, "replyRef": "x" * 1025}, "replyRef is too long"),
+        ({"video_id": pixverse.GOOD_VIDEO, "replyRef": "x" * 1025}, "replyRef is too long"),
     ],
 )
 async def test_a_wrong_body_is_refused(body: object, text: str) -> None:
@@ -191,7 +191,7 @@ async def test_max_jobs_of_the_request_is_a_ceiling_for_what_runs() -> None:
     async with open_api() as api:
         await submitted(api, maxJobs=1)
 
-        body = {"video_id": there.GOOD_VIDEO, "maxJobs": 1}
+        body = {"video_id": pixverse.GOOD_VIDEO, "maxJobs": 1}
         answer = await api.post(UPSCALE, body, status=429)
 
         assert {"error": "Account user@example.com is busy executing 1 tasks."} == answer
@@ -202,19 +202,19 @@ async def test_max_jobs_of_the_request_is_a_ceiling_for_what_runs() -> None:
 async def test_an_id_must_be_sent_raw() -> None:
     """clips.mjs, 21 September 2026: "rejects the percent-encoded form with a 400"."""
     async with open_api() as api:
-        await api.get(f"{AT}/videos/{quote(there.GOOD_VIDEO, safe='')}", status=400)
-        await api.delete(f"{AT}/scheduler/{quote(there.GOOD_VIDEO, safe='')}", status=400)
+        await api.get(f"{AT}/videos/{quote(pixverse.GOOD_VIDEO, safe='')}", status=400)
+        await api.delete(f"{AT}/scheduler/{quote(pixverse.GOOD_VIDEO, safe='')}", status=400)
 
 
 async def test_a_lost_answer_hides_a_video_that_is_in_the_list() -> None:
     """Assumed: the gateway's page."""
     async with open_api() as api:
-        lost = await api.http.post(UPSCALE, json={"video_id": there.LOST_VIDEO})
+        lost = await api.http.post(UPSCALE, json={"video_id": pixverse.LOST_VIDEO})
 
         newest = (await api.get(f"{AT}/videos"))["data"][0]
 
         assert 524 == lost.status_code
-        assert there.LOST_VIDEO == newest["original_video_id"]
+        assert pixverse.LOST_VIDEO == newest["original_video_id"]
         assert api.sandbox.accepted[0].job_id == newest["video_id"]
 
 

@@ -180,7 +180,7 @@ class Desk:
         assert arrived <= row.posts, "left uncounted"
         assert self._uncounted == 0, "counted too late"
         assert row.posts <= len(self.vendor.payments), "counted, but never left"
-        assert row.posts <= (2 if self.order.endpoint.refuses_repeats else 1), "sent too often"
+        assert row.posts <= (2 if self.order.refuses_repeats else 1), "sent too often"
         if row.state == "unconfirmed":
             assert not accepted, "the vendor lists it"
             return "unconfirmed"

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from mcp_server.sandbox import media
-from mcp_server.sandbox import responses as web
-from mcp_server.sandbox.google_flow.captcha import captcha
+from mcp_server.sandbox import media, responses
 from mcp_server.sandbox.google_flow.sources import (
     FAILING_MEDIA,
     FAILING_VIDEO,
@@ -34,7 +32,7 @@ class Job:
     """A video job. `media_name` is the raw name of its result, `cached` that it was there."""
 
     jobid: str
-    request: web.Json
+    request: responses.Json
     source_id: str  # "" for a generation
     resolution: str  # "" for a generation
     made_at: float
@@ -59,7 +57,7 @@ class Job:
         return media.clip(*VIDEO_SIZES[self.resolution or "720p"], 24)
 
 
-def created(job: Job) -> web.Json:
+def created(job: Job) -> responses.Json:
     """The body of the 201, POST videos/upscale, 25 May 2026: here the id is `jobid`."""
     return {
         "jobid": job.jobid,
@@ -71,13 +69,13 @@ def created(job: Job) -> web.Json:
     }
 
 
-def record(request: Request, job: Job, now: float) -> web.Json:
+def record(request: Request, job: Job, now: float) -> responses.Json:
     """GET jobs/jobId, 20 May 2026.
 
     Assumed: a finished upscale's `response` holds what the synchronous answer holds.
     """
     status = job.status(now)
-    answer: web.Json = {
+    answer: responses.Json = {
         "jobid": job.jobid,
         "type": "video",
         "status": status,
@@ -87,13 +85,13 @@ def record(request: Request, job: Job, now: float) -> web.Json:
     }
     if status == "failed":
         return {**answer, **failure()}
-    response: web.Json = {"captcha": captcha(with_attempts=False)}
+    response: responses.Json = {"captcha": captcha(with_attempts=False)}
     if status == "completed":
         response = result(request, job)
     return {**answer, "response": response}
 
 
-def failure() -> web.Json:
+def failure() -> responses.Json:
     """GET jobs/jobId's failed record, as copied by a client on 22 July 2026."""
     error = passthrough(500, "Internal error encountered.", "INTERNAL")
     return {
@@ -104,13 +102,13 @@ def failure() -> web.Json:
     }
 
 
-def result(request: Request, job: Job) -> web.Json:
+def result(request: Request, job: Job) -> responses.Json:
     """The body of POST videos/upscale's 200, 25 May 2026, but for `jobId`.
 
     A generation (POST videos, 5 June 2026) has no `operations[]`. Assumed: `rawBytes`, which a
-    cached result has instead of links, stands at operations[0].
+    cached result has instead of links, is a field of operations[0].
     """
-    answer: web.Json = {}
+    answer: responses.Json = {}
     if job.resolution:
         answer["operations"] = [_operation(request, job)]
     if job.source_id != LEGACY_VIDEO:
@@ -118,8 +116,14 @@ def result(request: Request, job: Job) -> web.Json:
     return {**answer, "remainingCredits": job.remaining_credits, "captcha": captcha()}
 
 
-def _operation(request: Request, job: Job) -> web.Json:
-    metadata: web.Json = {
+def captcha(*, with_attempts: bool = True) -> responses.Json:
+    """POST videos/upscale, 25 May 2026: `attempts` is in the 200, not in the 201."""
+    solved: responses.Json = {"service": "AntiCaptcha", "taskId": "abc123", "durationMs": 3500}
+    return {**solved, "attempts": [{**solved, "success": True}]} if with_attempts else solved
+
+
+def _operation(request: Request, job: Job) -> responses.Json:
+    metadata: responses.Json = {
         "@type": "type.googleapis.com/google.internal.labs.aisandbox.v1.Media",
         "name": job.media_name,
         "video": {
@@ -133,7 +137,7 @@ def _operation(request: Request, job: Job) -> web.Json:
             "mediaVisibility": "PRIVATE",
         },
     }
-    operation: web.Json = {
+    operation: responses.Json = {
         "operation": {"name": job.media_name, "metadata": metadata},
         "sceneId": "",
         "status": FAILED if job.source_id == FAILING_MEDIA else SUCCESSFUL,
@@ -144,12 +148,12 @@ def _operation(request: Request, job: Job) -> web.Json:
     return operation
 
 
-def _media(request: Request, job: Job) -> web.Json:
-    status: web.Json = {"mediaGenerationStatus": SUCCESSFUL}
+def _media(request: Request, job: Job) -> responses.Json:
+    status: responses.Json = {"mediaGenerationStatus": SUCCESSFUL}
     if job.source_id == FAILING_MEDIA:
         error = {"code": 3, "message": "PUBLIC_ERROR_UNSAFE_GENERATION"}
         status = {"mediaGenerationStatus": FAILED, "error": error}
-    generated: web.Json = {"seed": 0, "model": "veo_3_1_fast", "isLooped": False}
+    generated: responses.Json = {"seed": 0, "model": "veo_3_1_fast", "isLooped": False}
     generated["aspectRatio"] = "VIDEO_ASPECT_RATIO_LANDSCAPE"
     if job.resolution:
         wanted = f"VIDEO_UPSAMPLE_RESOLUTION_{job.resolution.upper()}"
@@ -175,7 +179,7 @@ def _media(request: Request, job: Job) -> web.Json:
     }
 
 
-def _links(request: Request, job: Job, video: str, thumbnail: str) -> web.Json:
+def _links(request: Request, job: Job, video: str, thumbnail: str) -> responses.Json:
     """The two signed links, under these names; a cached or failed result has none."""
     if job.cached or job.source_id == FAILING_MEDIA:
         return {}
@@ -186,18 +190,18 @@ def _links(request: Request, job: Job, video: str, thumbnail: str) -> web.Json:
     }
 
 
-def telemetry(jobs: Iterable[Job], option: str, now: float) -> web.Json:
+def telemetry(jobs: Iterable[Job], option: str, now: float) -> responses.Json:
     """GET jobs, 15 June 2026, as copied by a client on 22 July 2026: numbers, and no job list.
 
     The history holds the last ten jobs that ended in the last 15 minutes. Assumed: that a cached
-    repeat is among them. Images are no jobs here, so there is nothing to tell of them.
+    repeat is among them. Images are no jobs here, so `images` is empty.
     """
     jobs = list(jobs)
     ended = [job for job in jobs if 0 <= now - job.done_at <= 15 * 60]
     times_ms = [int((job.done_at - job.made_at) * 1000) for job in ended]
     executing = [job for job in jobs if now < job.done_at]
     failed = sum(job.status(now) == "failed" for job in ended)
-    summary: web.Json = {
+    summary: responses.Json = {
         "executing": len(executing),
         "completed": len(ended) - failed,
         "failed": failed,
@@ -205,7 +209,7 @@ def telemetry(jobs: Iterable[Job], option: str, now: float) -> web.Json:
         "avgResponseTime": sum(times_ms) // max(len(times_ms), 1),
         "score": len(executing) + failed * 10,
     }
-    videos: web.Json = {"summary": {EMAIL: summary}}
+    videos: responses.Json = {"summary": {EMAIL: summary}}
     if option == "executing":
         videos["executing"] = {
             job.jobid: {

@@ -4,7 +4,7 @@ Sources, cited below by page and date: POST videos/upscale (25 May 2026), POST v
 GET jobs/jobId (its Model as copied by a client on 22 July 2026).
 """
 
-from mcp_server.sandbox import responses as web
+from mcp_server.sandbox import responses
 from mcp_server.sandbox.state import EMAIL, USER, Refusal, Source, until_midnight_utc
 
 SERVICE = "google-flow"
@@ -29,43 +29,43 @@ LOST_IMAGE = image_id("lost-answer")
 LOSING = frozenset({LOST_VIDEO, LOST_IMAGE})
 
 
-def passthrough(code: int, message: str, status: str, reason: str | None = None) -> web.Json:
+def passthrough(code: int, message: str, status: str, reason: str | None = None) -> responses.Json:
     """Google's own error object."""
-    error: web.Json = {"code": code, "message": message, "status": status}
+    error: responses.Json = {"code": code, "message": message, "status": status}
     if reason:
         kind = "type.googleapis.com/google.rpc.ErrorInfo"
         error["details"] = [{"@type": kind, "reason": reason}]
     return error
 
 
-def _exhausted(reason: str) -> web.Json:
-    """429: the reasons are documented, the text and where `retryAfter` stands are assumed."""
+def _exhausted(reason: str) -> responses.Json:
+    """429: the reasons are documented, the text and the place of `retryAfter` are assumed."""
     text = "Resource has been exhausted (e.g. check quota)."
     return {"error": passthrough(429, text, "RESOURCE_EXHAUSTED", reason)}
 
 
 _TRAFFIC = "PUBLIC_ERROR_UNUSUAL_ACTIVITY_TOO_MUCH_TRAFFIC"
-_REJECTED: web.Json = {
+_REJECTED: responses.Json = {
     "error": "captcha_quality: PUBLIC_ERROR_UNUSUAL_ACTIVITY after 3 attempts",
     "code": 403,
 }
-_TOO_MUCH: web.Json = {
+_TOO_MUCH: responses.Json = {
     "error": f"captcha_quality: {_TRAFFIC} after 3 attempts",
     "code": 429,
     "response": _exhausted(_TRAFFIC),
 }
-_NO_ACCOUNT_LEFT: web.Json = {  # as copied from the Model by a client, 22 July 2026
+_NO_ACCOUNT_LEFT: responses.Json = {  # as copied from the Model by a client, 22 July 2026
     "error": "no_eligible_account",
     "message": "No eligible account for this model right now.",
     "skipReasons": [
         {"email": EMAIL, "reason": "PUBLIC_ERROR_USER_QUOTA_REACHED", "model": "*"},
     ],
 }
-_UNAVAILABLE: web.Json = {
+_UNAVAILABLE: responses.Json = {
     "error": {"code": 503, "message": "Service temporarily unavailable.", "status": "UNAVAILABLE"}
 }
-_NO_CAPTCHA: web.Json = {"error": "Captcha service failed: ERROR_ZERO_BALANCE", "code": 503}
-_NO_SESSION: web.Json = {
+_NO_CAPTCHA: responses.Json = {"error": "Captcha service failed: ERROR_ZERO_BALANCE", "code": 503}
+_NO_SESSION: responses.Json = {
     "error": f"Account {EMAIL} in error state: refresh token rejected",
     "code": 596,
 }

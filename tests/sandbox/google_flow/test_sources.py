@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from mcp_server.sandbox.google_flow import sources as there
+from mcp_server.sandbox.google_flow import sources
 from tests.sandbox.api import EPOCH_S, open_api
 
 UPSCALE = {
@@ -13,10 +13,10 @@ UPSCALE = {
 }
 
 
-@pytest.mark.parametrize("source_id", there.REFUSALS)
+@pytest.mark.parametrize("source_id", sources.REFUSALS)
 async def test_an_error_source_answers_its_error_and_takes_no_job(source_id: str) -> None:
     """POST videos/upscale, 25 May 2026; POST videos, 5 June 2026, for 402 and 596."""
-    refusal = there.REFUSALS[source_id]
+    refusal = sources.REFUSALS[source_id]
     async with open_api() as api:
         path = UPSCALE[refusal.kind]
 
@@ -35,10 +35,10 @@ async def test_an_error_source_answers_its_error_and_takes_no_job(source_id: str
         ("daily-quota-reached", "PUBLIC_ERROR_PER_MODEL_DAILY_QUOTA_REACHED", 12_800),
     ],
 )
-async def test_a_429_tells_the_wait_twice(name: str, reason: str, wait_s: int) -> None:
+async def test_a_429_gives_the_wait_twice(name: str, reason: str, wait_s: int) -> None:
     """POST videos/upscale, 25 May 2026: `Retry-After` in seconds, `retryAfter` as a moment."""
     async with open_api() as api:
-        body = {"mediaGenerationId": there.video_id(name)}
+        body = {"mediaGenerationId": sources.video_id(name)}
 
         answer = await api.http.post(UPSCALE["video"], json=body)
 
@@ -49,11 +49,11 @@ async def test_a_429_tells_the_wait_twice(name: str, reason: str, wait_s: int) -
 
 
 async def test_captcha_trouble_shows_in_the_first_words() -> None:
-    """POST videos/upscale, 25 May 2026: two prefixes to tell by."""
+    """POST videos/upscale, 25 May 2026: two prefixes to recognise it by."""
     async with open_api() as api:
         starts = {}
         for name in ("captcha-rejected", "too-much-traffic", "captcha-service-failed"):
-            body = {"mediaGenerationId": there.video_id(name)}
+            body = {"mediaGenerationId": sources.video_id(name)}
             answer = await api.http.post(UPSCALE["video"], json=body)
             starts[answer.status_code] = answer.json()["error"].split(":")[0]
 
@@ -66,7 +66,7 @@ async def test_captcha_trouble_shows_in_the_first_words() -> None:
 
 async def test_a_source_that_is_busy_once_is_taken_the_second_time() -> None:
     async with open_api() as api:
-        body = {"mediaGenerationId": there.video_id("busy-once"), "async": True}
+        body = {"mediaGenerationId": sources.video_id("busy-once"), "async": True}
 
         refused = await api.http.post(UPSCALE["video"], json=body)
         await api.post(UPSCALE["video"], body, status=201)

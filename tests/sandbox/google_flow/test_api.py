@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from mcp_server.media import probe as containers
-from mcp_server.sandbox.google_flow import sources as there
+from mcp_server.media.probe import MediaInfo, probe
+from mcp_server.sandbox.google_flow import sources
 from tests.sandbox.api import EPOCH_S, JOB_S, open_api
 
 AT = "/v1/google-flow"
@@ -16,11 +16,11 @@ UPSCALE, UPSCALE_IMAGE, GENERATE = f"{AT}/videos/upscale", f"{AT}/images/upscale
 
 
 def video(**more: object) -> dict[str, object]:
-    return {"mediaGenerationId": there.GOOD_VIDEO, **more}
+    return {"mediaGenerationId": sources.GOOD_VIDEO, **more}
 
 
-def facts(content: bytes) -> containers.MediaInfo:
-    found = containers.probe(io.BytesIO(content))
+def facts(content: bytes) -> MediaInfo:
+    found = probe(io.BytesIO(content))
     assert found is not None
     return found
 
@@ -129,7 +129,7 @@ async def test_an_image_upscale_answers_with_the_image(
 ) -> None:
     """POST images/upscale, 14 February 2026; the pixels are assumed."""
     async with open_api() as api:
-        body = {"mediaGenerationId": there.GOOD_IMAGE, "resolution": resolution}
+        body = {"mediaGenerationId": sources.GOOD_IMAGE, "resolution": resolution}
 
         answer = await api.post(UPSCALE_IMAGE, body)
 
@@ -147,7 +147,7 @@ async def test_an_image_upscale_answers_with_the_image(
         (UPSCALE, video(maxJobs=1), "Parameter maxJobs not supported"),
         (
             UPSCALE_IMAGE,
-            {"mediaGenerationId": there.GOOD_IMAGE, "async": True},
+            {"mediaGenerationId": sources.GOOD_IMAGE, "async": True},
             "Parameter async not supported",
         ),
         (
@@ -157,17 +157,17 @@ async def test_an_image_upscale_answers_with_the_image(
         ),
         (
             UPSCALE_IMAGE,
-            {"mediaGenerationId": there.GOOD_IMAGE, "resolution": "8k"},
+            {"mediaGenerationId": sources.GOOD_IMAGE, "resolution": "8k"},
             "Parameter resolution (8k) valid values: 2k, 4k",
         ),
         (
             UPSCALE,
-            {"mediaGenerationId": there.GOOD_IMAGE},
+            {"mediaGenerationId": sources.GOOD_IMAGE},
             "mediaGenerationId type must be 'video', got 'image'",
         ),
         (
             UPSCALE_IMAGE,
-            {"mediaGenerationId": there.GOOD_VIDEO},
+            {"mediaGenerationId": sources.GOOD_VIDEO},
             "mediaGenerationId type must be 'image', got 'video'",
         ),
         (UPSCALE, {"mediaGenerationId": "abc"}, "Invalid mediaGenerationId format: abc"),
@@ -202,7 +202,7 @@ async def test_an_unknown_owner_or_video_is_not_found() -> None:
     async with open_api() as api:
         for name, text in (
             (f"{owner}-video:a", "Google Flow account other@example.com not found"),
-            (there.video_id("nothing"), "Video not found"),
+            (sources.video_id("nothing"), "Video not found"),
         ):
             answer = await api.post(UPSCALE, {"mediaGenerationId": name}, status=404)
             assert {"error": text} == answer
@@ -211,7 +211,7 @@ async def test_an_unknown_owner_or_video_is_not_found() -> None:
 async def test_4k_needs_the_ultra_plan() -> None:
     """POST videos/upscale, 25 May 2026; how it is refused is assumed."""
     async with open_api() as api:
-        body = {"mediaGenerationId": there.NO_ULTRA_VIDEO}
+        body = {"mediaGenerationId": sources.NO_ULTRA_VIDEO}
 
         answer = await api.post(UPSCALE, {**body, "resolution": "4K"}, status=403)
         await api.post(UPSCALE, body)
@@ -223,7 +223,7 @@ async def test_4k_needs_the_ultra_plan() -> None:
 async def test_a_lost_answer_hides_a_job_that_was_taken(asynchronous: bool) -> None:
     """Assumed: the gateway's page; the job can be found in GET jobs."""
     async with open_api() as api:
-        body = {"mediaGenerationId": there.LOST_VIDEO, "async": asynchronous}
+        body = {"mediaGenerationId": sources.LOST_VIDEO, "async": asynchronous}
         lost = await api.http.post(UPSCALE, json=body)
         await asyncio.sleep(JOB_S)
 
@@ -235,7 +235,7 @@ async def test_a_lost_answer_hides_a_job_that_was_taken(asynchronous: bool) -> N
 
 async def test_the_answer_of_an_image_can_get_lost_too() -> None:
     async with open_api() as api:
-        body = {"mediaGenerationId": there.LOST_IMAGE}
+        body = {"mediaGenerationId": sources.LOST_IMAGE}
 
         lost = await api.http.post(UPSCALE_IMAGE, json=body)
         await api.post(UPSCALE_IMAGE, body)
@@ -287,7 +287,7 @@ async def test_links_die_and_an_asset_gives_a_fresh_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [(there.GOOD_IMAGE, "image"), (there.GOOD_VIDEO, "video")]
+    ("name", "kind"), [(sources.GOOD_IMAGE, "image"), (sources.GOOD_VIDEO, "video")]
 )
 async def test_a_source_is_an_asset(name: str, kind: str) -> None:
     async with open_api() as api:
@@ -302,11 +302,11 @@ async def test_a_source_is_an_asset(name: str, kind: str) -> None:
     [
         ("abc", 400, "Invalid mediaGenerationId format: abc"),
         (
-            f"{there.OWNER}-character:a",
+            f"{sources.OWNER}-character:a",
             400,
             "mediaGenerationId type must be 'image' or 'video', got 'character'",
         ),
-        (there.video_id("nothing"), 404, "Media not found"),
+        (sources.video_id("nothing"), 404, "Media not found"),
     ],
 )
 async def test_an_asset_that_is_none_is_refused(name: str, status: int, text: str) -> None:
@@ -336,3 +336,50 @@ async def test_accounts_are_listed_by_email_with_their_health() -> None:
         accounts = await api.get(f"{AT}/accounts")
 
         assert "OK" == accounts["user@example.com"]["health"]
+
+
+@pytest.mark.parametrize(
+    "captcha",
+    [
+        {"captchaToken": "x" * 20},
+        {"captchaRetry": 1},
+        {"captchaRetry": 10},
+        {"captchaOrder": "2Captcha"},
+        {"captchaOrder": "CapSolver,CapSolver,EzCaptcha"},
+    ],
+)
+async def test_one_captcha_parameter_is_taken_and_not_echoed(captcha: dict[str, object]) -> None:
+    """POST videos/upscale, 25 May 2026."""
+    async with open_api() as api:
+        body = {"mediaGenerationId": sources.GOOD_VIDEO, "async": True}
+
+        job = await api.post(UPSCALE, {**body, **captcha}, status=201)
+
+        assert body == job["request"]
+
+
+@pytest.mark.parametrize(
+    ("captcha", "text"),
+    [
+        (
+            {"captchaRetry": 1, "captchaOrder": "2Captcha"},
+            "Parameters captchaOrder, captchaRetry are mutually exclusive",
+        ),
+        ({"captchaToken": "x" * 19}, "Parameter captchaToken must be at least 20 characters"),
+        ({"captchaRetry": 0}, "Parameter captchaRetry (0) valid range: 1-10"),
+        ({"captchaRetry": 11}, "Parameter captchaRetry (11) valid range: 1-10"),
+        ({"captchaOrder": "Nobody"}, "Parameter captchaOrder (Nobody) not supported"),
+        (
+            {"captchaOrder": ",".join(["2Captcha"] * 11)},
+            f"Parameter captchaOrder ({','.join(['2Captcha'] * 11)}) not supported",
+        ),
+    ],
+)
+async def test_a_wrong_captcha_parameter_is_refused(captcha: dict[str, object], text: str) -> None:
+    """POST videos/upscale, 25 May 2026: they exclude each other. The texts are assumed."""
+    async with open_api() as api:
+        body = {"mediaGenerationId": sources.GOOD_VIDEO, **captcha}
+
+        answer = await api.post(UPSCALE, body, status=400)
+
+        assert text == answer["error"]

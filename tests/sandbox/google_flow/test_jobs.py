@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from mcp_server.sandbox.google_flow import sources as there
+from mcp_server.sandbox.google_flow import sources
 from tests.sandbox.api import EPOCH_S, JOB_S, Api, open_api
 
 AT = "/v1/google-flow"
 UPSCALE = f"{AT}/videos/upscale"
 
 
-async def submitted(api: Api, source_id: str = there.GOOD_VIDEO, **more: object) -> Any:
+async def submitted(api: Api, source_id: str = sources.GOOD_VIDEO, **more: object) -> Any:
     body = {"mediaGenerationId": source_id, "async": True, **more}
     return (await api.post(UPSCALE, body, status=201))["jobid"]
 
@@ -51,13 +51,13 @@ async def test_a_completed_record_holds_both_shapes() -> None:
         assert operation["operation"]["metadata"]["video"]["fifeUrl"] == media["videoUrl"]
 
 
-async def test_a_failed_job_tells_why() -> None:
+async def test_a_failed_job_says_why() -> None:
     """GET jobs/jobId's Model, copied on 22 July 2026; the synchronous status is assumed."""
     async with open_api() as api:
-        jobid = await submitted(api, there.FAILING_VIDEO)
+        jobid = await submitted(api, sources.FAILING_VIDEO)
         await asyncio.sleep(JOB_S)
         record = await api.get(f"{AT}/jobs/{jobid}")
-        body = {"mediaGenerationId": there.FAILING_VIDEO}
+        body = {"mediaGenerationId": sources.FAILING_VIDEO}
         answer = await api.post(UPSCALE, body, status=500)
 
         assert ("failed", "API error: 500", 500) == (
@@ -72,7 +72,7 @@ async def test_a_failed_job_tells_why() -> None:
 async def test_a_completed_job_may_hold_a_failed_media() -> None:
     """POST videos/upscale, 25 May 2026: mediaGenerationStatus ..._FAILED with `error`."""
     async with open_api() as api:
-        answer = await api.post(UPSCALE, {"mediaGenerationId": there.FAILING_MEDIA})
+        answer = await api.post(UPSCALE, {"mediaGenerationId": sources.FAILING_MEDIA})
 
         status = answer["media"][0]["mediaMetadata"]["mediaStatus"]
         assert "MEDIA_GENERATION_STATUS_FAILED" == status["mediaGenerationStatus"]
@@ -83,7 +83,7 @@ async def test_a_completed_job_may_hold_a_failed_media() -> None:
 
 async def test_what_failed_is_not_cached() -> None:
     async with open_api() as api:
-        for source_id, status in ((there.FAILING_MEDIA, 200), (there.FAILING_VIDEO, 500)):
+        for source_id, status in ((sources.FAILING_MEDIA, 200), (sources.FAILING_VIDEO, 500)):
             body = {"mediaGenerationId": source_id}
             await api.post(UPSCALE, body, status=status)
             await api.post(UPSCALE, body, status=status)
@@ -94,7 +94,7 @@ async def test_what_failed_is_not_cached() -> None:
 async def test_a_legacy_record_holds_operations_only() -> None:
     """Notes of 22 May 2026: "`response.media[]` (preferred) or `response.operations[]`"."""
     async with open_api() as api:
-        jobid = await submitted(api, there.LEGACY_VIDEO)
+        jobid = await submitted(api, sources.LEGACY_VIDEO)
         await asyncio.sleep(JOB_S)
 
         response = (await api.get(f"{AT}/jobs/{jobid}"))["response"]
@@ -107,10 +107,10 @@ async def test_a_legacy_record_holds_operations_only() -> None:
 async def test_the_summary_counts(path: str) -> None:
     """GET jobs, 15 June 2026, as copied on 22 July 2026."""
     async with open_api() as api:
-        await submitted(api, there.FAILING_VIDEO)
+        await submitted(api, sources.FAILING_VIDEO)
         await submitted(api)
         await asyncio.sleep(JOB_S)
-        await submitted(api, there.SECOND_VIDEO)
+        await submitted(api, sources.SECOND_VIDEO)
 
         jobs = await api.get(AT + path)
 
@@ -143,7 +143,7 @@ async def test_the_history_holds_ten_jobs_of_fifteen_minutes() -> None:
     async with open_api() as api:
         old = await submitted(api)
         await asyncio.sleep(60)
-        ids = [await submitted(api, there.THIRD_VIDEO, resolution="4K") for _ in range(11)]
+        ids = [await submitted(api, sources.THIRD_VIDEO, resolution="4K") for _ in range(11)]
         await asyncio.sleep(14 * 60)
 
         jobs = await api.get(f"{AT}/jobs/?options=history")

@@ -1,4 +1,4 @@
-"""The sandbox as a whole: who is let in, what is written down, what is not there."""
+"""The sandbox as a whole: tokens, the list of requests, unknown paths."""
 
 import asyncio
 from collections.abc import MutableMapping
@@ -88,7 +88,7 @@ def test_each_kind_of_each_service_has_one_source_to_start_with() -> None:
     assert len(GOOD) == sum(source.good for source in SOURCES)
 
 
-def test_source_ids_are_unique_and_the_help_tells_what_each_is_for() -> None:
+def test_source_ids_are_unique_and_the_help_says_what_each_is_for() -> None:
     text = help_text()
 
     assert len(SOURCES) == len({source.id for source in SOURCES})

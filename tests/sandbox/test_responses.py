@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from mcp_server.sandbox import responses as web
+from mcp_server.sandbox import responses
 from tests.sandbox.api import open_api
 
 VIDEO = "j0302140530123456789v-u12345-CA:user@example.com-bot:dreamina"
@@ -54,7 +54,7 @@ async def test_a_number_that_is_none_stays_text_and_is_refused() -> None:
     ],
 )
 def test_a_number_is_in_range_and_no_boolean(value: object, whole: bool, expected: bool) -> None:
-    assert expected == web.is_number(value, 0, 1, whole=whole)
+    assert expected == responses.is_number(value, 0, 1, whole=whole)
 
 
 async def test_links_name_the_host_the_request_came_to() -> None:
