@@ -23,7 +23,7 @@ from mcp_server.server.tasks import job_tasks, refuse_undeclared_listen
 from mcp_server.server.viewer import bind, viewer
 from mcp_server.services.registry import SERVICES
 from mcp_server.settings import Settings
-from mcp_server.tools.context import DRAIN_S, App, open_app
+from mcp_server.tools.context import DRAIN_S, AppContext, open_app
 from mcp_server.tools.enhance import all_tools
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def create_server(
     leave: Callable[[], None] | None = None,
     drain_s: float = DRAIN_S,
     request_state_key: bytes | None = None,
-) -> MCPServer[App]:
+) -> MCPServer[AppContext]:
     """A server with everything it needs, ready to be run on any transport.
 
     Args:
@@ -69,10 +69,10 @@ def create_server(
         drain_s: how long paid requests may take to be answered when the server stops.
         request_state_key: seals a question to the user; workers behind one port share it.
     """
-    opened: list[App] = []
+    opened: list[AppContext] = []
 
     @asynccontextmanager
-    async def lifespan(_: MCPServer[App]) -> AsyncIterator[App]:
+    async def lifespan(_: MCPServer[AppContext]) -> AsyncIterator[AppContext]:
         async with open_app(settings, clock or Clock(), transport, locks, drain_s) as app:
             opened.append(app)
             app.journal.check()
@@ -85,7 +85,7 @@ def create_server(
     tools = all_tools()
     bind(tools)
     known = only_known(frozenset(tool.name for tool in tools), PROMPTS)
-    server: MCPServer[App] = MCPServer(
+    server: MCPServer[AppContext] = MCPServer(
         "useapi-mcp",
         title="useapi.net upscaler",
         version=__version__,
@@ -120,7 +120,7 @@ def instructions(sandbox_sources: str = "") -> str:
     return "\n".join(lines)
 
 
-def _leave_on_signals(app: App, leave: Callable[[], None]) -> None:
+def _leave_on_signals(app: AppContext, leave: Callable[[], None]) -> None:
     """Let SIGTERM and SIGINT end the process when paid requests are written down.
 
     Without this Ctrl-C hangs, for the SDK reads stdin in a thread that can't be cancelled, and
@@ -130,7 +130,7 @@ def _leave_on_signals(app: App, leave: Callable[[], None]) -> None:
     leaving: set[asyncio.Task[None]] = set()
 
     async def drain_and_leave() -> None:
-        await app.drain()
+        await app.jobs.drain()
         leave()
 
     def begin() -> None:

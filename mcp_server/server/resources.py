@@ -20,7 +20,7 @@ from pydantic import Field
 
 from mcp_server.errors import ExpiredError, NotFoundError, RequestError, UseapiError
 from mcp_server.services.registry import service_of
-from mcp_server.tools.context import App
+from mcp_server.tools.context import AppContext
 
 PROMPTS = {"enhance_clip": frozenset({"source_id"})}
 """The prompts, each with the arguments it can't do without."""
@@ -28,10 +28,10 @@ PROMPTS = {"enhance_clip": frozenset({"source_id"})}
 _LISTED = 50
 _FRAME_RATES = ("30", "60")
 
-Ctx = Context[App]
+Ctx = Context[AppContext]
 
 
-def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
+def add_resources(server: MCPServer[AppContext], opened: Callable[[], AppContext]) -> None:
     """Register `useapi://jobs`, `useapi://jobs/{job_id}` and the prompt `enhance_clip`.
 
     Args:
@@ -45,9 +45,8 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
         mime_type="application/json",
     )
     async def jobs() -> dict[str, Any]:
-        app = opened()
-        told = [app.told(row) for row in app.journal.recent(_LISTED)]
-        return {"jobs": [job.model_dump(mode="json", exclude_none=True) for job in told]}
+        recent = await opened().jobs.recent(_LISTED)
+        return {"jobs": [job.model_dump(mode="json", exclude_none=True) for job in recent]}
 
     @server.resource(
         "useapi://jobs/{job_id}",
@@ -58,7 +57,7 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
     async def job(ctx: Ctx, job_id: str) -> dict[str, Any]:
         app = ctx.request_context.lifespan_context
         try:
-            found = await app.read(job_id)
+            found = await app.jobs.get(job_id)
         except (NotFoundError, ExpiredError, RequestError):
             raise ResourceNotFoundError("There is no job with this id.") from None
         except UseapiError as error:
@@ -97,8 +96,7 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
         if argument.name == "fps":
             known = list(_FRAME_RATES)
         elif argument.name == "job_id":
-            app = opened()
-            known = [app.submitting.told(row).job_id for row in app.journal.recent(_LISTED)]
+            known = [job.job_id for job in await opened().jobs.recent(_LISTED)]
         else:
             return None
         return Completion(values=[value for value in known if value.startswith(argument.value)])

@@ -18,9 +18,9 @@ from mcp_server.models import PaidOperation
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named, service_of
 from mcp_server.settings import is_https
-from mcp_server.tools.context import App
+from mcp_server.tools.context import AppContext
 
-Ctx = Context[App]
+Ctx = Context[AppContext]
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ def planner(operation: PaidOperation, *takes: str) -> Planner:
         order = service.order(operation, source_id, given, app.settings.job_defaults)
         if "reply_url" in given:
             _check_reply_url(given["reply_url"], app.settings.allowed_reply_hosts)
-        app.upstream.require_token()
-        return Plan(order, app.submitting.is_live(order))
+        return Plan(order, await app.jobs.is_live(order))
 
     # The SDK hands a resolver those of the tool's arguments that its signature names.
     own = list(inspect.signature(plan).parameters.values())[:2]

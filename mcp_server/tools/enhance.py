@@ -57,10 +57,7 @@ async def _submit(ctx: Ctx, plan: Plan, consent: ElicitationResult[Consent]) -> 
             service=plan.order.service,
         )
     app = ctx.request_context.lifespan_context
-    job = await app.submitting.submit(plan.order)
-    if not job.ended:
-        job = job.evolve(poll_after_seconds=app.waiting.poll_after_s(job))
-    return job_answer(app.downloads.seen(job), sandbox=app.settings.sandbox)
+    return job_answer(await app.jobs.submit(plan.order), sandbox=app.settings.sandbox)
 
 
 _plan_upscale_video = planner("upscale_video", "resolution", *_COMMON, *_CAPTCHA)
@@ -160,10 +157,10 @@ async def get_job(
     """
     app = ctx.request_context.lifespan_context
     if wait_seconds == 0:
-        job = await app.waiting.read(job_id)
+        job = await app.jobs.get(job_id)
     else:
-        job = await app.waiting.wait(job_id, wait_seconds, ctx.report_progress)
-    return job_answer(app.downloads.seen(job), sandbox=app.settings.sandbox)
+        job = await app.jobs.wait(job_id, wait_seconds, ctx.report_progress)
+    return job_answer(job, sandbox=app.settings.sandbox)
 
 
 async def list_jobs(
@@ -178,8 +175,7 @@ async def list_jobs(
     Call it after a lost answer, before submitting again.
     """
     app = ctx.request_context.lifespan_context
-    jobs = [app.told(row) for row in app.journal.recent(limit, status)]
-    return list_answer(jobs, sandbox=app.settings.sandbox)
+    return list_answer(await app.jobs.recent(limit, status), sandbox=app.settings.sandbox)
 
 
 async def download_media(ctx: Ctx, job_id: JobId, file_name: FileName = None) -> JobAnswer:
@@ -189,7 +185,7 @@ async def download_media(ctx: Ctx, job_id: JobId, file_name: FileName = None) ->
     all is saved: on a slow line a long video takes minutes. Call it before the URLs expire.
     """
     app = ctx.request_context.lifespan_context
-    job = await app.download(job_id, file_name, ctx.report_progress)
+    job = await app.jobs.download(job_id, file_name, ctx.report_progress)
     note = "" if ctx.request_context.request is None else _ANOTHER_DISK
     return job_answer(job, note=note, sandbox=app.settings.sandbox)
 
@@ -201,8 +197,8 @@ async def cancel_job(ctx: Ctx, job_id: JobId) -> JobAnswer:
     the vendor nothing: the same call may then be charged again.
     """
     app = ctx.request_context.lifespan_context
-    job, note = await app.cancel(job_id)
-    return job_answer(app.downloads.seen(job), note=note, sandbox=app.settings.sandbox)
+    job, note = await app.jobs.cancel(job_id)
+    return job_answer(job, note=note, sandbox=app.settings.sandbox)
 
 
 async def check_accounts(ctx: Ctx) -> Annotated[CallToolResult, Check]:

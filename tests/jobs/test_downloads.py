@@ -393,8 +393,8 @@ async def test_several_files_are_numbered(tmp_path: Path) -> None:
 
     names = [Path(str(item.path)).name for item in named.media or ()]
     assert ["set-1.jpg", "set-2.jpg", "set-3.jpg"] == names
-    assert named.media == some.seen(job).media
-    assert some.has_all(job)
+    assert named.media == (await some.with_paths(job)).media
+    assert await some.has_all(job)
 
 
 async def test_what_was_saved_before_a_failure_stays_and_is_not_fetched_again(
@@ -409,8 +409,8 @@ async def test_what_was_saved_before_a_failure_stays_and_is_not_fetched_again(
             await some.save(job, None, unheard)
 
     assert 1 == network.seen
-    assert not some.has_all(job)
-    seen = some.seen(job).media or ()
+    assert not await some.has_all(job)
+    seen = (await some.with_paths(job)).media or ()
     assert [True, False] == [item.path is not None for item in seen]
 
 
@@ -551,8 +551,8 @@ async def test_a_job_without_media_has_nothing_to_save(tmp_path: Path) -> None:
     for job in (JOB.evolve(media=None), JOB.evolve(media=()), JOB.evolve(status="failed")):
         with pytest.raises(DownloadError, match="no file to save"):
             await some.save(job, None, unheard)
-        assert job == some.seen(job)
-    assert not some.has_all(JOB.evolve(media=()))
+        assert job == await some.with_paths(job)
+    assert not await some.has_all(JOB.evolve(media=()))
 
 
 def test_a_large_file_does_not_hold_up_other_calls(tmp_path: Path) -> None:

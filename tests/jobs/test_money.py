@@ -30,7 +30,7 @@ from mcp_server.sandbox import pixverse
 from mcp_server.sandbox.app import Accepted, Sandbox
 from mcp_server.sandbox.google_flow import sources as google_flow_sources
 from mcp_server.settings import Settings
-from mcp_server.tools.context import App, open_app
+from mcp_server.tools.context import AppContext, open_app
 from mcp_server.tools.enhance import all_tools
 from mcp_server.tools.strict_tool import StrictTool
 from tests.support.harness import EPOCH, ORIGIN, TOKEN, Fault, Network, Reply, VirtualClock, reply
@@ -487,12 +487,12 @@ class Money(RuleBasedStateMachine):
         }
 
         @asynccontextmanager
-        async def lifespan(_: MCPServer[App]) -> AsyncIterator[App]:
+        async def lifespan(_: MCPServer[AppContext]) -> AsyncIterator[AppContext]:
             chosen = Settings.read(environment)
             async with open_app(chosen, life.clock, life.network, life.locks) as app:
                 yield app
 
-        server: MCPServer[App] = MCPServer(
+        server: MCPServer[AppContext] = MCPServer(
             "useapi-mcp", tools=list(TOOLS), lifespan=lifespan, log_level="CRITICAL"
         )
         process = Process(life, Client(server))

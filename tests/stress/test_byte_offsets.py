@@ -27,7 +27,7 @@ from mcp_server.sandbox.app import Sandbox
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
 from mcp_server.settings import Settings
-from mcp_server.tools.context import App, open_app
+from mcp_server.tools.context import AppContext, open_app
 from tests.support import virtual_time
 from tests.support.cut_vendor import Break, CutVendor, Framing, How, Side
 from tests.support.harness import GOOD, TOKEN, VirtualClock
@@ -108,7 +108,9 @@ class Tally:
 class Desk:
     """One story's server and vendor, for as many cases as there are."""
 
-    def __init__(self, story: Story, app: App, vendor: CutVendor, clock: VirtualClock) -> None:
+    def __init__(
+        self, story: Story, app: AppContext, vendor: CutVendor, clock: VirtualClock
+    ) -> None:
         self.story = story
         self.app = app
         self.vendor = vendor
@@ -129,13 +131,13 @@ class Desk:
         """
         await self._anew(fault, then)
         with contextlib.suppress(UseapiError):  # the row tells it too
-            await self.app.submitting.submit(self.order)
+            await self.app.jobs.submit(self.order)
         return self._came_to(await self._settled())
 
     async def again(self) -> int:
         """Order the same once more; how many POSTs left."""
         before = len(self.vendor.payments)
-        await self.app.submitting.submit(self.order)
+        await self.app.jobs.submit(self.order)
         await self._settled()
         return len(self.vendor.payments) - before
 
@@ -311,7 +313,7 @@ async def test_a_refused_connection_is_tried_again(story: Story) -> None:
 async def test_what_can_not_be_counted_does_not_leave(story: Story) -> None:
     async with desk(story) as at_work:
         await at_work.vendor.refuse()
-        waiting = asyncio.create_task(at_work.app.submitting.submit(at_work.order))
+        waiting = asyncio.create_task(at_work.app.jobs.submit(at_work.order))
         await asyncio.sleep(1e-6)
         at_work.app.journal.end(at_work.app.journal.recent(1)[0].id, "cancelled", "Given up.")
         at_work.vendor.listen()
