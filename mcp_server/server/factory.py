@@ -20,11 +20,11 @@ from mcp_server.journal.locks import KeyLocks
 from mcp_server.server.middleware import only_known
 from mcp_server.server.resources import PROMPTS, add_resources
 from mcp_server.server.tasks import job_tasks, refuse_undeclared_listen
-from mcp_server.server.viewer import bind, viewer
+from mcp_server.server.viewer import viewer
 from mcp_server.services.registry import SERVICES
 from mcp_server.settings import Settings
 from mcp_server.tools.context import DRAIN_S, AppContext, open_app
-from mcp_server.tools.enhance import all_tools
+from mcp_server.tools.registry import all_tools
 
 if TYPE_CHECKING:
     from mcp_server.upstream.client import Transport
@@ -83,7 +83,6 @@ def create_server(
             yield app
 
     tools = all_tools()
-    bind(tools)
     known = only_known(frozenset(tool.name for tool in tools), PROMPTS)
     server: MCPServer[AppContext] = MCPServer(
         "useapi-mcp",

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from mcp.server import MCPServer
-from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.mcpserver.prompts.base import Message, UserMessage
 from mcp.shared.exceptions import MCPError
@@ -20,15 +19,13 @@ from pydantic import Field
 
 from mcp_server.errors import ExpiredError, NotFoundError, RequestError, UseapiError
 from mcp_server.services.registry import service_of
-from mcp_server.tools.context import AppContext
+from mcp_server.tools.context import AppContext, Ctx, app_of
 
 PROMPTS = {"enhance_clip": frozenset({"source_id"})}
 """The prompts, each with the arguments it can't do without."""
 
 _LISTED = 50
 _FRAME_RATES = ("30", "60")
-
-Ctx = Context[AppContext]
 
 
 def add_resources(server: MCPServer[AppContext], opened: Callable[[], AppContext]) -> None:
@@ -55,9 +52,8 @@ def add_resources(server: MCPServer[AppContext], opened: Callable[[], AppContext
         mime_type="application/json",
     )
     async def job(ctx: Ctx, job_id: str) -> dict[str, Any]:
-        app = ctx.request_context.lifespan_context
         try:
-            found = await app.jobs.get(job_id)
+            found = await app_of(ctx).jobs.get(job_id)
         except (NotFoundError, ExpiredError, RequestError):
             raise ResourceNotFoundError("There is no job with this id.") from None
         except UseapiError as error:

@@ -1,31 +1,32 @@
-"""Before a paid call: what would be sent, whether it may be, and whether the user wants to pay it.
+"""Before a paid call: the plan of what would be sent, its price, and the question to the user.
 
-The SDK runs these resolvers ahead of a tool's body and may run them twice, so they write nothing.
+The SDK runs resolvers ahead of a tool's body and may run them twice, so nothing here writes.
 """
 
-import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.resolve import Elicit, Resolve
+from mcp.server.mcpserver.resolve import (
+    AcceptedElicitation,
+    Elicit,
+    ElicitationResult,
+    Resolve,
+)
 from pydantic import BaseModel, Field
 
-from mcp_server.errors import RequestError
+from mcp_server.errors import DeclinedError, RequestError
 from mcp_server.models import PaidOperation
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named, service_of
 from mcp_server.settings import is_https
-from mcp_server.tools.context import AppContext
-
-Ctx = Context[AppContext]
+from mcp_server.tools.context import Ctx, app_of
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A call that would be sent: checked, priced, and whether it was made before."""
+    """A call that would be sent: its order, checked and priced, and whether it was made before."""
 
     order: Order
     is_live: bool
@@ -35,37 +36,41 @@ class Consent(BaseModel):
     confirm: bool = Field(description="Spend these credits?")
 
 
-Planner = Callable[..., Awaitable[Plan]]
+async def make_plan(
+    ctx: Ctx, operation: PaidOperation, source_id: str, **arguments: str | float | None
+) -> Plan:
+    """The plan of a paid call.
+
+    Args:
+        arguments: the tool's other arguments by name; None: not given.
+
+    Raises:
+        RequestError: an argument does not fit, or this service doesn't take it.
+        TokenError, JournalError, BudgetError: it would be refused.
+    """
+    app = app_of(ctx)
+    given = {name: value for name, value in arguments.items() if value is not None}
+    service = service_of(source_id, "source_id")
+    order = service.order(operation, source_id, given, app.settings.job_defaults)
+    if "reply_url" in given:
+        _check_reply_url(str(given["reply_url"]), app.settings.allowed_reply_hosts)
+    return Plan(order, await app.jobs.is_live(order))
 
 
-def planner(operation: PaidOperation, *takes: str) -> Planner:
-    """A resolver that checks a call and prices it. It writes nothing: the SDK may run it twice."""
-
-    async def plan(ctx: Ctx, source_id: str, **given: Any) -> Plan:
-        app = ctx.request_context.lifespan_context
-        given = {name: value for name, value in given.items() if value is not None}
-        service = service_of(source_id, "source_id")
-        order = service.order(operation, source_id, given, app.settings.job_defaults)
-        if "reply_url" in given:
-            _check_reply_url(given["reply_url"], app.settings.allowed_reply_hosts)
-        return Plan(order, await app.jobs.is_live(order))
-
-    # The SDK hands a resolver those of the tool's arguments that its signature names.
-    own = list(inspect.signature(plan).parameters.values())[:2]
-    rest = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in takes]
-    plan.__signature__ = inspect.Signature([*own, *rest])  # type: ignore[attr-defined]  # settable, as PEP 362 says
-    return plan
-
-
-def consenter(plans: Planner) -> Callable[..., Awaitable[Consent | Elicit[Consent]]]:
+def consenter(
+    plans: Callable[..., Awaitable[Plan]],
+) -> Callable[..., Awaitable[Consent | Elicit[Consent]]]:
     """A resolver that asks the user about a price known beforehand, where the client can ask.
 
     Nobody is asked about a call that is refused, free, or made before.
+
+    Args:
+        plans: the resolver of the call's plan.
     """
 
     async def consent(ctx: Ctx, plan: Annotated[Plan, Resolve(plans)]) -> Consent | Elicit[Consent]:
         price = plan.order.price or 0
-        limit = ctx.request_context.lifespan_context.settings.confirm_credits
+        limit = app_of(ctx).settings.confirm_credits
         if price == 0 or price < limit or plan.is_live or not _can_ask(ctx):
             return Consent(confirm=True)
         service = service_named(plan.order.service).vendor.title
@@ -73,6 +78,16 @@ def consenter(plans: Planner) -> Callable[..., Awaitable[Consent | Elicit[Consen
         return Elicit(f"{what} on {service} costs about {price:g} credits. Go on?", Consent)
 
     return consent
+
+
+def check_consent(plan: Plan, consent: ElicitationResult[Consent]) -> None:
+    """Raise DeclinedError unless the user agreed to the price or did not need to be asked."""
+    if not (isinstance(consent, AcceptedElicitation) and consent.data.confirm):
+        raise DeclinedError(
+            "The user declined the cost, so nothing was sent.",
+            "Don't ask again for the same; offer something cheaper if there is.",
+            service=plan.order.service,
+        )
 
 
 def _can_ask(ctx: Ctx) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
+from mcp.server.mcpserver import Context
 
 from mcp_server.clock import Clock
 from mcp_server.jobs.jobs import Jobs
@@ -35,6 +36,14 @@ class AppContext:
     upstream: Upstream
     journal: Journal
     jobs: Jobs
+
+
+Ctx = Context[AppContext]
+"""What the SDK hands to a tool, a resolver and a resource template."""
+
+
+def app_of(ctx: Ctx) -> AppContext:
+    return ctx.request_context.lifespan_context
 
 
 @asynccontextmanager

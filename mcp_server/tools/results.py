@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
@@ -11,6 +12,9 @@ from mcp_server.models import Job, JobList, Media
 from mcp_server.redaction import one_line
 from mcp_server.services.health import Check
 from mcp_server.services.registry import service_named
+
+JobAnswer = Annotated[CallToolResult, Job]
+"""What a tool about one job returns; the Job is its output schema."""
 
 LONGEST_TEXT = 8000
 SANDBOX_NOTE = "This is the sandbox: nothing is real or charged."

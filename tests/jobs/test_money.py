@@ -31,7 +31,7 @@ from mcp_server.sandbox.app import Accepted, Sandbox
 from mcp_server.sandbox.google_flow import sources as google_flow_sources
 from mcp_server.settings import Settings
 from mcp_server.tools.context import AppContext, open_app
-from mcp_server.tools.enhance import all_tools
+from mcp_server.tools.registry import all_tools
 from mcp_server.tools.strict_tool import StrictTool
 from tests.support.harness import EPOCH, ORIGIN, TOKEN, Fault, Network, Reply, VirtualClock, reply
 from tests.support.processes import DeadError, Kernel, Life

@@ -20,7 +20,7 @@ from mcp_server.media.files import check_file_name
 from mcp_server.media.ssrf import is_public
 from mcp_server.server.factory import create_server
 from mcp_server.settings import Settings
-from mcp_server.tools.enhance import all_tools
+from mcp_server.tools.registry import all_tools
 from tests.media.test_fetch import LINK, Web, fetch, fetcher, redirect
 from tests.support.harness import GOOD, ORIGIN, TOKEN, Fault, reply, running
 
