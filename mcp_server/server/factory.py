@@ -1,4 +1,4 @@
-"""Puts the parts together: the one place that builds a server."""
+"""create_server: an MCP server with all its parts."""
 
 import asyncio
 import contextlib
@@ -17,6 +17,7 @@ from mcp.types import Icon
 from mcp_server import __version__
 from mcp_server.clock import Clock
 from mcp_server.journal.locks import KeyLocks
+from mcp_server.server.current import with_current_app
 from mcp_server.server.middleware import only_known
 from mcp_server.server.resources import PROMPTS, add_resources
 from mcp_server.server.tasks import job_tasks, refuse_undeclared_listen
@@ -63,18 +64,16 @@ def create_server(
 
     Args:
         clock, transport, locks: for tests; time, the network and the kernel otherwise.
-        sandbox_sources: ids to try in the sandbox, told in the instructions.
-        leave: ends the process; given by one that runs nothing else. Then SIGTERM and SIGINT let
-            paid requests be answered, and call it.
+        sandbox_sources: ids to try in the sandbox, for the instructions.
+        leave: ends the process, where it runs nothing else: SIGTERM and SIGINT let paid requests
+            be answered, then call it. None: signals are left alone.
         drain_s: how long paid requests may take to be answered when the server stops.
         request_state_key: seals a question to the user; workers behind one port share it.
     """
-    opened: list[AppContext] = []
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[AppContext]) -> AsyncIterator[AppContext]:
         async with open_app(settings, clock or Clock(), transport, locks, drain_s) as app:
-            opened.append(app)
             app.journal.check()
             if app.journal.fault is not None:
                 log.error("%s Paid calls are refused until then.", app.journal.fault)
@@ -95,13 +94,13 @@ def create_server(
         lifespan=lifespan,
         log_level=settings.log_level,
         extensions=[job_tasks(), viewer(settings)],
-        middleware=[known, refuse_undeclared_listen],
+        middleware=[with_current_app, known, refuse_undeclared_listen],
         cache_hints=dict.fromkeys(_UNCHANGING, CacheHint(ttl_ms=3_600_000, scope="public")),
         request_state_security=RequestStateSecurity(keys=[request_state_key])
         if request_state_key is not None
         else None,
     )
-    add_resources(server, lambda: opened[-1])
+    add_resources(server)
     return server
 
 
@@ -120,9 +119,9 @@ def instructions(sandbox_sources: str = "") -> str:
 
 
 def _leave_on_signals(app: AppContext, leave: Callable[[], None]) -> None:
-    """Let SIGTERM and SIGINT end the process when paid requests are written down.
+    """Make SIGTERM and SIGINT end the process once paid requests are written down.
 
-    Without this Ctrl-C hangs, for the SDK reads stdin in a thread that can't be cancelled, and
+    Without this Ctrl-C hangs, because the SDK reads stdin in a thread that can't be cancelled, and
     SIGTERM cuts a paid request in the middle. What is left undone is in the journal.
     """
     loop = asyncio.get_running_loop()
@@ -137,7 +136,7 @@ def _leave_on_signals(app: AppContext, leave: Callable[[], None]) -> None:
             leaving.add(loop.create_task(drain_and_leave()))
 
     def on_signal(*_: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: it is leaving as it is
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends anyway
             loop.call_soon_threadsafe(begin)
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,6 +1,5 @@
 """What a host can show or offer without a tool call: jobs as resources, a prompt, completions."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from mcp.server import MCPServer
@@ -18,6 +17,7 @@ from mcp.types import (
 from pydantic import Field
 
 from mcp_server.errors import ExpiredError, NotFoundError, RequestError, UseapiError
+from mcp_server.server.current import current_app
 from mcp_server.services.registry import service_of
 from mcp_server.tools.context import AppContext, Ctx, app_of
 
@@ -28,12 +28,8 @@ _LISTED = 50
 _FRAME_RATES = ("30", "60")
 
 
-def add_resources(server: MCPServer[AppContext], opened: Callable[[], AppContext]) -> None:
-    """Register `useapi://jobs`, `useapi://jobs/{job_id}` and the prompt `enhance_clip`.
-
-    Args:
-        opened: the app that runs, which the SDK hands to tools and templates only.
-    """
+def add_resources(server: MCPServer[AppContext]) -> None:
+    """Register `useapi://jobs`, `useapi://jobs/{job_id}` and the prompt `enhance_clip`."""
 
     @server.resource(
         "useapi://jobs",
@@ -42,7 +38,7 @@ def add_resources(server: MCPServer[AppContext], opened: Callable[[], AppContext
         mime_type="application/json",
     )
     async def jobs() -> dict[str, Any]:
-        recent = await opened().jobs.recent(_LISTED)
+        recent = await current_app().jobs.recent(_LISTED)
         return {"jobs": [job.model_dump(mode="json", exclude_none=True) for job in recent]}
 
     @server.resource(
@@ -92,7 +88,7 @@ def add_resources(server: MCPServer[AppContext], opened: Callable[[], AppContext
         if argument.name == "fps":
             known = list(_FRAME_RATES)
         elif argument.name == "job_id":
-            known = [job.job_id for job in await opened().jobs.recent(_LISTED)]
+            known = [job.job_id for job in await current_app().jobs.recent(_LISTED)]
         else:
             return None
         return Completion(values=[value for value in known if value.startswith(argument.value)])
