@@ -17,7 +17,7 @@ from mcp_server.clock import iso
 from mcp_server.errors import JournalError
 from mcp_server.journal.records import Submission
 from mcp_server.journal.sqlite import Journal
-from mcp_server.models import Failure, Job, PaidOperation
+from mcp_server.models import Failure, Job, OperationName
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
 
@@ -113,7 +113,7 @@ class JobRepository:
 def order_of(row: Submission) -> Order:
     """The order a row was made of, as far as it shapes the result."""
     given = {name: value for name, value in row.arguments.items() if value is not None}
-    operation = cast("PaidOperation", row.operation)  # rows are only made of orders
+    operation = cast("OperationName", row.operation)  # rows are only made of orders
     return service_named(row.service).order(operation, row.source_id, given, {})
 
 

@@ -28,7 +28,7 @@ from pydantic.alias_generators import to_camel
 
 from mcp_server.clock import iso
 from mcp_server.errors import ExpiredError, NotFoundError, RequestError, UseapiError
-from mcp_server.models import Job
+from mcp_server.models import PAID_OPERATIONS, Job
 from mcp_server.redaction import one_line
 from mcp_server.tools.context import AppContext
 from mcp_server.tools.results import job_answer
@@ -147,7 +147,6 @@ async def refuse_undeclared_listen(ctx: RequestContext, call_next: CallNext) -> 
 
 
 _KEPT_MS = 7 * 86_400_000  # the shortest time a vendor keeps jobs (Google Flow)
-_STARTERS = ("upscale_video", "interpolate_video", "upscale_image")
 _NEXT_READ_S = 5  # after one that failed
 
 
@@ -159,7 +158,7 @@ def _created(
     ctx: RequestContext, params: CallToolRequestParams, result: CallToolResult
 ) -> Task | None:
     """A paid call whose job still runs becomes a task; one that has ended is its own answer."""
-    if params.name not in _STARTERS or result.structured_content is None:
+    if params.name not in PAID_OPERATIONS or result.structured_content is None:
         return None
     app: AppContext = ctx.lifespan_context
     job = Job.model_validate(result.structured_content)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from mcp_server.clock import epoch
 from mcp_server.errors import RefusedError, RequestError, UnexpectedAnswerError, UnsupportedError
-from mcp_server.models import Job, Media, PaidOperation
+from mcp_server.models import Job, Media, OperationName
 from mcp_server.services.accounts import Account
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.responses import Answer, ServiceInfo, unexpected
@@ -79,7 +79,7 @@ class Order:
     """
 
     service: str
-    operation: PaidOperation
+    operation: OperationName
     source_id: str
     endpoint: Endpoint
     body: Mapping[str, Any]
@@ -116,7 +116,7 @@ class Service(ABC):
     """The base of every service; one overrides what its vendor offers."""
 
     vendor: ClassVar[ServiceInfo]
-    endpoints: ClassVar[Mapping[PaidOperation, Endpoint]] = {}
+    endpoints: ClassVar[Mapping[OperationName, Endpoint]] = {}
     id_forms: ClassVar[tuple[str, ...]]
     where_ids_are: ClassVar[str]
     abilities: ClassVar[str]
@@ -132,7 +132,7 @@ class Service(ABC):
 
     def order(
         self,
-        operation: PaidOperation,
+        operation: OperationName,
         source_id: str,
         given: Mapping[str, Any],
         defaults: Mapping[str, Any],
@@ -179,7 +179,7 @@ class Service(ABC):
         }
         return Order(self.name, operation, source_id, endpoint, body, result_arguments)
 
-    def check_source(self, operation: PaidOperation, endpoint: Endpoint, source_id: str) -> None:
+    def check_source(self, operation: OperationName, endpoint: Endpoint, source_id: str) -> None:
         """Refuse an id of ours that this operation can't take."""
         if not full_match(endpoint.source, source_id):
             raise UnsupportedError(

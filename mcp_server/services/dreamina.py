@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeGuard
 
 from mcp_server.errors import ExpiredError, NotFoundError, RateLimitError, RefusedError, UseapiError
-from mcp_server.models import MOST_MEDIA, Failure, Job, Media, Operation, PaidOperation, Status
+from mcp_server.models import MOST_MEDIA, OPERATIONS, Failure, Job, Media, OperationName, Status
 from mcp_server.services.accounts import Account, linked
 from mcp_server.services.base import Endpoint, Found, Option, Order, Service, full_match
 from mcp_server.upstream.client import Upstream
@@ -27,14 +27,14 @@ def id_pattern(letters: str) -> re.Pattern[str]:
 
 
 _ANY = id_pattern("[A-Za-z]{1,4}")
-_TYPES: Mapping[str, Operation] = {
+_TYPES: Mapping[str, OperationName] = {
     "video": "generate_video",
     "video-upscale": "upscale_video",
     "video-interpolate": "interpolate_video",
     "image": "generate_image",
     "upscale": "upscale_image",
 }
-_OPERATIONS: Mapping[str, Operation] = {
+_OPERATIONS: Mapping[str, OperationName] = {
     "V": "upscale_video",
     "F": "interpolate_video",
     "i": "generate_image",
@@ -89,9 +89,9 @@ def as_job(job_id: str, record: Any) -> Job:
 
 
 def _media(
-    operation: Operation, request: Mapping[str, Any], response: Mapping[str, Any]
+    operation: OperationName, request: Mapping[str, Any], response: Mapping[str, Any]
 ) -> tuple[Media, ...]:
-    if operation in {"generate_image", "upscale_image"}:
+    if OPERATIONS[operation].kind == "image":
         return tuple(
             Media(
                 kind="image",
@@ -125,11 +125,7 @@ _GENERATED_VIDEO = id_pattern("(?![VFiI]-)[A-Za-z]{1,4}")
 _VIDEO = id_pattern("(?![FiI]-)[A-Za-z]{1,4}")
 _GENERATED_IMAGE = id_pattern("(?![vVFI]-)[A-Za-z]{1,4}")
 
-_LETTERS: Mapping[PaidOperation, str] = {
-    "upscale_video": "V",
-    "interpolate_video": "F",
-    "upscale_image": "I",
-}
+_LETTERS = {operation: letter for letter, operation in _OPERATIONS.items()}
 
 _COMMON = {
     "reply_url": Option("replyUrl"),
@@ -173,7 +169,7 @@ class Dreamina(Service):
         "https://*.akamaized.net",
         "https://*.douyinpic.com",
     )
-    endpoints: ClassVar[Mapping[PaidOperation, Endpoint]] = {
+    endpoints: ClassVar[Mapping[OperationName, Endpoint]] = {
         "upscale_video": Endpoint(
             path="/v1/dreamina/videos/upscale",
             source_field="jobid",

@@ -24,12 +24,12 @@ from mcp_server.errors import (
 from mcp_server.media.files import SavedFile, file_stem
 from mcp_server.models import (
     MOST_MEDIA,
+    OPERATIONS,
     Failure,
     Job,
     Kind,
     Media,
-    Operation,
-    PaidOperation,
+    OperationName,
     Status,
 )
 from mcp_server.redaction import quoted
@@ -83,7 +83,7 @@ def as_job(job_id: str, answer: Answer) -> Job:
     source_id = request.get("mediaGenerationId")
     # An extension of a video names it too, but has a prompt.
     is_upscale = is_media_id(source_id) and "prompt" not in request
-    operation: Operation = "upscale_video" if is_upscale else "generate_video"
+    operation: OperationName = "upscale_video" if is_upscale else "generate_video"
     if record.get("type") == "image":
         operation = "generate_image"
     status: Status = _STATUSES.get(str(record.get("status")), "running")
@@ -109,7 +109,7 @@ def as_job(job_id: str, answer: Answer) -> Job:
 
 
 def media_of(
-    operation: Operation, holder: Mapping[str, Any], files: tuple[SavedFile, ...]
+    operation: OperationName, holder: Mapping[str, Any], files: tuple[SavedFile, ...]
 ) -> tuple[Media, ...]:
     """The media of an answer: files that came as base64, else `media`, else `operations`.
 
@@ -119,7 +119,7 @@ def media_of(
     legacy = objs(holder.get("operations"))[:MOST_MEDIA]
     if files:
         ids = [i for entry in (entries or legacy) if (i := _media_id(entry))]
-        kind: Kind = "image" if operation in {"generate_image", "upscale_image"} else "video"
+        kind = OPERATIONS[operation].kind
         return tuple(_saved(file, kind, i) for file, i in zip_longest(files, ids[: len(files)]))
     if operation == "generate_image":
         return tuple(_images(entries))
@@ -275,7 +275,7 @@ class GoogleFlow(Service):
         "plan), and an image to 2k (default) or 4k."
     )
     media_hosts = ("https://flow-content.google", "https://storage.googleapis.com")
-    endpoints: ClassVar[Mapping[PaidOperation, Endpoint]] = {
+    endpoints: ClassVar[Mapping[OperationName, Endpoint]] = {
         "upscale_video": Endpoint(
             path="/v1/google-flow/videos/upscale",
             source_field="mediaGenerationId",
@@ -318,7 +318,7 @@ class GoogleFlow(Service):
 
     def order(
         self,
-        operation: PaidOperation,
+        operation: OperationName,
         source_id: str,
         given: Mapping[str, Any],
         defaults: Mapping[str, Any],

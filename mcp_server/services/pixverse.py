@@ -18,7 +18,7 @@ from mcp_server.errors import (
     RefusedError,
     RequestError,
 )
-from mcp_server.models import Failure, Job, Media, PaidOperation, Status
+from mcp_server.models import Failure, Job, Media, OperationName, Status
 from mcp_server.services.accounts import Account, linked
 from mcp_server.services.base import Endpoint, Found, Option, Order, Service, full_match
 from mcp_server.upstream.client import Upstream
@@ -54,7 +54,7 @@ class PixVerse(Service):
     )
     abilities = "PixVerse upscales a video to 4K (it takes no resolution)."
     media_hosts = ("https://media.pixverse.ai",)
-    endpoints: ClassVar[Mapping[PaidOperation, Endpoint]] = {
+    endpoints: ClassVar[Mapping[OperationName, Endpoint]] = {
         "upscale_video": Endpoint(
             path="/v2/pixverse/videos/upscale",
             source_field="video_id",

@@ -17,7 +17,7 @@ from mcp.server.mcpserver.resolve import (
 from pydantic import BaseModel, Field
 
 from mcp_server.errors import DeclinedError, RequestError
-from mcp_server.models import PaidOperation
+from mcp_server.models import OperationName
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named, service_of
 from mcp_server.settings import is_https
@@ -37,7 +37,7 @@ class Consent(BaseModel):
 
 
 async def make_plan(
-    ctx: Ctx, operation: PaidOperation, source_id: str, **arguments: str | float | None
+    ctx: Ctx, operation: OperationName, source_id: str, **arguments: str | float | None
 ) -> Plan:
     """The plan of a paid call.
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_server.errors import RequestError, UnknownIdError
-from mcp_server.models import PaidOperation
+from mcp_server.models import OPERATIONS, PAID_OPERATIONS, OperationName, ServiceName
 from mcp_server.sandbox.app import SOURCES
 from mcp_server.services.base import Endpoint, Option, Service
 from mcp_server.services.registry import SERVICES, service_named, service_of
@@ -19,7 +19,7 @@ from mcp_server.upstream.responses import Answer, ServiceInfo
 from tests.support import virtual_time
 from tests.support.harness import GOOD, ORIGIN, Fault, running
 
-OPERATIONS: tuple[PaidOperation, ...] = get_args(PaidOperation)
+PAID = sorted(PAID_OPERATIONS)
 FPS: dict[str, dict[str, Any]] = {"interpolate_video": {"fps": 60}}
 JOBS = (
     "j0302140530123456789V-u12345-CA:user@example.com-bot:dreamina",
@@ -28,7 +28,7 @@ JOBS = (
 )
 
 
-def source_for(service: Service, operation: PaidOperation) -> str:
+def source_for(service: Service, operation: OperationName) -> str:
     return GOOD[service.name, "image" if operation == "upscale_image" else "video"]
 
 
@@ -36,17 +36,23 @@ def size_of(item: dict[str, Any]) -> int:
     return Path(item["path"]).stat().st_size
 
 
-def offered() -> Iterator[tuple[str, PaidOperation]]:
+def offered() -> Iterator[tuple[str, OperationName]]:
     for service in SERVICES:
         for operation in service.endpoints:
             yield service.name, operation
 
 
-def lacking() -> Iterator[tuple[str, PaidOperation]]:
+def lacking() -> Iterator[tuple[str, OperationName]]:
     for service in SERVICES:
-        for operation in OPERATIONS:
+        for operation in PAID:
             if operation not in service.endpoints:
                 yield service.name, operation
+
+
+def test_the_tables_of_services_and_operations_leave_none_out() -> None:
+    assert list(get_args(ServiceName)) == [service.name for service in SERVICES]
+    assert list(get_args(OperationName)) == list(OPERATIONS)
+    assert {operation for service in SERVICES for operation in service.endpoints} == PAID_OPERATIONS
 
 
 # Ids
@@ -177,7 +183,7 @@ async def test_an_id_is_sent_raw(tmp_path: Path, job_id: str) -> None:
 
 @pytest.mark.parametrize(("name", "operation"), list(offered()))
 async def test_an_order_becomes_a_job_that_ends(
-    tmp_path: Path, name: str, operation: PaidOperation
+    tmp_path: Path, name: str, operation: OperationName
 ) -> None:
     source_id = source_for(service_named(name), operation)
     async with running(tmp_path) as server:
@@ -204,7 +210,7 @@ async def test_an_order_becomes_a_job_that_ends(
 
 @pytest.mark.parametrize(("name", "operation"), list(offered()))
 async def test_what_nobody_asked_for_is_not_sent(
-    tmp_path: Path, name: str, operation: PaidOperation
+    tmp_path: Path, name: str, operation: OperationName
 ) -> None:
     """A vendor's default is the vendor's: sent by us it would stay when the vendor changes it."""
     service = service_named(name)
@@ -238,7 +244,7 @@ ERRORS = [
 async def test_a_refusal_is_told_in_our_words_after_one_post(
     tmp_path: Path,
     name: str,
-    operation: PaidOperation,
+    operation: OperationName,
     status: int,
     body: dict[str, str],
     code: str,
@@ -262,7 +268,7 @@ async def test_a_refusal_is_told_in_our_words_after_one_post(
 
 @pytest.mark.parametrize(("name", "operation"), list(offered()))
 async def test_after_a_refusal_the_same_order_can_be_given_again(
-    tmp_path: Path, name: str, operation: PaidOperation
+    tmp_path: Path, name: str, operation: OperationName
 ) -> None:
     source_id = source_for(service_named(name), operation)
     refusal = httpx.Response(429, headers={"Retry-After": "1800"}, json={"error": "busy"})
@@ -293,7 +299,7 @@ async def test_no_connection_means_nothing_was_sent(tmp_path: Path, name: str) -
 
 @pytest.mark.parametrize(("name", "operation"), list(offered()))
 async def test_without_a_token_a_call_says_what_to_set(
-    tmp_path: Path, name: str, operation: PaidOperation
+    tmp_path: Path, name: str, operation: OperationName
 ) -> None:
     source_id = source_for(service_named(name), operation)
     async with running(tmp_path, USEAPI_TOKEN="") as server:
@@ -312,7 +318,7 @@ async def test_without_a_token_a_call_says_what_to_set(
 
 @pytest.mark.parametrize(("name", "operation"), list(lacking()))
 async def test_what_a_service_can_t_do_is_refused_with_what_it_can(
-    tmp_path: Path, name: str, operation: PaidOperation
+    tmp_path: Path, name: str, operation: OperationName
 ) -> None:
     source_id = GOOD[name, "video"]
     async with running(tmp_path) as server:
@@ -340,7 +346,7 @@ LACKING_ARGUMENTS = [
 
 @pytest.mark.parametrize(("name", "operation", "argument"), LACKING_ARGUMENTS)
 async def test_an_argument_a_service_does_not_take_is_refused_with_those_it_takes(
-    tmp_path: Path, name: str, operation: PaidOperation, argument: dict[str, Any]
+    tmp_path: Path, name: str, operation: OperationName, argument: dict[str, Any]
 ) -> None:
     service = service_named(name)
     async with running(tmp_path) as server:
@@ -361,7 +367,7 @@ OUT_OF_RANGE = [
 
 @pytest.mark.parametrize(("name", "operation", "argument", "allowed"), OUT_OF_RANGE)
 async def test_an_argument_out_of_its_range_is_refused_with_the_range(
-    tmp_path: Path, name: str, operation: PaidOperation, argument: dict[str, Any], allowed: str
+    tmp_path: Path, name: str, operation: OperationName, argument: dict[str, Any], allowed: str
 ) -> None:
     source_id = source_for(service_named(name), operation)
     async with running(tmp_path) as server:
@@ -402,7 +408,7 @@ async def test_a_service_that_can_t_cancel_says_so(tmp_path: Path, name: str) ->
     ],
 )
 async def test_a_default_is_dropped_where_it_is_not_taken_or_out_of_range(
-    tmp_path: Path, name: str, operation: PaidOperation, expected: dict[str, Any]
+    tmp_path: Path, name: str, operation: OperationName, expected: dict[str, Any]
 ) -> None:
     service = service_named(name)
     endpoint, source_id = service.endpoints[operation], source_for(service, operation)

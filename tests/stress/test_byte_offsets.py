@@ -22,7 +22,7 @@ import pytest
 
 from mcp_server.errors import JournalError, UseapiError
 from mcp_server.journal.records import Submission
-from mcp_server.models import PaidOperation
+from mcp_server.models import OperationName
 from mcp_server.sandbox.app import Sandbox
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
@@ -51,7 +51,7 @@ class Story:
     """
 
     service: str
-    operation: PaidOperation
+    operation: OperationName
     unseen: str
     acted: str
     framing: Framing = "length"
