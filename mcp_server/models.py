@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 OUR_ID_PREFIX = "useapi-mcp:"
 MOST_MEDIA = 16  # no vendor documents more than 4; more would flood an agent
@@ -58,7 +58,7 @@ class Media(BaseModel):
     duration_ms: int | None = None
     frame_rate: float | None = None
     thumbnail_url: str | None = None
-    media_id: Annotated[str | None, Field(description="usable as source_id")] = None
+    media_id: Annotated[str | None, Field(description="usable as source")] = None
     size_bytes: int | None = None
 
 
@@ -80,7 +80,10 @@ class Job(BaseModel):
     service: ServiceName
     operation: OperationName
     status: Status
-    source_id: str | None = None
+    # A job that an older version wrote to the journal names it `source_id`.
+    source: Annotated[str | None, Field(validation_alias=AliasChoices("source", "source_id"))] = (
+        None
+    )
     model: str | None = None
     media: tuple[Media, ...] | None = None
     forecast_credits: float | None = None

@@ -71,7 +71,7 @@ class Demo:
     async def job(self, line: Line, source_id: str, tool: str, **options: Any) -> str:
         """Submit, follow to the end, save."""
         self.screen.show(line, "submitting", 0.0)
-        job = await self.call(tool, source_id=source_id, **options)
+        job = await self.call(tool, source=source_id, **options)
         bar = asyncio.create_task(self._advance(line))
         try:
             while job["status"] in ("submitting", "running"):

@@ -42,7 +42,7 @@ class JobRepository:
                 "service": row.service,
                 "operation": row.operation,
                 "status": "running" if is_worked_on(row) else row.state,
-                "source_id": row.source_id,
+                "source": row.source_id,
                 "failure": {"code": row.state, "message": row.note}
                 if says_why and row.note
                 else None,
@@ -54,7 +54,7 @@ class JobRepository:
     def record_accepted(self, row: Submission, job: Job) -> Job:
         """Write down the job the vendor made of a submission, or had made before."""
         job = job.evolve(
-            source_id=job.source_id or row.source_id,
+            source=job.source or row.source_id,
             created_at=job.created_at or iso(row.created_at),
         )
         vendor_id = None if job.job_id == row.id else job.job_id
@@ -72,7 +72,7 @@ class JobRepository:
             return known
         job = job.evolve(
             operation=row.operation,
-            source_id=job.source_id or row.source_id,
+            source=job.source or row.source_id,
             forecast_credits=known.forecast_credits
             if job.forecast_credits is None
             else job.forecast_credits,
@@ -126,7 +126,7 @@ def is_worked_on(row: Submission) -> bool:
 def key_of(order: Order, origin: str) -> str:
     """What makes two orders the same; hashed, for ids hold the account's e-mail."""
     result_arguments = dict(sorted(order.result_arguments.items()))
-    wish = [origin, order.service, order.operation, order.source_id, result_arguments]
+    wish = [origin, order.service, order.operation, order.source, result_arguments]
     return hashlib.sha256(json.dumps(wish).encode()).hexdigest()
 
 

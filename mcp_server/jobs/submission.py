@@ -255,7 +255,7 @@ class Submitter:
             key=key,
             service=order.service,
             operation=order.operation,
-            source_id=order.source_id,
+            source_id=order.source,
             arguments=dict(order.result_arguments),
             price=order.price or 0,
         )

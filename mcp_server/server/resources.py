@@ -21,7 +21,7 @@ from mcp_server.server.current import current_app
 from mcp_server.services.registry import service_of
 from mcp_server.tools.context import AppContext, Ctx, app_of
 
-PROMPTS = {"enhance_clip": frozenset({"source_id"})}
+PROMPTS = {"enhance_clip": frozenset({"source"})}
 """The prompts, each with the arguments it can't do without."""
 
 _LISTED = 50
@@ -58,20 +58,18 @@ def add_resources(server: MCPServer[AppContext]) -> None:
 
     @server.prompt(title="Enhance a clip")
     async def enhance_clip(
-        source_id: Annotated[
-            str, Field(description="Dreamina jobid of a finished generated video")
-        ],
+        source: Annotated[str, Field(description="Dreamina jobid of a finished generated video")],
         fps: Annotated[str, Field(description="30 or 60; default 60")] = "60",
     ) -> list[Message]:
         """Double a Dreamina video's size, then raise its frame rate, then save the file."""
-        _check(source_id, fps)
+        _check(source, fps)
         return [
             UserMessage(
-                f"Enhance the Dreamina video {source_id}, in this order, for an interpolated "
+                f"Enhance the Dreamina video {source}, in this order, for an interpolated "
                 "video can't be upscaled any more:\n"
-                f"1. upscale_video(source_id={source_id}); then get_job(job_id, wait_seconds=50) "
+                f"1. upscale_video(source={source}); then get_job(job_id, wait_seconds=50) "
                 "until it is completed.\n"
-                f"2. interpolate_video(source_id=<the job_id of step 1>, fps={fps}); wait for it "
+                f"2. interpolate_video(source=<the job_id of step 1>, fps={fps}); wait for it "
                 "the same way.\n"
                 "3. download_media(job_id=<the job_id of step 2>).\n"
                 "Both steps cost credits: about 30 and 66. Then tell me the file's path, size and "
@@ -94,13 +92,13 @@ def add_resources(server: MCPServer[AppContext]) -> None:
         return Completion(values=[value for value in known if value.startswith(argument.value)])
 
 
-def _check(source_id: str, fps: str) -> None:
+def _check(source: str, fps: str) -> None:
     """Refuse what the tools that the prompt names would refuse."""
     if fps not in _FRAME_RATES:
         raise MCPError(INVALID_PARAMS, f"fps must be {' or '.join(_FRAME_RATES)}")
     try:
-        service = service_of(source_id, "source_id")
-        service.order("upscale_video", source_id, {}, {})
-        service.order("interpolate_video", source_id, {"fps": int(fps)}, {})
+        service = service_of(source, "source")
+        service.order("upscale_video", source, {}, {})
+        service.order("interpolate_video", source, {"fps": int(fps)}, {})
     except RequestError as error:
         raise MCPError(INVALID_PARAMS, f"{error.message} {error.hint}") from None

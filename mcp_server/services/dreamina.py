@@ -72,13 +72,13 @@ def as_job(job_id: str, record: Any) -> Job:
             status = "cancelled"
         code = "cancelled" if status == "cancelled" else "vendor_failed"
         failure = Failure(code=code, message=said)
-    source_id = request.get("jobid")
+    source = request.get("jobid")
     return Job(
         job_id=job_id,
         service="dreamina",
         operation=operation,
         status=status,
-        source_id=source_id if is_id(source_id) else None,
+        source=source if is_id(source) else None,
         model=text(record.get("model")),
         media=_media(operation, request, response) if status == "completed" else None,
         forecast_credits=number(response.get("forecastCost")),
@@ -137,7 +137,7 @@ _PROBLEMS = (
     ErrorRule(400, "job is failed", RefusedError, "the source job failed.",
             "Use another source."),
     ErrorRule(400, "must be completed", RefusedError, "the source job is not finished yet.",
-            "Wait for it with get_job(job_id=source_id, wait_seconds=50), then call again."),
+            "Wait for it with get_job(job_id=source, wait_seconds=50), then call again."),
     ErrorRule(400, "already upscaled", RefusedError,
             "this video was upscaled before, and each can be only once.",
             "Use the upscale there is; list_jobs may show it."),
@@ -145,7 +145,7 @@ _PROBLEMS = (
             "this video was interpolated before, and each can be only once.",
             "Use the result there is, or upscale the video and interpolate that."),
     ErrorRule(404, "source", NotFoundError, "the source job is not known.",
-            "Check the source_id; jobs are kept for 30 days."),
+            "Check the source; jobs are kept for 30 days."),
     ErrorRule(429, "", RateLimitError, "all linked accounts are at capacity, nothing was taken.",
             "Wait, then call again with the same arguments.", cooldown_s=10),
 )  # fmt: skip
@@ -157,7 +157,7 @@ class Dreamina(Service):
     vendor = ServiceInfo("dreamina", "Dreamina", _PROBLEMS)
     id_forms = ("j<digits><letter>-u<number>-<REGION>:<e-mail>-bot:dreamina",)
     where_ids_are = (
-        "A Dreamina source_id is the jobid that POST /videos or /images answered "
+        "A Dreamina source is the jobid that POST /videos or /images answered "
         "when the video or image was made."
     )
     abilities = (
@@ -173,7 +173,7 @@ class Dreamina(Service):
         "upscale_video": Endpoint(
             path="/v1/dreamina/videos/upscale",
             source_field="jobid",
-            source=_GENERATED_VIDEO,
+            source_pattern=_GENERATED_VIDEO,
             source_is="the id of a generated video (no image, no upscale, no interpolation)",
             options=_COMMON,
             price=lambda _: 30,  # forecastCost in the documented answer
@@ -182,7 +182,7 @@ class Dreamina(Service):
         "interpolate_video": Endpoint(
             path="/v1/dreamina/videos/interpolate",
             source_field="jobid",
-            source=_VIDEO,
+            source_pattern=_VIDEO,
             source_is="the id of a generated or an upscaled video",
             options={"fps": Option("fps", values=(30, 60), shapes_result=True), **_COMMON},
             price=lambda _: 66,  # forecastCost in the documented answer, for 60 fps
@@ -191,7 +191,7 @@ class Dreamina(Service):
         "upscale_image": Endpoint(
             path="/v1/dreamina/images/upscale",
             source_field="jobid",
-            source=_GENERATED_IMAGE,
+            source_pattern=_GENERATED_IMAGE,
             source_is="the id of an image job (not of a video or of an upscale)",
             options={
                 "resolution": Option(
@@ -221,7 +221,7 @@ class Dreamina(Service):
         if not is_id(job_id):
             raise self.unexpected("job id")
         made = as_job(job_id, answer.data)
-        return made.evolve(operation=order.operation, source_id=order.source_id)
+        return made.evolve(operation=order.operation, source=order.source)
 
     async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
         try:
@@ -281,11 +281,11 @@ class Dreamina(Service):
             ) from None
         job, echo = as_job(job_id, record), obj(record.get("request"))
         # Where it does not echo its source, Dreamina named it for this very one: its kind must do.
-        request = {"jobid": order.source_id} | echo
+        request = {"jobid": order.source} | echo
         of_this = job.operation == order.operation or "jobid" in echo
         if of_this and self._same(order, {"request": request}):
-            return job.evolve(operation=order.operation, source_id=order.source_id)
-        if of_this and request["jobid"] == order.source_id and "fps" in order.result_arguments:
+            return job.evolve(operation=order.operation, source=order.source)
+        if of_this and request["jobid"] == order.source and "fps" in order.result_arguments:
             raise in_the_way(
                 "Dreamina interpolated this video before, to "
                 f"{whole(request.get('fps')) or 'another number of'} fps, and does so only once.",
@@ -316,7 +316,7 @@ class Dreamina(Service):
         """Whether a job's echoed request is this order. What is not echoed is the default."""
         request = obj(record.get("request"))
         echoes = {"resolution": ("resolution", "upscaleResolution")}  # sent as the second
-        if request.get("jobid") != order.source_id:
+        if request.get("jobid") != order.source:
             return False
         for name, wanted in order.result_arguments.items():
             option = order.endpoint.options[name]
@@ -329,5 +329,5 @@ class Dreamina(Service):
 
 def _may_be_of(order: Order, job_id: str) -> bool:
     """Whether a job's id is of the kind and the account of an order's job."""
-    made_by = (_LETTERS[order.operation], account_of(order.source_id))
+    made_by = (_LETTERS[order.operation], account_of(order.source))
     return (letter_of(job_id), account_of(job_id)) == made_by

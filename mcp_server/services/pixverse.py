@@ -50,7 +50,7 @@ class PixVerse(Service):
     vendor = ServiceInfo("pixverse", "PixVerse", _PROBLEMS)
     id_forms = ("user:<number>-pixverse:<e-mail>-video:<number>",)
     where_ids_are = (
-        "A PixVerse source_id is the video_id in the answer that made the video, or in GET /videos."
+        "A PixVerse source is the video_id in the answer that made the video, or in GET /videos."
     )
     abilities = "PixVerse upscales a video to 4K (it takes no resolution)."
     media_hosts = ("https://media.pixverse.ai",)
@@ -58,7 +58,7 @@ class PixVerse(Service):
         "upscale_video": Endpoint(
             path="/v2/pixverse/videos/upscale",
             source_field="video_id",
-            source=_VIDEO,
+            source_pattern=_VIDEO,
             source_is="the video_id of a video (user:…-pixverse:…-video:…)",
             options={
                 "reply_url": Option("replyUrl"),
@@ -81,7 +81,7 @@ class PixVerse(Service):
             service="pixverse",
             operation="upscale_video",
             status="running",
-            source_id=order.source_id,
+            source=order.source,
             # Seen on POST videos/create; whether this answer has it too is not documented.
             forecast_credits=number(record.get("cost_credits")),
         )
@@ -111,9 +111,9 @@ class PixVerse(Service):
 
     async def find(self, upstream: Upstream, order: Order, sent_at: float) -> Found | None:
         made = []
-        for record in await self._list(upstream, order.source_id):
+        for record in await self._list(upstream, order.source):
             job_id = record.get("video_id")
-            if record.get("original_video_id") != order.source_id or _is_no_upscale(record):
+            if record.get("original_video_id") != order.source or _is_no_upscale(record):
                 continue
             if isinstance(job_id, str) and self.owns(job_id):
                 job = self._job(job_id, record).evolve(operation=order.operation)
@@ -145,7 +145,7 @@ class PixVerse(Service):
         return objs(data)
 
     def _job(self, job_id: str, record: Mapping[str, Any]) -> Job:
-        source_id = record.get("original_video_id")
+        source = record.get("original_video_id")
         status = _status(record)
         upscaled = bool(record.get("upscaled"))
         failure = None
@@ -162,7 +162,7 @@ class PixVerse(Service):
             service="pixverse",
             operation="upscale_video" if upscaled else "generate_video",
             status=status,
-            source_id=source_id if isinstance(source_id, str) and self.owns(source_id) else None,
+            source=source if isinstance(source, str) and self.owns(source) else None,
             model=text(record.get("model")),
             media=(
                 Media(

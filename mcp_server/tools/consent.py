@@ -37,7 +37,7 @@ class Consent(BaseModel):
 
 
 async def make_plan(
-    ctx: Ctx, operation: OperationName, source_id: str, **arguments: str | float | None
+    ctx: Ctx, operation: OperationName, source: str, **arguments: str | float | None
 ) -> Plan:
     """The plan of a paid call.
 
@@ -50,8 +50,8 @@ async def make_plan(
     """
     app = app_of(ctx)
     given = {name: value for name, value in arguments.items() if value is not None}
-    service = service_of(source_id, "source_id")
-    order = service.order(operation, source_id, given, app.settings.job_defaults)
+    service = service_of(source, "source")
+    order = service.order(operation, source, given, app.settings.job_defaults)
     if "reply_url" in given:
         _check_reply_url(str(given["reply_url"]), app.settings.allowed_reply_hosts)
     return Plan(order, await app.jobs.is_live(order))

@@ -35,7 +35,7 @@ from mcp_server.tools.results import JobAnswer, job_answer
 
 async def _plan_upscale_video(
     ctx: Ctx,
-    source_id: str,
+    source: str,
     *,
     resolution: str | None,
     reply_url: str | None,
@@ -48,7 +48,7 @@ async def _plan_upscale_video(
     return await make_plan(
         ctx,
         "upscale_video",
-        source_id,
+        source,
         resolution=resolution,
         reply_url=reply_url,
         reply_ref=reply_ref,
@@ -61,7 +61,7 @@ async def _plan_upscale_video(
 
 async def upscale_video(
     ctx: Ctx,
-    source_id: SourceVideo,
+    source: SourceVideo,
     *,
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_upscale_video))],
     resolution: VideoResolution = None,
@@ -81,7 +81,7 @@ async def upscale_video(
     """
     plan = await _plan_upscale_video(
         ctx,
-        source_id,
+        source,
         resolution=resolution,
         reply_url=reply_url,
         reply_ref=reply_ref,
@@ -95,7 +95,7 @@ async def upscale_video(
 
 async def _plan_interpolate_video(
     ctx: Ctx,
-    source_id: str,
+    source: str,
     *,
     fps: int,
     reply_url: str | None,
@@ -105,7 +105,7 @@ async def _plan_interpolate_video(
     return await make_plan(
         ctx,
         "interpolate_video",
-        source_id,
+        source,
         fps=fps,
         reply_url=reply_url,
         reply_ref=reply_ref,
@@ -115,7 +115,7 @@ async def _plan_interpolate_video(
 
 async def interpolate_video(
     ctx: Ctx,
-    source_id: SourceClip,
+    source: SourceClip,
     fps: FrameRate,
     *,
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_interpolate_video))],
@@ -131,7 +131,7 @@ async def interpolate_video(
     """
     plan = await _plan_interpolate_video(
         ctx,
-        source_id,
+        source,
         fps=fps,
         reply_url=reply_url,
         reply_ref=reply_ref,
@@ -142,7 +142,7 @@ async def interpolate_video(
 
 async def _plan_upscale_image(
     ctx: Ctx,
-    source_id: str,
+    source: str,
     *,
     resolution: str | None,
     image_index: int | None,
@@ -158,7 +158,7 @@ async def _plan_upscale_image(
     return await make_plan(
         ctx,
         "upscale_image",
-        source_id,
+        source,
         resolution=resolution,
         image_index=image_index,
         original_image_strength=original_image_strength,
@@ -174,7 +174,7 @@ async def _plan_upscale_image(
 
 async def upscale_image(
     ctx: Ctx,
-    source_id: SourceImage,
+    source: SourceImage,
     *,
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_upscale_image))],
     resolution: ImageResolution = None,
@@ -196,7 +196,7 @@ async def upscale_image(
     """
     plan = await _plan_upscale_image(
         ctx,
-        source_id,
+        source,
         resolution=resolution,
         image_index=image_index,
         original_image_strength=original_image_strength,

@@ -116,7 +116,7 @@ def _because(job: Job) -> str:
 def _after(job: Job) -> str:
     if job.failure is not None and job.failure.code == "moderated":
         return " The same source will be refused again; use another."
-    return " The same call submits it anew, at its price." if job.source_id else ""
+    return " The same call submits it anew, at its price." if job.source else ""
 
 
 def _result(job: Job) -> str:

@@ -30,7 +30,7 @@ EMAIL = "user@example.com"
 
 async def completed(harness: Harness, service: str = "dreamina", kind: str = "video") -> str:
     """A finished upscale of the service's good source."""
-    submitted = await harness.call(f"upscale_{kind}", source_id=GOOD[service, kind])
+    submitted = await harness.call(f"upscale_{kind}", source=GOOD[service, kind])
     job_id = str(submitted.job["job_id"])
     waited = await harness.call("get_job", job_id=job_id, wait_seconds=50)
     assert "completed" == waited.job["status"]
@@ -105,7 +105,7 @@ async def test_get_job_shows_where_the_file_is_also_after_a_restart(tmp_path: Pa
 
     async with running(tmp_path, sandbox=sandbox) as harness:
         read = await harness.call("get_job", job_id=job_id)
-        again = await harness.call("upscale_video", source_id=GOOD["dreamina", "video"])
+        again = await harness.call("upscale_video", source=GOOD["dreamina", "video"])
 
         for job in (read.job, again.job):
             assert saved.job["media"][0]["path"] == job["media"][0]["path"]
@@ -226,7 +226,7 @@ async def test_a_base64_result_whose_file_is_gone_is_told(tmp_path: Path) -> Non
 
 async def test_a_job_that_runs_or_failed_has_nothing_to_save(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=600) as harness:
-        submitted = await harness.call("upscale_video", source_id=GOOD["dreamina", "video"])
+        submitted = await harness.call("upscale_video", source=GOOD["dreamina", "video"])
 
         told = await harness.call("download_media", job_id=submitted.job["job_id"])
 

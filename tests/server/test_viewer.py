@@ -127,7 +127,7 @@ async def test_hosts_are_told_that_there_are_apps(tmp_path: Path) -> None:
 
 async def test_a_client_without_apps_loses_nothing(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_video", source_id=GOOD["dreamina", "video"])
+        reply = await server.call("upscale_video", source=GOOD["dreamina", "video"])
 
     assert reply.job["status"] == "running"
     assert "Call get_job" in reply.text

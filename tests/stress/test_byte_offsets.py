@@ -63,8 +63,8 @@ class Story:
         name = f"{self.service} {self.operation}"
         return name if len(self.sides) == 2 else f"{name}, {self.job_seconds:g} s"
 
-    def order(self, source_id: str) -> Order:
-        return service_named(self.service).order(self.operation, source_id, {}, {})
+    def order(self, source: str) -> Order:
+        return service_named(self.service).order(self.operation, source, {}, {})
 
     def may_come_to(self, fault: Break, answer_bytes: int) -> tuple[str, ...]:
         if fault.side == "request":
