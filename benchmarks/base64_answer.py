@@ -76,9 +76,9 @@ def peak_mb() -> float:
     return peak / (MEGABYTE if sys.platform == "darwin" else 977)
 
 
-async def upscaled(client: Client, source_id: str) -> int:
+async def upscaled(client: Client, source: str) -> int:
     """The size of the picture that an upscale brings."""
-    result = await client.call_tool("upscale_image", {"source_id": source_id})
+    result = await client.call_tool("upscale_image", {"source": source})
     assert isinstance(result, CallToolResult)
     assert result.structured_content, result.content
     job = result.structured_content

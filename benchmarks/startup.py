@@ -22,8 +22,8 @@ server = MCPServer("bare")
 
 
 @server.tool()
-def upscale_video(source_id: str) -> str:
-    return source_id
+def upscale_video(source: str) -> str:
+    return source
 
 
 server.run()

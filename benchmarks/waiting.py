@@ -37,7 +37,7 @@ async def follow(folder: Path, took_s: float) -> Followed:
     clock = VirtualClock()
     sandbox = Sandbox(job_seconds=took_s, now=clock.now)
     async with running(folder, clock=clock, sandbox=sandbox) as h:
-        job = (await h.call("upscale_video", source_id=GOOD["dreamina", "video"])).job
+        job = (await h.call("upscale_video", source=GOOD["dreamina", "video"])).job
         while job["status"] != "completed":
             job = (await h.call("get_job", job_id=job["job_id"], wait_seconds=WAIT_S)).job
         (accepted,) = sandbox.accepted

@@ -1,20 +1,47 @@
-"""Job: the one shape in which every service's work is told."""
+"""Job, the shape of every service's work, and the tables of operations and services."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 OUR_ID_PREFIX = "useapi-mcp:"
 MOST_MEDIA = 16  # no vendor documents more than 4; more would flood an agent
 
 Status = Literal["submitting", "running", "completed", "failed", "cancelled", "unconfirmed"]
-Operation = Literal[
+TERMINAL: frozenset[Status] = frozenset({"completed", "failed", "cancelled"})
+
+Kind = Literal["video", "image"]
+OperationName = Literal[
     "upscale_video", "interpolate_video", "upscale_image", "generate_video", "generate_image"
 ]
-PaidOperation = Literal["upscale_video", "interpolate_video", "upscale_image"]
-Kind = Literal["video", "image"]
+ServiceName = Literal["dreamina", "google-flow", "pixverse"]
 
-TERMINAL: frozenset[Status] = frozenset({"completed", "failed", "cancelled"})
+
+@dataclass(frozen=True)
+class Operation:
+    """What a job does.
+
+    Args:
+        kind: what it makes.
+        doing: what its service does meanwhile, in words.
+        is_paid: a tool of this name submits it, and it may cost credits.
+    """
+
+    kind: Kind
+    doing: str
+    is_paid: bool = False
+
+
+OPERATIONS: Mapping[OperationName, Operation] = {
+    "upscale_video": Operation("video", "upscaling the video", is_paid=True),
+    "interpolate_video": Operation("video", "raising the video's frame rate", is_paid=True),
+    "upscale_image": Operation("image", "upscaling the image", is_paid=True),
+    "generate_video": Operation("video", "making the video"),
+    "generate_image": Operation("image", "making the image"),
+}
+PAID_OPERATIONS = frozenset(name for name, operation in OPERATIONS.items() if operation.is_paid)
 
 
 class Media(BaseModel):
@@ -31,7 +58,7 @@ class Media(BaseModel):
     duration_ms: int | None = None
     frame_rate: float | None = None
     thumbnail_url: str | None = None
-    media_id: Annotated[str | None, Field(description="usable as source_id")] = None
+    media_id: Annotated[str | None, Field(description="usable as source")] = None
     size_bytes: int | None = None
 
 
@@ -50,10 +77,13 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     job_id: str
-    service: Literal["dreamina", "google-flow", "pixverse"]
-    operation: Operation
+    service: ServiceName
+    operation: OperationName
     status: Status
-    source_id: str | None = None
+    # A job that an older version wrote to the journal names it `source_id`.
+    source: Annotated[str | None, Field(validation_alias=AliasChoices("source", "source_id"))] = (
+        None
+    )
     model: str | None = None
     media: tuple[Media, ...] | None = None
     forecast_credits: float | None = None
@@ -72,7 +102,7 @@ class Job(BaseModel):
 
     @property
     def kind(self) -> Kind:
-        return "image" if self.operation in {"upscale_image", "generate_image"} else "video"
+        return OPERATIONS[self.operation].kind
 
     def evolve(self, **changes: object) -> "Job":
         """The same job with some fields changed."""

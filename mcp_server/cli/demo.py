@@ -44,9 +44,9 @@ class Demo:
         self.rows.append(Row(title))
         return self.rows[-1]
 
-    async def job(self, row: Row, source_id: str, tool: str, **options: Any) -> str:
+    async def job(self, row: Row, source: str, tool: str, **options: Any) -> str:
         """Submit, wait for the end, save; prints each status. Gives the job's id."""
-        job = await self.call(tool, source_id=source_id, **options)
+        job = await self.call(tool, source=source, **options)
         status = ""
         while True:
             if job["status"] != status:

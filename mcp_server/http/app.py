@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_server import __version__
-from mcp_server.tools.context import App
+from mcp_server.tools.context import AppContext
 
 MCP_PATH = "/mcp"
 HEALTH_PATH = "/health"
@@ -29,7 +29,7 @@ _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
 def http_app(
-    server: MCPServer[App],
+    server: MCPServer[AppContext],
     *,
     token: str | None,
     allowed_hosts: frozenset[str] = frozenset(),

@@ -1,4 +1,4 @@
-"""Saves finished media to the output folder, each once, and knows where they are."""
+"""Finished media as files in the output folder, each saved once."""
 
 import asyncio
 import logging
@@ -40,7 +40,7 @@ class Downloads:
         """Take the parts.
 
         Args:
-            fresh_link: gives a new link to a job's medium, by its position, for one that expired.
+            fresh_link: gives a new link to a job's medium, by its position, when one has expired.
         """
         self._clock = clock
         self._outputs = outputs
@@ -57,7 +57,7 @@ class Downloads:
 
         Args:
             stem: the name asked for; None: any. Several media are numbered.
-            report: told bytes, bytes in all and how it stands, at most every half second.
+            report: is given bytes saved, bytes in all and a message, at most every half second.
 
         Raises:
             DownloadError: something can't be had or can't be saved; what was saved before stays.
@@ -74,21 +74,24 @@ class Downloads:
                 saved.append(await self._save(job, position, asked, progress))
         return job.evolve(media=tuple(saved))
 
-    async def seen(self, job: Job) -> Job:
+    async def with_paths(self, job: Job) -> Job:
         """The job with the path of each of its media that was saved and is still there."""
         if job.status != "completed" or not job.media:
             return job
-        media = [await self._on_disk(job, n) or _unsaved(item) for n, item in enumerate(job.media)]
+        media = [
+            await self._on_disk(job, position) or _without_lost_path(item)
+            for position, item in enumerate(job.media)
+        ]
         return job.evolve(media=tuple(media))
 
     async def has_all(self, job: Job) -> bool:
-        """Whether every file of a job is on disk, so that nobody need be asked for it."""
+        """Whether every file of a job is on disk, so that nothing need be asked of its vendor."""
         positions = range(len(job.media or ()))
-        found = [await self._on_disk(job, n) is not None for n in positions]
-        return bool(positions) and all(found)
+        on_disk = [await self._on_disk(job, position) for position in positions]
+        return bool(on_disk) and None not in on_disk
 
     def close(self) -> None:
-        """Remove what is half-written: the process may end before its writers hear of it."""
+        """Remove what is half-written: the process may end before its writers are cancelled."""
         for file in self._half_written:
             self._outputs.discard(file)
         self._half_written.clear()
@@ -96,18 +99,18 @@ class Downloads:
     async def _save(
         self, job: Job, position: int, asked: str | None, progress: "_Progress"
     ) -> Media:
-        there = await self._on_disk(job, position)
-        if there is not None:
+        on_disk = await self._on_disk(job, position)
+        if on_disk is not None:
             record = await self._record(job, position)
             if asked is None or (record is not None and record.get("asked") == asked):
-                return there
-            before = Path(str(there.path))
-            file = await self._unhurried(
-                there.size_bytes or 0, lambda: self._outputs.copy(before, asked)
+                return on_disk
+            before = Path(str(on_disk.path))
+            file = await self._write(
+                on_disk.size_bytes or 0, lambda: self._outputs.copy(before, asked)
             )
         else:
             file = await self._download(job, position, asked, progress)
-        return await self._written_down(job, position, asked, file)
+        return await self._recorded(job, position, asked, file)
 
     async def _download(
         self, job: Job, position: int, asked: str | None, progress: "_Progress"
@@ -137,7 +140,7 @@ class Downloads:
         stem = asked or file_stem(job.service, job.job_id) + number
         size_bytes = file.tell()
         progress.file_is_done(size_bytes)
-        return await self._unhurried(size_bytes, lambda: self._outputs.keep(file, stem))
+        return await self._write(size_bytes, lambda: self._outputs.keep(file, stem))
 
     async def _fetch(
         self, job: Job, position: int, url: str, file: BinaryIO, progress: "_Progress"
@@ -151,27 +154,25 @@ class Downloads:
                 raise
             await self._fetcher.fetch(fresh, file, item.kind, progress.report)
 
-    async def _unhurried(self, size_bytes: int, work: Callable[[], SavedFile]) -> SavedFile:
-        """Write out or copy a whole file: a large one in a thread, so that other calls go on.
+    async def _write(self, size_bytes: int, work: Callable[[], SavedFile]) -> SavedFile:
+        """The file that `work` writes out or copies: a large one in a thread, so others go on.
 
-        A caller that leaves does not cut it: the file appears whole or not at all.
+        A cancelled caller does not cut it: the file appears whole or not at all.
         """
         if size_bytes < _LARGE_BYTES:
             return work()
         return await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(work)))
 
-    async def _written_down(
-        self, job: Job, position: int, asked: str | None, file: SavedFile
-    ) -> Media:
-        """The file as media: what its own bytes say counts more than what the vendor said."""
+    async def _recorded(self, job: Job, position: int, asked: str | None, file: SavedFile) -> Media:
+        """The file as media, recorded in the journal: its own bytes count more than the vendor."""
         facts: dict[str, Any] = {"size_bytes": file.size_bytes}
         if file.media_info is not None:
-            told = {n: getattr(file.media_info, n) for n in _FACTS}
-            facts |= {name: value for name, value in told.items() if value is not None}
+            probed = {name: getattr(file.media_info, name) for name in _FACTS}
+            facts |= {name: value for name, value in probed.items() if value is not None}
         try:
             record = {**facts, "asked": asked}
             await self._journal.add_saved_file(job.job_id, position, str(file.path), record)
-        except JournalError as error:  # it was saved: the caller must hear of it all the same
+        except JournalError as error:  # the file is there all the same, and is the answer
             log.warning("a file was saved but not written down: %s", error.code)
         return (job.media or ())[position].model_copy(update={**facts, "path": str(file.path)})
 
@@ -184,7 +185,8 @@ class Downloads:
         item = (job.media or ())[position]
         record = await self._record(job, position)
         if record is not None and _size_bytes(record["path"]) == record["size_bytes"]:
-            facts = {n: record[n] for n in ("path", "size_bytes", *_FACTS) if n in record}
+            names = ("path", "size_bytes", *_FACTS)
+            facts = {name: record[name] for name in names if name in record}
             return item.model_copy(update=facts)
         if item.path is not None and _size_bytes(item.path) == item.size_bytes:
             return item
@@ -196,9 +198,9 @@ _FACTS = ("mime_type", "width", "height", "duration_ms", "frame_rate")
 
 @dataclass
 class _Progress:
-    """Tells how many bytes there are: rising, and not too often."""
+    """Reports how many bytes there are: only rising, and not too often."""
 
-    told: Report
+    send: Report
     clock: Clock
     is_alone: bool
     next_s: float = 0.0
@@ -206,21 +208,21 @@ class _Progress:
     most_bytes: int = 0
 
     async def report(self, written_bytes: int, expected_bytes: int | None) -> None:
-        """Report on one file; with several, how many bytes they have together is not known."""
+        """Report on one file; with several, their bytes in all are not known."""
         now, done = self.clock.elapsed(), self.before_bytes + written_bytes
         if now < self.next_s or done <= self.most_bytes:  # a second try begins anew
             return
         self.next_s, self.most_bytes = now + PROGRESS_S, done
         total = expected_bytes if self.is_alone else None
         of = f" of {total / 1e6:.1f}" if total else ""
-        await self.told(done, total, f"{done / 1e6:.1f}{of} MB saved")
+        await self.send(done, total, f"{done / 1e6:.1f}{of} MB saved")
 
     def file_is_done(self, size_bytes: int) -> None:
         self.before_bytes += size_bytes
 
 
-def _unsaved(item: Media) -> Media:
-    """A medium of which nothing was saved; a path that leads nowhere is not told."""
+def _without_lost_path(item: Media) -> Media:
+    """A medium that has no saved file; a path where there is no file any more is left out."""
     gone = item.path is not None and _size_bytes(item.path) is None
     return item.model_copy(update={"path": None}) if gone else item
 
@@ -236,14 +238,14 @@ def _size_bytes(path: str) -> int | None:
 
 def _nothing_to_save(job: Job) -> DownloadError:
     if job.status in ("submitting", "running"):
-        do = "Call get_job with this job_id and wait_seconds=50 until it is completed, then this."
+        hint = "Call get_job with this job_id and wait_seconds=50 until it is completed, then this."
     elif job.status == "completed":
-        do = "Call get_job again later for its media."
+        hint = "Call get_job again later for its media."
     else:
-        do = "Call get_job for what happened to it."
+        hint = "Call get_job for what happened to it."
     return DownloadError(
         message=f"The job is {job.status} and has no file to save.",
-        hint=do,
+        hint=hint,
         service=job.service,
         job_id=job.job_id,
     )

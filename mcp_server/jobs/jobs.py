@@ -1,1 +1,199 @@
-"""What happens to a job: submitted once, followed to its end, saved."""
+"""Jobs: what the layers above see of this package."""
+
+import anyio
+
+from mcp_server.clock import Clock
+from mcp_server.errors import UnsupportedError
+from mcp_server.jobs.downloads import Downloads
+from mcp_server.jobs.downloads import Report as BytesReport
+from mcp_server.jobs.polling import Poller
+from mcp_server.jobs.polling import Report as WaitReport
+from mcp_server.jobs.repository import JobRepository
+from mcp_server.jobs.submission import Submitter
+from mcp_server.journal.journal import Journal
+from mcp_server.media.fetch import Fetcher
+from mcp_server.media.files import OutputFolder, check_file_name
+from mcp_server.models import OUR_ID_PREFIX, Job, Status
+from mcp_server.services.base import Order
+from mcp_server.services.registry import service_named
+from mcp_server.settings import Settings
+from mcp_server.upstream.client import Upstream
+
+_LONGEST_HOLD_S = 15.0  # the age by which any job is worth a read
+
+
+class Jobs:
+    """Submits paid jobs, follows them, saves their media and cancels them.
+
+    Every job it returns has the path of each of its files that was saved and is still there. A job
+    that was submitted or read just now and has not ended has `poll_after_seconds` too.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        upstream: Upstream,
+        journal: Journal,
+        outputs: OutputFolder,
+        fetcher: Fetcher,
+        *,
+        drain_s: float,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            drain_s: how long paid requests may take to be answered when the server stops.
+        """
+        hold_s = _LONGEST_HOLD_S
+        if settings.sandbox:  # its jobs take as long as they are set to
+            hold_s = min(settings.sandbox_job_seconds, hold_s)
+        self._upstream = upstream
+        self._journal = journal
+        self._repository = JobRepository(journal)
+        self._submitter = Submitter(settings, clock, upstream, journal, self._repository)
+        self._poller = Poller(
+            clock, upstream, journal, self._repository, self._submitter.look, hold_s
+        )
+        self._downloads = Downloads(clock, outputs, journal, fetcher, self._fresh_link)
+        self._drain_s = drain_s
+
+    async def is_live(self, order: Order, *, read: bool = False) -> bool:
+        """Whether this very order was submitted before and counts, so that it costs nothing.
+
+        Args:
+            read: ask the vendor whether the job that was made before still counts.
+
+        Raises:
+            TokenError, JournalError, BudgetError: it would be refused.
+        """
+        self._upstream.require_token()
+        return await self._submitter.is_live(order, read=read)
+
+    async def submit(self, order: Order, *, may_charge: bool = True) -> Job:
+        """The job of an order: a new one, the same one in flight, or the one made before.
+
+        A cancelled caller stops waiting; the submission goes on. After 40 s without an answer the
+        job is returned as `submitting`, under an id of ours.
+
+        Args:
+            may_charge: whether the price of a new job was agreed to. Else the job there is can be
+                returned, but nothing new is sent.
+
+        Raises:
+            UseapiError: nothing was made of it, and the error says why.
+        """
+        job = await self._submitter.submit(order, may_charge=may_charge)
+        if not job.ended:
+            job = job.evolve(poll_after_seconds=self._poller.poll_after_s(job))
+        return await self._downloads.with_paths(job)
+
+    async def get(self, job_id: str) -> Job:
+        """The job as it is now, read once, by an id of ours or of its service.
+
+        Raises:
+            UseapiError: it can't be read; that says nothing about the job.
+        """
+        return await self._downloads.with_paths(await self._poller.read(job_id))
+
+    async def wait(self, job_id: str, seconds: float, report: WaitReport) -> Job:
+        """The job when it ends, or as it is when the time is up.
+
+        Args:
+            report: is given seconds waited, seconds at most, and the status, every 5 s.
+
+        Raises:
+            UseapiError: it can't be read at all.
+        """
+        job = await self._poller.wait(job_id, seconds, report)
+        return await self._downloads.with_paths(job)
+
+    async def recent(self, limit: int, status: Status | None = None) -> list[Job]:
+        """The jobs submitted here, newest first, as last known; all or those of one status."""
+        rows = await self._journal.recent(limit, status, origin=self._upstream.origin)
+        return [await self._downloads.with_paths(self._repository.to_job(row)) for row in rows]
+
+    async def known(self, job_id: str) -> Job | None:
+        """A job submitted here, as last known; None if there is none with this id."""
+        row = await self._journal.get(job_id)
+        if row is None:
+            return None
+        return await self._downloads.with_paths(self._repository.to_job(row))
+
+    async def download(self, job_id: str, file_name: str | None, report: BytesReport) -> Job:
+        """The job with each of its media as a file. What is on disk already needs no vendor.
+
+        Args:
+            file_name: a bare name for the file; None: any.
+            report: is given bytes saved, bytes in all and a message, at most every half second.
+
+        Raises:
+            RequestError: the name can't be the name of a file.
+            DownloadError: something can't be had or can't be saved; what was saved before stays.
+            UseapiError: the job can't be read.
+        """
+        stem = check_file_name(file_name) if file_name is not None else None
+        job = await self.known(job_id)
+        if job is None or not await self._downloads.has_all(job):
+            job = await self._poller.read(job_id)
+        return await self._downloads.save(job, stem, report)
+
+    async def cancel(self, job_id: str, *, may_give_up: bool = True) -> tuple[Job, str]:
+        """Cancel a job as far as its vendor offers it, or give up an unconfirmed one.
+
+        Args:
+            may_give_up: whether an unconfirmed job may be given up. After that the same order is
+                sent again, and may be charged a second time.
+
+        Returns:
+            The job as it really is afterwards, and a sentence about what was done.
+
+        Raises:
+            UnsupportedError: it can't be cancelled.
+            UseapiError: it can't be read, or its vendor refused.
+        """
+        row = await self._journal.get(job_id)
+        if row is not None and row.state == "submitting":  # its owner may be gone
+            row = await self._submitter.look(row)
+        if may_give_up and row is not None and row.state == "unconfirmed":
+            await self._submitter.give_up(row)
+            given_up = self._repository.to_job(await self._journal.get(row.id) or row)
+            return await self._downloads.with_paths(given_up), (
+                "Given up: the vendor was not asked, and if it did take the request, "
+                "the same call will be charged a second time."
+            )
+        job = await self.get(job_id)
+        if job.ended:
+            return job, "There was nothing to cancel."
+        if job.job_id.startswith(OUR_ID_PREFIX):
+            raise UnsupportedError(
+                message="This request has no answer from the vendor yet, so it can't be cancelled.",
+                hint="Call get_job with this job_id in a minute.",
+                job_id=job.job_id,
+            )
+        await service_named(job.service).cancel(self._upstream, job.job_id)
+        job = await self._poller.read(job_id, afresh=True)
+        return await self._downloads.with_paths(job), (
+            "The vendor was asked to cancel it; credits are not known to come back."
+        )
+
+    async def drain(self) -> None:
+        """Let paid requests that are on their way be answered and written down, up to a time."""
+        with anyio.move_on_after(self._drain_s):
+            await self._submitter.idle()
+        self._downloads.close()
+
+    async def close(self) -> None:
+        """Drain, then stop all work; what has no answer yet is looked for after a restart."""
+        await self.drain()
+        await self._submitter.close()
+        await self._poller.close()
+
+    async def _fresh_link(self, job: Job, position: int) -> str | None:
+        """A link in place of one that expired: by the vendor's own way, else by the job."""
+        item = (job.media or ())[position]
+        url = await service_named(job.service).fresh_link(self._upstream, item)
+        if url is None:
+            again = (await self._poller.read(job.job_id, afresh=True)).media or ()
+            url = again[position].url if position < len(again) else None
+        return url

@@ -18,7 +18,7 @@ from mcp_server.clock import iso
 from mcp_server.errors import JournalError, UseapiError
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
-from mcp_server.models import Failure, Job, PaidOperation, Status
+from mcp_server.models import Failure, Job, OperationName, Status
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
 
@@ -46,7 +46,7 @@ class JobRepository:
             service=row.service,
             operation=row.operation,
             status=_status(row),
-            source_id=row.source,
+            source=row.source,
             failure=failure,
             created_at=iso(row.created_at),
             updated_at=iso(row.updated_at),
@@ -62,7 +62,7 @@ class JobRepository:
     async def record_accepted(self, row: Submission, job: Job, *, charged: bool = True) -> Job:
         """Write down the job the vendor made of a submission, or had made before."""
         job = job.evolve(
-            source_id=job.source_id or row.source,
+            source=job.source or row.source,
             created_at=job.created_at or iso(row.created_at),
         )
         vendor_id = None if job.job_id == row.id else job.job_id
@@ -88,7 +88,7 @@ class JobRepository:
             return known
         job = job.evolve(
             operation=row.operation,
-            source_id=job.source_id or row.source,
+            source=job.source or row.source,
             forecast_credits=known.forecast_credits
             if job.forecast_credits is None
             else job.forecast_credits,
@@ -134,7 +134,7 @@ class JobRepository:
 def order_of(row: Submission) -> Order | None:
     """The order a row was made of, as far as it shapes the result; None if it is not understood."""
     given = {name: value for name, value in row.arguments.items() if value is not None}
-    operation = cast("PaidOperation", row.operation)  # rows are only made of orders
+    operation = cast("OperationName", row.operation)  # rows are only made of orders
     try:
         return service_named(row.service).order(operation, row.source, given, {})
     except (UseapiError, LookupError, StopIteration):  # a newer version's
@@ -157,7 +157,7 @@ def _status(row: Submission) -> Status:
 
 def key_of(order: Order, origin: str) -> str:
     """What makes two orders the same; hashed, for ids hold the account's e-mail."""
-    wish = [origin, order.service, order.operation, order.source_id, order.key_arguments]
+    wish = [origin, order.service, order.operation, order.source, order.key_arguments]
     return hashlib.sha256(json.dumps(wish).encode()).hexdigest()
 
 

@@ -261,7 +261,7 @@ class Submitter:
             origin=self._upstream.origin,
             service=order.service,
             operation=order.operation,
-            source=order.source_id,
+            source=order.source,
             arguments=dict(order.result_arguments),
             price=order.price,
         )

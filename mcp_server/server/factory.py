@@ -1,4 +1,4 @@
-"""Puts the parts together: the one place that builds a server."""
+"""create_server: an MCP server with all its parts."""
 
 import asyncio
 import contextlib
@@ -17,14 +17,15 @@ from mcp.types import Icon
 from mcp_server import __version__
 from mcp_server.clock import Clock
 from mcp_server.journal.locks import KeyLocks
+from mcp_server.server.current import with_current_app
 from mcp_server.server.middleware import only_known
 from mcp_server.server.resources import PROMPTS, add_resources
 from mcp_server.server.tasks import job_tasks, refuse_undeclared_listen
-from mcp_server.server.viewer import bind, viewer
+from mcp_server.server.viewer import viewer
 from mcp_server.services.registry import SERVICES
 from mcp_server.settings import Settings
-from mcp_server.tools.context import DRAIN_S, App, open_app
-from mcp_server.tools.enhance import all_tools
+from mcp_server.tools.context import DRAIN_S, AppContext, open_app
+from mcp_server.tools.registry import all_tools
 
 if TYPE_CHECKING:
     from mcp_server.upstream.client import Transport
@@ -58,23 +59,21 @@ def create_server(
     leave: Callable[[], None] | None = None,
     drain_s: float = DRAIN_S,
     request_state_key: bytes | None = None,
-) -> MCPServer[App]:
+) -> MCPServer[AppContext]:
     """A server with everything it needs, ready to be run on any transport.
 
     Args:
         clock, transport, locks: for tests; time, the network and the kernel otherwise.
-        sandbox_sources: ids to try in the sandbox, told in the instructions.
-        leave: ends the process; given by one that runs nothing else. Then SIGTERM and SIGINT let
-            paid requests be answered, and call it.
+        sandbox_sources: ids to try in the sandbox, for the instructions.
+        leave: ends the process, where it runs nothing else: SIGTERM and SIGINT let paid requests
+            be answered, then call it. None: signals are left alone.
         drain_s: how long paid requests may take to be answered when the server stops.
         request_state_key: seals a question to the user; workers behind one port share it.
     """
-    opened: list[App] = []
 
     @asynccontextmanager
-    async def lifespan(_: MCPServer[App]) -> AsyncIterator[App]:
+    async def lifespan(_: MCPServer[AppContext]) -> AsyncIterator[AppContext]:
         async with open_app(settings, clock or Clock(), transport, locks, drain_s) as app:
-            opened.append(app)
             await app.journal.check()
             if app.journal.fault is not None:
                 log.error("%s Paid calls are refused until then.", app.journal.fault)
@@ -83,9 +82,8 @@ def create_server(
             yield app
 
     tools = all_tools()
-    bind(tools)
     known = only_known(frozenset(tool.name for tool in tools), PROMPTS)
-    server: MCPServer[App] = MCPServer(
+    server: MCPServer[AppContext] = MCPServer(
         "useapi-mcp",
         title="useapi.net upscaler",
         version=__version__,
@@ -96,13 +94,13 @@ def create_server(
         lifespan=lifespan,
         log_level=settings.log_level,
         extensions=[job_tasks(), viewer(settings)],
-        middleware=[known, refuse_undeclared_listen],
+        middleware=[with_current_app, known, refuse_undeclared_listen],
         cache_hints=dict.fromkeys(_UNCHANGING, CacheHint(ttl_ms=3_600_000, scope="public")),
         request_state_security=RequestStateSecurity(keys=[request_state_key])
         if request_state_key is not None
         else None,
     )
-    add_resources(server, lambda: opened[-1])
+    add_resources(server)
     return server
 
 
@@ -120,17 +118,17 @@ def instructions(sandbox_sources: str = "") -> str:
     return "\n".join(lines)
 
 
-def _leave_on_signals(app: App, leave: Callable[[], None]) -> None:
-    """Let SIGTERM and SIGINT end the process when paid requests are written down.
+def _leave_on_signals(app: AppContext, leave: Callable[[], None]) -> None:
+    """Make SIGTERM and SIGINT end the process once paid requests are written down.
 
-    Without this Ctrl-C hangs, for the SDK reads stdin in a thread that can't be cancelled, and
+    Without this Ctrl-C hangs, because the SDK reads stdin in a thread that can't be cancelled, and
     SIGTERM cuts a paid request in the middle. What is left undone is in the journal.
     """
     loop = asyncio.get_running_loop()
     leaving: set[asyncio.Task[None]] = set()
 
     async def drain_and_leave() -> None:
-        await app.drain()
+        await app.jobs.drain()
         leave()
 
     def begin() -> None:
@@ -138,7 +136,7 @@ def _leave_on_signals(app: App, leave: Callable[[], None]) -> None:
             leaving.add(loop.create_task(drain_and_leave()))
 
     def on_signal(*_: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: it is leaving as it is
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends anyway
             loop.call_soon_threadsafe(begin)
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,10 +1,8 @@
 """What a host can show or offer without a tool call: jobs as resources, a prompt, completions."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from mcp.server import MCPServer
-from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.mcpserver.prompts.base import Message, UserMessage
 from mcp.shared.exceptions import MCPError
@@ -19,24 +17,19 @@ from mcp.types import (
 from pydantic import Field
 
 from mcp_server.errors import ExpiredError, NotFoundError, RequestError, UseapiError
+from mcp_server.server.current import current_app
 from mcp_server.services.registry import service_of
-from mcp_server.tools.context import App
+from mcp_server.tools.context import AppContext, Ctx, app_of
 
-PROMPTS = {"enhance_clip": frozenset({"source_id"})}
+PROMPTS = {"enhance_clip": frozenset({"source"})}
 """The prompts, each with the arguments it can't do without."""
 
 _LISTED = 50
 _FRAME_RATES = ("30", "60")
 
-Ctx = Context[App]
 
-
-def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
-    """Register `useapi://jobs`, `useapi://jobs/{job_id}` and the prompt `enhance_clip`.
-
-    Args:
-        opened: the app that runs, which the SDK hands to tools and templates only.
-    """
+def add_resources(server: MCPServer[AppContext]) -> None:
+    """Register `useapi://jobs`, `useapi://jobs/{job_id}` and the prompt `enhance_clip`."""
 
     @server.resource(
         "useapi://jobs",
@@ -45,12 +38,8 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
         mime_type="application/json",
     )
     async def jobs() -> dict[str, Any]:
-        app = opened()
-        told = [
-            await app.told(row)
-            for row in await app.journal.recent(_LISTED, origin=app.upstream.origin)
-        ]
-        return {"jobs": [job.model_dump(mode="json", exclude_none=True) for job in told]}
+        recent = await current_app().jobs.recent(_LISTED)
+        return {"jobs": [job.model_dump(mode="json", exclude_none=True) for job in recent]}
 
     @server.resource(
         "useapi://jobs/{job_id}",
@@ -59,9 +48,8 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
         mime_type="application/json",
     )
     async def job(ctx: Ctx, job_id: str) -> dict[str, Any]:
-        app = ctx.request_context.lifespan_context
         try:
-            found = await app.read(job_id)
+            found = await app_of(ctx).jobs.get(job_id)
         except (NotFoundError, ExpiredError, RequestError):
             raise ResourceNotFoundError("There is no job with this id.") from None
         except UseapiError as error:
@@ -70,20 +58,18 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
 
     @server.prompt(title="Enhance a clip")
     async def enhance_clip(
-        source_id: Annotated[
-            str, Field(description="Dreamina jobid of a finished generated video")
-        ],
+        source: Annotated[str, Field(description="Dreamina jobid of a finished generated video")],
         fps: Annotated[str, Field(description="30 or 60; default 60")] = "60",
     ) -> list[Message]:
         """Double a Dreamina video's size, then raise its frame rate, then save the file."""
-        _check(source_id, fps)
+        _check(source, fps)
         return [
             UserMessage(
-                f"Enhance the Dreamina video {source_id}, in this order, for an interpolated "
+                f"Enhance the Dreamina video {source}, in this order, for an interpolated "
                 "video can't be upscaled any more:\n"
-                f"1. upscale_video(source_id={source_id}); then get_job(job_id, wait_seconds=50) "
+                f"1. upscale_video(source={source}); then get_job(job_id, wait_seconds=50) "
                 "until it is completed.\n"
-                f"2. interpolate_video(source_id=<the job_id of step 1>, fps={fps}); wait for it "
+                f"2. interpolate_video(source=<the job_id of step 1>, fps={fps}); wait for it "
                 "the same way.\n"
                 "3. download_media(job_id=<the job_id of step 2>).\n"
                 "Both steps cost credits: about 30 and 66. Then tell me the file's path, size and "
@@ -100,23 +86,19 @@ def add_resources(server: MCPServer[App], opened: Callable[[], App]) -> None:
         if argument.name == "fps":
             known = list(_FRAME_RATES)
         elif argument.name == "job_id":
-            app = opened()
-            known = [
-                app.submitting.to_job(row).job_id
-                for row in await app.journal.recent(_LISTED, origin=app.upstream.origin)
-            ]
+            known = [job.job_id for job in await current_app().jobs.recent(_LISTED)]
         else:
             return None
         return Completion(values=[value for value in known if value.startswith(argument.value)])
 
 
-def _check(source_id: str, fps: str) -> None:
+def _check(source: str, fps: str) -> None:
     """Refuse what the tools that the prompt names would refuse."""
     if fps not in _FRAME_RATES:
         raise MCPError(INVALID_PARAMS, f"fps must be {' or '.join(_FRAME_RATES)}")
     try:
-        service = service_of(source_id, "source_id")
-        service.order("upscale_video", source_id, {}, {})
-        service.order("interpolate_video", source_id, {"fps": int(fps)}, {})
+        service = service_of(source, "source")
+        service.order("upscale_video", source, {}, {})
+        service.order("interpolate_video", source, {"fps": int(fps)}, {})
     except RequestError as error:
         raise MCPError(INVALID_PARAMS, f"{error.message} {error.hint}") from None

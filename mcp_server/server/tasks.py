@@ -28,10 +28,9 @@ from pydantic.alias_generators import to_camel
 
 from mcp_server.clock import iso
 from mcp_server.errors import ExpiredError, NotFoundError, RequestError, UseapiError
-from mcp_server.models import OUR_ID_PREFIX, Job
+from mcp_server.models import PAID_OPERATIONS, Job
 from mcp_server.redaction import one_line
-from mcp_server.services.registry import service_named
-from mcp_server.tools.context import App
+from mcp_server.tools.context import AppContext
 from mcp_server.tools.results import job_answer
 
 IDENTIFIER = "io.modelcontextprotocol/tasks"
@@ -148,7 +147,6 @@ async def refuse_undeclared_listen(ctx: RequestContext, call_next: CallNext) -> 
 
 
 _KEPT_MS = 7 * 86_400_000  # the shortest time a vendor keeps jobs (Google Flow)
-_STARTERS = ("upscale_video", "interpolate_video", "upscale_image")
 _NEXT_READ_S = 5  # after one that failed
 
 
@@ -160,17 +158,17 @@ def _created(
     ctx: RequestContext, params: CallToolRequestParams, result: CallToolResult
 ) -> Task | None:
     """A paid call whose job still runs becomes a task; one that has ended is its own answer."""
-    if params.name not in _STARTERS or result.structured_content is None:
+    if params.name not in PAID_OPERATIONS or result.structured_content is None:
         return None
-    app: App = ctx.lifespan_context
+    app: AppContext = ctx.lifespan_context
     job = Job.model_validate(result.structured_content)
     return None if _ended(job) else _task(app, job.job_id, job)
 
 
 async def _get(ctx: RequestContext, task_id: str) -> Task | None:
-    app: App = ctx.lifespan_context
+    app: AppContext = ctx.lifespan_context
     try:
-        return _task(app, task_id, await app.read(task_id))
+        return _task(app, task_id, await app.jobs.get(task_id))
     except (NotFoundError, ExpiredError, RequestError):
         return None
     except UseapiError as error:
@@ -184,18 +182,15 @@ async def _cancel(ctx: RequestContext, task_id: str) -> Task | None:
 
     An unconfirmed job is never given up by this: the same call could then be charged again.
     """
-    app: App = ctx.lifespan_context
+    app: AppContext = ctx.lifespan_context
     task = await _get(ctx, task_id)
     if task is not None and task.status == "working":
         with contextlib.suppress(UseapiError):
-            job = await app.waiting.read(task_id)
-            if not job.job_id.startswith(OUR_ID_PREFIX):
-                await service_named(job.service).cancel(app.upstream, job.job_id)
-                await app.waiting.read(task_id, afresh=True)
+            await app.jobs.cancel(task_id, may_give_up=False)
     return task
 
 
-def _task(app: App, task_id: str, job: Job) -> Task:
+def _task(app: AppContext, task_id: str, job: Job) -> Task:
     now = iso(app.clock.now())
     status: TaskStatus = "completed" if _ended(job) else "working"
     if job.status == "cancelled":
@@ -207,24 +202,28 @@ def _task(app: App, task_id: str, job: Job) -> Task:
         created_at=job.created_at or now,
         last_updated_at=job.updated_at or now,
         ttl_ms=_KEPT_MS,
-        poll_interval_ms=1000 * app.waiting.poll_after_s(job) if status == "working" else None,
+        poll_interval_ms=_poll_ms(job) if status == "working" else None,
         result=_result(app, job) if status == "completed" else None,
     )
 
 
-async def _unread(app: App, task_id: str, error: UseapiError) -> Task:
+async def _unread(app: AppContext, task_id: str, error: UseapiError) -> Task:
     """A read that failed says nothing about the job: the client asks again."""
     now = iso(app.clock.now())
-    row = await app.journal.get(task_id)
+    known = await app.jobs.known(task_id)
     return Task(
         task_id=task_id,
         status="working",
         status_message=one_line(error.message),
-        created_at=iso(row.created_at) if row is not None else now,
+        created_at=(known and known.created_at) or now,
         last_updated_at=now,
         ttl_ms=_KEPT_MS,
         poll_interval_ms=1000 * (error.retry_after_seconds or _NEXT_READ_S),
     )
+
+
+def _poll_ms(job: Job) -> int:
+    return 1000 * (job.poll_after_seconds or _NEXT_READ_S)
 
 
 def _ended(job: Job) -> bool:
@@ -232,7 +231,7 @@ def _ended(job: Job) -> bool:
     return job.ended or job.status == "unconfirmed"
 
 
-def _result(app: App, job: Job) -> dict[str, object]:
+def _result(app: AppContext, job: Job) -> dict[str, object]:
     answer = job_answer(job, sandbox=app.settings.sandbox)
     # The work failed, not the protocol: such a task is completed, and its answer is an error.
     answer.is_error = job.status == "failed"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from mcp_server.errors import RefusedError, RequestError, UnexpectedAnswerError, UnsupportedError
-from mcp_server.models import Job, Media, PaidOperation
+from mcp_server.models import Job, Media, OperationName
 from mcp_server.services.accounts import Account
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.responses import Answer, ServiceInfo, unexpected
@@ -23,7 +23,8 @@ class Option:
     documented default: never sent, but two calls that differ only by naming it are the same.
     `written` puts a value as the vendor wants it. `hashes_default`: the first version hashed it
     into the idempotency key even at its default, and jobs that it made must keep their key; an
-    option that comes later is left out of the key at its default.
+    option that comes later is left out of the key at its default. `group`: the vendor takes at
+    most one option of a group in a request.
     """
 
     field: str
@@ -34,6 +35,7 @@ class Option:
     shapes_result: bool = False
     hashes_default: bool = False
     written: Callable[[Any], Any] = lambda value: value
+    group: str | None = None
 
     def fits(self, value: Any) -> bool:
         if self.values:
@@ -52,7 +54,7 @@ class Endpoint:
     """One paid operation of a service.
 
     Args:
-        source: what its source ids look like, whole.
+        source_pattern: what its sources look like, whole.
         source_is: the same in words, for a refusal.
         fixed: fields that are always sent.
         price: documented credits for the options that shape the result; None where not documented.
@@ -64,7 +66,7 @@ class Endpoint:
 
     path: str
     source_field: str
-    source: re.Pattern[str]
+    source_pattern: re.Pattern[str]
     source_is: str
     options: Mapping[str, Option]
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -82,8 +84,8 @@ class Order:
     """
 
     service: str
-    operation: PaidOperation
-    source_id: str
+    operation: OperationName
+    source: str
     endpoint: Endpoint
     body: Mapping[str, Any]
     result_arguments: Mapping[str, Any]
@@ -131,7 +133,7 @@ class Service(ABC):
     """The base of every service; one overrides what its vendor offers."""
 
     vendor: ClassVar[ServiceInfo]
-    endpoints: ClassVar[Mapping[PaidOperation, Endpoint]] = {}
+    endpoints: ClassVar[Mapping[OperationName, Endpoint]] = {}
     id_forms: ClassVar[tuple[str, ...]]
     where_ids_are: ClassVar[str]
     abilities: ClassVar[str]
@@ -147,8 +149,8 @@ class Service(ABC):
 
     def order(
         self,
-        operation: PaidOperation,
-        source_id: str,
+        operation: OperationName,
+        source: str,
         given: Mapping[str, Any],
         defaults: Mapping[str, Any],
     ) -> Order:
@@ -169,18 +171,13 @@ class Service(ABC):
                 hint=f"It can: {', '.join(self.endpoints)}. {self.abilities}",
                 service=self.name,
             )
-        self.check_source(operation, endpoint, source_id)
+        self._check_groups(endpoint, given)
+        self.check_source(operation, endpoint, source)
         for name, value in given.items():
             self._check(operation, endpoint, name, value)
-        arguments = {
-            name: value
-            for name, value in defaults.items()
-            if (option := endpoint.options.get(name)) is not None
-            and option.fits(value)
-            and not (name.startswith("captcha_") and any(g.startswith("captcha_") for g in given))
-        } | dict(given)
+        arguments = _fitting(endpoint, given, defaults) | dict(given)
         body = {
-            endpoint.source_field: source_id,
+            endpoint.source_field: source,
             **endpoint.fixed,
             **{
                 (option := endpoint.options[name]).field: option.written(value)
@@ -192,11 +189,11 @@ class Service(ABC):
             for name, option in endpoint.options.items()
             if option.shapes_result
         }
-        return Order(self.name, operation, source_id, endpoint, body, result_arguments)
+        return Order(self.name, operation, source, endpoint, body, result_arguments)
 
-    def check_source(self, operation: PaidOperation, endpoint: Endpoint, source_id: str) -> None:
+    def check_source(self, operation: OperationName, endpoint: Endpoint, source: str) -> None:
         """Refuse an id of ours that this operation can't take."""
-        if not full_match(endpoint.source, source_id):
+        if not full_match(endpoint.source_pattern, source):
             raise UnsupportedError(
                 message=f"{operation} on {self.vendor.title} takes {endpoint.source_is}; "
                 "this id is another kind, so nothing was sent.",
@@ -204,12 +201,22 @@ class Service(ABC):
                 service=self.name,
             )
 
+    def _check_groups(self, endpoint: Endpoint, given: Mapping[str, Any]) -> None:
+        """Refuse two options of one group."""
+        for names in _grouped(endpoint, given).values():
+            if len(names) > 1:
+                raise RequestError(
+                    message=f"{' and '.join(names)} can't go together, so nothing was sent.",
+                    hint="Give at most one of them.",
+                    service=self.name,
+                )
+
     def _check(self, operation: str, endpoint: Endpoint, name: str, value: Any) -> None:
         option = endpoint.options.get(name)
         if option is None:
             raise UnsupportedError(
                 message=f"{operation} on {self.vendor.title} takes no {name}, so nothing was sent.",
-                hint=f"It takes: {', '.join(('source_id', *endpoint.options))}. {self.abilities}",
+                hint=f"It takes: {', '.join(('source', *endpoint.options))}. {self.abilities}",
                 service=self.name,
             )
         if not option.fits(value):
@@ -303,6 +310,29 @@ def full_match(pattern: re.Pattern[str], some_id: object) -> re.Match[str] | Non
     """Whether it is text of sane length and, from end to end, an id of this form."""
     fits = isinstance(some_id, str) and len(some_id) <= LONGEST_ID
     return pattern.fullmatch(str(some_id)) if fits else None
+
+
+def _grouped(endpoint: Endpoint, given: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The names of what was given, by the group of options they are in."""
+    groups: dict[str, list[str]] = {}
+    for name in given:
+        option = endpoint.options.get(name)
+        if option is not None and option.group is not None:
+            groups.setdefault(option.group, []).append(name)
+    return groups
+
+
+def _fitting(
+    endpoint: Endpoint, given: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The defaults that this operation takes, unless an option of their group was given."""
+    groups = _grouped(endpoint, given)
+    fitting = {}
+    for name, value in defaults.items():
+        option = endpoint.options.get(name)
+        if option is not None and option.fits(value) and option.group not in groups:
+            fitting[name] = value
+    return fitting
 
 
 def _normal(value: Any) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeGuard
 
 from mcp_server.errors import ExpiredError, NotFoundError, RateLimitError, RefusedError, UseapiError
-from mcp_server.models import MOST_MEDIA, Failure, Job, Media, Operation, PaidOperation, Status
+from mcp_server.models import MOST_MEDIA, OPERATIONS, Failure, Job, Media, OperationName, Status
 from mcp_server.services.accounts import Account, linked
 from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match
 from mcp_server.upstream.client import Upstream
@@ -27,14 +27,14 @@ def id_pattern(letters: str) -> re.Pattern[str]:
 
 
 _ANY = id_pattern("[A-Za-z]{1,4}")
-_TYPES: Mapping[str, Operation] = {
+_TYPES: Mapping[str, OperationName] = {
     "video": "generate_video",
     "video-upscale": "upscale_video",
     "video-interpolate": "interpolate_video",
     "image": "generate_image",
     "upscale": "upscale_image",
 }
-_OPERATIONS: Mapping[str, Operation] = {
+_OPERATIONS: Mapping[str, OperationName] = {
     "V": "upscale_video",
     "F": "interpolate_video",
     "i": "generate_image",
@@ -72,13 +72,13 @@ def as_job(job_id: str, record: Any) -> Job:
             status = "cancelled"
         code = "cancelled" if status == "cancelled" else "vendor_failed"
         failure = Failure(code=code, message=said)
-    source_id = request.get("jobid")
+    source = request.get("jobid")
     return Job(
         job_id=job_id,
         service="dreamina",
         operation=operation,
         status=status,
-        source_id=source_id if is_id(source_id) else None,
+        source=source if is_id(source) else None,
         model=text(record.get("model")),
         media=_media(operation, request, response) if status == "completed" else None,
         forecast_credits=number(response.get("forecastCost")),
@@ -89,9 +89,9 @@ def as_job(job_id: str, record: Any) -> Job:
 
 
 def _media(
-    operation: Operation, request: Mapping[str, Any], response: Mapping[str, Any]
+    operation: OperationName, request: Mapping[str, Any], response: Mapping[str, Any]
 ) -> tuple[Media, ...]:
-    if operation in {"generate_image", "upscale_image"}:
+    if OPERATIONS[operation].kind == "image":
         return tuple(
             Media(
                 kind="image",
@@ -125,11 +125,7 @@ _GENERATED_VIDEO = id_pattern("(?![VFiI]-)[A-Za-z]{1,4}")
 _VIDEO = id_pattern("(?![FiI]-)[A-Za-z]{1,4}")
 _GENERATED_IMAGE = id_pattern("(?![vVFI]-)[A-Za-z]{1,4}")
 
-_LETTERS: Mapping[PaidOperation, str] = {
-    "upscale_video": "V",
-    "interpolate_video": "F",
-    "upscale_image": "I",
-}
+_LETTERS = {operation: letter for letter, operation in _OPERATIONS.items()}
 
 _COMMON = {
     "reply_url": Option("replyUrl"),
@@ -150,7 +146,7 @@ _ERROR_RULES = (
         text="must be completed",
         error=RefusedError,
         message="the source job is not finished yet.",
-        hint="Wait for it with get_job(job_id=source_id, wait_seconds=50), then call again.",
+        hint="Wait for it with get_job(job_id=source, wait_seconds=50), then call again.",
     ),
     ErrorRule(
         status=400,
@@ -171,7 +167,7 @@ _ERROR_RULES = (
         text="source",
         error=NotFoundError,
         message="the source job is not known.",
-        hint="Check the source_id; jobs are kept for 30 days.",
+        hint="Check the source; jobs are kept for 30 days.",
     ),
     ErrorRule(
         status=429,
@@ -190,7 +186,7 @@ class Dreamina(Service):
     vendor = ServiceInfo("dreamina", "Dreamina", _ERROR_RULES)
     id_forms = ("j<digits><letter>-u<number>-<REGION>:<e-mail>-bot:dreamina",)
     where_ids_are = (
-        "A Dreamina source_id is the jobid that POST /videos or /images answered "
+        "A Dreamina source is the jobid that POST /videos or /images answered "
         "when the video or image was made."
     )
     abilities = (
@@ -202,11 +198,11 @@ class Dreamina(Service):
         "https://*.akamaized.net",
         "https://*.douyinpic.com",
     )
-    endpoints: ClassVar[Mapping[PaidOperation, Endpoint]] = {
+    endpoints: ClassVar[Mapping[OperationName, Endpoint]] = {
         "upscale_video": Endpoint(
             path="/v1/dreamina/videos/upscale",
             source_field="jobid",
-            source=_GENERATED_VIDEO,
+            source_pattern=_GENERATED_VIDEO,
             source_is="the id of a generated video (no image, no upscale, no interpolation)",
             options=_COMMON,
             price=lambda _: 30,  # forecastCost in the documented answer
@@ -215,7 +211,7 @@ class Dreamina(Service):
         "interpolate_video": Endpoint(
             path="/v1/dreamina/videos/interpolate",
             source_field="jobid",
-            source=_VIDEO,
+            source_pattern=_VIDEO,
             source_is="the id of a generated or an upscaled video",
             options={
                 "fps": Option("fps", values=(30, 60), shapes_result=True, hashes_default=True),
@@ -227,7 +223,7 @@ class Dreamina(Service):
         "upscale_image": Endpoint(
             path="/v1/dreamina/images/upscale",
             source_field="jobid",
-            source=_GENERATED_IMAGE,
+            source_pattern=_GENERATED_IMAGE,
             source_is="the id of an image job (not of a video or of an upscale)",
             options={
                 "resolution": Option(
@@ -270,7 +266,7 @@ class Dreamina(Service):
         if not is_id(job_id) or not _can_be_of(order, job_id):
             raise self.unexpected("job id")
         made = as_job(job_id, answer.data)
-        return made.evolve(operation=order.operation, source_id=order.source_id)
+        return made.evolve(operation=order.operation, source=order.source)
 
     async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
         try:
@@ -329,11 +325,11 @@ class Dreamina(Service):
             raise self.unexpected("job")
         job, echo = as_job(job_id, record), obj(record.get("request"))
         # Where it does not echo its source, Dreamina named it for this very one: its kind must do.
-        request = {"jobid": order.source_id} | echo
+        request = {"jobid": order.source} | echo
         of_this = job.operation == order.operation or "jobid" in echo
         if of_this and self._same(order, {"request": request}):
-            return job.evolve(operation=order.operation, source_id=order.source_id)
-        if of_this and request["jobid"] == order.source_id and "fps" in order.result_arguments:
+            return job.evolve(operation=order.operation, source=order.source)
+        if of_this and request["jobid"] == order.source and "fps" in order.result_arguments:
             raise self._in_the_way(
                 "Dreamina interpolated this video before, to "
                 f"{whole(request.get('fps')) or 'another number of'} fps, and does so only once.",
@@ -385,7 +381,7 @@ class Dreamina(Service):
         if not isinstance(request, dict) or not request:
             return None
         echoes = {"resolution": ("resolution", "upscaleResolution")}  # sent as the second
-        if request.get("jobid") != order.source_id:
+        if request.get("jobid") != order.source:
             return False
         is_told = True
         for name, wanted in order.result_arguments.items():
@@ -399,12 +395,12 @@ class Dreamina(Service):
 
 def _may_be_of(order: Order, job_id: str) -> bool:
     """Whether a job's id is of the kind and the account of an order's job."""
-    made_by = (_LETTERS[order.operation], account_of(order.source_id))
+    made_by = (_LETTERS[order.operation], account_of(order.source))
     return (letter_of(job_id), account_of(job_id)) == made_by
 
 
 def _can_be_of(order: Order, job_id: str) -> bool:
     """Whether a new job's id can be this order's: of its account, and not known as another kind."""
-    if account_of(job_id) != account_of(order.source_id) or job_id == order.source_id:
+    if account_of(job_id) != account_of(order.source) or job_id == order.source:
         return False
     return letter_of(job_id) not in {"v", *_OPERATIONS} - {_LETTERS[order.operation]}

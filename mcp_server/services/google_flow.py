@@ -24,12 +24,12 @@ from mcp_server.errors import (
 from mcp_server.media.files import SavedFile, file_stem
 from mcp_server.models import (
     MOST_MEDIA,
+    OPERATIONS,
     Failure,
     Job,
     Kind,
     Media,
-    Operation,
-    PaidOperation,
+    OperationName,
     Status,
 )
 from mcp_server.redaction import quoted
@@ -80,10 +80,10 @@ def as_job(job_id: str, answer: Answer) -> Job:
     """The record of GET jobs/jobid as a job; what is not understood is left out."""
     record = obj(answer.data)
     request = obj(record.get("request"))
-    source_id = request.get("mediaGenerationId")
+    source = request.get("mediaGenerationId")
     # An extension of a video names it too, but has a prompt.
-    is_upscale = is_media_id(source_id) and "prompt" not in request
-    operation: Operation = "upscale_video" if is_upscale else "generate_video"
+    is_upscale = is_media_id(source) and "prompt" not in request
+    operation: OperationName = "upscale_video" if is_upscale else "generate_video"
     if record.get("type") == "image":
         operation = "generate_image"
     status: Status = _STATUSES.get(str(record.get("status")), "running")
@@ -98,7 +98,7 @@ def as_job(job_id: str, answer: Answer) -> Job:
         service="google-flow",
         operation=operation,
         status=status,
-        source_id=source_id if is_media_id(source_id) else None,
+        source=source if is_media_id(source) else None,
         model=model_of(holder) or text(request.get("model")),
         media=media if status == "completed" else None,
         remaining_credits=remaining_credits(record),
@@ -109,7 +109,7 @@ def as_job(job_id: str, answer: Answer) -> Job:
 
 
 def media_of(
-    operation: Operation, holder: Mapping[str, Any], files: tuple[SavedFile, ...]
+    operation: OperationName, holder: Mapping[str, Any], files: tuple[SavedFile, ...]
 ) -> tuple[Media, ...]:
     """The media of an answer: files that came as base64, else `media`, else `operations`.
 
@@ -119,7 +119,7 @@ def media_of(
     legacy = objs(holder.get("operations"))[:MOST_MEDIA]
     if files:
         ids = [i for entry in (entries or legacy) if (i := _media_id(entry))]
-        kind: Kind = "image" if operation in {"generate_image", "upscale_image"} else "video"
+        kind = OPERATIONS[operation].kind
         return tuple(_saved(file, kind, i) for file, i in zip_longest(files, ids[: len(files)]))
     if operation == "generate_image":
         return tuple(_images(entries))
@@ -215,10 +215,12 @@ def _media_error(holder: Mapping[str, Any]) -> str | None:
 _MOST_CANDIDATES = 20  # of running or recent jobs that are read to find a lost one
 
 _CAPTCHA = {
-    "captcha_token": Option("captchaToken"),
-    "captcha_retry": Option("captchaRetry", low=1, high=10),
+    "captcha_token": Option("captchaToken", group="captcha"),
+    "captcha_retry": Option("captchaRetry", low=1, high=10, group="captcha"),
     # "Comma-separated"; whether a space may follow is not said.
-    "captcha_order": Option("captchaOrder", written=lambda order: order.replace(" ", "")),
+    "captcha_order": Option(
+        "captchaOrder", written=lambda order: order.replace(" ", ""), group="captcha"
+    ),
 }
 _CAPTCHA_DO = (
     "Call again with captcha_retry=5 or more, or add captcha providers on useapi.net "
@@ -320,7 +322,7 @@ class GoogleFlow(Service):
         "j<digits>v-u<number>-email:<e-mail>-bot:google-flow (a job)",
     )
     where_ids_are = (
-        "A Google Flow source_id is the mediaGenerationId in the answer that made the video or "
+        "A Google Flow source is the mediaGenerationId in the answer that made the video or "
         "image; in a job of this server it is media[].media_id."
     )
     abilities = (
@@ -328,11 +330,11 @@ class GoogleFlow(Service):
         "plan), and an image to 2k (default) or 4k."
     )
     media_hosts = ("https://flow-content.google", "https://storage.googleapis.com")
-    endpoints: ClassVar[Mapping[PaidOperation, Endpoint]] = {
+    endpoints: ClassVar[Mapping[OperationName, Endpoint]] = {
         "upscale_video": Endpoint(
             path="/v1/google-flow/videos/upscale",
             source_field="mediaGenerationId",
-            source=VIDEO,
+            source_pattern=VIDEO,
             source_is="the mediaGenerationId of a video (user:…-video:…)",
             options={
                 "resolution": Option(
@@ -353,7 +355,7 @@ class GoogleFlow(Service):
         "upscale_image": Endpoint(
             path="/v1/google-flow/images/upscale",
             source_field="mediaGenerationId",
-            source=IMAGE,
+            source_pattern=IMAGE,
             source_is="the mediaGenerationId of an image (user:…-image:…)",
             options={
                 "resolution": Option(
@@ -374,22 +376,6 @@ class GoogleFlow(Service):
     def owns(self, some_id: str) -> bool:
         return is_media_id(some_id) or is_job_id(some_id)
 
-    def order(
-        self,
-        operation: PaidOperation,
-        source_id: str,
-        given: Mapping[str, Any],
-        defaults: Mapping[str, Any],
-    ) -> Order:
-        captcha = [name for name in given if name in _CAPTCHA]
-        if len(captcha) > 1:
-            raise RequestError(
-                message=f"{' and '.join(captcha)} can't go together, so nothing was sent.",
-                hint="Give at most one of them.",
-                service=self.name,
-            )
-        return super().order(operation, source_id, given, defaults)
-
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         record = obj(answer.data)
         job_id = next((i for i in (record.get("jobid"), record.get("jobId")) if is_job_id(i)), None)
@@ -403,7 +389,7 @@ class GoogleFlow(Service):
             service="google-flow",
             operation=order.operation,
             status="completed" if finished else "running",
-            source_id=order.source_id,
+            source=order.source,
             model=model_of(holder),
             media=media if finished else None,
             remaining_credits=remaining_credits(record),
@@ -414,7 +400,7 @@ class GoogleFlow(Service):
         if not is_job_id(job_id):
             raise RequestError(
                 message="This is the id of a video or image on Google Flow, not of a job.",
-                hint="Use it as a source_id, or give the job_id of a job.",
+                hint="Use it as a source, or give the job_id of a job.",
                 service=self.name,
             )
         answer = await self._record(upstream, job_id)
@@ -478,7 +464,7 @@ class GoogleFlow(Service):
         if not isinstance(request, dict) or not request:
             return None
         return (
-            request.get("mediaGenerationId") == order.source_id
+            request.get("mediaGenerationId") == order.source
             and "prompt" not in request  # an extension of the same video has one
             and request.get("resolution", "1080p") == order.result_arguments.get("resolution")
         )

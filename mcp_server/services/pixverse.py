@@ -19,7 +19,7 @@ from mcp_server.errors import (
     RefusedError,
     RequestError,
 )
-from mcp_server.models import Failure, Job, Media, PaidOperation, Status
+from mcp_server.models import Failure, Job, Media, OperationName, Status
 from mcp_server.services.accounts import Account, linked
 from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match
 from mcp_server.upstream.client import Upstream
@@ -64,15 +64,15 @@ class PixVerse(Service):
     vendor = ServiceInfo("pixverse", "PixVerse", _ERROR_RULES)
     id_forms = ("user:<number>-pixverse:<e-mail>-video:<number>",)
     where_ids_are = (
-        "A PixVerse source_id is the video_id in the answer that made the video, or in GET /videos."
+        "A PixVerse source is the video_id in the answer that made the video, or in GET /videos."
     )
     abilities = "PixVerse upscales a video to 4K (it takes no resolution)."
     media_hosts = ("https://media.pixverse.ai",)
-    endpoints: ClassVar[Mapping[PaidOperation, Endpoint]] = {
+    endpoints: ClassVar[Mapping[OperationName, Endpoint]] = {
         "upscale_video": Endpoint(
             path="/v2/pixverse/videos/upscale",
             source_field="video_id",
-            source=_VIDEO,
+            source_pattern=_VIDEO,
             source_is="the video_id of a video (user:…-pixverse:…-video:…)",
             options={
                 "reply_url": Option("replyUrl"),
@@ -88,14 +88,14 @@ class PixVerse(Service):
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         record = obj(answer.data)
         job_id = record.get("video_id")
-        if not isinstance(job_id, str) or not self.owns(job_id) or job_id == order.source_id:
+        if not isinstance(job_id, str) or not self.owns(job_id) or job_id == order.source:
             raise self.unexpected("video id")
         return Job(
             job_id=job_id,
             service="pixverse",
             operation="upscale_video",
             status="running",
-            source_id=order.source_id,
+            source=order.source,
             # Seen on POST videos/create; whether this answer has it too is not documented.
             forecast_credits=number(record.get("cost_credits")),
         )
@@ -126,14 +126,14 @@ class PixVerse(Service):
     async def find(self, upstream: Upstream, order: Order, *, since: float | None) -> Look:
         jobs, is_complete, horizon, vendor_time = [], True, None, None
         for page in range(_MOST_PAGES):
-            answer = await self._page(upstream, order.source_id, page * _PAGE)
+            answer = await self._page(upstream, order.source, page * _PAGE)
             records = answer.data["data"]
             vendor_time = answer.vendor_time if page == 0 else vendor_time
             for record in records:
                 job_id = obj(record).get("video_id")
                 if not isinstance(job_id, str) or not self.owns(job_id):
                     is_complete = False  # all fields are optional, so it may be the one
-                elif obj(record).get("original_video_id") != order.source_id:
+                elif obj(record).get("original_video_id") != order.source:
                     is_complete = is_complete and "original_video_id" in record
                 elif not _is_no_upscale(record):
                     jobs.append(self._job(job_id, record).evolve(operation=order.operation))
@@ -176,7 +176,7 @@ class PixVerse(Service):
         return answer
 
     def _job(self, job_id: str, record: Mapping[str, Any]) -> Job:
-        source_id = record.get("original_video_id")
+        source = record.get("original_video_id")
         status = _status(record)
         upscaled = bool(record.get("upscaled"))
         failure = None
@@ -193,7 +193,7 @@ class PixVerse(Service):
             service="pixverse",
             operation="upscale_video" if upscaled else "generate_video",
             status=status,
-            source_id=source_id if isinstance(source_id, str) and self.owns(source_id) else None,
+            source=source if isinstance(source, str) and self.owns(source) else None,
             model=text(record.get("model")),
             media=(
                 Media(

@@ -1,31 +1,32 @@
-"""Before a paid call: what would be sent, whether it may be, and whether the user wants to pay it.
+"""Before a paid call: the plan of what would be sent, its price, and the question to the user.
 
-The SDK runs these resolvers ahead of a tool's body and may run them twice, so they write nothing.
+The SDK runs resolvers ahead of a tool's body and may run them twice, so nothing here writes.
 """
 
-import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.resolve import Elicit, Resolve
+from mcp.server.mcpserver.resolve import (
+    AcceptedElicitation,
+    Elicit,
+    ElicitationResult,
+    Resolve,
+)
 from pydantic import BaseModel, Field
 
-from mcp_server.errors import RequestError
-from mcp_server.models import PaidOperation
+from mcp_server.errors import DeclinedError, RequestError
+from mcp_server.models import OperationName
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named, service_of
 from mcp_server.settings import is_https
-from mcp_server.tools.context import App
-
-Ctx = Context[App]
+from mcp_server.tools.context import Ctx, app_of
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A call that would be sent: checked, priced, and whether it was made before."""
+    """A call that would be sent: its order, checked and priced, and whether it was made before."""
 
     order: Order
     is_live: bool
@@ -35,45 +36,70 @@ class Consent(BaseModel):
     confirm: bool = Field(description="Spend these credits?")
 
 
-Planner = Callable[..., Awaitable[Plan]]
+class NotAsked(Consent):
+    """The call was made before, so nobody was asked: it must not make a new job."""
 
 
-def planner(operation: PaidOperation, *takes: str) -> Planner:
-    """A resolver that checks a call and prices it. It writes nothing: the SDK may run it twice."""
+async def make_plan(
+    ctx: Ctx, operation: OperationName, source: str, **arguments: str | float | None
+) -> Plan:
+    """The plan of a paid call.
 
-    async def plan(ctx: Ctx, source_id: str, **given: Any) -> Plan:
-        app = ctx.request_context.lifespan_context
-        given = {name: value for name, value in given.items() if value is not None}
-        service = service_of(source_id, "source_id")
-        order = service.order(operation, source_id, given, app.settings.job_defaults)
-        if "reply_url" in given:
-            _check_reply_url(given["reply_url"], app.settings.allowed_reply_hosts)
-        app.upstream.require_token()
-        return Plan(order, await app.submitting.is_live(order))
+    Args:
+        arguments: the tool's other arguments by name; None: not given.
 
-    # The SDK hands a resolver those of the tool's arguments that its signature names.
-    own = list(inspect.signature(plan).parameters.values())[:2]
-    rest = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in takes]
-    plan.__signature__ = inspect.Signature([*own, *rest])  # type: ignore[attr-defined]  # settable, as PEP 362 says
-    return plan
+    Raises:
+        RequestError: an argument does not fit, or this service doesn't take it.
+        TokenError, JournalError, BudgetError: it would be refused.
+    """
+    app = app_of(ctx)
+    given = {name: value for name, value in arguments.items() if value is not None}
+    service = service_of(source, "source")
+    order = service.order(operation, source, given, app.settings.job_defaults)
+    if "reply_url" in given:
+        _check_reply_url(str(given["reply_url"]), app.settings.allowed_reply_hosts)
+    return Plan(order, await app.jobs.is_live(order))
 
 
-def consenter(plans: Planner) -> Callable[..., Awaitable[Consent | Elicit[Consent]]]:
+def consenter(
+    plans: Callable[..., Awaitable[Plan]],
+) -> Callable[..., Awaitable[Consent | Elicit[Consent]]]:
     """A resolver that asks the user about a price known beforehand, where the client can ask.
 
     Nobody is asked about a call that is refused, free, or made before.
+
+    Args:
+        plans: the resolver of the call's plan.
     """
 
     async def consent(ctx: Ctx, plan: Annotated[Plan, Resolve(plans)]) -> Consent | Elicit[Consent]:
         price = plan.order.price or 0
-        limit = ctx.request_context.lifespan_context.settings.confirm_credits
-        if price == 0 or price < limit or plan.is_live or not _can_ask(ctx):
+        limit = app_of(ctx).settings.confirm_credits
+        if price == 0 or price < limit or not _can_ask(ctx):
             return Consent(confirm=True)
+        # The job that was made before may have ended since: then this call would make a new one.
+        if plan.is_live and await app_of(ctx).jobs.is_live(plan.order, read=True):
+            return NotAsked(confirm=True)
         service = service_named(plan.order.service).vendor.title
         what = plan.order.operation.replace("_", " ")
         return Elicit(f"{what} on {service} costs about {price:g} credits. Go on?", Consent)
 
     return consent
+
+
+def check_consent(plan: Plan, consent: ElicitationResult[Consent]) -> bool:
+    """Whether a new job may be charged for: the user agreed, or the price needs no question.
+
+    Raises:
+        DeclinedError: the user said no.
+    """
+    if not (isinstance(consent, AcceptedElicitation) and consent.data.confirm):
+        raise DeclinedError(
+            message="The user declined the cost, so nothing was sent.",
+            hint="Don't ask again for the same; offer something cheaper if there is.",
+            service=plan.order.service,
+        )
+    return not isinstance(consent.data, NotAsked)
 
 
 def _can_ask(ctx: Ctx) -> bool:
@@ -91,6 +117,6 @@ def _check_reply_url(url: str, hosts: frozenset[str]) -> None:
     if (urlsplit(url).hostname or "").lower() not in hosts:
         raise RequestError(
             message="The host of reply_url is not one the operator allows; nothing was sent.",
-            hint="Leave reply_url out, or ask the operator to name the host "
-            "in USEAPI_REPLY_URL_HOSTS.",
+            hint="Leave reply_url out, or ask the operator to name the host in"
+            " USEAPI_REPLY_URL_HOSTS.",
         )

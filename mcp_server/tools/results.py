@@ -2,26 +2,22 @@
 
 import json
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
 
 from mcp_server.errors import UseapiError
-from mcp_server.models import Job, JobList, Media
+from mcp_server.models import OPERATIONS, Job, JobList, Media
 from mcp_server.redaction import one_line
 from mcp_server.services.health import Check
 from mcp_server.services.registry import service_named
 
+JobAnswer = Annotated[CallToolResult, Job]
+"""What a tool about one job returns; the Job is its output schema."""
+
 LONGEST_TEXT = 8000
 SANDBOX_NOTE = "This is the sandbox: nothing is real or charged."
-
-_DOING = {
-    "upscale_video": "upscaling the video",
-    "interpolate_video": "raising the video's frame rate",
-    "upscale_image": "upscaling the image",
-    "generate_video": "making the video",
-    "generate_image": "making the image",
-}
 
 
 def job_answer(job: Job, *, note: str = "", sandbox: bool = False) -> CallToolResult:
@@ -92,8 +88,9 @@ def _told(job: Job) -> str:
     if job.status == "running":
         cost = f" (forecast: {job.forecast_credits:g} credits)" if job.forecast_credits else ""
         again = " An earlier call started it, so nothing was submitted now." if job.reused else ""
+        doing = OPERATIONS[job.operation].doing
         return (
-            f"{title} is {_DOING[job.operation]}{cost}: job {job.job_id} is running.{again} "
+            f"{title} is {doing}{cost}: job {job.job_id} is running.{again} "
             "Call get_job with this job_id and wait_seconds=50 until it ends."
         )
     if job.status == "submitting":
@@ -119,7 +116,7 @@ def _because(job: Job) -> str:
 def _after(job: Job) -> str:
     if job.failure is not None and job.failure.code == "moderated":
         return " The same source will be refused again; use another."
-    return " The same call submits it anew, at its price." if job.source_id else ""
+    return " The same call submits it anew, at its price." if job.source else ""
 
 
 def _result(job: Job) -> str:

@@ -1,4 +1,7 @@
-"""StrictTool: a tool that refuses what it does not take, and tells every error in our words."""
+"""StrictTool: a tool that refuses unknown arguments and answers errors in our words.
+
+Written against mcp 2.3.0, whose argument model and metadata it replaces.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,26 +14,25 @@ from pydantic import ValidationError, create_model, field_validator
 from mcp_server.errors import RequestError, UseapiError
 from mcp_server.redaction import one_line
 from mcp_server.tools.results import error_answer
-
-Schema = dict[str, Any]
+from mcp_server.tools.schema import Schema, lean
 
 
 class _Arguments(FuncMetadata):
-    """Null and "" are not given, and a string that looks like JSON stays a string."""
+    """Drops null and "" as not given, and leaves a string that looks like JSON a string."""
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in data.items() if value is not None and value != ""}
 
 
 def _no_boolean(given: Any) -> Any:
-    """No argument here is true or false, and pydantic would read true as 1."""
+    """The argument, unless it is true or false, which pydantic would read as 1 or 0."""
     if isinstance(given, bool):
         raise ValueError("no boolean")  # noqa: TRY004 - a TypeError is no fault to pydantic
     return given
 
 
 class StrictTool(Tool):
-    """The one border where errors become answers.
+    """A tool whose every expected error is an answer: the only place where errors become answers.
 
     The SDK would drop an unknown argument silently (a misspelt option would spend credits), hide
     an ordinary exception's text from the model, and put a prefix before a ToolError's.
@@ -38,7 +40,11 @@ class StrictTool(Tool):
 
     @classmethod
     def of(cls, function: Callable[..., Any], **options: Any) -> "StrictTool":
-        """A strict tool of a function. `options` are those of `Tool.from_function`."""
+        """A strict tool made of a function.
+
+        Args:
+            options: those of `Tool.from_function`.
+        """
         tool = cls.from_function(function, **options)
         assert isinstance(tool, cls)
         metadata = tool.fn_metadata
@@ -104,37 +110,3 @@ def _wanted(schema: Schema) -> str:
     if "pattern" in schema:
         text += f" that matches {schema['pattern']}"
     return text
-
-
-def lean(schema: Schema) -> Schema:
-    """A JSON schema that is short, and free of `$ref` and null, which some models misread.
-
-    Titles and what a class says of itself are left out: a description stands at the argument.
-    """
-    leaned = _lean(schema, schema.get("$defs", {}))
-    assert isinstance(leaned, dict)
-    return leaned
-
-
-def _lean(part: Any, definitions: Schema) -> Any:
-    if isinstance(part, list):
-        return [_lean(item, definitions) for item in part]
-    if not isinstance(part, dict):
-        return part
-    if "$ref" in part:
-        own = {key: value for key, value in part.items() if key != "$ref"}
-        return _lean(definitions[part["$ref"].rsplit("/", 1)[1]] | own, definitions)
-    choices = [c for c in part.get("anyOf", []) if c != {"type": "null"}]
-    if len(choices) == 1:
-        own = {key: value for key, value in part.items() if key not in ("anyOf", "default")}
-        return _lean(own | choices[0], definitions)
-    return {
-        key: {name: _lean(value, definitions) for name, value in value.items()}
-        if key == "properties"
-        else _lean(value, definitions)
-        for key, value in part.items()
-        if key != "$defs"
-        and not (key == "title" and isinstance(value, str))
-        and not (key == "description" and "properties" in part)
-        and not (key == "default" and value is None)
-    }

@@ -354,7 +354,7 @@ def test_a_stop_during_a_paid_request_lets_it_be_written_down(
 ) -> None:
     session = start(sessions, env)
     session.initialize()
-    session.call("upscale_video", source_id=VIDEO)
+    session.call("upscale_video", source=VIDEO)
     assert vendor.arrived.wait(LIMIT_S)
 
     if stop is not None:
@@ -409,9 +409,9 @@ def test_the_main_job_through_the_official_client(
             async def call(tool: str, **arguments: Any) -> dict[str, Any]:
                 return reply(await client.call_tool(tool, arguments)).job
 
-            job = await call("upscale_video", source_id=VIDEO)
+            job = await call("upscale_video", source=VIDEO)
             job = await call("get_job", job_id=job["job_id"], wait_seconds=50)
-            job = await call("interpolate_video", source_id=job["job_id"], fps=60)
+            job = await call("interpolate_video", source=job["job_id"], fps=60)
             await call("get_job", job_id=job["job_id"], wait_seconds=50)
             return await call("download_media", job_id=job["job_id"], file_name="smooth")
 

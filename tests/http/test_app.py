@@ -374,8 +374,8 @@ def test_a_client_that_leaves_in_the_middle_disturbs_nobody(
     server: Served, version: str, unsent_bytes: int
 ) -> None:
     """In the middle of its request, or of the answer."""
-    source_id, address = GOOD["dreamina", "video"], httpx.URL(server.url)
-    job = server.call("upscale_video", source_id=source_id)["structuredContent"]
+    source, address = GOOD["dreamina", "video"], httpx.URL(server.url)
+    job = server.call("upscale_video", source=source)["structuredContent"]
     waits = {"job_id": job["job_id"], "wait_seconds": 50}
     body = json.dumps(with_era(version, request("tools/call", name="get_job", arguments=waits)))
     headers = server.headers | era_headers(version, "tools/call", "get_job")
@@ -441,7 +441,7 @@ def test_a_task_in_the_header_is_the_one_in_the_body(
     server: Served, named: str, status: int
 ) -> None:
     """A proxy that routes by the header must not be led astray (SEP-2243)."""
-    job = server.call("upscale_video", source_id=GOOD["dreamina", "video"])["structuredContent"]
+    job = server.call("upscale_video", source=GOOD["dreamina", "video"])["structuredContent"]
     task_id = job["job_id"]
     body = with_era("2026-07-28", request("tasks/get", taskId=task_id))
     body["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = {
@@ -458,7 +458,7 @@ def test_a_task_in_the_header_is_the_one_in_the_body(
 
 def test_a_legacy_client_over_http_is_not_asked_and_not_refused(server: Served) -> None:
     """Without sessions it can't be asked: who wants to be, uses stdio or the newer protocol."""
-    given = {"source_id": GOOD["google-flow", "video"], "resolution": "4K"}
+    given = {"source": GOOD["google-flow", "video"], "resolution": "4K"}
 
     async def never(*_: object) -> ElicitResult:
         raise AssertionError("it was asked")

@@ -273,7 +273,7 @@ def test_a_stop_signal_ends_it_and_leaves_nothing_behind(
     folder = tmp_path / "tmp"
     folder.mkdir()
     with http_server(tmp_path, TMPDIR=str(folder)) as server:
-        server.call("upscale_video", source_id=VIDEO)
+        server.call("upscale_video", source=VIDEO)
         assert list(folder.iterdir())
 
         code = server.stop(number)
@@ -299,7 +299,7 @@ def stopped_during_a_post(folder: Path, slow: Vendor) -> tuple[int, str]:
 
 def _ask_in_vain(server: Served) -> None:
     """Its connection is cut when the time for requests is up, or it has its answer before."""
-    body = request("tools/call", name="upscale_video", arguments={"source_id": VIDEO})
+    body = request("tools/call", name="upscale_video", arguments={"source": VIDEO})
     with suppress(httpx.TransportError):
         httpx.post(server.url, json=body, headers=server.headers, timeout=60)
 
@@ -363,7 +363,7 @@ def test_two_workers_serve_200_calls_of_either_era_and_submit_once(
             job: dict[str, Any] = {}
             for number in range(20):
                 name, given = [
-                    ("upscale_video", {"source_id": VIDEO}),
+                    ("upscale_video", {"source": VIDEO}),
                     ("get_job", {"job_id": job.get("job_id", "")}),
                     ("list_jobs", {}),
                 ][number % 3]
@@ -388,7 +388,7 @@ def test_two_workers_serve_200_calls_of_either_era_and_submit_once(
 
 async def asked(client: Client) -> Any:
     """The raw first answer to a call that needs the user's consent: the question."""
-    given = {"source_id": GOOD["google-flow", "video"], "resolution": "4K"}
+    given = {"source": GOOD["google-flow", "video"], "resolution": "4K"}
     return await client.session.call_tool("upscale_video", given, allow_input_required=True)
 
 
@@ -406,7 +406,7 @@ def test_a_question_is_answered_at_the_other_worker(tmp_path: Path) -> None:
         ):
             question = await asked(one)
             [name] = question.input_requests
-            given = {"source_id": GOOD["google-flow", "video"], "resolution": "4K"}
+            given = {"source": GOOD["google-flow", "video"], "resolution": "4K"}
             return await other.session.call_tool(
                 "upscale_video",
                 given,

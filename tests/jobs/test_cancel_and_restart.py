@@ -17,8 +17,8 @@ PIXVERSE = GOOD["pixverse", "video"]
 CUT = Fault(reaches=False, then="cut")
 
 
-async def submitted(server: Harness, source_id: str) -> str:
-    return str((await server.call("upscale_video", source_id=source_id)).job["job_id"])
+async def submitted(server: Harness, source: str) -> str:
+    return str((await server.call("upscale_video", source=source)).job["job_id"])
 
 
 async def test_a_running_dreamina_job_is_cancelled_and_read_again(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ async def test_a_cancelled_job_may_be_submitted_again(tmp_path: Path) -> None:
         job_id = await submitted(server, VIDEO)
         await server.call("cancel_job", job_id=job_id)
 
-        await server.call("upscale_video", source_id=VIDEO)
+        await server.call("upscale_video", source=VIDEO)
 
         assert len(server.posts()) == 2
 
@@ -55,14 +55,12 @@ async def test_a_job_that_has_ended_is_left_as_it_is(tmp_path: Path) -> None:
         assert "DELETE" not in {request.method for request in server.network.sent}
 
 
-@pytest.mark.parametrize(
-    ("source_id", "title"), [(FLOW_VIDEO, "Google Flow"), (PIXVERSE, "PixVerse")]
-)
+@pytest.mark.parametrize(("source", "title"), [(FLOW_VIDEO, "Google Flow"), (PIXVERSE, "PixVerse")])
 async def test_a_service_that_cannot_cancel_says_so(
-    tmp_path: Path, source_id: str, title: str
+    tmp_path: Path, source: str, title: str
 ) -> None:
     async with running(tmp_path, job_seconds=1000) as server:
-        job_id = await submitted(server, source_id)
+        job_id = await submitted(server, source)
 
         reply = await server.call("cancel_job", job_id=job_id)
 
@@ -93,7 +91,7 @@ async def test_an_unconfirmed_job_is_given_up_without_asking_the_vendor(tmp_path
         assert given_up.job["status"] == "cancelled"
         assert "will be charged a second time" in given_up.text
         assert asked == len(server.network.sent)
-        assert (await server.call("upscale_video", source_id=PIXVERSE)).job["status"] == "running"
+        assert (await server.call("upscale_video", source=PIXVERSE)).job["status"] == "running"
 
 
 class Restarted:
@@ -113,7 +111,7 @@ class Restarted:
         loop = asyncio.get_running_loop()
         self.network.faults.append(Fault(after_s=after_s))
         async with self.server() as server:
-            call = asyncio.create_task(server.call("upscale_video", source_id=VIDEO))
+            call = asyncio.create_task(server.call("upscale_video", source=VIDEO))
             await asyncio.sleep(1)
             began = loop.time()
         with contextlib.suppress(MCPError, asyncio.CancelledError):
@@ -151,7 +149,7 @@ async def test_what_a_stop_left_open_is_found_by_the_next_server(tmp_path: Path)
     await world.stop_during_a_post(after_s=100)
 
     async with world.server() as server:
-        job = (await server.call("upscale_video", source_id=VIDEO)).job
+        job = (await server.call("upscale_video", source=VIDEO)).job
 
         assert world.sandbox.accepted[0].job_id == job["job_id"]
         assert len(world.sandbox.accepted) == 1

@@ -122,17 +122,17 @@ def test_callers_that_leave_at_any_moment_leave_nothing_behind(tmp_path: Path) -
 @pytest.mark.parametrize("leave_after_s", [0.0, 0.002, 0.01])
 def test_a_paid_call_whose_caller_leaves_is_made_once(tmp_path: Path, leave_after_s: float) -> None:
     async def work() -> int:
-        source_id = GOOD["dreamina", "video"]
+        source = GOOD["dreamina", "video"]
         async with (
             served() as (sandbox, origin),
             Client(create_server(settings(origin, tmp_path))) as client,
             asyncio.timeout(30),
         ):
-            call = asyncio.create_task(client.call_tool("upscale_video", {"source_id": source_id}))
+            call = asyncio.create_task(client.call_tool("upscale_video", {"source": source}))
             await asyncio.sleep(leave_after_s)
             call.cancel()
             await asyncio.wait({call})
-            again = reply(await client.call_tool("upscale_video", {"source_id": source_id}))
+            again = reply(await client.call_tool("upscale_video", {"source": source}))
 
             assert not again.is_error, again.text
             return len(sandbox.accepted)

@@ -31,7 +31,7 @@ EMAIL = "user@example.com"
 
 async def completed(harness: Harness, service: str = "dreamina", kind: str = "video") -> str:
     """A finished upscale of the service's good source."""
-    submitted = await harness.call(f"upscale_{kind}", source_id=GOOD[service, kind])
+    submitted = await harness.call(f"upscale_{kind}", source=GOOD[service, kind])
     job_id = str(submitted.job["job_id"])
     waited = await harness.call("get_job", job_id=job_id, wait_seconds=50)
     assert "completed" == waited.job["status"]
@@ -106,7 +106,7 @@ async def test_get_job_shows_where_the_file_is_also_after_a_restart(tmp_path: Pa
 
     async with running(tmp_path, sandbox=sandbox) as harness:
         read = await harness.call("get_job", job_id=job_id)
-        again = await harness.call("upscale_video", source_id=GOOD["dreamina", "video"])
+        again = await harness.call("upscale_video", source=GOOD["dreamina", "video"])
 
         for job in (read.job, again.job):
             assert saved.job["media"][0]["path"] == job["media"][0]["path"]
@@ -227,7 +227,7 @@ async def test_a_base64_result_whose_file_is_gone_is_told(tmp_path: Path) -> Non
 
 async def test_a_job_that_runs_or_failed_has_nothing_to_save(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=600) as harness:
-        submitted = await harness.call("upscale_video", source_id=GOOD["dreamina", "video"])
+        submitted = await harness.call("upscale_video", source=GOOD["dreamina", "video"])
 
         told = await harness.call("download_media", job_id=submitted.job["job_id"])
 
@@ -396,7 +396,7 @@ async def test_several_files_are_numbered(tmp_path: Path) -> None:
 
     names = [Path(str(item.path)).name for item in named.media or ()]
     assert ["set-1.jpg", "set-2.jpg", "set-3.jpg"] == names
-    assert named.media == (await some.seen(job)).media
+    assert named.media == (await some.with_paths(job)).media
     assert await some.has_all(job)
 
 
@@ -413,7 +413,7 @@ async def test_what_was_saved_before_a_failure_stays_and_is_not_fetched_again(
 
     assert 1 == network.seen
     assert not await some.has_all(job)
-    seen = (await some.seen(job)).media or ()
+    seen = (await some.with_paths(job)).media or ()
     assert [True, False] == [item.path is not None for item in seen]
 
 
@@ -554,7 +554,7 @@ async def test_a_job_without_media_has_nothing_to_save(tmp_path: Path) -> None:
     for job in (JOB.evolve(media=None), JOB.evolve(media=()), JOB.evolve(status="failed")):
         with pytest.raises(DownloadError, match="no file to save"):
             await some.save(job, None, unheard)
-        assert job == await some.seen(job)
+        assert job == await some.with_paths(job)
     assert not await some.has_all(JOB.evolve(media=()))
 
 

@@ -30,8 +30,8 @@ from mcp_server.sandbox import pixverse
 from mcp_server.sandbox.app import Accepted, Sandbox
 from mcp_server.sandbox.google_flow import sources as google_flow_sources
 from mcp_server.settings import Settings
-from mcp_server.tools.context import App, open_app
-from mcp_server.tools.enhance import all_tools
+from mcp_server.tools.context import AppContext, open_app
+from mcp_server.tools.registry import all_tools
 from mcp_server.tools.strict_tool import StrictTool
 from tests.support.harness import EPOCH, ORIGIN, TOKEN, Fault, Network, Reply, VirtualClock, reply
 from tests.support.processes import DeadError, Kernel, Life
@@ -47,18 +47,18 @@ ANSWERED_BY_S = 40.5  # a paid call, at the latest
 Call = tuple[str, dict[str, Any]]
 
 CALLS: tuple[Call, ...] = (
-    ("upscale_video", {"source_id": dreamina_jobs.GOOD_VIDEO}),
-    ("upscale_video", {"source_id": dreamina_jobs.MODERATED_VIDEO}),
-    ("interpolate_video", {"source_id": dreamina_jobs.GOOD_VIDEO, "fps": 60}),
-    ("interpolate_video", {"source_id": dreamina_jobs.GOOD_VIDEO, "fps": 30}),
-    ("upscale_image", {"source_id": dreamina_jobs.GOOD_IMAGE}),
-    ("upscale_image", {"source_id": dreamina_jobs.GOOD_IMAGE, "image_index": 1}),
-    ("upscale_video", {"source_id": google_flow_sources.GOOD_VIDEO}),
-    ("upscale_video", {"source_id": google_flow_sources.GOOD_VIDEO, "resolution": "4K"}),
-    ("upscale_video", {"source_id": google_flow_sources.FAILING_VIDEO}),
-    ("upscale_image", {"source_id": google_flow_sources.GOOD_IMAGE}),
-    ("upscale_video", {"source_id": pixverse.GOOD_VIDEO}),
-    ("upscale_video", {"source_id": pixverse.MODERATED_VIDEO}),
+    ("upscale_video", {"source": dreamina_jobs.GOOD_VIDEO}),
+    ("upscale_video", {"source": dreamina_jobs.MODERATED_VIDEO}),
+    ("interpolate_video", {"source": dreamina_jobs.GOOD_VIDEO, "fps": 60}),
+    ("interpolate_video", {"source": dreamina_jobs.GOOD_VIDEO, "fps": 30}),
+    ("upscale_image", {"source": dreamina_jobs.GOOD_IMAGE}),
+    ("upscale_image", {"source": dreamina_jobs.GOOD_IMAGE, "image_index": 1}),
+    ("upscale_video", {"source": google_flow_sources.GOOD_VIDEO}),
+    ("upscale_video", {"source": google_flow_sources.GOOD_VIDEO, "resolution": "4K"}),
+    ("upscale_video", {"source": google_flow_sources.FAILING_VIDEO}),
+    ("upscale_image", {"source": google_flow_sources.GOOD_IMAGE}),
+    ("upscale_video", {"source": pixverse.GOOD_VIDEO}),
+    ("upscale_video", {"source": pixverse.MODERATED_VIDEO}),
 )
 
 
@@ -147,11 +147,11 @@ class Key:
             work.body.get("imageIndex", 0) == arguments.get("image_index", 0),
             work.body.get("resolution", "1080p") == arguments.get("resolution", "1080p"),
         )
-        return (work.path, work.source_id) == (self.path, arguments["source_id"]) and all(echoes)
+        return (work.path, work.source_id) == (self.path, arguments["source"]) and all(echoes)
 
     def is_told_by(self, job: dict[str, Any]) -> bool:
         tool, arguments = self.call
-        return (job["operation"], job["source_id"]) == (tool, arguments["source_id"])
+        return (job["operation"], job["source"]) == (tool, arguments["source"])
 
     @property
     def has_jobs(self) -> bool:
@@ -163,10 +163,10 @@ def key_of(call: Call) -> Key:
     tool, arguments = call
     folder = "images" if tool == "upscale_image" else "videos"
     verb = "interpolate" if tool == "interpolate_video" else "upscale"
-    source_id = arguments["source_id"]
-    if "pixverse" in source_id:
+    source = arguments["source"]
+    if "pixverse" in source:
         return Key(call, "pixverse", f"/v2/pixverse/{folder}/{verb}")
-    service = "dreamina" if "dreamina" in source_id else "google-flow"
+    service = "dreamina" if "dreamina" in source else "google-flow"
     return Key(call, service, f"/v1/{service}/{folder}/{verb}")
 
 
@@ -487,12 +487,12 @@ class Money(RuleBasedStateMachine):
         }
 
         @asynccontextmanager
-        async def lifespan(_: MCPServer[App]) -> AsyncIterator[App]:
+        async def lifespan(_: MCPServer[AppContext]) -> AsyncIterator[AppContext]:
             chosen = Settings.read(environment)
             async with open_app(chosen, life.clock, life.network, life.locks) as app:
                 yield app
 
-        server: MCPServer[App] = MCPServer(
+        server: MCPServer[AppContext] = MCPServer(
             "useapi-mcp", tools=list(TOOLS), lifespan=lifespan, log_level="CRITICAL"
         )
         process = Process(life, Client(server))

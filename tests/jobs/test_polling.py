@@ -48,17 +48,17 @@ def gateway_page() -> httpx.Response:
 
 
 async def job_of(h: Harness, tool: str = "upscale_video", **arguments: Any) -> str:
-    reply = await h.call(tool, **(arguments or {"source_id": VIDEO}))
+    reply = await h.call(tool, **(arguments or {"source": VIDEO}))
     return str(reply.job["job_id"])
 
 
-async def made_elsewhere(h: Harness, source_id: str = VIDEO) -> str:
+async def made_elsewhere(h: Harness, source: str = VIDEO) -> str:
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=h.sandbox),
         base_url=ORIGIN,
         headers={"Authorization": f"Bearer {TOKEN}"},
     ) as client:
-        answer = await client.post("/v1/dreamina/videos/upscale", json={"jobid": source_id})
+        answer = await client.post("/v1/dreamina/videos/upscale", json={"jobid": source})
         return str(answer.json()["jobid"])
 
 
@@ -72,14 +72,14 @@ async def wait_on(h: Harness, job_id: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tool", "source_id", "first_look_s", "interval"),
+    ("tool", "source", "first_look_s", "interval"),
     [("upscale_video", VIDEO, 15, 5), ("upscale_image", IMAGE, 8, 2)],
 )
 async def test_looks_come_on_a_schedule_that_slows_down(
-    tmp_path: Path, tool: str, source_id: str, first_look_s: float, interval: float
+    tmp_path: Path, tool: str, source: str, first_look_s: float, interval: float
 ) -> None:
     async with running(tmp_path, job_seconds=2000) as h:
-        job_id = await job_of(h, tool, source_id=source_id)
+        job_id = await job_of(h, tool, source=source)
 
         await wait_on(h, job_id, 900)
 
@@ -433,7 +433,7 @@ async def test_an_end_that_another_process_has_read_is_told(tmp_path: Path, wait
 
 async def test_a_completed_job_gets_fresh_links(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
-        job_id = await job_of(h, source_id=FLOW_VIDEO)
+        job_id = await job_of(h, source=FLOW_VIDEO)
         first = await h.call("get_job", job_id=job_id, wait_seconds=50)
         reads = len(reads_at(h))
         await asyncio.sleep(3600)
@@ -549,7 +549,7 @@ async def test_in_the_sandbox_the_first_look_comes_when_its_jobs_are_done(tmp_pa
 
 async def test_a_job_that_fails_is_told_with_its_reason(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
-        job_id = await job_of(h, source_id=dreamina_jobs.MODERATED_VIDEO)
+        job_id = await job_of(h, source=dreamina_jobs.MODERATED_VIDEO)
 
         reply = await h.call("get_job", job_id=job_id, wait_seconds=50)
 

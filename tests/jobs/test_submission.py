@@ -28,12 +28,12 @@ FLOW_VIDEO = GOOD["google-flow", "video"]
 FLOW_IMAGE = GOOD["google-flow", "image"]
 PIXVERSE = GOOD["pixverse", "video"]
 
-UPSCALE = ("upscale_video", {"source_id": VIDEO})
-INTERPOLATE = ("interpolate_video", {"source_id": VIDEO, "fps": 60})
-UPSCALE_IMAGE = ("upscale_image", {"source_id": IMAGE})
-UPSCALE_FLOW = ("upscale_video", {"source_id": FLOW_VIDEO})
-UPSCALE_FLOW_IMAGE = ("upscale_image", {"source_id": FLOW_IMAGE})
-UPSCALE_PIXVERSE = ("upscale_video", {"source_id": PIXVERSE})
+UPSCALE = ("upscale_video", {"source": VIDEO})
+INTERPOLATE = ("interpolate_video", {"source": VIDEO, "fps": 60})
+UPSCALE_IMAGE = ("upscale_image", {"source": IMAGE})
+UPSCALE_FLOW = ("upscale_video", {"source": FLOW_VIDEO})
+UPSCALE_FLOW_IMAGE = ("upscale_image", {"source": FLOW_IMAGE})
+UPSCALE_PIXVERSE = ("upscale_video", {"source": PIXVERSE})
 
 Call = tuple[str, dict[str, Any]]
 
@@ -172,15 +172,15 @@ async def test_a_job_that_completed_is_returned_so_whatever_the_vendor_says_late
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ({"source_id": IMAGE}, {"source_id": IMAGE, "resolution": "4k"}),
-        ({"source_id": IMAGE}, {"source_id": IMAGE, "image_index": 0}),
-        ({"source_id": IMAGE}, {"source_id": IMAGE, "original_image_strength": 0.65}),
-        ({"source_id": IMAGE}, {"source_id": IMAGE, "detail_strength": 0.5}),
+        ({"source": IMAGE}, {"source": IMAGE, "resolution": "4k"}),
+        ({"source": IMAGE}, {"source": IMAGE, "image_index": 0}),
+        ({"source": IMAGE}, {"source": IMAGE, "original_image_strength": 0.65}),
+        ({"source": IMAGE}, {"source": IMAGE, "detail_strength": 0.5}),
         (
-            {"source_id": IMAGE, "detail_strength": 1},
-            {"source_id": IMAGE, "detail_strength": 1.0, "reply_ref": "again", "max_jobs": 3},
+            {"source": IMAGE, "detail_strength": 1},
+            {"source": IMAGE, "detail_strength": 1.0, "reply_ref": "again", "max_jobs": 3},
         ),
-        ({"source_id": IMAGE, "resolution": "8k"}, {"source_id": IMAGE, "resolution": "8K"}),
+        ({"source": IMAGE, "resolution": "8k"}, {"source": IMAGE, "resolution": "8K"}),
     ],
 )
 async def test_calls_that_would_make_the_same_are_one_job(
@@ -202,8 +202,8 @@ async def test_calls_that_would_make_something_else_are_jobs_of_their_own(
     tmp_path: Path, other: dict[str, Any]
 ) -> None:
     async with running(tmp_path) as h:
-        first = await h.call("upscale_image", source_id=IMAGE)
-        second = await h.call("upscale_image", source_id=IMAGE, **other)
+        first = await h.call("upscale_image", source=IMAGE)
+        second = await h.call("upscale_image", source=IMAGE, **other)
 
         assert first.job["job_id"] != second.job["job_id"]
         assert 2 == len(h.posts()) == len(h.sandbox.accepted)
@@ -441,7 +441,7 @@ async def test_where_the_vendor_takes_repeats_an_older_job_is_named_and_not_take
 
 async def test_an_earlier_job_that_failed_is_not_taken_for_the_lost_one(tmp_path: Path) -> None:
     """Else its failure would free the key while the second request is still worked on."""
-    call = ("upscale_video", {"source_id": google_flow_sources.FAILING_VIDEO})
+    call = ("upscale_video", {"source": google_flow_sources.FAILING_VIDEO})
     async with running(tmp_path, job_seconds=4) as h:
         first = await submit(h, call)
         failed = await h.call("get_job", job_id=first.job["job_id"], wait_seconds=20)
@@ -602,9 +602,9 @@ async def test_one_more_post_that_is_refused_leaves_it_unconfirmed(
 
 async def test_a_request_the_vendor_asked_to_wait_for_is_sent_once_more(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
-        source_id = dreamina_jobs.video_id(431)  # 429 with Retry-After: 5 the first time
+        source = dreamina_jobs.video_id(431)  # 429 with Retry-After: 5 the first time
 
-        reply = await h.call("upscale_video", source_id=source_id)
+        reply = await h.call("upscale_video", source=source)
 
         first, second = sent_at(h)
         assert 5 == pytest.approx(second - first, abs=0.1)
@@ -613,7 +613,7 @@ async def test_a_request_the_vendor_asked_to_wait_for_is_sent_once_more(tmp_path
 
 
 @pytest.mark.parametrize(
-    "source_id",
+    "source",
     [
         *(dreamina_jobs.video_id(n) for n in (402, 412, 429, 430, 596)),
         dreamina_jobs.UNFINISHED_VIDEO,
@@ -623,11 +623,11 @@ async def test_a_request_the_vendor_asked_to_wait_for_is_sent_once_more(tmp_path
         google_flow_sources.video_id("quota-reached"),
     ],
 )
-async def test_a_refusal_is_an_error_and_frees_the_key(tmp_path: Path, source_id: str) -> None:
+async def test_a_refusal_is_an_error_and_frees_the_key(tmp_path: Path, source: str) -> None:
     async with running(tmp_path) as h:
-        first = await h.call("upscale_video", source_id=source_id)
+        first = await h.call("upscale_video", source=source)
         listed = (await h.call("list_jobs")).job["jobs"]
-        second = await h.call("upscale_video", source_id=source_id)
+        second = await h.call("upscale_video", source=source)
 
         assert first.error["code"] == second.error["code"]
         assert ["failed"] == [job["status"] for job in listed]
@@ -652,7 +652,7 @@ async def test_what_never_left_is_an_error_and_frees_the_key(tmp_path: Path) -> 
 
 async def test_already_upscaled_is_the_job_that_did_it(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
-        reply = await h.call("upscale_video", source_id=dreamina_jobs.UPSCALED_VIDEO)
+        reply = await h.call("upscale_video", source=dreamina_jobs.UPSCALED_VIDEO)
 
         assert dreamina_jobs.UPSCALE_OF_IT == reply.job["job_id"]
         assert ("completed", True) == (reply.job["status"], reply.job["reused"])
@@ -663,8 +663,8 @@ async def test_already_interpolated_to_as_many_frames_is_the_job_that_did_it(
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path) as h:
-        source_id = dreamina_jobs.INTERPOLATED_VIDEO
-        reply = await h.call("interpolate_video", source_id=source_id, fps=60)
+        source = dreamina_jobs.INTERPOLATED_VIDEO
+        reply = await h.call("interpolate_video", source=source, fps=60)
 
         assert dreamina_jobs.INTERPOLATION_OF_IT == reply.job["job_id"]
         assert reply.job["reused"] is True
@@ -674,8 +674,8 @@ async def test_already_interpolated_to_other_frames_is_an_error_that_names_the_j
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path) as h:
-        source_id = dreamina_jobs.INTERPOLATED_VIDEO
-        reply = await h.call("interpolate_video", source_id=source_id, fps=30)
+        source = dreamina_jobs.INTERPOLATED_VIDEO
+        reply = await h.call("interpolate_video", source=source, fps=30)
 
         assert "60 fps" in reply.text
         assert dreamina_jobs.INTERPOLATION_OF_IT == reply.error["job_id"]
@@ -689,8 +689,8 @@ async def test_a_job_named_in_a_refusal_that_can_not_be_read_is_read_by_a_later_
         h.network.concerns = lambda request: request.method == "GET"
         h.network.faults = [Fault(then=own_500()) for _ in range(3)]
 
-        reply = await h.call("upscale_video", source_id=dreamina_jobs.UPSCALED_VIDEO)
-        again = await h.call("upscale_video", source_id=dreamina_jobs.UPSCALED_VIDEO)
+        reply = await h.call("upscale_video", source=dreamina_jobs.UPSCALED_VIDEO)
+        again = await h.call("upscale_video", source=dreamina_jobs.UPSCALED_VIDEO)
 
         assert "unconfirmed" == reply.job["status"]
         assert dreamina_jobs.UPSCALE_OF_IT in reply.text
@@ -814,11 +814,11 @@ async def test_a_google_flow_image_whose_file_is_gone_is_made_again(tmp_path: Pa
 
 async def test_a_job_that_failed_may_be_made_again(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
-        source_id = dreamina_jobs.MODERATED_VIDEO
-        first = await h.call("upscale_video", source_id=source_id)
+        source = dreamina_jobs.MODERATED_VIDEO
+        first = await h.call("upscale_video", source=source)
         await asyncio.sleep(10)
 
-        second = await h.call("upscale_video", source_id=source_id)
+        second = await h.call("upscale_video", source=source)
 
         assert first.job["job_id"] != second.job["job_id"]
         assert "reused" not in second.job
@@ -920,8 +920,8 @@ async def test_a_forecast_survives_records_that_name_none(tmp_path: Path) -> Non
 async def test_the_days_credits_are_not_exceeded(tmp_path: Path) -> None:
     async with running(tmp_path, USEAPI_MAX_CREDITS_PER_DAY="60") as h:
         first = await submit(h, UPSCALE)
-        second = await h.call("upscale_video", source_id=dreamina_jobs.SECOND_VIDEO)
-        third = await h.call("upscale_video", source_id=dreamina_jobs.THIRD_VIDEO)
+        second = await h.call("upscale_video", source=dreamina_jobs.SECOND_VIDEO)
+        third = await h.call("upscale_video", source=dreamina_jobs.THIRD_VIDEO)
         repeated = await submit(h, UPSCALE)
         other_service = await submit(h, UPSCALE_PIXVERSE)
 
@@ -937,10 +937,10 @@ async def test_the_days_credits_are_not_exceeded(tmp_path: Path) -> None:
 async def test_at_midnight_utc_there_are_new_credits(tmp_path: Path) -> None:
     async with running(tmp_path, USEAPI_MAX_CREDITS_PER_DAY="30") as h:
         await submit(h, UPSCALE)
-        refused = await h.call("upscale_video", source_id=dreamina_jobs.SECOND_VIDEO)
+        refused = await h.call("upscale_video", source=dreamina_jobs.SECOND_VIDEO)
         await asyncio.sleep(86_400)
 
-        taken = await h.call("upscale_video", source_id=dreamina_jobs.SECOND_VIDEO)
+        taken = await h.call("upscale_video", source=dreamina_jobs.SECOND_VIDEO)
 
         assert "budget_spent" == refused.error["code"]
         assert not taken.is_error
@@ -948,7 +948,7 @@ async def test_at_midnight_utc_there_are_new_credits(tmp_path: Path) -> None:
 
 async def test_what_was_refused_is_not_spent(tmp_path: Path) -> None:
     async with running(tmp_path, USEAPI_MAX_CREDITS_PER_DAY="30") as h:
-        await h.call("upscale_video", source_id=dreamina_jobs.video_id(412))
+        await h.call("upscale_video", source=dreamina_jobs.video_id(412))
 
         reply = await submit(h, UPSCALE)
 
@@ -962,7 +962,7 @@ async def test_two_servers_do_not_exceed_the_budget_together(tmp_path: Path) -> 
     ) as other:  # fmt: skip
         replies = await asyncio.gather(
             submit(one, UPSCALE),
-            other.call("upscale_video", source_id=dreamina_jobs.SECOND_VIDEO),
+            other.call("upscale_video", source=dreamina_jobs.SECOND_VIDEO),
         )
 
         assert [False, True] == sorted(reply.is_error for reply in replies)
@@ -1154,7 +1154,7 @@ async def test_a_job_that_another_process_saw_fail_is_not_told_as_running(tmp_pa
         clock=one.clock,
         locks=kernel.process(),
     ) as other:  # fmt: skip
-        call = ("upscale_video", {"source_id": dreamina_jobs.MODERATED_VIDEO})
+        call = ("upscale_video", {"source": dreamina_jobs.MODERATED_VIDEO})
         first = await submit(one, call)
         await asyncio.sleep(20)
         one.network.concerns = lambda request: request.method == "GET"
@@ -1203,7 +1203,7 @@ async def test_a_google_flow_image_whose_process_died_is_lost(tmp_path: Path) ->
 
 async def test_list_jobs_tells_every_state(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=100) as h:
-        await h.call("upscale_video", source_id=dreamina_jobs.video_id(412))  # failed
+        await h.call("upscale_video", source=dreamina_jobs.video_id(412))  # failed
         done = await submit(h, UPSCALE)
         await h.call("cancel_job", job_id=done.job["job_id"])  # cancelled
         await submit(h, INTERPOLATE)
@@ -1255,13 +1255,13 @@ async def test_list_jobs_refuses_what_it_does_not_know(
 async def test_list_jobs_shows_the_newest_first_and_no_more_than_asked_for(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
         sources = [dreamina_jobs.SECOND_VIDEO, dreamina_jobs.THIRD_VIDEO, VIDEO]
-        for source_id in sources:
-            await h.call("upscale_video", source_id=source_id)
+        for source in sources:
+            await h.call("upscale_video", source=source)
         requests = len(h.network.sent)
 
         jobs = (await h.call("list_jobs", limit=2)).job["jobs"]
 
-        assert [VIDEO, dreamina_jobs.THIRD_VIDEO] == [job["source_id"] for job in jobs]
+        assert [VIDEO, dreamina_jobs.THIRD_VIDEO] == [job["source"] for job in jobs]
         assert requests == len(h.network.sent)
 
 

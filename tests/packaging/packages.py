@@ -28,7 +28,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult
 
 import mcp_server
-from mcp_server.tools.enhance import all_tools
+from mcp_server.tools.registry import all_tools
 from tests.support.environments import PythonEnvironment
 
 ROOT = Path(__file__).parents[2]

@@ -48,7 +48,7 @@ class Model(http.server.BaseHTTPRequestHandler):
         """Nothing: what the examples print is what counts."""
 
 
-CALL = {"name": "upscale_video", "arguments": json.dumps({"source_id": SOURCE})}
+CALL = {"name": "upscale_video", "arguments": json.dumps({"source": SOURCE})}
 
 
 def _response(asked: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 import mcp_server
 from mcp_server.settings import Settings
-from mcp_server.tools.enhance import all_tools
+from mcp_server.tools.registry import all_tools
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = json.loads((ROOT / "mcpb" / "manifest.json").read_text("utf-8"))

@@ -19,7 +19,7 @@ import uvicorn
 import mcp_server
 from mcp_server.cli import main as cli
 from mcp_server.settings import Settings
-from mcp_server.tools.enhance import all_tools
+from mcp_server.tools.registry import all_tools
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

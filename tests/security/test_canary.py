@@ -71,8 +71,8 @@ async def broad_session(harness: Harness) -> list[Reply]:
     told = []
     for source in SOURCES:
         tool = "upscale_video" if source.kind == "video" else "upscale_image"
-        told += [await harness.call(tool, source_id=source.id)]
-        told += [await harness.call("interpolate_video", source_id=source.id, fps=60)]
+        told += [await harness.call(tool, source=source.id)]
+        told += [await harness.call("interpolate_video", source=source.id, fps=60)]
     for status in (400, 401, 402, 403, 404, 408, 410, 412, 422, 429, 500, 502, 503, 596):
         said = {"error": f"account {EMAIL} with {TOKEN} said no", "code": status}
         answer = httpx.Response(status, json=said)
@@ -80,7 +80,7 @@ async def broad_session(harness: Harness) -> list[Reply]:
         harness.network.faults = [Fault(then=answer)] * 3
         told += [await harness.call("get_job", job_id=GOOD["dreamina", "video"])]
         harness.network.faults = [Fault(then=answer)]
-        told += [await harness.call("upscale_image", source_id=GOOD["dreamina", "image"])]
+        told += [await harness.call("upscale_image", source=GOOD["dreamina", "image"])]
     for fault in (Fault(connects=False), Fault(then="cut"), Fault(after_s=1000)):
         harness.network.faults = [fault] * 3
         told += [await harness.call("get_job", job_id=GOOD["pixverse", "video"])]
@@ -228,14 +228,14 @@ def test_a_real_process_writes_no_secret_to_stdout_or_stderr(tmp_path: Path) -> 
                 )
                 await client.tell("notifications/initialized")
                 for service, kind in GOOD:
-                    made = await client.call(f"upscale_{kind}", source_id=GOOD[service, kind])
+                    made = await client.call(f"upscale_{kind}", source=GOOD[service, kind])
                     job_id = made["structuredContent"]["job_id"]
                     read = await client.call("get_job", job_id=job_id)
                     assert "completed" == read["structuredContent"]["status"]
                     saved = await client.call("download_media", job_id=job_id)
                     assert not saved["isError"], saved
                 await client.call("get_job", job_id=TOKEN)
-                await client.call("upscale_video", source_id=SOURCES[0].id, token=TOKEN)
+                await client.call("upscale_video", source=SOURCES[0].id, token=TOKEN)
                 assert ours.stdin
                 ours.stdin.close()
                 await asyncio.wait_for(ours.wait(), 20)

@@ -20,7 +20,7 @@ from mcp_server.media.files import check_file_name
 from mcp_server.media.ssrf import is_public
 from mcp_server.server.factory import create_server
 from mcp_server.settings import Settings
-from mcp_server.tools.enhance import all_tools
+from mcp_server.tools.registry import all_tools
 from tests.media.test_fetch import LINK, Web, fetch, fetcher, redirect
 from tests.support.harness import GOOD, ORIGIN, TOKEN, Fault, reply, running
 
@@ -146,7 +146,7 @@ async def test_cve_2026_27826_and_48710_no_header_of_the_client_moves_the_token(
         away = httpx.Response(302, headers={"location": "https://evil.example.com/"})
         harness.network.faults = [Fault(then=away)] * 9
         await harness.call("get_job", job_id=GOOD["dreamina", "video"])
-        await harness.call("upscale_video", source_id=GOOD["dreamina", "video"])
+        await harness.call("upscale_video", source=GOOD["dreamina", "video"])
 
         for request in harness.network.sent:
             assert ORIGIN == f"{request.url.scheme}://{request.url.host}"
@@ -181,7 +181,7 @@ async def test_answers_to_many_clients_are_never_mixed_up(tmp_path: Path) -> Non
 def test_no_tool_takes_an_address_a_header_or_a_path_to_read() -> None:
     """And none reaches accounts, cookies or the global webhook (scope creep, C1 row 13)."""
     allowed = {
-        *("source_id", "job_id", "resolution", "fps", "image_index", "original_image_strength"),
+        *("source", "job_id", "resolution", "fps", "image_index", "original_image_strength"),
         *("detail_strength", "reply_url", "reply_ref", "max_jobs", "captcha_token"),
         *("captcha_retry", "captcha_order", "wait_seconds", "status", "limit", "file_name"),
     }

@@ -16,9 +16,9 @@ from tests.support.harness import GOOD, TOKEN, running
 
 IDS = tuple(case for case in HOSTILE_IDS if case.isascii() or "\ud800" not in case)
 CALLS: tuple[tuple[str, str, dict[str, int]], ...] = (
-    ("upscale_video", "source_id", {}),
-    ("interpolate_video", "source_id", {"fps": 60}),
-    ("upscale_image", "source_id", {}),
+    ("upscale_video", "source", {}),
+    ("interpolate_video", "source", {"fps": 60}),
+    ("upscale_image", "source", {}),
     ("get_job", "job_id", {}),
     ("download_media", "job_id", {}),
     ("cancel_job", "job_id", {}),
@@ -49,7 +49,7 @@ async def test_the_ids_they_were_made_from_are_good(tmp_path: Path) -> None:
     """Or the refusals above would prove nothing."""
     async with running(tmp_path) as harness:
         for service, kind in GOOD:
-            sent = await harness.call(f"upscale_{kind}", source_id=GOOD[service, kind])
+            sent = await harness.call(f"upscale_{kind}", source=GOOD[service, kind])
 
             assert not sent.is_error, sent.text
 

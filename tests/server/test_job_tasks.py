@@ -20,9 +20,9 @@ DREAMINA, FLOW, PIXVERSE = (GOOD[s, "video"] for s in ("dreamina", "google-flow"
 CUT = Fault(reaches=False, then="cut")
 
 
-async def started(server: Harness, source_id: str, **arguments: Any) -> str:
+async def started(server: Harness, source: str, **arguments: Any) -> str:
     """The id of the task that an upscale becomes."""
-    told = await call(server.client, "upscale_video", source_id=source_id, **arguments)
+    told = await call(server.client, "upscale_video", source=source, **arguments)
     assert fits(told), told
     return str(told["taskId"])
 
@@ -36,7 +36,7 @@ async def seen(server: Harness, task_id: str) -> dict[str, Any]:
 
 async def test_a_task_is_followed_to_its_result(tmp_path: Path) -> None:
     async with running(tmp_path, client_options=DECLARED) as server:
-        created = await call(server.client, "upscale_video", source_id=DREAMINA)
+        created = await call(server.client, "upscale_video", source=DREAMINA)
         early = await seen(server, created["taskId"])
         await asyncio.sleep(created["pollIntervalMs"] / 1000)
         late = await seen(server, created["taskId"])
@@ -93,13 +93,13 @@ FAILING = [
 ]
 
 
-@pytest.mark.parametrize("source_id", FAILING)
+@pytest.mark.parametrize("source", FAILING)
 async def test_a_job_that_failed_is_a_completed_task_whose_answer_is_an_error(
-    tmp_path: Path, source_id: str
+    tmp_path: Path, source: str
 ) -> None:
     """`failed` is for a protocol that failed (SEP-2663)."""
     async with running(tmp_path, client_options=DECLARED) as server:
-        task_id = await started(server, source_id)
+        task_id = await started(server, source)
         await asyncio.sleep(60)
         told = await seen(server, task_id)
 
@@ -110,7 +110,7 @@ async def test_a_job_that_failed_is_a_completed_task_whose_answer_is_an_error(
 
 async def test_a_call_that_is_refused_is_no_task(tmp_path: Path) -> None:
     async with running(tmp_path, client_options=DECLARED) as server:
-        told = await call(server.client, "upscale_video", source_id=DREAMINA, resolution="4K")
+        told = await call(server.client, "upscale_video", source=DREAMINA, resolution="4K")
 
     assert told["isError"] is True
 
@@ -119,7 +119,7 @@ async def test_a_job_that_has_ended_is_its_own_answer(tmp_path: Path) -> None:
     async with running(tmp_path, client_options=DECLARED) as server:
         await started(server, DREAMINA)
         await asyncio.sleep(60)
-        again = await call(server.client, "upscale_video", source_id=DREAMINA)
+        again = await call(server.client, "upscale_video", source=DREAMINA)
 
     assert again["structuredContent"]["status"] == "completed"
     assert again["structuredContent"]["reused"] is True
@@ -166,7 +166,7 @@ async def test_the_question_comes_first_and_then_the_task(tmp_path: Path) -> Non
     tasks = TasksClient()
     options = {"extensions": [tasks], "elicitation_callback": accept}
     async with running(tmp_path, client_options=options) as server:
-        reply = await server.call("upscale_video", source_id=FLOW, resolution="4K")
+        reply = await server.call("upscale_video", source=FLOW, resolution="4K")
 
     [created] = tasks.created
     assert len(asked) == 1
@@ -181,7 +181,7 @@ async def test_who_declines_gets_no_task_and_nothing_is_sent(tmp_path: Path) -> 
 
     options = {**DECLARED, "elicitation_callback": decline}
     async with running(tmp_path, client_options=options) as server:
-        reply = await server.call("upscale_video", source_id=FLOW, resolution="4K")
+        reply = await server.call("upscale_video", source=FLOW, resolution="4K")
 
     assert reply.error["code"] == "declined"
     assert [] == server.posts()
@@ -241,7 +241,7 @@ async def test_an_unconfirmed_job_is_never_given_up_by_tasks_cancel(tmp_path: Pa
 
         told = await seen(server, task_id)
         listed = await server.call("list_jobs", status="unconfirmed")
-        again = await server.call("upscale_video", source_id=PIXVERSE)
+        again = await server.call("upscale_video", source=PIXVERSE)
     assert told["status"] == "completed"
     assert told["result"]["structuredContent"]["status"] == "unconfirmed"
     assert told["result"]["isError"] is False
@@ -253,7 +253,7 @@ async def test_an_unconfirmed_job_is_never_given_up_by_tasks_cancel(tmp_path: Pa
 async def test_a_read_that_fails_says_nothing_about_the_task(tmp_path: Path) -> None:
     busy = httpx.Response(429, json={"error": "busy"}, headers={"Retry-After": "40"})
     async with running(tmp_path, client_options=DECLARED) as server:
-        created = await call(server.client, "upscale_video", source_id=DREAMINA)
+        created = await call(server.client, "upscale_video", source=DREAMINA)
         await asyncio.sleep(30)
         server.network.concerns = lambda request: request.method == "GET"
         server.network.faults.append(Fault(then=busy))
@@ -307,7 +307,7 @@ async def test_the_same_call_through_four_clients_is_one_job(tmp_path: Path, fir
             return await do(server)
 
     async def upscale(server: Harness) -> str:
-        given = {"source_id": FLOW, "resolution": "4K"}
+        given = {"source": FLOW, "resolution": "4K"}
         return str((await server.call("upscale_video", **given)).job["job_id"])
 
     async def read(server: Harness) -> str:

@@ -46,9 +46,9 @@ async def test_an_unknown_tool_is_an_error_of_the_protocol(
     [
         ("no_such_prompt", None, "Unknown prompt: no_such_prompt"),
         ("no\nsuch\x1b[31m prompt", None, "Unknown prompt: no such prompt"),
-        ("enhance_clip", None, "The prompt enhance_clip needs: source_id"),
-        ("enhance_clip", {}, "The prompt enhance_clip needs: source_id"),
-        ("enhance_clip", {"fps": "60"}, "The prompt enhance_clip needs: source_id"),
+        ("enhance_clip", None, "The prompt enhance_clip needs: source"),
+        ("enhance_clip", {}, "The prompt enhance_clip needs: source"),
+        ("enhance_clip", {"fps": "60"}, "The prompt enhance_clip needs: source"),
     ],
 )
 async def test_so_is_an_unknown_prompt_or_one_without_its_argument(
@@ -77,8 +77,8 @@ async def test_so_is_an_unknown_prompt_or_one_without_its_argument(
         {"name": ["upscale_video"]},
         {"name": {"a": 1}},
         {"name": "upscale_video", "arguments": []},
-        {"name": "enhance_clip", "arguments": "source_id"},
-        {"name": "enhance_clip", "arguments": {"source_id": 5}},
+        {"name": "enhance_clip", "arguments": "source"},
+        {"name": "enhance_clip", "arguments": {"source": 5}},
     ],
 )
 async def test_names_that_are_none_are_refused_too(
@@ -94,7 +94,7 @@ async def test_names_that_are_none_are_refused_too(
 
 
 async def test_what_exists_is_let_pass(tmp_path: Path) -> None:
-    given = {"source_id": GOOD["dreamina", "video"]}
+    given = {"source": GOOD["dreamina", "video"]}
     async with running(tmp_path) as server:
         reply = await server.call("list_jobs")
         prompt = await server.client.get_prompt("enhance_clip", given)

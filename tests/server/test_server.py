@@ -48,8 +48,8 @@ def test_instructions_of_the_sandbox_name_its_sources_before_all_else() -> None:
     first, *rest = instructions(BEST).splitlines()
 
     assert first.startswith("SANDBOX: nothing is real or charged.")
-    for source_id in GOOD.values():
-        assert source_id in first
+    for source in GOOD.values():
+        assert source in first
     assert instructions().splitlines() == rest
 
 
@@ -60,7 +60,7 @@ async def test_it_starts_and_reads_without_a_journal_but_sends_nothing_paid(
     with caplog.at_level(logging.ERROR):
         async with running(tmp_path, USEAPI_STATE_DIR=str(tmp_path / "file")) as server:
             read = await server.call("get_job", job_id=VIDEO)
-            refused = await server.call("upscale_video", source_id=VIDEO)
+            refused = await server.call("upscale_video", source=VIDEO)
 
             assert read.job["status"] == "completed"
             assert refused.error["code"] == "journal_unusable"
@@ -75,10 +75,10 @@ async def test_the_token_is_in_no_answer_and_in_no_log(
     with caplog.at_level(logging.DEBUG, "mcp_server"):
         async with running(tmp_path, client_options={"mode": mode}) as server:
             replies = [
-                await server.call("upscale_video", source_id=VIDEO),
+                await server.call("upscale_video", source=VIDEO),
                 await server.call("get_job", job_id=VIDEO),
                 await server.call("get_job", job_id=TOKEN),
-                await server.call("upscale_video", source_id=VIDEO, token=TOKEN),
+                await server.call("upscale_video", source=VIDEO, token=TOKEN),
             ]
 
             for reply in replies:

@@ -11,6 +11,7 @@ from mcp.types import TextResourceContents
 from mcp_server.server import viewer
 from mcp_server.services.registry import SERVICES
 from mcp_server.settings import Settings
+from mcp_server.tools.registry import VIEWER_URI
 from tests.support.harness import GOOD, Harness, running
 
 ERAS = ("auto", "legacy")
@@ -25,7 +26,7 @@ async def metas(server: Harness) -> dict[str, dict[str, Any]]:
 
 
 async def page_of(server: Harness) -> TextResourceContents:
-    (page,) = (await server.client.read_resource(viewer.URI)).contents
+    (page,) = (await server.client.read_resource(VIEWER_URI)).contents
     assert isinstance(page, TextResourceContents)
     return page
 
@@ -61,7 +62,7 @@ async def test_a_host_can_read_the_page(tmp_path: Path, era: str) -> None:
 
     assert PAGE == page.text
     assert page.mime_type == "text/html;profile=mcp-app"
-    assert viewer.URI in listed
+    assert VIEWER_URI in listed
 
 
 async def test_the_page_may_load_media_from_the_services_hosts_only(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ async def test_tools_that_are_about_one_job_show_it_in_both_spellings(
     assert SHOWN == {name for name, meta in told.items() if "ui/resourceUri" in meta}
     assert SHOWN == {name for name, meta in told.items() if "resourceUri" in meta.get("ui", {})}
     for name in SHOWN:
-        assert viewer.URI == told[name]["ui"]["resourceUri"] == told[name]["ui/resourceUri"]
+        assert VIEWER_URI == told[name]["ui"]["resourceUri"] == told[name]["ui/resourceUri"]
 
 
 async def test_the_page_may_read_and_save_but_never_spend(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ async def test_hosts_are_told_that_there_are_apps(tmp_path: Path) -> None:
 
 async def test_a_client_without_apps_loses_nothing(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_video", source_id=GOOD["dreamina", "video"])
+        reply = await server.call("upscale_video", source=GOOD["dreamina", "video"])
 
     assert reply.job["status"] == "running"
     assert "Call get_job" in reply.text

@@ -91,7 +91,7 @@ async def test_the_letter_of_an_id_says_what_can_be_made_of_it(
     """POST videos/upscale, videos/interpolate (2 April 2026), images/upscale (2 March 2026)."""
     extra = {"fps": 60} if operation == "interpolate_video" else {}
     async with running(tmp_path) as server:
-        reply = await server.call(operation, source_id=source(999, letter), **extra)
+        reply = await server.call(operation, source=source(999, letter), **extra)
 
         sent = len(server.posts())
     assert (1 if taken else 0) == sent
@@ -131,7 +131,7 @@ async def test_a_resolution_is_sent_as_dreamina_writes_it(
     async with running(tmp_path) as server:
         await server.call(
             "upscale_image",
-            source_id=IMAGE,
+            source=IMAGE,
             resolution=word,
             image_index=2,
             original_image_strength=0.25,
@@ -154,9 +154,9 @@ async def test_a_resolution_is_sent_as_dreamina_writes_it(
 
 async def test_the_forecast_is_told_at_once(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        upscaled = await server.call("upscale_video", source_id=VIDEO)
-        smooth = await server.call("interpolate_video", source_id=source(790), fps=60)
-        image = await server.call("upscale_image", source_id=IMAGE)
+        upscaled = await server.call("upscale_video", source=VIDEO)
+        smooth = await server.call("interpolate_video", source=source(790), fps=60)
+        image = await server.call("upscale_image", source=IMAGE)
 
     forecasts = [reply.job["forecast_credits"] for reply in (upscaled, smooth, image)]
     assert [30, 66, 0] == forecasts
@@ -177,7 +177,7 @@ async def test_an_answer_without_a_job_is_looked_into_and_not_believed(
         }
     )
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     assert (UPSCALE, "running") == (reply.job["job_id"], reply.job["status"])
     assert 1 == vendor.asked.count(f"POST {MADE}")
@@ -202,7 +202,7 @@ async def test_a_documented_error_says_what_to_do(
     tmp_path: Path, number: int, code: str, status: int, says: str
 ) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_video", source_id=source(number))
+        reply = await server.call("upscale_video", source=source(number))
 
         assert 1 == len(server.posts())
     assert (code, status) == (reply.error["code"], reply.error["http_status"])
@@ -213,7 +213,7 @@ async def test_a_source_that_failed_is_not_waited_for(tmp_path: Path) -> None:
     said = "Source video job is failed, must be completed"
     vendor = Scripted({f"POST {MADE}": Says({"error": said}, 400)})
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     assert "refused" == reply.error["code"]
     assert "the source job failed. Use another source." in reply.text
@@ -226,14 +226,14 @@ async def test_a_full_account_says_how_long_to_wait(
 ) -> None:
     """The vendor's own client waits 10 s (19 July 2026), unless the answer names a wait."""
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_video", source_id=source(number))
+        reply = await server.call("upscale_video", source=source(number))
 
     assert seconds == reply.error["retry_after_seconds"]
 
 
 async def test_a_short_wait_is_obeyed_by_the_server_itself(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_video", source_id=source(431))
+        reply = await server.call("upscale_video", source=source(431))
 
         assert "running" == reply.job["status"]
         assert 2 == len(server.posts())
@@ -242,7 +242,7 @@ async def test_a_short_wait_is_obeyed_by_the_server_itself(tmp_path: Path) -> No
 @pytest.mark.parametrize("number", [500, 503])
 async def test_an_outage_is_never_paid_for_three_times(tmp_path: Path, number: int) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_video", source_id=source(number))
+        reply = await server.call("upscale_video", source=source(number))
 
         assert "unconfirmed" == reply.job["status"]
         assert 2 == len(server.posts())
@@ -250,7 +250,7 @@ async def test_an_outage_is_never_paid_for_three_times(tmp_path: Path, number: i
 
 async def test_a_job_that_fails_tells_why(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        started = await server.call("upscale_video", source_id=source(804))
+        started = await server.call("upscale_video", source=source(804))
 
         reply = await server.call("get_job", job_id=started.job["job_id"], wait_seconds=50)
 
@@ -263,7 +263,7 @@ async def test_a_job_that_fails_tells_why(tmp_path: Path) -> None:
 
 async def test_what_was_upscaled_before_is_returned_and_not_paid_for(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_video", source_id=source(802))
+        reply = await server.call("upscale_video", source=source(802))
 
         assert [] == server.sandbox.accepted
     assert (source(802, "V"), "completed", True) == (
@@ -277,8 +277,8 @@ async def test_what_was_interpolated_before_is_returned_if_it_is_what_was_asked(
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path) as server:
-        same = await server.call("interpolate_video", source_id=source(803), fps=60)
-        other = await server.call("interpolate_video", source_id=source(803), fps=30)
+        same = await server.call("interpolate_video", source=source(803), fps=60)
+        other = await server.call("interpolate_video", source=source(803), fps=30)
 
         assert [] == server.sandbox.accepted
     assert (True, "interpolate_video") == (same.job["reused"], same.job["operation"])
@@ -302,7 +302,7 @@ async def test_a_refusal_that_names_no_job_of_this_kind_stands(tmp_path: Path, n
     refusal = Says({"error": f"Source video already upscaled: {named}"}, 400)
     vendor = Scripted({f"POST {MADE}": refusal})
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     assert "refused" == reply.error["code"]
     assert "each can be only once" in reply.text
@@ -328,7 +328,7 @@ async def test_a_refusal_names_its_job_where_that_is_gone_or_another(
         }
     )
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     assert ("refused", 400, UPSCALE) == (
         reply.error["code"],
@@ -350,7 +350,7 @@ async def test_a_job_named_in_a_refusal_that_can_not_be_read_leaves_it_unconfirm
         }
     )
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     assert "unconfirmed" == reply.job["status"]
     assert UPSCALE in reply.text
@@ -367,11 +367,11 @@ async def test_a_job_that_echoes_nothing_is_believed_to_be_the_one_it_is_named_f
         }
     )
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     assert (UPSCALE, VIDEO, True) == (
         reply.job["job_id"],
-        reply.job["source_id"],
+        reply.job["source"],
         reply.job["reused"],
     )
 
@@ -393,7 +393,7 @@ async def test_an_interpolation_that_echoes_no_source_must_echo_its_rate(
         }
     )
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("interpolate_video", source_id=VIDEO, fps=30)
+        reply = await server.call("interpolate_video", source=VIDEO, fps=30)
 
     assert reused is not reply.is_error
     assert smooth == (reply.job if reused else reply.error)["job_id"]
@@ -410,7 +410,7 @@ async def test_an_interpolation_that_does_not_say_its_rate_is_another(tmp_path: 
         }
     )
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("interpolate_video", source_id=VIDEO, fps=30)
+        reply = await server.call("interpolate_video", source=VIDEO, fps=30)
 
     assert "to another number of fps" in reply.text
 
@@ -420,7 +420,7 @@ async def test_an_interpolation_that_does_not_say_its_rate_is_another(tmp_path: 
 
 async def test_a_lost_answer_is_found_among_the_running_jobs(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=30) as server:
-        reply = await server.call("upscale_video", source_id=source(805))
+        reply = await server.call("upscale_video", source=source(805))
 
         assert 1 == len(server.posts())
         assert server.sandbox.accepted[0].job_id == reply.job["job_id"]
@@ -459,7 +459,7 @@ async def test_a_running_job_is_ours_only_if_it_makes_what_was_asked(
         }
     )
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("upscale_image", source_id=IMAGE, **order)
+        reply = await server.call("upscale_image", source=IMAGE, **order)
         if not found:
             reply = await server.call("get_job", job_id=reply.job["job_id"], wait_seconds=50)
 
@@ -478,7 +478,7 @@ async def test_what_runs_for_others_is_not_even_read(tmp_path: Path) -> None:
         }
     )
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     looks = ["GET /v1/dreamina/scheduler"] * 3
     assert [f"POST {MADE}", *looks, f"POST {MADE}"] == vendor.asked
@@ -501,7 +501,7 @@ async def test_a_look_that_shows_nothing_proves_nothing(tmp_path: Path, answer: 
         {f"POST {MADE}": Says({"error": "x"}, 500), "GET /v1/dreamina/scheduler": answer}
     )
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     assert "unconfirmed" == reply.job["status"]
     assert 1 == vendor.asked.count(f"POST {MADE}")
@@ -519,7 +519,7 @@ async def test_a_job_older_than_the_order_is_told_as_that(
         }
     )
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     assert (UPSCALE, reused) == (reply.job["job_id"], reply.job.get("reused"))
 
@@ -535,7 +535,7 @@ async def test_a_finished_video_is_told_as_its_record_says(tmp_path: Path) -> No
         "service": "dreamina",
         "operation": "upscale_video",
         "status": "completed",
-        "source_id": VIDEO,
+        "source": VIDEO,
         "model": "seedance-2.0",
         "media": [
             {
@@ -666,7 +666,7 @@ async def test_a_record_of_odd_things_is_told_as_far_as_it_goes(tmp_path: Path) 
 
 async def test_a_running_job_is_cancelled_as_far_as_dreamina_does(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=60) as server:
-        started = await server.call("upscale_video", source_id=VIDEO)
+        started = await server.call("upscale_video", source=VIDEO)
 
         reply = await server.call("cancel_job", job_id=started.job["job_id"])
 
@@ -692,7 +692,7 @@ async def test_a_job_of_ours_older_than_30_days_has_expired(
     """`Jobs are retained for 30 days` (GET videos/jobid, 2 April 2026)."""
     vendor = Scripted({f"POST {MADE}": record()})
     async with running(tmp_path, vendor=vendor) as server:
-        await server.call("upscale_video", source_id=VIDEO)
+        await server.call("upscale_video", source=VIDEO)
         server.clock.jump_s = days * 86_400
 
         reply = await server.call("get_job", job_id=UPSCALE)
@@ -709,7 +709,7 @@ async def test_a_job_of_somebody_elses_that_is_gone_is_not_found(tmp_path: Path)
 
 async def test_a_gateways_page_is_no_end_of_a_job(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=60) as server:
-        started = await server.call("upscale_video", source_id=VIDEO)
+        started = await server.call("upscale_video", source=VIDEO)
         server.network.concerns = lambda request: request.method == "GET"
         page = httpx.Response(523, text="<html>Origin is unreachable</html>")
         server.network.faults = [Fault(then=page), Fault(then=page)]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_server.errors import RequestError, UnknownIdError
-from mcp_server.models import PaidOperation
+from mcp_server.models import OPERATIONS, PAID_OPERATIONS, OperationName, ServiceName
 from mcp_server.sandbox.app import SOURCES
 from mcp_server.services.base import Endpoint, Option, Service
 from mcp_server.services.registry import SERVICES, service_named, service_of
@@ -19,7 +19,7 @@ from mcp_server.upstream.responses import Answer, ServiceInfo
 from tests.support import virtual_time
 from tests.support.harness import GOOD, ORIGIN, Fault, running
 
-OPERATIONS: tuple[PaidOperation, ...] = get_args(PaidOperation)
+PAID = sorted(PAID_OPERATIONS)
 FPS: dict[str, dict[str, Any]] = {"interpolate_video": {"fps": 60}}
 JOBS = (
     "j0302140530123456789V-u12345-CA:user@example.com-bot:dreamina",
@@ -28,7 +28,7 @@ JOBS = (
 )
 
 
-def source_for(service: Service, operation: PaidOperation) -> str:
+def source_for(service: Service, operation: OperationName) -> str:
     return GOOD[service.name, "image" if operation == "upscale_image" else "video"]
 
 
@@ -36,17 +36,23 @@ def size_of(item: dict[str, Any]) -> int:
     return Path(item["path"]).stat().st_size
 
 
-def offered() -> Iterator[tuple[str, PaidOperation]]:
+def offered() -> Iterator[tuple[str, OperationName]]:
     for service in SERVICES:
         for operation in service.endpoints:
             yield service.name, operation
 
 
-def lacking() -> Iterator[tuple[str, PaidOperation]]:
+def lacking() -> Iterator[tuple[str, OperationName]]:
     for service in SERVICES:
-        for operation in OPERATIONS:
+        for operation in PAID:
             if operation not in service.endpoints:
                 yield service.name, operation
+
+
+def test_the_tables_of_services_and_operations_leave_none_out() -> None:
+    assert list(get_args(ServiceName)) == [service.name for service in SERVICES]
+    assert list(get_args(OperationName)) == list(OPERATIONS)
+    assert {operation for service in SERVICES for operation in service.endpoints} == PAID_OPERATIONS
 
 
 # Ids
@@ -57,7 +63,7 @@ def test_an_id_belongs_to_its_service_and_to_no_other(source: Any) -> None:
     owners = [service.name for service in SERVICES if service.owns(source.id)]
 
     assert [source.service] == owners
-    assert source.service == service_of(source.id, "source_id").name
+    assert source.service == service_of(source.id, "source").name
 
 
 @pytest.mark.parametrize(
@@ -100,7 +106,7 @@ async def test_an_id_that_is_none_is_refused_before_anything_is_sent(tmp_path: P
             for change in CHANGES:
                 wrong = change(good)
 
-                submitted = await server.call("upscale_video", source_id=wrong)
+                submitted = await server.call("upscale_video", source=wrong)
                 read = await server.call("get_job", job_id=wrong)
 
                 for reply in (submitted, read):
@@ -112,7 +118,7 @@ async def test_an_id_that_is_none_is_refused_before_anything_is_sent(tmp_path: P
 
 async def test_a_refused_id_is_told_with_the_forms_there_are(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_video", source_id="7")
+        reply = await server.call("upscale_video", source="7")
 
     assert "unknown_id" == reply.error["code"]
     for service in SERVICES:
@@ -177,11 +183,11 @@ async def test_an_id_is_sent_raw(tmp_path: Path, job_id: str) -> None:
 
 @pytest.mark.parametrize(("name", "operation"), list(offered()))
 async def test_an_order_becomes_a_job_that_ends(
-    tmp_path: Path, name: str, operation: PaidOperation
+    tmp_path: Path, name: str, operation: OperationName
 ) -> None:
-    source_id = source_for(service_named(name), operation)
+    source = source_for(service_named(name), operation)
     async with running(tmp_path) as server:
-        started = await server.call(operation, source_id=source_id, **FPS.get(operation, {}))
+        started = await server.call(operation, source=source, **FPS.get(operation, {}))
 
         done = await server.call("get_job", job_id=started.job["job_id"], wait_seconds=50)
 
@@ -190,10 +196,10 @@ async def test_an_order_becomes_a_job_that_ends(
         started.job["operation"],
         started.job["service"],
     )
-    assert ("completed", operation, source_id) == (
+    assert ("completed", operation, source) == (
         done.job["status"],
         done.job["operation"],
-        done.job["source_id"],
+        done.job["source"],
     )
     (item,) = done.job["media"]
     assert item["width"] > 0 if "width" in item else name == "google-flow"
@@ -204,18 +210,18 @@ async def test_an_order_becomes_a_job_that_ends(
 
 @pytest.mark.parametrize(("name", "operation"), list(offered()))
 async def test_what_nobody_asked_for_is_not_sent(
-    tmp_path: Path, name: str, operation: PaidOperation
+    tmp_path: Path, name: str, operation: OperationName
 ) -> None:
     """A vendor's default is the vendor's: sent by us it would stay when the vendor changes it."""
     service = service_named(name)
     endpoint = service.endpoints[operation]
-    source_id = source_for(service, operation)
+    source = source_for(service, operation)
     async with running(tmp_path) as server:
-        await server.call(operation, source_id=source_id, **FPS.get(operation, {}))
+        await server.call(operation, source=source, **FPS.get(operation, {}))
 
         body = server.sandbox.accepted[0].body if server.sandbox.accepted else {}
 
-    assert {endpoint.source_field: source_id, **endpoint.fixed, **FPS.get(operation, {})} == body
+    assert {endpoint.source_field: source, **endpoint.fixed, **FPS.get(operation, {})} == body
 
 
 ERRORS = [
@@ -238,17 +244,17 @@ ERRORS = [
 async def test_a_refusal_is_told_in_our_words_after_one_post(
     tmp_path: Path,
     name: str,
-    operation: PaidOperation,
+    operation: OperationName,
     status: int,
     body: dict[str, str],
     code: str,
     next_action: str,
 ) -> None:
-    source_id = source_for(service_named(name), operation)
+    source = source_for(service_named(name), operation)
     async with running(tmp_path) as server:
         server.network.faults = [Fault(reaches=False, then=httpx.Response(status, json=body))]
 
-        reply = await server.call(operation, source_id=source_id, **FPS.get(operation, {}))
+        reply = await server.call(operation, source=source, **FPS.get(operation, {}))
 
     assert (code, next_action, status, name) == (
         reply.error["code"],
@@ -262,15 +268,15 @@ async def test_a_refusal_is_told_in_our_words_after_one_post(
 
 @pytest.mark.parametrize(("name", "operation"), list(offered()))
 async def test_after_a_refusal_the_same_order_can_be_given_again(
-    tmp_path: Path, name: str, operation: PaidOperation
+    tmp_path: Path, name: str, operation: OperationName
 ) -> None:
-    source_id = source_for(service_named(name), operation)
+    source = source_for(service_named(name), operation)
     refusal = httpx.Response(429, headers={"Retry-After": "1800"}, json={"error": "busy"})
     async with running(tmp_path) as server:
         server.network.faults = [Fault(reaches=False, then=refusal)]
-        first = await server.call(operation, source_id=source_id, **FPS.get(operation, {}))
+        first = await server.call(operation, source=source, **FPS.get(operation, {}))
 
-        second = await server.call(operation, source_id=source_id, **FPS.get(operation, {}))
+        second = await server.call(operation, source=source, **FPS.get(operation, {}))
 
     assert 1800 == first.error["retry_after_seconds"]
     assert "reused" not in second.job
@@ -279,11 +285,11 @@ async def test_after_a_refusal_the_same_order_can_be_given_again(
 
 @pytest.mark.parametrize("name", [service.name for service in SERVICES])
 async def test_no_connection_means_nothing_was_sent(tmp_path: Path, name: str) -> None:
-    source_id = GOOD[name, "video"]
+    source = GOOD[name, "video"]
     async with running(tmp_path) as server:
         server.network.faults = [Fault(connects=False)] * 3
 
-        reply = await server.call("upscale_video", source_id=source_id)
+        reply = await server.call("upscale_video", source=source)
 
         assert "unreachable" == reply.error["code"]
         assert "nothing was sent" in reply.text
@@ -293,11 +299,11 @@ async def test_no_connection_means_nothing_was_sent(tmp_path: Path, name: str) -
 
 @pytest.mark.parametrize(("name", "operation"), list(offered()))
 async def test_without_a_token_a_call_says_what_to_set(
-    tmp_path: Path, name: str, operation: PaidOperation
+    tmp_path: Path, name: str, operation: OperationName
 ) -> None:
-    source_id = source_for(service_named(name), operation)
+    source = source_for(service_named(name), operation)
     async with running(tmp_path, USEAPI_TOKEN="") as server:
-        submitted = await server.call(operation, source_id=source_id, **FPS.get(operation, {}))
+        submitted = await server.call(operation, source=source, **FPS.get(operation, {}))
         read = await server.call("get_job", job_id=JOBS[0])
 
         assert [] == server.network.sent
@@ -312,11 +318,11 @@ async def test_without_a_token_a_call_says_what_to_set(
 
 @pytest.mark.parametrize(("name", "operation"), list(lacking()))
 async def test_what_a_service_can_t_do_is_refused_with_what_it_can(
-    tmp_path: Path, name: str, operation: PaidOperation
+    tmp_path: Path, name: str, operation: OperationName
 ) -> None:
-    source_id = GOOD[name, "video"]
+    source = GOOD[name, "video"]
     async with running(tmp_path) as server:
-        reply = await server.call(operation, source_id=source_id, **FPS.get(operation, {}))
+        reply = await server.call(operation, source=source, **FPS.get(operation, {}))
 
         assert "unsupported" == reply.error["code"]
         assert [] == server.network.sent
@@ -340,11 +346,11 @@ LACKING_ARGUMENTS = [
 
 @pytest.mark.parametrize(("name", "operation", "argument"), LACKING_ARGUMENTS)
 async def test_an_argument_a_service_does_not_take_is_refused_with_those_it_takes(
-    tmp_path: Path, name: str, operation: PaidOperation, argument: dict[str, Any]
+    tmp_path: Path, name: str, operation: OperationName, argument: dict[str, Any]
 ) -> None:
     service = service_named(name)
     async with running(tmp_path) as server:
-        reply = await server.call(operation, source_id=source_for(service, operation), **argument)
+        reply = await server.call(operation, source=source_for(service, operation), **argument)
 
         assert [] == server.network.sent
     assert "unsupported" == reply.error["code"]
@@ -361,11 +367,11 @@ OUT_OF_RANGE = [
 
 @pytest.mark.parametrize(("name", "operation", "argument", "allowed"), OUT_OF_RANGE)
 async def test_an_argument_out_of_its_range_is_refused_with_the_range(
-    tmp_path: Path, name: str, operation: PaidOperation, argument: dict[str, Any], allowed: str
+    tmp_path: Path, name: str, operation: OperationName, argument: dict[str, Any], allowed: str
 ) -> None:
-    source_id = source_for(service_named(name), operation)
+    source = source_for(service_named(name), operation)
     async with running(tmp_path) as server:
-        reply = await server.call(operation, source_id=source_id, **argument)
+        reply = await server.call(operation, source=source, **argument)
 
         assert [] == server.network.sent
     assert "invalid_argument" == reply.error["code"]
@@ -375,7 +381,7 @@ async def test_an_argument_out_of_its_range_is_refused_with_the_range(
 @pytest.mark.parametrize("name", ["google-flow", "pixverse"])
 async def test_a_service_that_can_t_cancel_says_so(tmp_path: Path, name: str) -> None:
     async with running(tmp_path, job_seconds=60) as server:
-        started = await server.call("upscale_video", source_id=GOOD[name, "video"])
+        started = await server.call("upscale_video", source=GOOD[name, "video"])
         sent = len(server.network.sent)
 
         reply = await server.call("cancel_job", job_id=started.job["job_id"])
@@ -402,31 +408,31 @@ async def test_a_service_that_can_t_cancel_says_so(tmp_path: Path, name: str) ->
     ],
 )
 async def test_a_default_is_dropped_where_it_is_not_taken_or_out_of_range(
-    tmp_path: Path, name: str, operation: PaidOperation, expected: dict[str, Any]
+    tmp_path: Path, name: str, operation: OperationName, expected: dict[str, Any]
 ) -> None:
     service = service_named(name)
-    endpoint, source_id = service.endpoints[operation], source_for(service, operation)
+    endpoint, source = service.endpoints[operation], source_for(service, operation)
     settings: dict[str, Any] = {
         "USEAPI_MAX_JOBS": "20",
         "USEAPI_CAPTCHA_RETRY": "4",
         "USEAPI_REPLY_URL": "https://h.example.com/x",
     }
     async with running(tmp_path, **settings) as server:
-        await server.call(operation, source_id=source_id)
+        await server.call(operation, source=source)
 
         body = dict(server.sandbox.accepted[0].body)
 
-    assert {endpoint.source_field: source_id, **endpoint.fixed, **expected} == body
+    assert {endpoint.source_field: source, **endpoint.fixed, **expected} == body
 
 
 async def test_a_default_gives_way_to_what_the_caller_gave(tmp_path: Path) -> None:
-    source_id = GOOD["pixverse", "video"]
+    source = GOOD["pixverse", "video"]
     async with running(tmp_path, USEAPI_MAX_JOBS="8", USEAPI_REPLY_REF="ours") as server:
-        await server.call("upscale_video", source_id=source_id, max_jobs=2)
+        await server.call("upscale_video", source=source, max_jobs=2)
 
         body = dict(server.sandbox.accepted[0].body)
 
-    assert {"video_id": source_id, "maxJobs": 2, "replyRef": "ours"} == body
+    assert {"video_id": source, "maxJobs": 2, "replyRef": "ours"} == body
 
 
 def test_an_option_without_bounds_takes_anything() -> None:

@@ -87,12 +87,12 @@ async def test_a_jobs_id_is_found_in_both_spellings(
     """201 has `jobid`, 200 and 408 have `jobId` (POST videos/upscale, 25 May 2026)."""
     vendor = Scripted({f"POST {UPSCALE}": Says({spelling: JOB, "status": "created"}, status)})
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     assert (JOB, "running", VIDEO) == (
         reply.job["job_id"],
         reply.job["status"],
-        reply.job["source_id"],
+        reply.job["source"],
     )
 
 
@@ -116,7 +116,7 @@ async def test_a_resolution_is_sent_as_google_flow_writes_it(
     tmp_path: Path, given: str, sent: str
 ) -> None:
     async with running(tmp_path) as server:
-        await server.call("upscale_video", source_id=VIDEO, resolution=given)
+        await server.call("upscale_video", source=VIDEO, resolution=given)
 
         body = server.sandbox.accepted[0].body
     assert {"mediaGenerationId": VIDEO, "resolution": sent, "async": True} == body
@@ -124,7 +124,7 @@ async def test_a_resolution_is_sent_as_google_flow_writes_it(
 
 async def test_an_image_takes_its_sizes_in_small_letters(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_image", source_id=IMAGE, resolution="4K")
+        reply = await server.call("upscale_image", source=IMAGE, resolution="4K")
         done = await ended(server, reply)
 
         body = server.sandbox.accepted[0].body
@@ -133,7 +133,7 @@ async def test_an_image_takes_its_sizes_in_small_letters(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("operation", "source_id", "says"),
+    ("operation", "source", "says"),
     [
         ("upscale_video", IMAGE, "takes the mediaGenerationId of a video"),
         ("upscale_image", VIDEO, "takes the mediaGenerationId of an image"),
@@ -143,10 +143,10 @@ async def test_an_image_takes_its_sizes_in_small_letters(tmp_path: Path) -> None
     ],
 )
 async def test_an_id_of_another_kind_is_refused_before_it_is_sent(
-    tmp_path: Path, operation: str, source_id: str, says: str
+    tmp_path: Path, operation: str, source: str, says: str
 ) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call(operation, source_id=source_id)
+        reply = await server.call(operation, source=source)
 
         assert [] == server.network.sent
     assert "unsupported" == reply.error["code"]
@@ -160,7 +160,7 @@ async def test_a_media_id_is_no_job_to_read(tmp_path: Path) -> None:
 
         assert [] == server.network.sent
     assert "invalid_argument" == reply.error["code"]
-    assert "source_id" in reply.text
+    assert "source" in reply.text
 
 
 # Captcha
@@ -176,7 +176,7 @@ async def test_a_media_id_is_no_job_to_read(tmp_path: Path) -> None:
 )
 async def test_captcha_arguments_exclude_each_other(tmp_path: Path, given: dict[str, Any]) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO, **given)
+        reply = await server.call("upscale_video", source=VIDEO, **given)
 
         assert [] == server.network.sent
     assert "invalid_argument" == reply.error["code"]
@@ -196,7 +196,7 @@ async def test_captcha_defaults_give_way_together(
     tmp_path: Path, given: dict[str, Any], sent: dict[str, Any]
 ) -> None:
     async with running(tmp_path, USEAPI_CAPTCHA_RETRY="4") as server:
-        await server.call("upscale_video", source_id=VIDEO, **given)
+        await server.call("upscale_video", source=VIDEO, **given)
 
         body = server.sandbox.accepted[0].body
     assert sent == {name: value for name, value in body.items() if name.startswith("captcha")}
@@ -225,7 +225,7 @@ async def test_a_documented_error_says_what_to_do(
     tmp_path: Path, name: str, code: str, status: int, says: str
 ) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_video", source_id=source(name))
+        reply = await server.call("upscale_video", source=source(name))
 
         assert 1 == len(server.posts())
     assert (code, status, "google-flow") == (
@@ -263,9 +263,9 @@ async def test_every_reason_for_429_says_how_long_to_wait(
     if name == "no-eligible-account":
         bare = {"error": reason}  # type: ignore[dict-item]
     async with running(tmp_path) as server:
-        told = await server.call("upscale_video", source_id=source(name))
+        told = await server.call("upscale_video", source=source(name))
         server.network.faults = [Fault(reaches=False, then=httpx.Response(429, json=bare))]
-        untold = await server.call("upscale_video", source_id=VIDEO)
+        untold = await server.call("upscale_video", source=VIDEO)
 
         assert 2 == len(server.posts())
     assert seconds == pytest.approx(told.error["retry_after_seconds"], abs=1)
@@ -286,16 +286,14 @@ async def test_what_else_it_may_say(tmp_path: Path, status: int, text: str, code
     async with running(tmp_path) as server:
         server.network.faults = [Fault(reaches=False, then=answer)]
 
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     assert code == reply.error["code"]
 
 
 async def test_an_account_without_the_plan_is_told_so(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call(
-            "upscale_video", source_id=source("no-ultra-plan"), resolution="4K"
-        )
+        reply = await server.call("upscale_video", source=source("no-ultra-plan"), resolution="4K")
 
     assert "refused" == reply.error["code"]
     assert "lower resolution" in reply.text
@@ -303,7 +301,7 @@ async def test_an_account_without_the_plan_is_told_so(tmp_path: Path) -> None:
 
 async def test_a_short_wait_is_obeyed_by_the_server_itself(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_video", source_id=source("busy-once"))
+        reply = await server.call("upscale_video", source=source("busy-once"))
 
         assert 2 == len(server.posts())
     assert "running" == reply.job["status"]
@@ -312,9 +310,9 @@ async def test_a_short_wait_is_obeyed_by_the_server_itself(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["polling-timeout", "unavailable"])
 async def test_an_outage_is_never_paid_for_three_times(tmp_path: Path, name: str) -> None:
     async with running(tmp_path) as server:
-        await server.call("upscale_video", source_id=source(name))
+        await server.call("upscale_video", source=source(name))
         await asyncio.sleep(300)
-        reply = await server.call("upscale_video", source_id=source(name))
+        reply = await server.call("upscale_video", source=source(name))
 
         assert 2 == len(server.posts())
     assert "unconfirmed" == reply.job["status"]
@@ -342,7 +340,7 @@ async def test_a_job_that_can_t_be_read_says_why(
 
 async def test_an_image_is_made_in_the_background_under_an_id_of_ours(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=100) as server:
-        started = await server.call("upscale_image", source_id=IMAGE)
+        started = await server.call("upscale_image", source=IMAGE)
         waiting = await ended(server, started)
         listed = await server.call("list_jobs")
 
@@ -361,7 +359,7 @@ async def test_an_image_is_made_in_the_background_under_an_id_of_ours(tmp_path: 
 
 async def test_an_image_that_is_refused_early_is_refused_at_once(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_image", source_id=source("quota-reached", "image"))
+        reply = await server.call("upscale_image", source=source("quota-reached", "image"))
 
     assert ("rate_limited", 1800) == (reply.error["code"], reply.error["retry_after_seconds"])
 
@@ -372,7 +370,7 @@ async def test_an_image_that_is_refused_early_is_refused_at_once(tmp_path: Path)
 )
 async def test_an_answer_without_an_image_is_no_result(tmp_path: Path, answer: Any) -> None:
     async with running(tmp_path, vendor=Scripted({f"POST {BIG_IMAGE}": answer})) as server:
-        reply = await server.call("upscale_image", source_id=IMAGE)
+        reply = await server.call("upscale_image", source=IMAGE)
 
         assert 1 == len(server.posts())
         assert [] == files_in(tmp_path / "output")
@@ -382,7 +380,7 @@ async def test_an_answer_without_an_image_is_no_result(tmp_path: Path, answer: A
 async def test_an_image_of_no_known_type_is_kept_all_the_same(tmp_path: Path) -> None:
     answer = {"encodedImage": base64.b64encode(b"what is this").decode()}
     async with running(tmp_path, vendor=Scripted({f"POST {BIG_IMAGE}": answer})) as server:
-        reply = await server.call("upscale_image", source_id=IMAGE)
+        reply = await server.call("upscale_image", source=IMAGE)
 
     (item,) = reply.job["media"]
     assert ("image", "application/octet-stream", 12) == (
@@ -419,7 +417,7 @@ async def test_a_film_as_base64_is_saved_wherever_it_stands(
     """Upscaled again, a video comes as `rawBytes`; where is documented nowhere (25 May 2026)."""
     answer = {"jobId": JOB, **({"response": body} if wrapped else body)}
     async with running(tmp_path, vendor=Scripted({f"POST {UPSCALE}": answer})) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     assert (JOB, "completed") == (reply.job["job_id"], reply.job["status"])
     (item,) = reply.job["media"]
@@ -460,10 +458,10 @@ async def test_bytes_of_no_known_type_are_kept_and_said_to_be_that(tmp_path: Pat
 
 async def test_a_repeat_costs_nothing_and_comes_as_a_file(tmp_path: Path) -> None:
     async with running(tmp_path / "one") as server:
-        first = await ended(server, await server.call("upscale_video", source_id=VIDEO))
+        first = await ended(server, await server.call("upscale_video", source=VIDEO))
         sandbox = server.sandbox
     async with running(tmp_path / "two", sandbox=sandbox, clock=server.clock) as later:
-        again = await ended(later, await later.call("upscale_video", source_id=VIDEO))
+        again = await ended(later, await later.call("upscale_video", source=VIDEO))
 
     assert first.job["media"][0]["url"].startswith("https://")
     assert content_of(again.job["media"][0])
@@ -545,14 +543,14 @@ async def test_media_are_found_at_the_top_of_a_record_too(
 async def test_what_is_left_is_told_where_the_film_stands_beside_it(tmp_path: Path) -> None:
     made = {"jobid": JOB, "media": [film(videoUrl=LINK)], "response": {"remainingCredits": 7}}
     async with running(tmp_path, vendor=Scripted({f"POST {UPSCALE}": made})) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     assert (LINK, 7) == (reply.job["media"][0]["url"], reply.job["remaining_credits"])
 
 
 async def test_the_sandboxs_legacy_record_is_read(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        started = await server.call("upscale_video", source_id=source("operations-only"))
+        started = await server.call("upscale_video", source=source("operations-only"))
 
         done = await ended(server, started)
 
@@ -613,7 +611,7 @@ async def test_an_answer_that_holds_the_film_is_the_end(
 ) -> None:
     vendor = Scripted({f"POST {UPSCALE}": {"jobid": JOB, **body}})
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     assert "completed" if finished else "running" == reply.job["status"]
     assert finished is ("media" in reply.job)
@@ -622,7 +620,7 @@ async def test_an_answer_that_holds_the_film_is_the_end(
 async def test_a_film_without_a_job_is_kept_under_our_own_id(tmp_path: Path) -> None:
     vendor = Scripted({f"POST {UPSCALE}": {"media": [film(videoUrl=LINK)]}})
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
         again = await server.call("get_job", job_id=reply.job["job_id"])
 
     assert reply.job["job_id"].startswith("useapi-mcp:")
@@ -670,7 +668,7 @@ async def test_a_completed_job_whose_film_failed_has_failed(
 @pytest.mark.parametrize("name", ["job-fails", "media-fails"])
 async def test_a_job_that_fails_in_the_sandbox_tells_why(tmp_path: Path, name: str) -> None:
     async with running(tmp_path) as server:
-        started = await server.call("upscale_video", source_id=source(name))
+        started = await server.call("upscale_video", source=source(name))
 
         reply = await ended(server, started)
 
@@ -760,12 +758,12 @@ async def lost(folder: Path, answers: dict[str, Any], **order: str) -> tuple[Any
     """What comes of an order whose answer was a JSON 500."""
     vendor = Scripted({f"POST {UPSCALE}": Says({"error": "x"}, 500), **answers})
     async with running(folder, vendor=vendor) as server:
-        return await server.call("upscale_video", source_id=VIDEO, **order), vendor
+        return await server.call("upscale_video", source=VIDEO, **order), vendor
 
 
 async def test_a_lost_answer_is_found_among_the_jobs(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=100) as server:
-        reply = await server.call("upscale_video", source_id=source("lost-answer"))
+        reply = await server.call("upscale_video", source=source("lost-answer"))
 
         assert 1 == len(server.posts())
         assert server.sandbox.accepted[0].job_id == reply.job["job_id"]

@@ -65,7 +65,7 @@ async def test_a_finished_upscale_is_told_as_its_record_says(tmp_path: Path) -> 
         "service": "pixverse",
         "operation": "upscale_video",
         "status": "completed",
-        "source_id": VIDEO,
+        "source": VIDEO,
         "model": "v3",
         "media": [
             {
@@ -141,7 +141,7 @@ async def test_a_video_that_is_no_upscale_is_a_generated_one(tmp_path: Path) -> 
     reply = await read(tmp_path, record(upscaled=0, original_video_id=0))
 
     assert "generate_video" == reply.job["operation"]
-    assert "source_id" not in reply.job
+    assert "source" not in reply.job
 
 
 @pytest.mark.parametrize("answer", [{}, Says([]), "x", {"error": "odd"}])
@@ -154,7 +154,7 @@ async def test_a_job_that_fails_in_the_sandbox_tells_why(
     tmp_path: Path, number: int, code: str
 ) -> None:
     async with running(tmp_path) as server:
-        started = await server.call("upscale_video", source_id=source(number))
+        started = await server.call("upscale_video", source=source(number))
 
         reply = await server.call("get_job", job_id=started.job["job_id"], wait_seconds=50)
 
@@ -168,7 +168,7 @@ async def test_a_job_of_ours_that_is_not_there_yet_is_running_for_an_hour(tmp_pa
     """`404: the video is still processing` (GET videos/video_id, 22 September 2025)."""
     vendor = Scripted({MADE: {"video_id": UPSCALED}, LIST: {"data": []}})
     async with running(tmp_path, vendor=vendor) as server:
-        await server.call("upscale_video", source_id=VIDEO)
+        await server.call("upscale_video", source=VIDEO)
         server.clock.jump_s = 3590
         young = await server.call("get_job", job_id=UPSCALED)
         server.clock.jump_s = 3610
@@ -177,7 +177,7 @@ async def test_a_job_of_ours_that_is_not_there_yet_is_running_for_an_hour(tmp_pa
 
         old = await server.call("get_job", job_id=UPSCALED)
 
-    assert ("running", VIDEO) == (young.job["status"], young.job["source_id"])
+    assert ("running", VIDEO) == (young.job["status"], young.job["source"])
     assert ("not_found", 404) == (old.error["code"], old.error["http_status"])
     assert [READ, LIST] == vendor.asked
 
@@ -234,7 +234,7 @@ async def test_an_id_of_another_kind_is_no_job(tmp_path: Path) -> None:
     image = UPSCALED.replace("-video:", "-image:")
     async with running(tmp_path) as server:
         reply = await server.call("get_job", job_id=image)
-        submitted = await server.call("upscale_video", source_id=image)
+        submitted = await server.call("upscale_video", source=image)
 
         assert [] == server.network.sent
     assert "invalid_argument" == reply.error["code"]
@@ -250,7 +250,7 @@ async def test_a_cost_is_passed_on_if_it_is_told(
 ) -> None:
     vendor = Scripted({MADE: {"video_id": UPSCALED, **extra}})
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     assert (UPSCALED, cost) == (reply.job["job_id"], reply.job.get("forecast_credits"))
 
@@ -269,7 +269,7 @@ async def test_a_documented_error_says_what_to_do(
     tmp_path: Path, number: int, code: str, status: int, says: str
 ) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_video", source_id=source(number))
+        reply = await server.call("upscale_video", source=source(number))
 
         assert 1 == len(server.posts())
     assert (code, status) == (reply.error["code"], reply.error["http_status"])
@@ -283,7 +283,7 @@ async def test_a_documented_error_says_what_to_do(
 
 async def test_a_lost_answer_is_found_in_the_list(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_video", source_id=source(66778809))
+        reply = await server.call("upscale_video", source=source(66778809))
 
         assert 1 == len(server.posts())
         assert server.sandbox.accepted[0].job_id == reply.job["job_id"]
@@ -295,7 +295,7 @@ async def lost(folder: Path, *records: Any, before: tuple[Any, ...] = ()) -> Any
     lists = [{"data": list(before)}, {"data": [*records, *before]}]
     vendor = Scripted({MADE: Says({"error": "x"}, 500), LIST: lists})
     async with running(folder, vendor=vendor) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
     assert 1 == vendor.asked.count(MADE)
     return reply
 
@@ -370,7 +370,7 @@ async def test_an_answer_without_an_id_is_looked_into(tmp_path: Path, answer: An
     lists = [{"data": []}, {"data": [record(**GENERATING)]}]
     vendor = Scripted({MADE: answer, LIST: lists})
     async with running(tmp_path, vendor=vendor) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
     assert (UPSCALED, "running") == (reply.job["job_id"], reply.job["status"])
     assert 1 == vendor.asked.count(MADE)

@@ -220,7 +220,7 @@ async def _one_call(harness: Harness, rng: random.Random, tally: Tally) -> None:
     elif tool == "list_jobs":
         arguments = {"limit": 100}
     else:
-        arguments = {"source_id": rng.choice(sources)}
+        arguments = {"source": rng.choice(sources)}
         if tool == "interpolate_video":
             arguments["fps"] = rng.choice((30, 60))
         elif tool == "upscale_image":

@@ -55,10 +55,10 @@ class Order:
     listed_for_ever: bool = False
 
 
-_VIDEO, _IMAGE = {"source_id": GOOD["dreamina", "video"]}, {"source_id": GOOD["dreamina", "image"]}
+_VIDEO, _IMAGE = {"source": GOOD["dreamina", "video"]}, {"source": GOOD["dreamina", "image"]}
 _FLOW, _PIXVERSE = (
-    {"source_id": GOOD["google-flow", "video"]},
-    {"source_id": GOOD["pixverse", "video"]},
+    {"source": GOOD["google-flow", "video"]},
+    {"source": GOOD["pixverse", "video"]},
 )
 ORDERS = (
     Order("Dreamina video", "upscale_video", _VIDEO, refuses_repeats=True),

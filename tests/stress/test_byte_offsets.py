@@ -22,12 +22,12 @@ import pytest
 
 from mcp_server.errors import JournalError, UseapiError
 from mcp_server.journal.records import Submission
-from mcp_server.models import PaidOperation
+from mcp_server.models import OperationName
 from mcp_server.sandbox.app import Sandbox
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
 from mcp_server.settings import Settings
-from mcp_server.tools.context import App, open_app
+from mcp_server.tools.context import AppContext, open_app
 from tests.support import virtual_time
 from tests.support.cut_vendor import Break, CutVendor, Framing, How, Side
 from tests.support.harness import GOOD, TOKEN, VirtualClock
@@ -51,7 +51,7 @@ class Story:
     """
 
     service: str
-    operation: PaidOperation
+    operation: OperationName
     unseen: str
     acted: str
     framing: Framing = "length"
@@ -63,8 +63,8 @@ class Story:
         name = f"{self.service} {self.operation}"
         return name if len(self.sides) == 2 else f"{name}, {self.job_seconds:g} s"
 
-    def order(self, source_id: str) -> Order:
-        return service_named(self.service).order(self.operation, source_id, {}, {})
+    def order(self, source: str) -> Order:
+        return service_named(self.service).order(self.operation, source, {}, {})
 
     def may_come_to(self, fault: Break, answer_bytes: int) -> tuple[str, ...]:
         if fault.side == "request":
@@ -108,7 +108,9 @@ class Tally:
 class Desk:
     """One story's server and vendor, for as many cases as there are."""
 
-    def __init__(self, story: Story, app: App, vendor: CutVendor, clock: VirtualClock) -> None:
+    def __init__(
+        self, story: Story, app: AppContext, vendor: CutVendor, clock: VirtualClock
+    ) -> None:
         self.story = story
         self.app = app
         self.vendor = vendor
@@ -129,13 +131,13 @@ class Desk:
         """
         await self._anew(fault, then)
         with contextlib.suppress(UseapiError):  # the row tells it too
-            await self.app.submitting.submit(self.order)
+            await self.app.jobs.submit(self.order)
         return self._came_to(await self._settled())
 
     async def again(self) -> int:
         """Order the same once more; how many POSTs left."""
         before = len(self.vendor.payments)
-        await self.app.submitting.submit(self.order)
+        await self.app.jobs.submit(self.order)
         await self._settled()
         return len(self.vendor.payments) - before
 
@@ -317,7 +319,7 @@ async def test_a_refused_connection_is_tried_again(story: Story) -> None:
 async def test_what_can_not_be_counted_does_not_leave(story: Story) -> None:
     async with desk(story) as at_work:
         await at_work.vendor.refuse()
-        waiting = asyncio.create_task(at_work.app.submitting.submit(at_work.order))
+        waiting = asyncio.create_task(at_work.app.jobs.submit(at_work.order))
         await asyncio.sleep(1e-6)
         await at_work.app.journal.close_row(await at_work.newest_row(), "cancelled", "Given up.")
         at_work.vendor.listen()

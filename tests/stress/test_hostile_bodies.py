@@ -92,7 +92,7 @@ async def test_a_redirect_of_a_paid_call_is_no_reason_to_send_it_twice(
         away = httpx.Response(307, headers={"location": location})
         harness.network.faults = [Fault(then=away)]
 
-        told = await harness.call("upscale_image", source_id=GOOD["dreamina", "image"])
+        told = await harness.call("upscale_image", source=GOOD["dreamina", "image"])
 
         assert "running" == told.job["status"]  # it was taken, and found by reading
         assert 1 == len(harness.posts())

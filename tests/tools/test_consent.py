@@ -16,7 +16,7 @@ FLOW_VIDEO = GOOD["google-flow", "video"]
 PIXVERSE = GOOD["pixverse", "video"]
 
 ERAS = pytest.mark.parametrize("mode", ["legacy", "auto"])
-INTERPOLATE: dict[str, Any] = {"source_id": VIDEO, "fps": 60}  # 66 credits
+INTERPOLATE: dict[str, Any] = {"source": VIDEO, "fps": 60}  # 66 credits
 
 
 class User:
@@ -84,10 +84,10 @@ async def test_a_client_that_can_not_ask_is_not_asked(tmp_path: Path, mode: str)
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [
-        ("upscale_video", {"source_id": FLOW_VIDEO}),  # free
-        ("upscale_video", {"source_id": VIDEO}),  # 30, below the limit
-        ("upscale_video", {"source_id": PIXVERSE}),  # not known beforehand
-        ("upscale_image", {"source_id": GOOD["dreamina", "image"]}),
+        ("upscale_video", {"source": FLOW_VIDEO}),  # free
+        ("upscale_video", {"source": VIDEO}),  # 30, below the limit
+        ("upscale_video", {"source": PIXVERSE}),  # not known beforehand
+        ("upscale_image", {"source": GOOD["dreamina", "image"]}),
     ],
 )
 async def test_nobody_is_asked_about_a_price_that_is_small_or_unknown(
@@ -106,7 +106,7 @@ async def test_the_limit_is_the_operators(tmp_path: Path, mode: str) -> None:
     user = willing()
     options = user.on(mode)
     async with running(tmp_path, client_options=options, USEAPI_CONFIRM_CREDITS="30") as h:
-        await h.call("upscale_video", source_id=VIDEO)
+        await h.call("upscale_video", source=VIDEO)
     async with running(tmp_path, client_options=options, USEAPI_CONFIRM_CREDITS="67") as h:
         await h.call("interpolate_video", **INTERPOLATE)
 
@@ -154,10 +154,10 @@ def nothing(folder: Path) -> None: ...
 @pytest.mark.parametrize(
     ("arguments", "environment", "prepare", "code"),
     [
-        ({"source_id": VIDEO, "fps": 25}, {}, nothing, "invalid_argument"),
-        ({"source_id": VIDEO, "fps": 60, "max_job": 3}, {}, nothing, "invalid_argument"),
-        ({"source_id": PIXVERSE, "fps": 60}, {}, nothing, "unsupported"),
-        ({"source_id": "no such id", "fps": 60}, {}, nothing, "unknown_id"),
+        ({"source": VIDEO, "fps": 25}, {}, nothing, "invalid_argument"),
+        ({"source": VIDEO, "fps": 60, "max_job": 3}, {}, nothing, "invalid_argument"),
+        ({"source": PIXVERSE, "fps": 60}, {}, nothing, "unsupported"),
+        ({"source": "no such id", "fps": 60}, {}, nothing, "unknown_id"),
         (INTERPOLATE, {"USEAPI_TOKEN": ""}, nothing, "wrong_token"),
         (INTERPOLATE, {"USEAPI_MAX_CREDITS_PER_DAY": "65"}, nothing, "budget_spent"),
         (INTERPOLATE, {}, spoil_the_journal, "journal_unusable"),
@@ -187,7 +187,7 @@ async def test_a_job_that_failed_costs_again_so_the_user_is_asked_again(
 ) -> None:
     user = willing()
     async with running(tmp_path, client_options=user.on(mode)) as h:
-        moderated: dict[str, Any] = {"source_id": dreamina_jobs.MODERATED_VIDEO, "fps": 60}
+        moderated: dict[str, Any] = {"source": dreamina_jobs.MODERATED_VIDEO, "fps": 60}
         first = await h.call("interpolate_video", **moderated)
         failed = await h.call("get_job", job_id=first.job["job_id"], wait_seconds=50)
         await h.call("interpolate_video", **moderated)

@@ -58,21 +58,21 @@ async def checked(server: Harness, tool: str, **given: Any) -> Reply:
 
 
 WORK = [
-    pytest.param("upscale_video", {"source_id": VIDEO}, "1280x720", id="Dreamina upscale"),
+    pytest.param("upscale_video", {"source": VIDEO}, "1280x720", id="Dreamina upscale"),
     pytest.param(
         "interpolate_video",
-        {"source_id": VIDEO, "fps": 60},
+        {"source": VIDEO, "fps": 60},
         "640x360, 60 fps",
         id="Dreamina interpolate",
     ),
     pytest.param(
-        "upscale_image", {"source_id": IMAGE, "resolution": "8k"}, "7680x4320", id="Dreamina image"
+        "upscale_image", {"source": IMAGE, "resolution": "8k"}, "7680x4320", id="Dreamina image"
     ),
     pytest.param(
-        "upscale_video", {"source_id": FLOW_VIDEO}, "is completed.", id="Google Flow upscale"
+        "upscale_video", {"source": FLOW_VIDEO}, "is completed.", id="Google Flow upscale"
     ),
-    pytest.param("upscale_image", {"source_id": FLOW_IMAGE}, "2560x1440", id="Google Flow image"),
-    pytest.param("upscale_video", {"source_id": PIXVERSE}, "3840x2160", id="PixVerse upscale"),
+    pytest.param("upscale_image", {"source": FLOW_IMAGE}, "2560x1440", id="Google Flow image"),
+    pytest.param("upscale_video", {"source": PIXVERSE}, "3840x2160", id="PixVerse upscale"),
 ]
 
 
@@ -115,7 +115,7 @@ async def test_a_failed_job_says_why_and_what_then(
     tmp_path: Path, service: str, use: str, says: str
 ) -> None:
     async with running(tmp_path) as server:
-        job = (await checked(server, "upscale_video", source_id=source(service, use))).job
+        job = (await checked(server, "upscale_video", source=source(service, use))).job
 
         failed = await checked(server, "get_job", job_id=job["job_id"], wait_seconds=50)
 
@@ -128,9 +128,9 @@ async def test_a_failed_job_says_why_and_what_then(
 
 async def test_a_running_job_that_is_asked_for_again_says_so(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=1000) as server:
-        await checked(server, "upscale_video", source_id=VIDEO)
+        await checked(server, "upscale_video", source=VIDEO)
 
-        again = await checked(server, "upscale_video", source_id=VIDEO)
+        again = await checked(server, "upscale_video", source=VIDEO)
 
         assert again.job["status"] == "running"
         assert "An earlier call started it, so nothing was submitted now." in again.text
@@ -138,7 +138,7 @@ async def test_a_running_job_that_is_asked_for_again_says_so(tmp_path: Path) -> 
 
 async def test_a_cancelled_job_reads_well(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=1000) as server:
-        job = (await checked(server, "upscale_video", source_id=VIDEO)).job
+        job = (await checked(server, "upscale_video", source=VIDEO)).job
 
         reply = await checked(server, "cancel_job", job_id=job["job_id"])
 
@@ -153,7 +153,7 @@ async def test_a_vendor_that_is_slow_gives_an_id_to_follow(tmp_path: Path) -> No
     async with running(tmp_path) as server:
         server.network.faults.append(Fault(after_s=60))
 
-        reply = await checked(server, "upscale_video", source_id=FLOW_VIDEO)
+        reply = await checked(server, "upscale_video", source=FLOW_VIDEO)
 
         assert reply.job["status"] == "submitting"
         assert reply.job["job_id"].startswith("useapi-mcp:")
@@ -164,7 +164,7 @@ async def test_a_vendor_that_is_slow_gives_an_id_to_follow(tmp_path: Path) -> No
 async def test_a_job_nobody_knows_of_says_how_to_go_on(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
         server.network.faults.append(CUT)
-        first = await checked(server, "upscale_video", source_id=PIXVERSE)
+        first = await checked(server, "upscale_video", source=PIXVERSE)
 
         reply = await checked(server, "get_job", job_id=first.job["job_id"], wait_seconds=50)
         if reply.job["status"] == "submitting":
@@ -193,7 +193,7 @@ async def test_every_answer_of_the_sandbox_says_so_and_no_other(
 ) -> None:
     async with running(tmp_path, USEAPI_SANDBOX=str(sandbox)) as server:
         replies = [
-            await server.call("upscale_video", source_id=VIDEO),
+            await server.call("upscale_video", source=VIDEO),
             await server.call("get_job", job_id=VIDEO),
             await server.call("list_jobs"),
             await server.call("list_jobs", status="unconfirmed"),
@@ -210,7 +210,7 @@ async def test_every_answer_of_the_sandbox_says_so_and_no_other(
 async def test_an_answer_never_holds_the_file_itself(tmp_path: Path) -> None:
     """Google Flow answers an image with base64: it is cut out into a file."""
     async with running(tmp_path) as server:
-        reply = await checked(server, "upscale_image", source_id=FLOW_IMAGE)
+        reply = await checked(server, "upscale_image", source=FLOW_IMAGE)
         reply = await checked(server, "get_job", job_id=reply.job["job_id"], wait_seconds=50)
 
         (item,) = reply.job["media"]
@@ -375,7 +375,7 @@ async def test_an_error_of_the_vendor_says_what_to_do(
     tmp_path: Path, service: str, use: str, status: int, code: str, retryable: bool
 ) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_video", source_id=source(service, use))
+        reply = await server.call("upscale_video", source=source(service, use))
 
         error = reply.error
         said = reply.text.splitlines()[0]

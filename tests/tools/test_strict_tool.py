@@ -12,7 +12,7 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, Field
 
 from mcp_server.errors import DeclinedError
-from mcp_server.tools.strict_tool import StrictTool, lean
+from mcp_server.tools.strict_tool import StrictTool
 from tests.support.harness import Reply, reply
 
 
@@ -115,36 +115,3 @@ async def test_a_bug_that_looks_like_a_wrong_argument_is_withheld_too() -> None:
     assert told.is_error
     assert "number" not in told.text
     assert "secret" not in told.text
-
-
-class Leaf(BaseModel):
-    """What a class says of itself."""
-
-    title: Annotated[str | None, Field(description="its name")] = None
-    default: int | None = None
-
-
-class Tree(BaseModel):
-    leaf: Leaf
-    leaves: tuple[Leaf, ...] | None = None
-    count: int = 20
-
-
-def test_a_lean_schema_holds_no_reference_title_docstring_or_null() -> None:
-    leaf = {
-        "type": "object",
-        "properties": {
-            "title": {"type": "string", "description": "its name"},
-            "default": {"type": "integer"},
-        },
-    }
-
-    assert {
-        "type": "object",
-        "properties": {
-            "leaf": leaf,
-            "leaves": {"type": "array", "items": leaf},
-            "count": {"type": "integer", "default": 20},
-        },
-        "required": ["leaf"],
-    } == lean(Tree.model_json_schema())

@@ -152,7 +152,7 @@ REFUSED = [
     *(
         bad(f"{tool} of an id {what}", tool, SECOND_FORM, "unknown_id", **{argument: some_id})
         for what, some_id in STRANGE_IDS.items()
-        for tool, argument in (("upscale_video", "source_id"), ("get_job", "job_id"))
+        for tool, argument in (("upscale_video", "source"), ("get_job", "job_id"))
     ),
     bad("cancel_job of an id of nobody", "cancel_job", SECOND_FORM, "unknown_id", job_id="x"),
     # The wrong kind of id
@@ -161,45 +161,45 @@ REFUSED = [
         "upscale_video",
         "takes the mediaGenerationId of a video",
         "unsupported",
-        source_id=FLOW_IMAGE,
+        source=FLOW_IMAGE,
     ),
     bad(
         "a Google Flow video as an image",
         "upscale_image",
         "takes the mediaGenerationId of an image",
         "unsupported",
-        source_id=FLOW_VIDEO,
+        source=FLOW_VIDEO,
     ),
     bad(
         "a Dreamina image as a video",
         "upscale_video",
         "of a generated video",
         "unsupported",
-        source_id=IMAGE,
+        source=IMAGE,
     ),
     bad(
         "a Dreamina video as an image",
         "upscale_image",
         "of a video",
         "unsupported",
-        source_id=VIDEO,
+        source=VIDEO,
     ),
     bad(
         "an upscale of an upscale",
         "upscale_video",
         "of a generated video",
         "unsupported",
-        source_id=VIDEO.replace("v-u", "V-u"),
+        source=VIDEO.replace("v-u", "V-u"),
     ),
-    bad("a job as a source", "upscale_video", "another kind", "unsupported", source_id=FLOW_JOB),
-    bad("a source as a job", "get_job", "not of a job", source_id=None, job_id=FLOW_VIDEO),
+    bad("a job as a source", "upscale_video", "another kind", "unsupported", source=FLOW_JOB),
+    bad("a source as a job", "get_job", "not of a job", source=None, job_id=FLOW_VIDEO),
     # What a service can't do
     bad(
         "interpolation on Google Flow",
         "interpolate_video",
         "It can: upscale_video, upscale_image",
         "unsupported",
-        source_id=FLOW_VIDEO,
+        source=FLOW_VIDEO,
         fps=60,
     ),
     bad(
@@ -207,15 +207,15 @@ REFUSED = [
         "upscale_image",
         "It can: upscale_video",
         "unsupported",
-        source_id=PIXVERSE,
+        source=PIXVERSE,
     ),
     # An argument that this service does not take
     bad(
         "resolution on Dreamina video",
         "upscale_video",
-        "It takes: source_id, reply_url, reply_ref, max_jobs",
+        "It takes: source, reply_url, reply_ref, max_jobs",
         "unsupported",
-        source_id=VIDEO,
+        source=VIDEO,
         resolution="4K",
     ),
     bad(
@@ -223,7 +223,7 @@ REFUSED = [
         "upscale_video",
         "takes no resolution",
         "unsupported",
-        source_id=PIXVERSE,
+        source=PIXVERSE,
         resolution="4K",
     ),
     bad(
@@ -231,7 +231,7 @@ REFUSED = [
         "upscale_image",
         "takes no image_index",
         "unsupported",
-        source_id=FLOW_IMAGE,
+        source=FLOW_IMAGE,
         image_index=0,
     ),
     bad(
@@ -239,7 +239,7 @@ REFUSED = [
         "upscale_video",
         "takes no max_jobs",
         "unsupported",
-        source_id=FLOW_VIDEO,
+        source=FLOW_VIDEO,
         max_jobs=3,
     ),
     bad(
@@ -247,7 +247,7 @@ REFUSED = [
         "upscale_image",
         "takes no reply_url",
         "unsupported",
-        source_id=FLOW_IMAGE,
+        source=FLOW_IMAGE,
         reply_url="https://hooks.example.com/x",
     ),
     bad(
@@ -255,40 +255,40 @@ REFUSED = [
         "upscale_video",
         "takes no captcha_retry",
         "unsupported",
-        source_id=VIDEO,
+        source=VIDEO,
         captcha_retry=3,
     ),
     # Out of range
-    bad("fps 24", "interpolate_video", "fps must be 30 or 60", source_id=VIDEO, fps=24),
-    bad("fps as a word", "interpolate_video", "fps must be 30 or 60", source_id=VIDEO, fps="high"),
-    bad("no fps", "interpolate_video", "interpolate_video needs fps", source_id=VIDEO),
-    bad("image_index 7", "upscale_image", "from 0 to 3", source_id=IMAGE, image_index=7),
-    bad("image_index -1", "upscale_image", "from 0 to 3", source_id=IMAGE, image_index=-1),
-    bad("image_index 1.5", "upscale_image", "whole number", source_id=IMAGE, image_index=1.5),
+    bad("fps 24", "interpolate_video", "fps must be 30 or 60", source=VIDEO, fps=24),
+    bad("fps as a word", "interpolate_video", "fps must be 30 or 60", source=VIDEO, fps="high"),
+    bad("no fps", "interpolate_video", "interpolate_video needs fps", source=VIDEO),
+    bad("image_index 7", "upscale_image", "from 0 to 3", source=IMAGE, image_index=7),
+    bad("image_index -1", "upscale_image", "from 0 to 3", source=IMAGE, image_index=-1),
+    bad("image_index 1.5", "upscale_image", "whole number", source=IMAGE, image_index=1.5),
     bad(
         "a strength above 1",
         "upscale_image",
         "original_image_strength must be a number from 0 to 1",
-        source_id=IMAGE,
+        source=IMAGE,
         original_image_strength=1.01,
     ),
     bad(
         "a strength below 0",
         "upscale_image",
         "detail_strength must be a number from 0 to 1",
-        source_id=IMAGE,
+        source=IMAGE,
         detail_strength=-0.1,
     ),
-    bad("8k on Google Flow", "upscale_image", "2k or 4k", source_id=FLOW_IMAGE, resolution="8k"),
+    bad("8k on Google Flow", "upscale_image", "2k or 4k", source=FLOW_IMAGE, resolution="8k"),
     bad(
         "a resolution nobody has",
         "upscale_video",
         "resolution must be 720p or 1080p or 4K",
-        source_id=FLOW_VIDEO,
+        source=FLOW_VIDEO,
         resolution="2160p",
     ),
-    bad("51 jobs", "upscale_video", "from 1 to 50", source_id=VIDEO, max_jobs=51),
-    bad("9 jobs on PixVerse", "upscale_video", "must be 1 to 8", source_id=PIXVERSE, max_jobs=9),
+    bad("51 jobs", "upscale_video", "from 1 to 50", source=VIDEO, max_jobs=51),
+    bad("9 jobs on PixVerse", "upscale_video", "must be 1 to 8", source=PIXVERSE, max_jobs=9),
     bad("a long wait", "get_job", "from 0 to 50", job_id=VIDEO, wait_seconds=51),
     bad("a limit of 0", "list_jobs", "from 1 to 100", limit=0),
     bad("a status nobody has", "list_jobs", "submitting or running", status="done"),
@@ -296,21 +296,21 @@ REFUSED = [
         "a short captcha token",
         "upscale_video",
         "captcha_token must be text of 20 to 8192 characters",
-        source_id=FLOW_VIDEO,
+        source=FLOW_VIDEO,
         captcha_token="x",
     ),
     bad(
         "captcha providers with semicolons",
         "upscale_video",
         "captcha_order must be text that matches",
-        source_id=FLOW_VIDEO,
+        source=FLOW_VIDEO,
         captcha_order="CapSolver;2Captcha",
     ),
     bad(
         "two captcha options",
         "upscale_video",
         "captcha_retry and captcha_order can't go together",
-        source_id=FLOW_VIDEO,
+        source=FLOW_VIDEO,
         captcha_retry=3,
         captcha_order="CapSolver",
     ),
@@ -319,58 +319,58 @@ REFUSED = [
         "a reply_url that is not https",
         "upscale_video",
         "must begin with https://",
-        source_id=VIDEO,
+        source=VIDEO,
         reply_url="http://hooks.example.com/x",
     ),
     bad(
         "a reply_url with a password",
         "upscale_video",
         "must begin with https://",
-        source_id=VIDEO,
+        source=VIDEO,
         reply_url="https://user:word@hooks.example.com/x",
     ),
     bad(
         "a reply_url to a host that is not allowed",
         "upscale_video",
         "USEAPI_REPLY_URL_HOSTS",
-        source_id=VIDEO,
+        source=VIDEO,
         reply_url="https://hooks.example.com.evil.example/x",
     ),
     bad(
         "a reply_url over 1,024 characters",
         "upscale_video",
         "reply_url must be text of 1 to 1024 characters",
-        source_id=VIDEO,
+        source=VIDEO,
         reply_url=f"https://hooks.example.com/{'x' * 1000}",
     ),
     bad(
         "a reply_ref over 1,024 characters",
         "upscale_video",
         "reply_ref must be text of 1 to 1024 characters",
-        source_id=VIDEO,
+        source=VIDEO,
         reply_ref="x" * 1025,
     ),
     # Names and types
     bad(
         "a misspelt name",
         "upscale_video",
-        "has no argument resolutoin, so nothing was done. It takes: source_id, resolution,",
-        source_id=FLOW_VIDEO,
+        "has no argument resolutoin, so nothing was done. It takes: source, resolution,",
+        source=FLOW_VIDEO,
         resolutoin="4K",
     ),
-    bad("the name of a resolver", "upscale_video", "no argument plan", source_id=VIDEO, plan="x"),
-    bad("no source", "upscale_video", "upscale_video needs source_id"),
-    bad("a source of null", "upscale_video", "needs source_id", source_id=None),
-    bad("an empty source", "upscale_video", "needs source_id", source_id=""),
-    bad("a source that is a number", "upscale_video", "must be text", source_id=7),
-    bad("a source that is a list", "upscale_video", "must be text", source_id=[VIDEO]),
-    bad("a source that is an object", "upscale_video", "must be text", source_id={"id": VIDEO}),
-    bad("a reference that is a list", "upscale_video", "be text", source_id=VIDEO, reply_ref=["a"]),
-    bad("true for a number", "upscale_video", "whole number", source_id=VIDEO, max_jobs=True),
-    bad("true for a strength", "upscale_image", "a number", source_id=IMAGE, detail_strength=True),
-    bad("false for an index", "upscale_image", "whole number", source_id=IMAGE, image_index=False),
-    bad("a word for a number", "upscale_video", "whole number", source_id=VIDEO, max_jobs="many"),
-    bad("a list for a choice", "upscale_video", "720p", source_id=FLOW_VIDEO, resolution=["4K"]),
+    bad("the name of a resolver", "upscale_video", "no argument plan", source=VIDEO, plan="x"),
+    bad("no source", "upscale_video", "upscale_video needs source"),
+    bad("a source of null", "upscale_video", "needs source", source=None),
+    bad("an empty source", "upscale_video", "needs source", source=""),
+    bad("a source that is a number", "upscale_video", "must be text", source=7),
+    bad("a source that is a list", "upscale_video", "must be text", source=[VIDEO]),
+    bad("a source that is an object", "upscale_video", "must be text", source={"id": VIDEO}),
+    bad("a reference that is a list", "upscale_video", "be text", source=VIDEO, reply_ref=["a"]),
+    bad("true for a number", "upscale_video", "whole number", source=VIDEO, max_jobs=True),
+    bad("true for a strength", "upscale_image", "a number", source=IMAGE, detail_strength=True),
+    bad("false for an index", "upscale_image", "whole number", source=IMAGE, image_index=False),
+    bad("a word for a number", "upscale_video", "whole number", source=VIDEO, max_jobs="many"),
+    bad("a list for a choice", "upscale_video", "720p", source=FLOW_VIDEO, resolution=["4K"]),
 ]
 
 
@@ -399,9 +399,9 @@ async def test_without_a_token_a_call_says_what_to_set(tmp_path: Path, mode: str
     options = {"mode": mode}
     async with running(tmp_path, client_options=options, USEAPI_TOKEN="") as server:
         replies = [
-            await server.call("upscale_video", source_id=VIDEO),
-            await server.call("interpolate_video", source_id=VIDEO, fps=60),
-            await server.call("upscale_image", source_id=IMAGE),
+            await server.call("upscale_video", source=VIDEO),
+            await server.call("interpolate_video", source=VIDEO, fps=60),
+            await server.call("upscale_image", source=IMAGE),
             await server.call("get_job", job_id=VIDEO),
             await server.call("get_job", job_id=VIDEO, wait_seconds=20),
             await server.call("download_media", job_id=VIDEO),
@@ -427,7 +427,7 @@ def body(server: Harness) -> dict[str, Any]:
 async def test_null_and_nothing_are_not_given(tmp_path: Path, mode: str) -> None:
     async with running(tmp_path, client_options={"mode": mode}) as server:
         reply = await server.call(
-            "upscale_video", source_id=VIDEO, resolution=None, reply_ref="", max_jobs=None
+            "upscale_video", source=VIDEO, resolution=None, reply_ref="", max_jobs=None
         )
 
         assert reply.job["status"] == "running"
@@ -440,7 +440,7 @@ async def test_a_reference_that_looks_like_json_stays_as_it_is(
     tmp_path: Path, mode: str, ref: str
 ) -> None:
     async with running(tmp_path, client_options={"mode": mode}) as server:
-        await server.call("upscale_video", source_id=VIDEO, reply_ref=ref)
+        await server.call("upscale_video", source=VIDEO, reply_ref=ref)
 
         assert {"jobid": VIDEO, "replyRef": ref} == body(server)
 
@@ -450,9 +450,9 @@ async def test_numbers_and_sizes_are_understood_as_models_write_them(
     tmp_path: Path, mode: str
 ) -> None:
     async with running(tmp_path, client_options={"mode": mode}) as server:
-        await server.call("interpolate_video", source_id=VIDEO, fps="60", max_jobs="3")
-        await server.call("upscale_video", source_id=FLOW_VIDEO, resolution="4k")
-        await server.call("upscale_image", source_id=IMAGE, resolution="8K", detail_strength="0.7")
+        await server.call("interpolate_video", source=VIDEO, fps="60", max_jobs="3")
+        await server.call("upscale_video", source=FLOW_VIDEO, resolution="4k")
+        await server.call("upscale_image", source=IMAGE, resolution="8K", detail_strength="0.7")
 
         first, second, third = (json.loads(request.content) for request in server.posts())
         assert {"jobid": VIDEO, "fps": 60, "maxJobs": 3} == first
@@ -465,10 +465,10 @@ async def test_a_default_from_the_settings_is_dropped_where_it_does_not_fit(
 ) -> None:
     settings: Any = {"USEAPI_MAX_JOBS": "20", "USEAPI_CAPTCHA_RETRY": "7", "USEAPI_REPLY_REF": "r"}
     async with running(tmp_path, **settings) as server:
-        await server.call("upscale_video", source_id=VIDEO)
-        await server.call("upscale_video", source_id=PIXVERSE)
-        await server.call("upscale_video", source_id=FLOW_VIDEO, captcha_order="CapSolver")
-        await server.call("upscale_image", source_id=FLOW_IMAGE)
+        await server.call("upscale_video", source=VIDEO)
+        await server.call("upscale_video", source=PIXVERSE)
+        await server.call("upscale_video", source=FLOW_VIDEO, captcha_order="CapSolver")
+        await server.call("upscale_image", source=FLOW_IMAGE)
 
         sent = [json.loads(request.content) for request in server.posts()]
         flow = {"mediaGenerationId": FLOW_VIDEO, "async": True}
@@ -483,7 +483,7 @@ async def test_a_default_from_the_settings_is_dropped_where_it_does_not_fit(
 async def test_a_webhook_on_an_allowed_host_is_passed_on(tmp_path: Path) -> None:
     async with running(tmp_path, USEAPI_REPLY_URL="https://hooks.example.com/mine") as server:
         await server.call(
-            "upscale_video", source_id=VIDEO, reply_url="https://hooks.example.com/yours"
+            "upscale_video", source=VIDEO, reply_url="https://hooks.example.com/yours"
         )
 
         assert {"jobid": VIDEO, "replyUrl": "https://hooks.example.com/yours"} == body(server)
@@ -519,8 +519,8 @@ def asking(mode: str, user: Asked) -> dict[str, Any]:
 async def test_the_user_is_asked_about_a_dear_job_once(tmp_path: Path, mode: str) -> None:
     user = Asked(YES)
     async with running(tmp_path, client_options=asking(mode, user)) as server:
-        first = await server.call("upscale_video", source_id=FLOW_VIDEO, resolution="4K")
-        again = await server.call("upscale_video", source_id=FLOW_VIDEO, resolution="4K")
+        first = await server.call("upscale_video", source=FLOW_VIDEO, resolution="4K")
+        again = await server.call("upscale_video", source=FLOW_VIDEO, resolution="4K")
 
         assert ["upscale video on Google Flow costs about 50 credits. Go on?"] == user.questions
         assert first.job["job_id"] == again.job["job_id"]
@@ -533,7 +533,7 @@ async def test_the_user_is_asked_about_a_dear_job_once(tmp_path: Path, mode: str
 async def test_a_no_sends_nothing(tmp_path: Path, mode: str, no: ElicitResult) -> None:
     user = Asked(no)
     async with running(tmp_path, client_options=asking(mode, user)) as server:
-        reply = await server.call("interpolate_video", source_id=VIDEO, fps=60)
+        reply = await server.call("interpolate_video", source=VIDEO, fps=60)
 
         assert reply.error["code"] == "declined"
         assert len(user.questions) == 1
@@ -547,11 +547,11 @@ async def test_nobody_is_asked_about_what_is_cheap_free_or_refused(
 ) -> None:
     user = Asked(NOES[0])
     async with running(tmp_path, client_options=asking(mode, user)) as server:
-        await server.call("upscale_video", source_id=VIDEO)  # 30, below the limit
-        await server.call("upscale_video", source_id=FLOW_VIDEO)  # 1080p is free
-        await server.call("upscale_image", source_id=IMAGE)
-        await server.call("interpolate_video", source_id=VIDEO, fps=24)
-        await server.call("interpolate_video", source_id=PIXVERSE, fps=60)
+        await server.call("upscale_video", source=VIDEO)  # 30, below the limit
+        await server.call("upscale_video", source=FLOW_VIDEO)  # 1080p is free
+        await server.call("upscale_image", source=IMAGE)
+        await server.call("interpolate_video", source=VIDEO, fps=24)
+        await server.call("interpolate_video", source=PIXVERSE, fps=60)
 
         assert [] == user.questions
         assert len(server.posts()) == 3
@@ -560,7 +560,7 @@ async def test_nobody_is_asked_about_what_is_cheap_free_or_refused(
 @pytest.mark.parametrize("mode", ERAS)
 async def test_a_client_that_cannot_ask_is_trusted(tmp_path: Path, mode: str) -> None:
     async with running(tmp_path, client_options={"mode": mode}) as server:
-        reply = await server.call("interpolate_video", source_id=VIDEO, fps=60)
+        reply = await server.call("interpolate_video", source=VIDEO, fps=60)
 
         assert reply.job["status"] == "running"
 
@@ -572,7 +572,7 @@ async def test_the_limit_above_which_the_user_is_asked_is_a_setting(
     user = Asked(NOES[0])
     settings: Any = {"USEAPI_CONFIRM_CREDITS": limit}
     async with running(tmp_path, client_options=asking("auto", user), **settings) as server:
-        reply = await server.call("upscale_video", source_id=VIDEO)
+        reply = await server.call("upscale_video", source=VIDEO)
 
         assert reply.error["code"] == "declined"
 
@@ -580,7 +580,7 @@ async def test_the_limit_above_which_the_user_is_asked_is_a_setting(
 @pytest.mark.parametrize("mode", ERAS)
 async def test_a_paid_tool_returns_at_once_and_get_job_waits(tmp_path: Path, mode: str) -> None:
     async with running(tmp_path, job_seconds=20, client_options={"mode": mode}) as server:
-        job = (await server.call("upscale_video", source_id=VIDEO)).job
+        job = (await server.call("upscale_video", source=VIDEO)).job
         submitted_s = server.clock.now() - EPOCH
         seen: list[float] = []
 
@@ -601,9 +601,9 @@ async def test_a_paid_tool_returns_at_once_and_get_job_waits(tmp_path: Path, mod
 async def test_the_same_call_again_does_not_pay_again(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
         for tool, given in (
-            ("upscale_video", {"source_id": VIDEO}),
-            ("interpolate_video", {"source_id": VIDEO, "fps": 30}),
-            ("upscale_image", {"source_id": IMAGE, "resolution": "4k"}),
+            ("upscale_video", {"source": VIDEO}),
+            ("interpolate_video", {"source": VIDEO, "fps": 30}),
+            ("upscale_image", {"source": IMAGE, "resolution": "4k"}),
         ):
             first, again = await server.call(tool, **given), await server.call(tool, **given)
 
@@ -614,8 +614,8 @@ async def test_the_same_call_again_does_not_pay_again(tmp_path: Path) -> None:
 
 async def test_list_jobs_lists_the_newest_first_and_asks_nobody(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=1000) as server:
-        first = (await server.call("upscale_video", source_id=VIDEO)).job
-        second = (await server.call("upscale_video", source_id=PIXVERSE)).job
+        first = (await server.call("upscale_video", source=VIDEO)).job
+        second = (await server.call("upscale_video", source=PIXVERSE)).job
         sent = len(server.network.sent)
 
         listed = (await server.call("list_jobs")).job["jobs"]

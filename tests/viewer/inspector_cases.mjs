@@ -8,7 +8,7 @@ const flow = (kind, name) => `user:12345-email:${Buffer.from("user@example.com")
 
 export const CASES = {
   async "upscale_video is followed from running to before and after"(inspector) {
-    const view = await inspector.call("upscale_video", { source_id: dreamina(789) });
+    const view = await inspector.call("upscale_video", { source: dreamina(789) });
     await view.shows(640, 1280);
     equal(await view.state(), "completed");
     await until("both facts", async () => (await view.text("before-facts")).includes("640 × 360") && (await view.text("after-facts")).includes("1280 × 720"));
@@ -17,7 +17,7 @@ export const CASES = {
   },
 
   async "interpolate_video shows 60 frames per second"(inspector) {
-    const view = await inspector.call("interpolate_video", { source_id: dreamina(790), fps: 60 });
+    const view = await inspector.call("interpolate_video", { source: dreamina(790), fps: 60 });
     await view.shows(640, 640);
     ok((await view.text("after-facts")).includes("60 fps"));
     return view;
@@ -25,21 +25,21 @@ export const CASES = {
 
   async "upscale_image shows the result, alone where the host doesn't tell which image it was"(inspector) {
     // This Inspector drops `tool-input` of an app it has just opened, and the source has four images.
-    const view = await inspector.call("upscale_image", { source_id: dreamina(789, "i"), resolution: "8k", image_index: 2 });
+    const view = await inspector.call("upscale_image", { source: dreamina(789, "i"), resolution: "8k", image_index: 2 });
     await view.shows(undefined, 7680);
     equal(await view.text("after-facts"), "7680 × 4320");
     return view;
   },
 
   async "a Google Flow image is a file on disk, and the page says where"(inspector) {
-    const view = await inspector.call("upscale_image", { source_id: flow("image", "sample-1") });
+    const view = await inspector.call("upscale_image", { source: flow("image", "sample-1") });
     await view.says("The result is saved as a file.");
     ok((await view.text("told")).includes("/"));
     return view;
   },
 
   async "a Google Flow video is shown alone"(inspector) {
-    const view = await inspector.call("upscale_video", { source_id: flow("video", "sample-2") });
+    const view = await inspector.call("upscale_video", { source: flow("video", "sample-2") });
     await view.shows(undefined, 1920);
     return view;
   },
@@ -53,14 +53,14 @@ export const CASES = {
   },
 
   async "a job that is refused after it was taken is told as failed"(inspector) {
-    const view = await inspector.call("upscale_video", { source_id: dreamina(804) });
+    const view = await inspector.call("upscale_video", { source: dreamina(804) });
     await view.reaches("failed");
     ok((await view.text("detail")).length > 10);
     return view;
   },
 
   async "a call that can't be done is told as an error"(inspector) {
-    const view = await inspector.call("upscale_video", { source_id: dreamina(412) });
+    const view = await inspector.call("upscale_video", { source: dreamina(412) });
     await view.says("That didn’t work.");
     ok(!(await view.text("detail")).includes("{"));
     return view;

@@ -94,7 +94,7 @@ export const CASES = {
 
   async "a finished image stands beside the very image that was upscaled"(host) {
     const answers = { [`get_job ${VIDEO_SOURCE}`]: [host.sourceImages()] };
-    const view = await host.show({ result: host.upscaledImage(), answers, input: { source_id: VIDEO_SOURCE, image_index: 2 } });
+    const view = await host.show({ result: host.upscaledImage(), answers, input: { source: VIDEO_SOURCE, image_index: 2 } });
     await view.shows(1280, 3840);
     equal(await view.text("before-facts"), "1280 × 720");
     equal(await view.text("after-facts"), "3840 × 2160");
@@ -114,7 +114,7 @@ export const CASES = {
   },
 
   async "a Google Flow source is no job, so only the result is shown and nothing is asked"(host) {
-    const result = host.upscaled({ service: "google-flow", job_id: FLOW_JOB, source_id: "user:12345-email:7573-video:sample-1" });
+    const result = host.upscaled({ service: "google-flow", job_id: FLOW_JOB, source: "user:12345-email:7573-video:sample-1" });
     const view = await host.show({ result });
     await view.shows(undefined, 1280);
     deepEqual(await view.asked("tools/call"), []);
@@ -265,7 +265,7 @@ export const CASES = {
       { kind: "image", url: "file:///etc/passwd", path: evil },
     ];
     const failure = { code: "vendor_failed", message: evil };
-    const failed = await host.show({ result: answer(host.job({ status: "failed", failure, model: evil, service: "__proto__", operation: "constructor", source_id: undefined })) });
+    const failed = await host.show({ result: answer(host.job({ status: "failed", failure, model: evil, service: "__proto__", operation: "constructor", source: undefined })) });
     await failed.says("The job failed.");
     ok((await failed.text("detail")).includes("<script>"));
     ok((await failed.text("about")).includes("<img"));
@@ -273,7 +273,7 @@ export const CASES = {
     equal(await failed.frame.$$eval("img, video, script", (elements) => elements.length), 1, "only the page's own script");
     await failed.close();
 
-    const view = await host.show({ result: host.upscaled({ media, status: "completed", source_id: undefined }) });
+    const view = await host.show({ result: host.upscaled({ media, status: "completed", source: undefined }) });
     await view.reaches("completed");
     for (const number of [1, 2, 3]) {
       await view.frame.click(`#files button:nth-child(${number})`);
@@ -522,7 +522,7 @@ export const CASES = {
 
   async "a tall video fits, and its frame is there before it is loaded"(host) {
     const media = [{ kind: "video", url: host.clip("1280x720-24fps"), width: 720, height: 1280 }];
-    const view = await host.show({ result: host.upscaled({ media, source_id: undefined }), can: EVERYTHING });
+    const view = await host.show({ result: host.upscaled({ media, source: undefined }), can: EVERYTHING });
     await view.reaches("completed");
     const [width, height] = await view.frame.$eval("#stage", (stage) => [stage.clientWidth, stage.clientHeight]);
     deepEqual([width, height], [315, 560]);

@@ -31,7 +31,7 @@ export class UnitHost {
   job(changes) {
     return {
       job_id: VIDEO_JOB, service: "dreamina", operation: "upscale_video", status: "running",
-      source_id: VIDEO_SOURCE, model: "seedance-2.0-fast", forecast_credits: 30,
+      source: VIDEO_SOURCE, model: "seedance-2.0-fast", forecast_credits: 30,
       created_at: new Date(Date.now() - 80_000).toISOString(), ...changes,
     };
   }
@@ -47,7 +47,7 @@ export class UnitHost {
 
   source(changes) {
     const media = [{ kind: "video", url: this.clip("640x360-24fps"), width: 640, height: 360 }];
-    return answer(this.job({ job_id: VIDEO_SOURCE, operation: "generate_video", status: "completed", source_id: undefined, media, ...changes }));
+    return answer(this.job({ job_id: VIDEO_SOURCE, operation: "generate_video", status: "completed", source: undefined, media, ...changes }));
   }
 
   upscaledImage(changes) {
@@ -57,7 +57,7 @@ export class UnitHost {
 
   sourceImages(count = 4) {
     const media = Array.from({ length: count }, (_, at) => ({ kind: "image", url: `${this.image("1280x720")}?${at}`, width: 1280, height: 720 }));
-    return answer(this.job({ job_id: VIDEO_SOURCE, operation: "generate_image", status: "completed", source_id: undefined, media }));
+    return answer(this.job({ job_id: VIDEO_SOURCE, operation: "generate_image", status: "completed", source: undefined, media }));
   }
 
   async closePages() {
@@ -77,7 +77,7 @@ export class UnitHost {
     await page.evaluate((script) => open(script), {
       can: EVERYTHING,
       context: { theme: "light", displayMode: "inline", availableDisplayModes: ["inline", "fullscreen"] },
-      input: { source_id: VIDEO_SOURCE },
+      input: { source: VIDEO_SOURCE },
       opens: {},
       ...script,
       answers: { [`get_job ${VIDEO_SOURCE}`]: [this.source()], ...script.answers },

@@ -23,7 +23,7 @@ export async function tell(client) {
   assert.deepEqual(TOOLS.filter((name) => !listed.has(name)), []);
 
   const call = (name, args) => client.callTool({ name, arguments: args });
-  let job = jobOf(await call("upscale_video", { source_id: given.source }));
+  let job = jobOf(await call("upscale_video", { source: given.source }));
   for (let look = 0; look < LOOKS && job.status !== "completed"; look++) {
     job = jobOf(await call("get_job", { job_id: job.job_id, wait_seconds: 2 }));
   }
@@ -33,7 +33,7 @@ export async function tell(client) {
   const saved = jobOf(await call("download_media", { job_id: job.job_id }));
   assert.ok(statSync(saved.media[0].path).size > 0);
 
-  const refused = await call("upscale_video", { source_id: given.source, resolution: "4K" });
+  const refused = await call("upscale_video", { source: given.source, resolution: "4K" });
   assert.equal(refused.isError, true);
   assert.match(refused.content[0].text, /resolution/);
 }

@@ -50,7 +50,7 @@ async def tell(tools: Iterable[str], call: Call) -> None:
     missing = _TOOLS - set(tools)
     assert not missing, f"not listed: {missing}"
 
-    job = _job(await call("upscale_video", {"source_id": SOURCE}))
+    job = _job(await call("upscale_video", {"source": SOURCE}))
     for _ in range(_LOOKS):
         if job["status"] == "completed":
             break
@@ -62,7 +62,7 @@ async def tell(tools: Iterable[str], call: Call) -> None:
     saved = _job(await call("download_media", {"job_id": job["job_id"]}))
     assert size_bytes(saved["media"][0]["path"]) > 0, saved
 
-    refused = await call("upscale_video", {"source_id": SOURCE, "resolution": "4K"})
+    refused = await call("upscale_video", {"source": SOURCE, "resolution": "4K"})
     assert refused.is_error, refused
     assert "resolution" in refused.text, refused
 

@@ -1,0 +1,87 @@
+"""The tools that cost nothing: read, list, save and cancel jobs, and check the accounts.
+
+A tool's docstring is its description: lines are joined, paragraphs are kept.
+"""
+
+from typing import Annotated
+
+from mcp.types import CallToolResult
+from pydantic import Field
+
+from mcp_server.models import JobList, Status
+from mcp_server.services.health import Check, check
+from mcp_server.tools.context import Ctx, app_of
+from mcp_server.tools.parameters import FileName, JobId
+from mcp_server.tools.results import JobAnswer, check_answer, job_answer, list_answer
+
+_ANOTHER_DISK = (
+    "This server is reached over HTTP: a path is on its machine's disk, which may not be yours."
+)
+
+
+async def get_job(
+    ctx: Ctx,
+    job_id: JobId,
+    wait_seconds: Annotated[
+        int, Field(ge=0, le=50, description="Wait up to this long for the end; 0 reads once.")
+    ] = 0,
+) -> JobAnswer:
+    """State of a job and, once completed, its media with URL and size. Free.
+
+    Still running after wait_seconds is no error: call again. A failed job is status failed with
+    the reason. URLs expire within hours; download_media keeps a file.
+    """
+    app = app_of(ctx)
+    if wait_seconds == 0:
+        job = await app.jobs.get(job_id)
+    else:
+        job = await app.jobs.wait(job_id, wait_seconds, ctx.report_progress)
+    return job_answer(job, sandbox=app.settings.sandbox)
+
+
+async def list_jobs(
+    ctx: Ctx,
+    status: Annotated[
+        Status | None, Field(description="Only jobs last known in this state.")
+    ] = None,
+    limit: Annotated[int, Field(ge=1, le=100, description="How many, newest first.")] = 20,
+) -> Annotated[CallToolResult, JobList]:
+    """Jobs this server submitted, newest first, as last known; no network.
+
+    Call it after a lost answer, before submitting again.
+    """
+    app = app_of(ctx)
+    return list_answer(await app.jobs.recent(limit, status), sandbox=app.settings.sandbox)
+
+
+async def download_media(ctx: Ctx, job_id: JobId, file_name: FileName = None) -> JobAnswer:
+    """Save the files of a completed job on the server's disk and return their paths. Free.
+
+    The same call again returns the files that are there; nothing is ever overwritten. Returns when
+    all is saved: on a slow line a long video takes minutes. Call it before the URLs expire.
+    """
+    app = app_of(ctx)
+    job = await app.jobs.download(job_id, file_name, ctx.report_progress)
+    note = "" if ctx.request_context.request is None else _ANOTHER_DISK
+    return job_answer(job, note=note, sandbox=app.settings.sandbox)
+
+
+async def cancel_job(ctx: Ctx, job_id: JobId) -> JobAnswer:
+    """Ask the vendor to cancel a running job and return its real state; Dreamina only.
+
+    Credits are not known to come back. On an unconfirmed job it gives the job up instead and asks
+    the vendor nothing: the same call may then be charged again.
+    """
+    app = app_of(ctx)
+    job, note = await app.jobs.cancel(job_id)
+    return job_answer(job, note=note, sandbox=app.settings.sandbox)
+
+
+async def check_accounts(ctx: Ctx) -> Annotated[CallToolResult, Check]:
+    """Whether the token, the subscription and the linked accounts are in order. Free.
+
+    Call it when a call fails with wrong_token, no_subscription or account_error, or before the
+    first job. It tells the user what to do about each fault; names of accounts are masked.
+    """
+    app = app_of(ctx)
+    return check_answer(await check(app.upstream), sandbox=app.settings.sandbox)

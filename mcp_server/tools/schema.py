@@ -1,0 +1,49 @@
+"""A lean JSON schema of a pydantic one: short, and free of what some models misread.
+
+Written against mcp 2.3.0 and pydantic 2.12, which put every model into `$defs`, a `title` on every
+part, and `anyOf` with null and a null default on every argument that can be left out.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+Schema = dict[str, Any]
+
+_NULL = {"type": "null"}
+
+
+def lean(schema: Schema) -> Schema:
+    """The schema without references, nulls, titles and what a class says of itself."""
+    return _lean(schema, schema.get("$defs", {}))
+
+
+def _lean(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    if "$ref" in schema:
+        name = schema["$ref"].rsplit("/", 1)[1]
+        return _lean(definitions[name] | _without(schema, "$ref"), definitions)
+    choices = [choice for choice in schema.get("anyOf", ()) if choice != _NULL]
+    if len(choices) == 1:
+        return _lean(_without(schema, "anyOf", "default") | choices[0], definitions)
+    leaned: Schema = {}
+    for keyword, value in schema.items():
+        if keyword in ("$defs", "title"):
+            continue
+        if keyword == "description" and "properties" in schema:
+            continue  # a class's docstring; each argument has a description of its own
+        if keyword == "default" and value is None:
+            continue
+        if keyword == "properties":
+            leaned[keyword] = {name: _lean(part, definitions) for name, part in value.items()}
+        elif isinstance(value, dict):
+            leaned[keyword] = _lean(value, definitions)
+        elif isinstance(value, list):
+            leaned[keyword] = [
+                _lean(item, definitions) if isinstance(item, dict) else item for item in value
+            ]
+        else:
+            leaned[keyword] = value
+    return leaned
+
+
+def _without(schema: Schema, *keywords: str) -> Schema:
+    return {keyword: value for keyword, value in schema.items() if keyword not in keywords}
