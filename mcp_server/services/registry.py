@@ -1,4 +1,4 @@
-"""The services this server knows, and which of them an id belongs to."""
+"""SERVICES: all services there are, and the lookup of one by id or by name."""
 
 from mcp_server.errors import UnknownIdError
 from mcp_server.services.base import Service
@@ -29,4 +29,5 @@ def service_of(some_id: str, argument: str) -> Service:
 
 
 def service_named(name: str) -> Service:
+    """The service of this name, which must exist."""
     return next(service for service in SERVICES if service.name == name)
