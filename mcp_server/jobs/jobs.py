@@ -92,7 +92,7 @@ class Jobs:
         """The job as it is now, read once, by an id of ours or of its service.
 
         Raises:
-            UseapiError: it can't be read; that says nothing about the job.
+            UseapiError: it can't be read; the job itself may be in any state.
         """
         return await self._downloads.with_paths(await self._poller.read(job_id))
 

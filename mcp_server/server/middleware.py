@@ -1,4 +1,4 @@
-"""A call of what does not exist gets the protocol's own error; the SDK tells it as something else.
+"""Middleware: calls of unknown tools and prompts get the protocol's own error.
 
 The SDK answers an unknown tool with a tool's error, and an unknown prompt or one without its
 argument with an internal error and a traceback in the log.
@@ -19,10 +19,11 @@ RequestContext = ServerRequestContext[Any, Any]
 def only_known(
     tools: frozenset[str], prompts: Mapping[str, frozenset[str]]
 ) -> ServerMiddleware[Any]:
-    """Middleware that lets pass what exists.
+    """Middleware that refuses calls of tools and prompts that don't exist.
 
     Args:
-        prompts: the arguments that each prompt can't do without.
+        tools: the names of those that exist.
+        prompts: the names of those that exist, each with the arguments it requires.
     """
 
     async def check(ctx: RequestContext, call_next: CallNext) -> HandlerResult:

@@ -1,4 +1,4 @@
-"""What a host can show or offer without a tool call: jobs as resources, a prompt, completions."""
+"""Jobs as resources, the prompt `enhance_clip`, and completions."""
 
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ from mcp_server.services.registry import service_of
 from mcp_server.tools.context import AppContext, Ctx, app_of
 
 PROMPTS = {"enhance_clip": frozenset({"source"})}
-"""The prompts, each with the arguments it can't do without."""
+"""The prompts, each with the arguments it requires."""
 
 _LISTED = 50
 _FRAME_RATES = ("30", "60")

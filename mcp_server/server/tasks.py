@@ -1,4 +1,4 @@
-"""MCP Tasks (`io.modelcontextprotocol/tasks`, SEP-2663): a job as a task.
+"""Jobs as MCP tasks (`io.modelcontextprotocol/tasks`, SEP-2663).
 
 The task's id is the job's, ours or the vendor's, so nothing is stored for a task. Only a client
 that declares the extension on its request gets one; to all others the tools answer with the job.
@@ -41,7 +41,7 @@ TaskStatus = Literal["working", "completed", "failed", "cancelled"]
 
 
 class Task(BaseModel):
-    """A task on the wire. `result` and `error` are only told by tasks/get."""
+    """A task on the wire. Only tasks/get answers with `result` and `error`."""
 
     model_config = ConfigDict(alias_generator=AliasGenerator(serialization_alias=to_camel))
 
@@ -73,11 +73,11 @@ class _UpdateParams(_TaskParams):
 
 
 class Tasks(Extension):
-    """The extension, over three questions that are answered elsewhere.
+    """The extension; what a task is and does comes from three functions.
 
     Args:
-        created: the task a tool's answer stands for; None if it is a plain answer.
-        get: the task with this id, with its result once it has one; None if nobody made it.
+        created: the task that a tool's answer becomes; None: it stays an answer.
+        get: the task with this id, with its result once it has one; None: there is none.
         cancel: the same, after it was asked to stop.
     """
 
@@ -178,7 +178,7 @@ async def _get(ctx: RequestContext, task_id: str) -> Task | None:
 
 
 async def _cancel(ctx: RequestContext, task_id: str) -> Task | None:
-    """Ask the vendor, where it can be asked. Cancelling is a wish: tasks/get tells what came of it.
+    """The task as it was before the vendor was asked to cancel it, where it can be asked.
 
     An unconfirmed job is never given up by this: the same call could then be charged again.
     """
@@ -208,7 +208,7 @@ def _task(app: AppContext, task_id: str, job: Job) -> Task:
 
 
 async def _unread(app: AppContext, task_id: str, error: UseapiError) -> Task:
-    """A read that failed says nothing about the job: the client asks again."""
+    """A task whose job could not be read: it is still working, and the client asks again."""
     now = iso(app.clock.now())
     known = await app.jobs.known(task_id)
     return Task(
@@ -227,12 +227,12 @@ def _poll_ms(job: Job) -> int:
 
 
 def _ended(job: Job) -> bool:
-    """An unconfirmed job has no end, but waiting brings none either: its answer says what to do."""
+    """Whether waiting brings nothing more: an unconfirmed job's answer says what to do."""
     return job.ended or job.status == "unconfirmed"
 
 
 def _result(app: AppContext, job: Job) -> dict[str, object]:
     answer = job_answer(job, sandbox=app.settings.sandbox)
-    # The work failed, not the protocol: such a task is completed, and its answer is an error.
+    # A job that failed is a completed task whose answer is an error: the protocol did not fail.
     answer.is_error = job.status == "failed"
     return answer.model_dump(by_alias=True, mode="json", exclude_none=True)

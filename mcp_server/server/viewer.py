@@ -1,6 +1,6 @@
-"""The MCP Apps extension: a page that shows a job in the chat, follows it and compares the result.
+"""The MCP Apps extension: a page that shows a job in the chat and follows it.
 
-What the page is and does is in viewer.html. A client without Apps reads the same answers as text.
+The page itself is viewer.html. A client without Apps reads the same answers as text.
 """
 
 from importlib import resources

@@ -1,4 +1,4 @@
-"""Service: what every service can be asked, how it checks an order, and how it refuses."""
+"""Service, the base of the adapters: it checks an order against what the service takes."""
 
 import re
 from abc import ABC, abstractmethod
@@ -78,7 +78,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Order:
-    """A checked order, ready to be sent: nothing about it can be refused by us any more.
+    """A checked order, ready to be sent; submitting checks no argument any more.
 
     `result_arguments` holds the arguments that change the result, documented defaults filled in.
     """
@@ -130,7 +130,7 @@ class Look:
 
 
 class Service(ABC):
-    """The base of every service; one overrides what its vendor offers."""
+    """The base of every service's adapter, which overrides what its vendor offers."""
 
     vendor: ClassVar[ServiceInfo]
     endpoints: ClassVar[Mapping[OperationName, Endpoint]] = {}
@@ -154,7 +154,7 @@ class Service(ABC):
         given: Mapping[str, Any],
         defaults: Mapping[str, Any],
     ) -> Order:
-        """Check what the caller gave and make an order of it; nothing is sent.
+        """An order made of what the caller gave, checked; nothing is sent.
 
         Args:
             given: the arguments the caller gave, by tool argument name.
@@ -229,7 +229,7 @@ class Service(ABC):
 
     @abstractmethod
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
-        """The job that a good answer to a paid POST stands for.
+        """The job in a good answer to a paid POST.
 
         Args:
             our_id: the job's id where the vendor gives it none.
@@ -246,7 +246,7 @@ class Service(ABC):
             age_s: seconds since this server submitted it; None if it did not.
 
         Raises:
-            UseapiError: it can't be read; that says nothing of the job itself.
+            UseapiError: it can't be read; the job itself may be in any state.
         """
 
     @abstractmethod
@@ -336,5 +336,5 @@ def _fitting(
 
 
 def _normal(value: Any) -> Any:
-    """1 and 1.0 are the same wish."""
-    return float(value) + 0.0 if isinstance(value, int | float) else value  # -0.0 is 0.0
+    """The value as it counts in the key: 1 and 1.0 are the same, and -0.0 is 0.0."""
+    return float(value) + 0.0 if isinstance(value, int | float) else value

@@ -67,11 +67,11 @@ def as_job(job_id: str, record: Any) -> Job:
     status: Status = _STATUSES.get(str(record.get("status")), "running")
     failure = None
     if status == "failed":
-        said = failure_text(record) or "Dreamina gave no reason."
-        if "cancelled by user" in said.lower():
+        reason = failure_text(record) or "Dreamina gave no reason."
+        if "cancelled by user" in reason.lower():
             status = "cancelled"
         code = "cancelled" if status == "cancelled" else "vendor_failed"
-        failure = Failure(code=code, message=said)
+        failure = Failure(code=code, message=reason)
     source = request.get("jobid")
     return Job(
         job_id=job_id,
@@ -357,8 +357,8 @@ class Dreamina(Service):
         )
 
     async def cancel(self, upstream: Upstream, job_id: str) -> None:
-        # The answer's fields are not documented: whatever it says, the job is read afterwards. So
-        # too where it isn't (or is no longer) in the scheduler.
+        # The answer's fields are not documented, so the job is read afterwards in any case, also
+        # where it isn't (or is no longer) in the scheduler.
         with contextlib.suppress(NotFoundError):
             await upstream.delete(self.vendor, f"/v1/dreamina/scheduler/{job_id}")
 

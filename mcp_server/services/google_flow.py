@@ -71,7 +71,7 @@ def holder_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def remaining_credits(record: Mapping[str, Any]) -> float | None:
-    """They stand beside the media, wherever those are."""
+    """The remaining credits, which are beside the media in every form of an answer."""
     in_response = number(obj(record.get("response")).get("remainingCredits"))
     return number(record.get("remainingCredits")) if in_response is None else in_response
 
@@ -89,8 +89,8 @@ def as_job(job_id: str, answer: Answer) -> Job:
     status: Status = _STATUSES.get(str(record.get("status")), "running")
     holder, failure = holder_of(record), None
     media = media_of(operation, holder, answer.files) if status == "completed" else ()
-    if status == "completed" and not media and (said := _media_error(holder)):
-        status, failure = "failed", Failure(code="vendor_failed", message=said)
+    if status == "completed" and not media and (reason := _media_error(holder)):
+        status, failure = "failed", Failure(code="vendor_failed", message=reason)
     elif status == "failed":
         failure = Failure(code="vendor_failed", message=failure_text(record) or _NO_REASON)
     return Job(
@@ -113,7 +113,7 @@ def media_of(
 ) -> tuple[Media, ...]:
     """The media of an answer: files that came as base64, else `media`, else `operations`.
 
-    Where `rawBytes` stands is documented nowhere; every one in the answer was cut into a file.
+    Where `rawBytes` is found is documented nowhere; every one in the answer was cut into a file.
     """
     entries = objs(holder.get("media"))[:MOST_MEDIA]
     legacy = objs(holder.get("operations"))[:MOST_MEDIA]
@@ -201,7 +201,7 @@ def _failed(status: object) -> bool:
 
 
 def _media_error(holder: Mapping[str, Any]) -> str | None:
-    """Why every medium of a completed job failed; None if none says so."""
+    """Why every medium of a completed job failed; None if no record of one gives a failure."""
     for entry in objs(holder.get("media")):
         if _failed(_media_status(entry)):
             status = obj(obj(entry.get("mediaMetadata")).get("mediaStatus"))
@@ -217,7 +217,7 @@ _MOST_CANDIDATES = 20  # of running or recent jobs that are read to find a lost 
 _CAPTCHA = {
     "captcha_token": Option("captchaToken", group="captcha"),
     "captcha_retry": Option("captchaRetry", low=1, high=10, group="captcha"),
-    # "Comma-separated"; whether a space may follow is not said.
+    # "Comma-separated"; whether a space may follow is not documented.
     "captcha_order": Option(
         "captchaOrder", written=lambda order: order.replace(" ", ""), group="captcha"
     ),

@@ -218,7 +218,7 @@ def _is_record(data: Any) -> bool:
 
 
 def _is_no_upscale(record: Mapping[str, Any]) -> bool:
-    """Whether a record says so; "all fields are optional" (GET videos/video_id)."""
+    """Whether a record is certainly no upscale; "all fields are optional" (GET videos/video_id)."""
     return not record.get("upscaled", True) or bool(record.get("extended"))
 
 

@@ -1,4 +1,4 @@
-"""The services this server knows, and which of them an id belongs to."""
+"""SERVICES: all services there are, and the lookup of one by id or by name."""
 
 from mcp_server.errors import UnknownIdError
 from mcp_server.services.base import Service

@@ -58,7 +58,8 @@ async def make_plan(
     order = service.order(operation, source, given, app.settings.job_defaults)
     if "reply_url" in given:
         _check_reply_url(str(given["reply_url"]), app.settings.allowed_reply_hosts)
-    return Plan(order, await app.jobs.is_live(order))
+    is_live = await app.jobs.is_live(order)
+    return Plan(order, is_live)
 
 
 def consenter(

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 
 
 def _any_case(*words: str) -> BeforeValidator:
-    """Understand `4k` for `4K`, and the like."""
+    """A validator that takes these words in any case: `4k` is `4K`."""
     known = {word.lower(): word for word in words}
     return BeforeValidator(
         lambda given: known.get(given.lower(), given) if isinstance(given, str) else given

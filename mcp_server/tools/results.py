@@ -1,4 +1,4 @@
-"""How a job, a list of jobs and an error read to an agent: a sentence, the data, the links."""
+"""A job, a list of jobs, a check or an error as a tool's answer: a sentence, the data, links."""
 
 import json
 from pathlib import Path, PurePosixPath
@@ -22,11 +22,12 @@ SANDBOX_NOTE = "This is the sandbox: nothing is real or charged."
 
 def job_answer(job: Job, *, note: str = "", sandbox: bool = False) -> CallToolResult:
     """One job as text, structured content and a link for each of its files."""
-    said = " ".join(part for part in (note, _told(job), SANDBOX_NOTE if sandbox else "") if part)
-    lines, room = [said], LONGEST_TEXT - len(said)
+    parts = (note, _sentences(job), SANDBOX_NOTE if sandbox else "")
+    text = " ".join(part for part in parts if part)
+    lines, left = [text], LONGEST_TEXT - len(text)
     for place in _places(job):
-        room -= len(place) + 1
-        if room >= 0:  # a link that is cut is none; the data holds it whole
+        left -= len(place) + 1
+        if left >= 0:  # half a link is of no use; the data holds it whole
             lines.append(place)
     return CallToolResult(
         content=[_text("\n".join(lines)), *_links(job)],
@@ -43,11 +44,11 @@ def list_answer(jobs: list[Job], *, sandbox: bool = False) -> CallToolResult:
         head = "No such job: this server has submitted none that fits."
     if sandbox:
         head += f" {SANDBOX_NOTE}"
-    lines, room = [head], LONGEST_TEXT - len(head) - 40
+    lines, left = [head], LONGEST_TEXT - len(head) - 40
     for number, job in enumerate(jobs):
         line = " ".join(p for p in (job.created_at, job.operation, job.status, job.job_id) if p)
-        room -= len(line) + 1
-        if room < 0:
+        left -= len(line) + 1
+        if left < 0:
             lines.append(f"… and {len(jobs) - number} more.")
             break
         lines.append(line)
@@ -56,7 +57,7 @@ def list_answer(jobs: list[Job], *, sandbox: bool = False) -> CallToolResult:
 
 
 def check_answer(found: Check, *, sandbox: bool = False) -> CallToolResult:
-    """What is there to work with: a line for the whole, one a service, each fault with its hint."""
+    """A check as text: a line for the whole, one a service, each fault with its hint."""
     whole = f"Token {found.token}, subscription {found.subscription}."
     if found.problem:
         whole = f"{found.problem} {found.hint}"
@@ -73,14 +74,14 @@ def check_answer(found: Check, *, sandbox: bool = False) -> CallToolResult:
 
 
 def error_answer(error: UseapiError, *, sandbox: bool = False) -> CallToolResult:
-    """What happened, what to do next, and one line of JSON to branch on."""
-    said = f"{error.message} {error.hint} {SANDBOX_NOTE if sandbox else ''}".rstrip()
+    """An error as text: what happened, what to do next, and one line of JSON to branch on."""
+    text = f"{error.message} {error.hint} {SANDBOX_NOTE if sandbox else ''}".rstrip()
     facts = json.dumps(error.facts(), separators=(",", ":"))
-    return CallToolResult(content=[_text(f"{said}\n{facts}")], is_error=True)
+    return CallToolResult(content=[_text(f"{text}\n{facts}")], is_error=True)
 
 
-def _told(job: Job) -> str:
-    """State, size, where it is and what to call next, in plain sentences."""
+def _sentences(job: Job) -> str:
+    """Status, size, where the files are and what to call next."""
     title = service_named(job.service).vendor.title
     if job.status == "completed":
         again = " An earlier call made it, so nothing was submitted now." if job.reused else ""
@@ -120,7 +121,7 @@ def _after(job: Job) -> str:
 
 
 def _result(job: Job) -> str:
-    """`: 2560x1440, 60 fps, 5.0 s`, as far as it is known."""
+    """The result as far as it is known: `: 2560x1440, 60 fps, 5.0 s`."""
     if not job.media:
         return ", but its record holds no file"
     first, facts = job.media[0], []

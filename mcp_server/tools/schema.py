@@ -13,7 +13,7 @@ _NULL = {"type": "null"}
 
 
 def lean(schema: Schema) -> Schema:
-    """The schema without references, nulls, titles and what a class says of itself."""
+    """The schema without references, nulls, titles and the docstrings of classes."""
     return _lean(schema, schema.get("$defs", {}))
 
 

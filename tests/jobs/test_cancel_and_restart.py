@@ -1,4 +1,4 @@
-"""App: cancelling as far as a vendor offers it, and an end that loses nothing."""
+"""Jobs: cancelling as far as a vendor offers it, and an end that loses nothing."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Jobs as tasks: the same jobs through another door, and nothing kept for a task."""
+"""Jobs as tasks: the same jobs through another protocol, and nothing kept for a task."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -297,7 +297,7 @@ CLIENTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("first", range(4))
 async def test_the_same_call_through_four_clients_is_one_job(tmp_path: Path, first: int) -> None:
-    """Whoever comes first; and all of them find it, by either door."""
+    """Whoever comes first; and all of them find it."""
     order = CLIENTS[first:] + CLIENTS[:first]
 
     async def through(options: dict[str, Any], do: Callable[[Harness], Awaitable[str]]) -> str:

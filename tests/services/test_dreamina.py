@@ -724,7 +724,7 @@ async def test_a_read_that_fails_for_another_reason_says_which() -> None:
         async def get(self, vendor: ServiceInfo, path: str, *, stem: str | None = None) -> None:
             raise NotFoundError(message="Gone.", hint="Look.", http_status=404)
 
-    door: Any = Gone()
+    upstream: Any = Gone()
 
     with pytest.raises(NotFoundError):
-        await service_named("dreamina").read(door, UPSCALE, age_s=60.0)
+        await service_named("dreamina").read(upstream, UPSCALE, age_s=60.0)

@@ -128,7 +128,7 @@ async def test_a_refused_id_is_told_with_the_forms_there_are(tmp_path: Path) -> 
 
 
 class Recorder:
-    """Stands at the vendor's door and writes down which paths are asked for."""
+    """In place of the vendor: writes down which paths are asked for."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
@@ -151,15 +151,15 @@ ANY_ID = st.text() | st.builds(
 
 @given(ANY_ID)
 def test_any_text_is_refused_or_stays_one_segment_of_its_path(some_id: str) -> None:
-    door: Any = Recorder()
+    upstream: Any = Recorder()
     try:
         service = service_of(some_id, "job_id")
-        virtual_time.run(service.read(door, some_id, age_s=None))
+        virtual_time.run(service.read(upstream, some_id, age_s=None))
     except (UnknownIdError, RequestError):
-        assert [] == door.paths
+        assert [] == upstream.paths
         return
 
-    (path,) = door.paths
+    (path,) = upstream.paths
     assert FIXED.fullmatch(path)
     assert path.endswith(f"/{some_id}")
     assert path == httpx.URL(ORIGIN).copy_with(raw_path=path.encode()).raw_path.decode()
