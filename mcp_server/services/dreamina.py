@@ -265,9 +265,10 @@ class Dreamina(Service):
         running = obj(answer.data).get("executing")
         if not isinstance(running, dict):
             raise self.unexpected("list of running jobs")
-        jobs, is_complete = [], True
+        jobs, is_complete, listed = [], True, 0
         for entries in running.values():
             is_complete = is_complete and isinstance(entries, list)
+            listed += len(entries) if isinstance(entries, list) else 0
             for entry in entries if isinstance(entries, list) else ():
                 job_id = obj(entry).get("jobid")
                 if not is_id(job_id):
@@ -276,6 +277,8 @@ class Dreamina(Service):
                     job, is_known = await self._candidate(upstream, order, job_id)
                     is_complete = is_complete and is_known
                     jobs += [job] if job is not None else []
+        total = obj(answer.data).get("total")
+        is_complete = is_complete and total in (None, listed)
         return Look(tuple(jobs), is_complete, vendor_time=answer.vendor_time)
 
     async def _candidate(
@@ -354,7 +357,9 @@ class Dreamina(Service):
         if not isinstance(request, dict) or not request:
             return None
         echoes = {"resolution": ("resolution", "upscaleResolution")}  # sent as the second
-        if request.get("jobid") != order.source_id:
+        if "jobid" not in request:
+            return None
+        if request["jobid"] != order.source_id:
             return False
         is_told = True
         for name, wanted in order.result_arguments.items():
