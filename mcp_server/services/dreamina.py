@@ -298,7 +298,10 @@ class Dreamina(Service):
         return job_id if is_id(job_id) and _may_be_of(order, job_id) else None
 
     async def named(self, upstream: Upstream, order: Order, job_id: str) -> Job:
-        record = obj((await upstream.get(self.vendor, self._path(job_id))).data)
+        try:
+            record = obj((await upstream.get(self.vendor, self._path(job_id))).data)
+        except RefusedError as unread:  # it says nothing of what the job did
+            raise self.unexpected("job that may be read") from unread
         if not isinstance(record.get("status"), str):
             raise self.unexpected("job")
         job, echo = as_job(job_id, record), obj(record.get("request"))
@@ -321,7 +324,13 @@ class Dreamina(Service):
             job_id,
         )
 
-    def gone(self, job_id: str) -> RefusedError:
+    def in_the_way(self, job_id: str, *, failed: bool) -> RefusedError:
+        if failed:
+            return self._in_the_way(
+                "Dreamina tried this before, and does so only once. That job failed.",
+                f"See why: get_job(job_id={job_id}). Another source may do.",
+                job_id,
+            )
         return self._in_the_way(
             "Dreamina did this before, and does so only once. It keeps the job no longer.",
             f"Use what {job_id} made, if it was saved; Dreamina's own site may still have it.",
