@@ -645,7 +645,7 @@ async def test_a_row_that_was_never_sent_is_not_sent_without_a_yes(
 
 async def test_a_row_that_was_never_sent_counts_on_the_day_it_is_sent(tmp_path: Path) -> None:
     kernel = Kernel()
-    budget = {"USEAPI_MAX_CREDITS_PER_DAY": "30"}
+    budget: dict[str, Any] = {"USEAPI_MAX_CREDITS_PER_DAY": "30"}
     async with running(tmp_path, locks=kernel.process(), **budget) as h:
         await leave_while_it_connects(h, "upscale_video", dreamina_jobs.GOOD_VIDEO)
     await asyncio.sleep(86_400)

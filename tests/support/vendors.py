@@ -223,7 +223,7 @@ class PixVerse(Vendor):
 
 
 def _made(video: dict[str, Any]) -> str:
-    return str(video["created_at"])
+    return str(video.get("created_at", ""))
 
 
 class GoogleFlow(Vendor):
