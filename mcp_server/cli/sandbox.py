@@ -57,6 +57,7 @@ def _config(settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=1,
+        date_header=False,  # the sandbox tells its own time
     )
 
 

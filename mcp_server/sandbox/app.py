@@ -8,10 +8,11 @@ module (or a package, where that gets long) and one line in `VENDORS`.
 
 import re
 from collections.abc import Callable
+from email.utils import formatdate
 from itertools import groupby
 
 from starlette.routing import Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from mcp_server.sandbox import media, responses
 from mcp_server.sandbox.account import USERS, Account
@@ -48,6 +49,7 @@ class Sandbox:
     """
 
     def __init__(self, *, job_seconds: float = 3.0, now: Callable[[], float]) -> None:
+        self._now = now
         state = SandboxState(job_seconds=job_seconds, now=now)
         self.accepted = state.accepted
         self.requests: list[tuple[str, str]] = []
@@ -62,6 +64,7 @@ class Sandbox:
             await self._router(scope, receive, send)
             return
         self.requests.append((scope["method"], _raw_target(scope)))
+        send = self._dated(send)
         if not scope["path"].startswith("/media/") and not _has_token(scope):
             await responses.error(401, "Unauthorized")(scope, receive, send)
             return
@@ -69,6 +72,17 @@ class Sandbox:
             await self._router(scope, receive, send)
         except responses.RefusedError as refused:
             await refused.response(scope, receive, send)
+
+    def _dated(self, send: Send) -> Send:
+        """Answers with the `Date` that every server sends, by this one's clock."""
+
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = formatdate(self._now(), usegmt=True).encode()
+                message = {**message, "headers": [*message["headers"], (b"date", date)]}
+            await send(message)
+
+        return dated
 
 
 def help_text() -> str:
