@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
@@ -41,6 +41,16 @@ OPERATIONS: Mapping[OperationName, Operation] = {
     "generate_video": Operation("video", "making the video"),
     "generate_image": Operation("image", "making the image"),
 }
+
+
+def operation_named(name: str) -> Operation:
+    """The operation of this name; a guess by its name for one of a newer version."""
+    for known, operation in OPERATIONS.items():
+        if known == name:
+            return operation
+    return Operation("image" if "image" in name else "video", f"at work on it ({name})")
+
+
 PAID_OPERATIONS = frozenset(name for name, operation in OPERATIONS.items() if operation.is_paid)
 
 
@@ -77,8 +87,9 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     job_id: str
-    service: ServiceName
-    operation: OperationName
+    # Any text: a job of a newer version, of a service or an operation unknown here, is a job too.
+    service: Annotated[str, Field(description=", ".join(get_args(ServiceName)))]
+    operation: Annotated[str, Field(description=", ".join(get_args(OperationName)))]
     status: Status
     # A job that an older version wrote to the journal names it `source_id`.
     source: Annotated[str | None, Field(validation_alias=AliasChoices("source", "source_id"))] = (
@@ -102,7 +113,7 @@ class Job(BaseModel):
 
     @property
     def kind(self) -> Kind:
-        return OPERATIONS[self.operation].kind
+        return operation_named(self.operation).kind
 
     def evolve(self, **changes: object) -> "Job":
         """The same job with some fields changed."""

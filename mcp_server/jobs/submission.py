@@ -121,7 +121,7 @@ class Submitter:
         Raises:
             UseapiError: nothing was made of it, and the error says why.
         """
-        self._upstream.require_token()
+        self._upstream.require_ready()
         key = key_of(order, self._upstream.origin)
         work = self._works.get(key)
         if work is None:

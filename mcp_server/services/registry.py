@@ -1,6 +1,6 @@
 """SERVICES: all services there are, and the lookup of one by id or by name."""
 
-from mcp_server.errors import UnknownIdError
+from mcp_server.errors import UnknownIdError, UnsupportedError
 from mcp_server.services.base import Service
 from mcp_server.services.dreamina import Dreamina
 from mcp_server.services.google_flow import GoogleFlow
@@ -32,6 +32,17 @@ def service_named(name: str) -> Service:
     """The service of this name.
 
     Raises:
-        KeyError: there is none, as in a row of a newer version.
+        UnsupportedError: there is none, as in a row of a newer version.
     """
-    return {service.name: service for service in SERVICES}[name]
+    for service in SERVICES:
+        if service.name == name:
+            return service
+    raise UnsupportedError(
+        message=f"This version of useapi-mcp does not know the service {name}.",
+        hint="Upgrade useapi-mcp.",
+    )
+
+
+def title_of(name: str) -> str:
+    """What a service is called; its name where it is not known here."""
+    return next((s.vendor.title for s in SERVICES if s.name == name), name)

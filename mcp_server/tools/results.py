@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
 
 from mcp_server.errors import UseapiError
-from mcp_server.models import OPERATIONS, Job, JobList, Media
+from mcp_server.models import Job, JobList, Media, operation_named
 from mcp_server.redaction import one_line
 from mcp_server.services.health import Check
-from mcp_server.services.registry import service_named
+from mcp_server.services.registry import title_of
 
 JobAnswer = Annotated[CallToolResult, Job]
 """What a tool about one job returns; the Job is its output schema."""
@@ -82,14 +82,14 @@ def error_answer(error: UseapiError, *, sandbox: bool = False) -> CallToolResult
 
 def _sentences(job: Job) -> str:
     """Status, size, where the files are and what to call next."""
-    title = service_named(job.service).vendor.title
+    title = title_of(job.service)
     if job.status == "completed":
         again = " An earlier call made it, so nothing was submitted now." if job.reused else ""
         return f"Job {job.job_id} on {title} is completed{_result(job)}.{again} {_where(job)}"
     if job.status == "running":
         cost = f" (forecast: {job.forecast_credits:g} credits)" if job.forecast_credits else ""
         again = " An earlier call started it, so nothing was submitted now." if job.reused else ""
-        doing = OPERATIONS[job.operation].doing
+        doing = operation_named(job.operation).doing
         return (
             f"{title} is {doing}{cost}: job {job.job_id} is running.{again} "
             "Call get_job with this job_id and wait_seconds=50 until it ends."

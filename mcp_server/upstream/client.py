@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcp_server.clock import Clock
-from mcp_server.errors import TokenError
+from mcp_server.errors import SettingsError, TokenError
 from mcp_server.media.files import OutputFolder
 from mcp_server.redaction import quoted
 from mcp_server.retry import Outcome, pause_before_retry
@@ -35,6 +35,8 @@ from mcp_server.upstream.responses import (
 # httpx takes 30 ms to import, and a server that only lists its tools does not need it. So the
 # functions that do import it: a helper that returned the module would hide its types from mypy.
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
     Transport = httpx.AsyncBaseTransport
@@ -141,6 +143,11 @@ class Upstream:
                 hint="Set USEAPI_TOKEN in the server's environment and restart it; "
                 "to try it without a token, start the server with --sandbox.",
             )
+
+    def require_ready(self) -> None:
+        """Raise a TokenError or SettingsError if nothing can be sent with these settings."""
+        self.require_token()
+        self._client(paid=True)
 
     async def close(self) -> None:
         """Cancel the requests in flight, and close the connections."""
@@ -288,19 +295,55 @@ class Upstream:
 
         A paid request never uses a kept-alive connection: if that breaks, nothing shows whether
         the request arrived.
+
+        Raises:
+            SettingsError: a proxy or a CA file of the environment can't be used.
         """
         import httpx
 
         if self._clients is None:
             # A proxy from the environment is used, but not to reach this machine itself.
             options: dict[str, Any] = {
-                "verify": httpx.create_ssl_context() if self._transport is None else True,
+                "verify": self._tls_context() if self._transport is None else True,
                 "trust_env": not self._settings.is_loopback,
                 "transport": self._transport,
             }
             unpooled = httpx.Limits(max_keepalive_connections=0)
-            self._clients = (
-                httpx.AsyncClient(**options),
-                httpx.AsyncClient(**options, limits=unpooled),
-            )
+            try:
+                self._clients = (
+                    httpx.AsyncClient(**options),
+                    httpx.AsyncClient(**options, limits=unpooled),
+                )
+            except (ImportError, ValueError, httpx.InvalidURL) as error:
+                raise _wrong_proxy() from error
         return self._clients[1 if paid else 0]
+
+    def _tls_context(self) -> "ssl.SSLContext":
+        """What https is checked with; for a plain http origin, one that trusts nobody."""
+        import ssl
+
+        import httpx
+
+        if not self._settings.base_url.startswith("https:"):
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            return httpx.create_ssl_context()
+        except OSError as error:  # ssl.SSLError is one
+            raise SettingsError(
+                message="The certificate authorities that SSL_CERT_FILE or SSL_CERT_DIR names can't"
+                f" be read ({type(error).__name__}), so nothing was sent.",
+                hint="Unset it for this server, or name a file that is there; then restart it.",
+            ) from error
+
+
+def _wrong_proxy() -> SettingsError:
+    """The error that names the variable whose proxy httpx can't use."""
+    from urllib.request import getproxies
+
+    names = (f"{scheme.upper()}_PROXY" for scheme, url in getproxies().items() if url)
+    return SettingsError(
+        message=f"The proxy of {' or '.join(sorted(names))} is of a kind that can't be used, so"
+        " nothing was sent.",
+        hint="Unset it for this server or name an http:// proxy; then restart it. A SOCKS proxy"
+        " works once the package socksio is installed beside useapi-mcp.",
+    )

@@ -167,7 +167,7 @@ async def test_nothing_is_sent_for_a_row_that_is_no_longer_submitting(
 ) -> None:
     row = await sent(journal)
     if state == "unconfirmed":
-        await journal.mark_unconfirmed(row.id, "looked 6 times")
+        await journal.mark_unconfirmed(row.id, "looked 6 times", searched=True)
     elif state == "accepted":
         await journal.accept(row.id, "job-1", job())
     else:

@@ -46,7 +46,7 @@ def test_429_was_refused_before_any_work(paid: bool) -> None:
 @pytest.mark.parametrize(
     ("status", "data", "vendor_answered"),
     [
-        (408, {"error": "Polling timeout"}, True),
+        (408, {"error": "Polling timeout"}, False),
         (500, {"error": "x"}, True),
         (503, {"error": {"message": "x"}}, True),
         (524, None, False),
