@@ -965,6 +965,7 @@ async def test_an_earlier_job_that_failed_answers_nothing_whoever_knows_it(
         second = await upscale(h, FLOW_VIDEO)
 
     assert failed != second.job["job_id"] == ours(vendor)
+    assert 2 == len(vendor.posted_at)
 
 
 async def test_a_request_that_connects_while_its_server_closes_never_leaves(
@@ -977,11 +978,16 @@ async def test_a_request_that_connects_while_its_server_closes_never_leaves(
     async with running(tmp_path, vendor=vendor) as h:
         pass
     connected = asyncio.Event()
+    left: list[httpx.Request] = []
 
     class Slow(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             if request.method == "POST":
                 await connected.wait()
+                await request.extensions["trace"](
+                    "http11.send_request_headers.started", {"request": request}
+                )
+                left.append(request)
             return await h.network.handle_async_request(request)
 
     async with open_app(h.settings, h.clock, Slow(), Kernel().process(), drain_s=0) as app:
@@ -993,7 +999,7 @@ async def test_a_request_that_connects_while_its_server_closes_never_leaves(
         await asyncio.sleep(1)
     caller.cancel()
 
-    assert [] == vendor.posted_at
+    assert [] == left
 
 
 async def test_a_stale_row_that_is_looked_at_does_not_free_a_job(tmp_path: Path) -> None:
@@ -1017,6 +1023,32 @@ async def test_a_stale_row_that_is_looked_at_does_not_free_a_job(tmp_path: Path)
     assert ("submitting", 0) == (stale.state, stale.posts)
     assert "accepted" == seen.state
     assert ours(vendor) == again.job_id
+    assert 1 == len(vendor.charged)
+
+
+async def test_a_stale_row_that_is_looked_at_does_not_free_what_was_sent_meanwhile(
+    tmp_path: Path,
+) -> None:
+    """Read before its request left, looked at when its server had died after that."""
+    from mcp_server.tools.context import open_app
+
+    vendor, kernel = PixVerse(), Kernel()
+    async with running(tmp_path, vendor=vendor) as h:
+        pass
+    order = service_named("pixverse").order("upscale_video", PIXVERSE_VIDEO, {}, {})
+    async with open_app(h.settings, h.clock, h.network, kernel.process(), drain_s=0) as app:
+        h.network.faults = [Fault(connect_s=3, after_s=1000)]
+        caller = asyncio.create_task(app.submitting.submit(order))
+        await asyncio.sleep(1)
+        (stale,) = await app.journal.recent(1, origin=ORIGIN)
+        await asyncio.sleep(4)
+        caller.cancel()
+    async with open_app(h.settings, h.clock, h.network, kernel.process(), drain_s=0) as app:
+        seen = await app.submitting.look(stale)
+        again = await app.submitting.submit(order)
+
+    assert (0, 1) == (stale.posts, seen.posts)
+    assert ours(vendor) == seen.job_id == again.job_id
     assert 1 == len(vendor.charged)
 
 
