@@ -615,7 +615,8 @@ def test_two_journals_on_one_folder_see_each_others_commits(
 SUBMITTER = """
 import sys, time
 from pathlib import Path
-from mcp_server.journal import NewSubmission, Journal
+from mcp_server.journal.records import NewSubmission
+from mcp_server.journal.sqlite import Journal
 print("ready", flush=True)
 sys.stdin.readline()
 journal = Journal(Path(sys.argv[1]), time.time)
@@ -644,7 +645,8 @@ def test_processes_that_start_at_the_same_moment_make_one_journal(
 WORKER = """
 import sys, time
 from pathlib import Path
-from mcp_server.journal import NewSubmission, Journal
+from mcp_server.journal.records import NewSubmission
+from mcp_server.journal.sqlite import Journal
 journal = Journal(Path(sys.argv[1]), time.time)
 for n in range(100_000):
     key = f"key-{n}"
@@ -683,7 +685,7 @@ def test_a_step_that_was_taken_survives_kill_9(journal: Journal, folder: Path, l
 HOLDER = """
 import sys, time
 from pathlib import Path
-from mcp_server.journal import Journal
+from mcp_server.journal.sqlite import Journal
 journal = Journal(Path(sys.argv[1]), time.time)
 print(*(journal.try_lock(key) for key in sys.argv[2:]), flush=True)
 sys.stdin.readline()
@@ -845,7 +847,7 @@ def test_a_journal_is_only_made_when_it_is_used(folder: Path, now: Now) -> None:
 
 def test_sqlite_is_not_imported_before_a_journal_is_used() -> None:
     program = (
-        "import sys; from pathlib import Path; from mcp_server.journal import Journal;"
+        "import sys; from pathlib import Path; from mcp_server.journal.sqlite import Journal;"
         " Journal(Path('nowhere'), lambda: 0.0).close(); print('sqlite3' in sys.modules)"
     )
 
@@ -1117,7 +1119,8 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from mcp_server.errors import JournalError
-from mcp_server.journal import NewSubmission, Journal
+from mcp_server.journal.records import NewSubmission
+from mcp_server.journal.sqlite import Journal
 folder, room = Path(sys.argv[1]), int(sys.argv[2])
 journal = Journal(folder, lambda: 0.0)
 row = journal.intend(NewSubmission("key", "dreamina", "upscale_video", "s", {}, 30))
@@ -1163,7 +1166,8 @@ import os, sys
 from pathlib import Path
 import sqlite3
 from mcp_server.errors import JournalError
-from mcp_server.journal import NewSubmission, Journal
+from mcp_server.journal.records import NewSubmission
+from mcp_server.journal.sqlite import Journal
 if os.getuid() == 0:
     os.setuid(65534)  # root could write it all the same
 journal = Journal(Path(sys.argv[1]), lambda: 0.0)
