@@ -1,69 +1,98 @@
 # Each target sets up what it needs, in .venv; a second run starts at once.
 
-PYTHONS := python3.13 python3.12 python3.11 python3 python
+PYTHONS := python3.14 python3.13 python3.12 python3.11 python3 python
 CONSTRAINTS := constraints.txt
 IMAGE := useapi-mcp
-PACKAGES :=
-ANSWERS := 100000
-STEPS := 200000
-MINUTES := 20
-ROUNDS := 100
-PARALLEL := -n 4 --dist worksteal
+PARALLEL := -n 3 --dist worksteal
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.DEFAULT_GOAL := test
-.NOTPARALLEL:
-.PHONY: test unit demo format lint fuzz offsets kills bench viewer bundle interop conformance packages image examples clean
+# What a slow target is given: `make kills ROUNDS=25`, `make interop CLIENT=TypeScript`.
+ROUNDS := 100
+STEPS := 200000
+MINUTES := 20
+SEED :=
+ANSWERS := 100000
+CLIENT :=
+CASES :=
+PACKAGES :=
 
-# What a change must pass.
-test: .venv/dev lint
+# Bytecode is kept: else each worker, and each process a test starts, compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help test check lint types unit format demo bench \
+	offsets kills callers money answers hostile properties fuzz \
+	conformance interop viewer packages examples bundle image clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "One test: $(BIN)/python -m pytest tests/jobs -k a_word_of_its_name"
+
+test: check ## what a change must pass: check, then all tests with their coverage; 3 minutes
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PARALLEL)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# The tests alone: `make unit CONSTRAINTS=.ci/lowest.txt` runs them on the lowest versions.
-unit: .venv/dev
-	$(BIN)/python -m pytest $(PARALLEL)
-
-# The main job from start to end, in the sandbox: no token, no network.
-demo: .venv/runtime
-	$(BIN)/useapi-mcp demo
-
-format: .venv/dev
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
+check: lint types ## format, lint, imports, workflows and types; seconds
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache --no-logo
-	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/zizmor --offline --quiet --persona=pedantic .github
+
+types: .venv/dev
 	$(BIN)/mypy
 
-# Answers of the vendor, mutated; answers that are meant to hurt, with what they cost in memory; the
-# property tests, with far more examples; and the money machine, for so many STEPS or MINUTES, with
-# the seeds it takes (`SEED=7` begins with that one). About an hour.
-fuzz: .venv/dev
-	$(BIN)/python -m tests.stress.fuzz_money --steps $(STEPS) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
-	$(BIN)/python -m tests.support.corpora
-	$(BIN)/python -m tests.stress.fuzz_responses $(ANSWERS)
-	$(BIN)/python -m tests.stress.hostile_bodies
-	$(BIN)/python -m pytest -p tests.support.hypothesis_profiles --hypothesis-profile=fuzz $(FUZZ)
+# On the lowest versions: `make unit CONSTRAINTS=.ci/lowest.txt`.
+unit: .venv/dev ## the tests alone, without coverage
+	$(BIN)/python -m pytest $(PARALLEL)
 
-# The wire broken at every byte of a paid request and of its answer, in three ways.
-offsets: .venv/dev
-	$(BIN)/python -m tests.stress.test_byte_offsets
+format: .venv/dev ## put the format and the order of imports right
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
-# Processes killed at any moment, ROUNDS of each way to die: nothing may be submitted twice.
-kills: .venv/dev
-	$(BIN)/python -m tests.stress.kills --rounds $(ROUNDS)
+demo: .venv/runtime ## the main job from start to end, in the sandbox: no token, no network
+	$(BIN)/useapi-mcp demo
 
-bench: .venv/dev
+bench: .venv/dev ## start-up time, the journal's speed, what a download takes in memory
 	@for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
 
-# The page in the chat, in a real browser; `CASES=pointer` runs those with that word in their name.
-viewer: .venv/runtime .viewer/made
+offsets: .venv/dev ## the connection broken at every byte of a paid request and of its answer
+	$(BIN)/python -m tests.stress.test_byte_offsets
+
+kills: .venv/dev ## processes killed at any moment, ROUNDS of each of four ways: nothing is sent twice
+	$(BIN)/python -m tests.stress.kills --rounds $(ROUNDS)
+
+callers: .venv/dev ## callers that leave at any moment, over real sockets
+	$(BIN)/python -m tests.stress.callers
+
+# The seeds are printed; `SEED=7` begins with that one.
+money: .venv/dev ## everything that can happen to a paid job at random, STEPS or MINUTES long
+	$(BIN)/python -m tests.stress.fuzz_money --steps $(STEPS) --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+answers: .venv/dev ## so many ANSWERS of the vendor, mutated
+	$(BIN)/python -m tests.support.corpora
+	$(BIN)/python -m tests.stress.fuzz_responses $(ANSWERS)
+
+hostile: .venv/dev ## answers of the vendor that are meant to harm, and the memory each takes
+	$(BIN)/python -m tests.stress.hostile_bodies
+
+properties: .venv/dev ## the property tests, with far more examples
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fuzz
+
+fuzz: money answers hostile properties ## the last four, one after the other: about an hour
+
+conformance: .venv/dev ## the protocol's own suite, in both of its versions, and its tasks scenarios
+	$(BIN)/python -m tests.conformance
+
+interop: .venv/dev ## clients that others wrote, over stdio and HTTP; CLIENT=word runs those it names
+	$(BIN)/python -m tests.interop $(CLIENT)
+
+viewer: .venv/runtime .viewer/made ## the page in the chat, in a real browser; CASES=word runs those it names
 	@chromium=$$($(find_chromium)) || { $(install_chromium); chromium=$$($(find_chromium)); } || exit 1; \
 	CHROMIUM=$$chromium PYTHON=$(BIN)/python node tests/viewer/run.mjs $(CASES)
 
@@ -74,28 +103,16 @@ install_chromium := if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; the
 		echo "No Chromium was found: install it, or set CHROMIUM to its path." >&2; exit 1; \
 	fi
 
-# The one-file install for desktop hosts, in build/; needs Node.js.
-bundle: .venv/made
+bundle: .venv/made ## the one-file install for desktop hosts, in build/; needs Node.js
 	$(BIN)/python mcpb/build.py
 
-# Clients that others wrote, over stdio and HTTP; `CLIENT=TypeScript` runs those with that in their name.
-interop: .venv/dev
-	$(BIN)/python -m tests.interop $(CLIENT)
-
-# The protocol's own suite, in both of its versions, and its tasks scenarios.
-conformance: .venv/dev
-	$(BIN)/python -m tests.conformance
-
-# Every package is built, unpacked elsewhere and started; `PACKAGES=wheel` makes that one.
-packages: .venv/dev
+packages: .venv/dev ## each package is built, unpacked elsewhere and started; PACKAGES=wheel makes that one
 	$(BIN)/python -m tests.packaging.packages $(PACKAGES)
 
-# README's code for agent frameworks runs, with a stand-in for the model.
-examples: .venv/dev
+examples: .venv/dev ## README's code for agent frameworks, with a stand-in for the model
 	$(BIN)/python -m tests.packaging.readme_examples
 
-# The container's image, which must become healthy; needs a container engine.
-image:
+image: ## the container's image, which must become healthy; needs a container engine
 	docker build --tag $(IMAGE) .
 	@container=$$(docker run --detach --rm --env USEAPI_SANDBOX=true --env USEAPI_HTTP_TOKEN=a-try $(IMAGE)) || exit 1; \
 	for try in $$(seq 60); do \
@@ -108,7 +125,7 @@ image:
 	echo "$(IMAGE) is $$state"; \
 	[ "$$state" = healthy ]
 
-clean:
+clean: ## delete what the other targets made
 	rm -rf .venv .interop .viewer build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -134,11 +151,13 @@ done; exit 1
 endef
 
 .venv/runtime: .venv/made pyproject.toml $(CONSTRAINTS)
+	@echo "Installing into .venv, with the versions in $(CONSTRAINTS): once, for a minute or so ..."
 	$(call install,--editable .)
 	@touch $@
 
 .viewer/made: tests/viewer/package.json
 	@command -v npm >/dev/null || { echo "Node.js 20 or newer, with npm, is needed." >&2; exit 1; }
+	@echo "Installing the viewer's test tools into .viewer: once, for a minute or so ..."
 	mkdir -p .viewer
 	cp tests/viewer/package.json .viewer/
 	npm install --prefix .viewer --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error
@@ -146,6 +165,7 @@ endef
 
 # --group needs a newer pip than Python 3.11 brings.
 .venv/dev: .venv/made pyproject.toml $(CONSTRAINTS)
+	@echo "Installing into .venv, with the versions in $(CONSTRAINTS): once, for a minute or so ..."
 	$(call install,--upgrade pip)
 	$(call install,--editable . --group dev)
 	@touch .venv/runtime $@

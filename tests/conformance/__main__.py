@@ -101,7 +101,7 @@ def main() -> int:
             results.append(passed(f"{version}, all of it", url, version, *part))
     with running("-m", "tests.conformance.tasks_server") as url:
         results += [passed(part, url, "tasks", "--scenario", part) for part in TASKS]
-    print(f"{sum(results)} of {len(results)} parts ok")
+    print(f"conformance: {sum(results)} passed, {len(results) - sum(results)} failed")
     return 0 if all(results) else 1
 
 

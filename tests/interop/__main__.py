@@ -203,7 +203,7 @@ def main(wanted: str = "") -> int:
             if rows[-1].fault:
                 print(f"    {rows[-1].fault.replace(chr(10), chr(10) + '    ')}", flush=True)
     failed = sum(1 for row in rows if row.fault)
-    print(f"{len(rows) - failed} of {len(rows)} ok")
+    print(f"interop: {len(rows) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
 

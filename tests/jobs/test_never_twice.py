@@ -1038,14 +1038,14 @@ async def test_a_stale_row_that_is_looked_at_does_not_free_what_was_sent_meanwhi
     order = service_named("pixverse").order("upscale_video", PIXVERSE_VIDEO, {}, {})
     async with open_app(h.settings, h.clock, h.network, kernel.process(), drain_s=0) as app:
         h.network.faults = [Fault(connect_s=3, after_s=1000)]
-        caller = asyncio.create_task(app.submitting.submit(order))
+        caller = asyncio.create_task(app.jobs.submit(order))
         await asyncio.sleep(1)
         (stale,) = await app.journal.recent(1, origin=ORIGIN)
         await asyncio.sleep(4)
         caller.cancel()
     async with open_app(h.settings, h.clock, h.network, kernel.process(), drain_s=0) as app:
-        seen = await app.submitting.look(stale)
-        again = await app.submitting.submit(order)
+        seen = await app.jobs._submitter.look(stale)
+        again = await app.jobs.submit(order)
 
     assert (0, 1) == (stale.posts, seen.posts)
     assert ours(vendor) == seen.job_id == again.job_id

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,7 +59,7 @@ def run(*command: str | Path, **options: Any) -> "subprocess.CompletedProcess[st
         **options,
     )
     if done.returncode:
-        raise SystemExit(
+        raise AssertionError(
             f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout}"
         )
     return done
@@ -200,6 +201,8 @@ def copy(sources: list[str], folder: Path) -> None:
 def serve(steps: list[tuple[str, str]], folder: Path, bin_: Path, env: dict[str, str]) -> None:
     """Start what the image starts, at another port, and look at it as the image's host would."""
     words = dict(steps)
+    assert int(words["USER"]) >= 1000, "it would run as root"
+    assert re.fullmatch(r"\S+:[\w.-]+@sha256:[0-9a-f]{64}", words["FROM"]), "its base may change"
     port = free_port()
 
     def command(step: str) -> list[str]:
@@ -253,11 +256,18 @@ def free_port() -> int:
 PACKAGES = {"registry": registry, "wheel": wheel, "bundle": bundle, "image": image}
 
 
-def main() -> None:
+def main() -> int:
     TOOLS.make()
-    for name in sys.argv[1:] or PACKAGES:
-        PACKAGES[name]()
+    names, failed = sys.argv[1:] or list(PACKAGES), 0
+    for name in names:
+        try:
+            PACKAGES[name]()
+        except Exception:  # noqa: BLE001 - whatever it is, this package has failed
+            traceback.print_exc()
+            failed += 1
+    print(f"packages: {len(names) - failed} passed, {failed} failed")
+    return int(failed > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -96,7 +96,8 @@ def model() -> Iterator[str]:
         server.shutdown()
 
 
-def run(command: list[str], file: Path, text: str, env: dict[str, str]) -> None:
+def run(command: list[str], file: Path, text: str, env: dict[str, str]) -> bool:
+    """Run an example; whether it did the job."""
     file.write_text(text, "utf-8")
     done = subprocess.run(
         [*command, str(file)],
@@ -111,11 +112,14 @@ def run(command: list[str], file: Path, text: str, env: dict[str, str]) -> None:
     # A link to the result, or what the model was told of the job: the letter is an upscale's.
     is_good = done.returncode == 0 and ("/media/" in done.stdout or "V-u12345-CA:" in done.stdout)
     if not is_good:
-        raise SystemExit(f"{text}\nended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    print(f"{file.stem:<14} {told[-1][:110]}", flush=True)
+        print(f"{text}\nended with {done.returncode}:\n{done.stdout}{done.stderr}", flush=True)
+    else:
+        print(f"{file.stem:<14} {told[-1][:110]}", flush=True)
+    return is_good
 
 
-def main() -> None:
+def main() -> int:
+    results = []
     first, *examples = blocks(README, "python")
     with tempfile.TemporaryDirectory() as name, model() as address:
         folder = Path(name)
@@ -129,18 +133,20 @@ def main() -> None:
             "OPENAI_API_KEY": "none",
             "OPENAI_AGENTS_DISABLE_TRACING": "1",
         }
-        run([sys.executable], folder / "mcp_sdk.py", first, env)
+        results.append(run([sys.executable], folder / "mcp_sdk.py", first, env))
         for (imported, pins), text in zip(PYTHON.items(), examples, strict=True):
             assert imported in text
             python = PythonEnvironment(f"readme-{imported}", pins)
             python.make()
-            run([str(python.python)], folder / f"with_{imported}.py", text, env)
+            results.append(run([str(python.python)], folder / f"with_{imported}.py", text, env))
         node = NodeEnvironment("readme-typescript", SDK)
         node.make()
         (script,) = blocks(README, "js")
         command = node.script("x")[:1]
-        run(command, node.folder / "readme.mjs", script, env)
+        results.append(run(command, node.folder / "readme.mjs", script, env))
+    print(f"examples: {sum(results)} passed, {len(results) - sum(results)} failed")
+    return int(not all(results))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,8 +1,8 @@
-"""Fuzzes the vendor: the sandbox's own answers, mutated, through the real tools and a real client.
+"""Mutated answers of the vendor: the sandbox's, through the real tools and a real client.
 
-`python -m tests.stress.fuzz_responses 100000 [seed]` prints what came of them. Whatever the vendor
-says, a tool answers in our words, in at most 8,000 characters, without base64 and without the
-token.
+`python -m tests.stress.fuzz_responses 100000 [seed]` (`make answers`) prints what came of them.
+Whatever the vendor answers, a tool's answer has one of our codes or a valid job, at most 8,000
+characters, no base64 and no token.
 """
 
 import copy
@@ -115,6 +115,8 @@ class Tally:
     longest_text: int = 0
     faults: list[str] = field(default_factory=list)
 
+    sessions: int = 0
+
     def judge(self, tool: str, reply: Reply) -> None:
         self.calls[tool] += 1
         self.longest_text = max(self.longest_text, len(reply.text))
@@ -122,7 +124,7 @@ class Tally:
         try:
             if reply.is_error:
                 code = reply.error["code"]
-                assert code in CODES, f"a code of nobody's: {code}"
+                assert code in CODES, f"not one of our codes: {code}"
             else:
                 code = "answered"
                 for job in reply.job.get("jobs", [reply.job]):
@@ -180,6 +182,7 @@ async def fuzz(count: int, seed: int, folder: Path) -> Tally:
     logging.root.addHandler(bugs)
     try:
         while tally.mutated < count and len(tally.faults) < 20:
+            tally.sessions += 1
             enough = min(tally.mutated + A_SESSION, count)
             clock = VirtualClock()
             sandbox = Sandbox(job_seconds=3.0, now=clock.now)
@@ -240,6 +243,8 @@ def main() -> None:
     print(f"longest text: {tally.longest_text} characters; faults: {len(tally.faults)}")
     for fault in tally.faults:
         print("-", fault)
+    failed = min(len(tally.faults), tally.sessions)
+    print(f"answers: {tally.sessions - failed} passed, {failed} failed")
     sys.exit(bool(tally.faults))
 
 

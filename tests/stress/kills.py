@@ -466,8 +466,9 @@ async def main(rounds: int, seed: int, only: str) -> bool:
             taken_s = time.monotonic() - begun
     wrong = sum(bool(a_round.wrong) for a_round in all_rounds)
     print(table(all_rounds))
-    print("found: a job of the vendor's was told; never sent: not before it was killed")
-    print(f"{len(all_rounds)} rounds in {taken_s:.0f} s, {wrong} wrong, --seed {seed}")
+    print("found: we know the vendor's job; never sent: no request left before the first one died")
+    print(f"{len(all_rounds)} rounds in {taken_s:.0f} s, --seed {seed}")
+    print(f"kills: {len(all_rounds) - wrong} passed, {wrong} failed")
     return bool(all_rounds) and not wrong
 
 

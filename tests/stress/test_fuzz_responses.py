@@ -1,4 +1,4 @@
-"""A thousand mutated answers of the vendor; `make fuzz` runs a hundred thousand."""
+"""A few hundred mutated answers of the vendor; `make answers` takes as many as are wanted."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from tests.stress.fuzz_responses import fuzz
 
 
 async def test_whatever_the_vendor_answers_is_told_in_our_words(tmp_path: Path) -> None:
-    tally = await fuzz(1_000, seed=20_261_121, folder=tmp_path)
+    tally = await fuzz(400, seed=20_261_121, folder=tmp_path)
 
     assert [] == tally.faults
-    assert tally.mutated >= 1_000
+    assert tally.mutated >= 400
     assert {"completed", "failed", "running"} <= tally.told.keys()
     assert len(tally.told) >= 12
     assert tally.longest_text <= 8_000

@@ -49,5 +49,5 @@ try {
 }
 
 const failed = results.filter(Boolean).length;
-console.log(`\n${results.length - failed} of ${results.length} cases passed.`);
+console.log(`\nviewer: ${results.length - failed} passed, ${failed} failed`);
 process.exit(failed || !results.length ? 1 : 0);
