@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -134,6 +135,12 @@ def run_to_the_end(
         timeout=_START_S,
         check=False,
     )
+
+
+def rows(folder: Path) -> list[tuple[Any, ...]]:
+    """State, the vendor's id and the number of POSTs of each submission in the journal."""
+    with contextlib.closing(sqlite3.connect(folder / "state" / "journal.sqlite")) as journal:
+        return list(journal.execute("select state, job_id, posts from submission"))
 
 
 @dataclass
