@@ -99,7 +99,7 @@ def http_server(folder: Path, *options: str, **environment: str) -> Iterator[Ser
     sandbox = [] if "USEAPI_BASE_URL" in environment else ["--sandbox"]
     command = ["-m", "mcp_server", *sandbox, "http", "--port", "0", *options]
     with _process(folder, command, environment) as (process, errors):
-        url = _told(process, errors, r"Serving MCP at (\S+)")
+        url = _wait_for(process, errors, r"Serving MCP at (\S+)")
         made = re.search(r"Bearer (\S+)", errors.read_text())
         token = made[1] if made else environment.get("USEAPI_HTTP_TOKEN", "")
         yield Served(url, token, process, errors)
@@ -229,7 +229,7 @@ def _environment(folder: Path, ours: dict[str, str]) -> dict[str, str]:
     return inherited | folders | ours
 
 
-def _told(process: subprocess.Popen[bytes], errors: Path, pattern: str) -> str:
+def _wait_for(process: subprocess.Popen[bytes], errors: Path, pattern: str) -> str:
     deadline = time.monotonic() + _START_S
     while not (found := re.search(pattern, errors.read_text())):
         assert process.poll() is None, errors.read_text()
