@@ -250,6 +250,7 @@ async def test_a_job_that_the_journal_made_for_another_order_is_not_this_ones(
         other = await ask(h, "upscale_image", DREAMINA_IMAGE)
 
     assert one.job["job_id"] != other.job["job_id"]
+    assert one.job["job_id"] not in other.text
     assert "unconfirmed" == other.job["status"]
     assert 1 == len(vendor.charged)
 
