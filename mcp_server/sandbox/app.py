@@ -19,10 +19,10 @@ from mcp_server.sandbox.account import Account
 from mcp_server.sandbox.dreamina import Dreamina
 from mcp_server.sandbox.google_flow.api import GoogleFlow
 from mcp_server.sandbox.pixverse import PixVerse
-from mcp_server.sandbox.state import Accepted, SandboxState, Source, Vendor
+from mcp_server.sandbox.state import Accepted, Conditions, SandboxState, Source, Vendor
 from mcp_server.sandbox.users import USERS
 
-__all__ = ["SOURCES", "VENDORS", "Accepted", "Sandbox", "Source", "help_text"]
+__all__ = ["SOURCES", "VENDORS", "Accepted", "Conditions", "Sandbox", "Source", "help_text"]
 
 VENDORS: tuple[type[Vendor], ...] = (Dreamina, GoogleFlow, PixVerse, Account)
 SOURCES: tuple[Source, ...] = tuple(
@@ -42,6 +42,7 @@ class Sandbox:
     Args:
         job_seconds: how long a job takes.
         now: the time as epoch seconds.
+        conditions: what a test decides about the vendor.
 
     Attributes:
         accepted: every paid POST that made a job or did the work at once, in order. A repeat that
@@ -49,8 +50,14 @@ class Sandbox:
         requests: every request as (method, raw path with its query), in order.
     """
 
-    def __init__(self, *, job_seconds: float = 3.0, now: Callable[[], float]) -> None:
-        world = SandboxState(job_seconds=job_seconds, now=now)
+    def __init__(
+        self,
+        *,
+        job_seconds: float = 3.0,
+        now: Callable[[], float],
+        conditions: Conditions = Conditions(),  # noqa: B008 - frozen
+    ) -> None:
+        world = SandboxState(job_seconds=job_seconds, now=now, conditions=conditions)
         self.accepted = world.accepted
         self.requests: list[tuple[str, str]] = []
         vendors = [vendor(world) for vendor in VENDORS]

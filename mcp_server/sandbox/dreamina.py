@@ -245,6 +245,9 @@ class Dreamina(Vendor):
     def __init__(self, world: SandboxState) -> None:
         super().__init__(world)
         self._jobs = made_before(world.now())
+        for jobid in world.conditions.sources:
+            if jobid.endswith("-bot:dreamina"):
+                self._jobs[jobid] = _finished(jobid, world.now() - 3600)
 
     def routes(self) -> list[Route]:
         at = self.prefix
@@ -264,6 +267,7 @@ class Dreamina(Vendor):
         body = await web.read_fields(request, numbers=frozenset({"maxJobs"}))
         source = self._source(body, "video", ("video",))
         self._only_once(source, "video-upscale", "upscaled")
+        await self.world.conditions.work()
         width, height, fps = source.clip
         job = self._new(source, "V", "video-upscale", {}, body, UPSCALE_CREDITS)
         job.clip = (2 * width, 2 * height, fps)
@@ -282,6 +286,7 @@ class Dreamina(Vendor):
             raise web.refused(400, f"Parameter fps ({fps}) valid values: 30, 60")
         source = self._source(body, "video", ("video", "video-upscale"))
         self._only_once(source, "video-interpolate", "interpolated")
+        await self.world.conditions.work()
         rate = 60 if fps == 60 else 30
         credits_ = INTERPOLATE_CREDITS[rate]
         job = self._new(source, "F", "video-interpolate", {"fps": fps}, body, credits_)
@@ -307,6 +312,7 @@ class Dreamina(Vendor):
             if not web.is_number(strength, 0, 1, whole=False):
                 raise web.refused(400, f"Parameter {name} ({strength}) valid range: 0-1")
         source = self._source(body, "image", ("image",))
+        await self.world.conditions.work()
         # Assumed: the strengths are echoed when they were given; the page's example gives none.
         echo: web.Json = {"imageIndex": index, "resolution": size, **strengths}
         job = self._new(source, "I", "upscale", echo, body, 0)
@@ -405,7 +411,9 @@ class Dreamina(Vendor):
             made_at=now,
             done_at=now + self.world.job_seconds,
             forecast_credits=credits_,
-            ends="failed" if source.jobid in (MODERATED_VIDEO, MODERATED_IMAGE) else "completed",
+            ends="failed"
+            if source.jobid in (MODERATED_VIDEO, MODERATED_IMAGE) or self.world.conditions.fails()
+            else "completed",
             tracked=True,
             reply_url=body.get("replyUrl"),
         )

@@ -1,8 +1,9 @@
 """App: what a running server holds open, built when it starts and closed when it stops."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,6 +14,7 @@ from mcp_server.jobs.downloads import Downloads, Report
 from mcp_server.jobs.polling import Poller
 from mcp_server.jobs.repository import JobRepository
 from mcp_server.jobs.submission import Submitter
+from mcp_server.journal.base import Store
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.locks import KeyLocks
 from mcp_server.journal.records import Submission
@@ -103,6 +105,7 @@ async def open_app(
     locks: KeyLocks | None = None,
     drain_s: float = DRAIN_S,
     resolve: Resolver = system_resolver,
+    open_store: Callable[[Path, Clock, KeyLocks | None], Store] = SqliteStore,
 ) -> AsyncIterator[App]:
     """Open the parts, and close them in the order that loses nothing.
 
@@ -111,7 +114,7 @@ async def open_app(
     """
     outputs = OutputFolder(settings.output_folder())
     upstream = Upstream(settings, clock, outputs, transport)
-    journal = Journal(SqliteStore(settings.state_folder(), clock, locks), clock.now)
+    journal = Journal(open_store(settings.state_folder(), clock, locks), clock.now)
     repository = JobRepository(journal)
     submitting = Submitter(settings, clock, upstream, journal, repository)
     hold_s = min(settings.sandbox_job_seconds, 15.0) if settings.sandbox else 15.0

@@ -67,7 +67,7 @@ class GoogleFlow(Vendor):
 
     def __init__(self, world: SandboxState) -> None:
         super().__init__(world)
-        self._known = {source.id for source in SOURCES}
+        self._known = {source.id for source in SOURCES} | set(world.conditions.sources)
         self._jobs: dict[str, Job] = {}
         self._credits = FIRST_CREDITS
 
@@ -102,6 +102,7 @@ class GoogleFlow(Vendor):
             raise web.RefusedError(web.answer({"error": error}, status=403))
         self.world.refuse(source_id, REFUSALS)
         cached = self._finished(source_id, str(resolution))
+        await self.world.conditions.work()
         cost = UPSCALE_4K_CREDITS if resolution == "4K" and not cached else 0
         name = cached.media_name if cached else f"{self._new_name()}_upsampled"
         job = self._new_job(body, source_id, str(resolution), name, cost)
@@ -130,6 +131,7 @@ class GoogleFlow(Vendor):
         if resolution not in IMAGE_SIZES:
             raise invalid(f"Parameter resolution ({resolution}) valid values: 2k, 4k")
         self.world.refuse(source_id, REFUSALS)
+        await self.world.conditions.work()
         self.world.accept(SERVICE, request.url.path, source_id, None, body)
         await asyncio.sleep(self.world.job_seconds)
         if self.world.loses_the_answer(source_id, LOSING):
@@ -226,7 +228,7 @@ class GoogleFlow(Vendor):
             raise invalid(f"Invalid mediaGenerationId format: {name}")
         if found[2] != kind:
             raise invalid(f"mediaGenerationId type must be '{kind}', got '{found[2]}'")
-        if not name.startswith(OWNER):
+        if not name.startswith(OWNER) and name not in self._known:
             email = (
                 bytes.fromhex(found[1]).decode(errors="replace") if len(found[1]) % 2 == 0 else "?"
             )
@@ -254,8 +256,10 @@ class GoogleFlow(Vendor):
         self, body: web.Json, source_id: str, resolution: str, name: str, cost: int
     ) -> Job:
         now = self.world.now()
+        found = MEDIA_ID.fullmatch(source_id)
+        email = bytes.fromhex(found[1]).decode() if found else EMAIL
         return Job(
-            f"j{self.world.digits()}v-u{USER}-email:{EMAIL}-bot:google-flow",
+            f"j{self.world.digits()}v-u{USER}-email:{email}-bot:google-flow",
             {key: value for key, value in body.items() if key not in CAPTCHA_FIELDS},
             source_id,
             resolution,
@@ -263,6 +267,7 @@ class GoogleFlow(Vendor):
             now + self.world.job_seconds,
             name,
             self._credits - cost,
+            fails=source_id == FAILING_VIDEO or self.world.conditions.fails(),
         )
 
     async def _answer(self, request: Request, job: Job, body: web.Json) -> Response:
@@ -278,6 +283,6 @@ class GoogleFlow(Vendor):
         await asyncio.sleep(job.done_at - self.world.now())
         if lost:
             return web.gateway_page(524)
-        if job.source_id == FAILING_VIDEO:  # its form is the page's error Model, its status assumed
+        if job.fails:  # its form is the page's error Model, its status assumed
             return web.answer({"jobId": job.jobid, **failure()}, status=500)
         return web.answer({"jobId": job.jobid, **result(request, job)})
