@@ -201,6 +201,9 @@ class Asked:
 
     wish: Wish
     says: str
+    life: Life
+    began: int  # how many calls there were before
+    ended: float = math.inf  # how many there were when it was answered
     yeses: int = 0
 
 
@@ -542,6 +545,8 @@ class Money(RuleBasedStateMachine):
                 "pragma user_version = 1",
             )
         self.run(self._start())
+        self._ask(0, "list_jobs", {"limit": 100}, math.inf)  # which opens the journal
+        self.run(asyncio.sleep(1))
 
     @rule(where=WHERE, pause_s=PAUSES_S)
     def a_server_is_killed(self, where: int, pause_s: float) -> None:
@@ -640,7 +645,7 @@ class Money(RuleBasedStateMachine):
         for origin in (ORIGIN, OTHER_ORIGIN):
             for process in list(self._processes):
                 self.run(self._stop(process))
-            self._limit = math.inf
+            self._limit = self._highest_limit
             self.run(self._start(origin))
             for _ in range(2):
                 for wish in [wish for at, wish in sorted(self._used, key=repr) if at == origin]:
@@ -685,7 +690,7 @@ class Money(RuleBasedStateMachine):
 
     def _call(self, wish: Wish, where: int, says: str) -> None:
         process = self._process(where)
-        call = Asked(wish, says)
+        call = Asked(wish, says, process.life, len(self._asked))
         self._asked.append((process.origin, call))
         self._used.add((process.origin, wish))
         limit_s = ANSWERED_BY_S + (SUSPENDED_S if self._dice else 0)
@@ -737,6 +742,7 @@ class Money(RuleBasedStateMachine):
             post
             for post in self._vendors.posts
             if call is not None
+            and self._is_alone(call)
             and (post.life, post.wish) == (process.life, call.wish)
             and post.left_at >= began_at
             and post.accepted is not None
@@ -754,6 +760,19 @@ class Money(RuleBasedStateMachine):
             self._see(answer.job)
             if tool == "cancel_job" and "Given up" in answer.text:
                 self._note_given_up(answer.job)
+
+    def _is_alone(self, call: Asked) -> bool:
+        """Whether no other call of the same, here, was at work beside this one.
+
+        One whose caller left may be at work for long: then nothing is said of this call.
+        """
+        call.ended = len(self._asked)
+        others = [
+            other
+            for _, other in self._asked
+            if other is not call and (other.life, other.wish) == (call.life, call.wish)
+        ]
+        return all(other.ended <= call.began for other in others)
 
     def _check_error(self, tool: str, answer: Reply, accepted: list[Post]) -> None:
         """An error says that nothing was made, but for the one that says that it may have been."""
@@ -790,8 +809,11 @@ class Money(RuleBasedStateMachine):
         if job_id not in self._ids:
             self._ids.append(job_id)
         was = self._ended.get(job_id)
-        if was is not None and was != status and job_id not in self._given_up_at:
-            self._troubles.append(f"{job_id} was {was} and now is {status}")
+        # An end that a full disk did not take was told all the same, and is read once more.
+        may_change = self._disk_was_full or job_id in self._given_up_at
+        if was is not None and was != status and not may_change:
+            rows = self._journal.rows("id = ? or job_id = ?", job_id, job_id)
+            self._troubles.append(f"{job_id} was {was} and now is {status}: {job} {rows}")
         if status in TERMINAL:
             self._ended[job_id] = status
 
@@ -857,10 +879,14 @@ class Money(RuleBasedStateMachine):
         self._processes.append(process)
 
     async def _stop(self, process: Process) -> None:
+        if process.life.is_over:
+            self._kill(process)
+            return
         self._processes.remove(process)
         process.stop.set()
         assert process.host is not None
-        await process.host
+        while not (process.host.done() or process.life.is_over):  # it may die of its last request
+            await asyncio.wait({process.host}, timeout=1)
 
     def _kill(self, process: Process) -> None:
         STEPS["kill"] += 1

@@ -39,12 +39,16 @@ class JournalReader:
         self._path = folder / "journal.sqlite"
 
     def rows(self, where: str = "1", *values: object) -> list[dict[str, Any]]:
+        if not self._path.exists():  # nothing was written down yet
+            return []
         with closing(sqlite3.connect(self._path)) as database:
             database.row_factory = sqlite3.Row
             found = database.execute(f"select * from submission where {where}", values)
             return [dict(row) for row in found]
 
     def edit(self, *statements: str) -> None:
+        if not self._path.exists():
+            return
         with closing(sqlite3.connect(self._path)) as database, database:
             for statement in statements:
                 database.execute(statement)
@@ -185,12 +189,20 @@ class Facts:
     def overspent(self, limit: float) -> list[str]:
         """Days of which more was charged than the limit, by the rows' own dates."""
         spent: Counter[tuple[str, str, int]] = Counter()
+        about: dict[tuple[str, str, int], list[str]] = {}
         for post in self.posts:
             wish, row = post.wish, self.row_of(post)
             if post.is_ours and post.accepted and wish and row and not post.is_denied:
                 day = int(row["created_at"] // DAY_S)
-                spent[post.origin, wish.service, day] += int(wish.cost)
-        return [f"overspent: {what} {sum_}" for what, sum_ in spent.items() if sum_ > limit]
+                what = (post.origin, wish.service, day)
+                spent[what] += int(wish.cost)
+                if wish.cost:
+                    about.setdefault(what, []).append(f"{_told(post)} {row}")
+        return [
+            f"overspent: {what} {sum_} of {limit}: {about[what]}"
+            for what, sum_ in spent.items()
+            if sum_ > limit
+        ]
 
     def unconfirmed(self) -> tuple[Counter[str], list[str]]:
         """Why each row that is unconfirmed at the end honestly is; and those without a reason."""

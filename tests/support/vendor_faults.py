@@ -178,16 +178,14 @@ def _thinned(data: Any, first: int) -> Any:
 
     if not isinstance(data, dict):
         return data
-    return {
-        name: (
-            {account: thin(jobs) for account, jobs in value.items()}
-            if name == "executing" and all(isinstance(jobs, list) for jobs in value.values())
-            else thin(value)
-        )
-        if name in ("executing", "history", "data")
-        else _thinned(value, first)
-        for name, value in data.items()
-    }
+    edited = {}
+    for name, value in data.items():
+        is_section = name in ("executing", "history", "data") and isinstance(value, dict | list)
+        if isinstance(value, dict) and all(isinstance(jobs, list) for jobs in value.values()):
+            edited[name] = {account: thin(jobs) for account, jobs in value.items()}  # Dreamina's
+        else:
+            edited[name] = thin(value) if is_section else _thinned(value, first)
+    return edited
 
 
 # Which requests are which
@@ -395,10 +393,10 @@ class VendorNetwork(Network):
         )
         self._assign(post)
         request.extensions["post"] = post
+        self._vendors.posts.append(post)
         if fault.kills:
             life.end()
             await asyncio.Event().wait()
-        self._vendors.posts.append(post)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         answer = await super().handle_async_request(request)
