@@ -230,7 +230,12 @@ def _uvicorn(app: "Sandbox", *, own_signals: bool = False) -> "uvicorn.Server":
             yield
 
     config = uvicorn.Config(
-        app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+        date_header=False,  # the sandbox tells its own time
     )
     return uvicorn.Server(config) if own_signals else InProcess(config)
 

@@ -16,6 +16,7 @@ from mcp_server.errors import (
     RateLimitError,
     ServerError,
     UnexpectedAnswerError,
+    UnknownIdError,
     UnreachableError,
     UseapiError,
 )
@@ -242,7 +243,12 @@ class Poller:
         ):
             return self._repository.to_job(row)
         vendor_id = row.job_id if row is not None and row.job_id is not None else job_id
-        service = service_of(vendor_id, "job_id")
+        try:
+            service = service_of(vendor_id, "job_id")
+        except UnknownIdError:
+            if row is None:
+                raise
+            return self._repository.to_job(row)  # a newer version's, told by its columns
         age_s = None if row is None else self._clock.now() - (row.first_sent_at or row.created_at)
         try:
             job = await service.read(self._upstream, vendor_id, age_s=age_s)

@@ -121,8 +121,12 @@ class Reconciler:
             log.info("what exists beside %s could not be read: %s", row.id, error.code)
             return row
         evidence = {"before": [job.job_id for job in look.jobs], "horizon": look.horizon}
+        now, horizon = self._clock.now(), self._clock.now() - _CLOCK_SKEW_S
         if look.vendor_time is not None:
-            evidence["clock_s"] = look.vendor_time - self._clock.now()
+            evidence["clock_s"] = look.vendor_time - now
+            horizon = look.vendor_time - _ROUNDING_S
+        if not look.is_complete:  # what was there and not understood must not be taken for newer
+            evidence["horizon"] = horizon
         return await self._journal.add_evidence(row.id, **evidence)
 
     def _conclude(self, order: Order, look: Look, ours: list[Job], older: list[Job]) -> Sighting:
@@ -145,7 +149,7 @@ class Reconciler:
         before = row.evidence.get("before")
         if isinstance(before, list):
             horizon = row.evidence.get("horizon")
-            is_beyond = made is not None and horizon is not None and made < horizon
+            is_beyond = horizon is not None and (made is None or made < horizon)
             return job.job_id not in before and not is_beyond
         return made is None or made >= self._sent_at(row, look)
 

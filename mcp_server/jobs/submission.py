@@ -450,13 +450,21 @@ class Submitter:
             raise
         except UseapiError as error:
             if isinstance(error, NotFoundError) and row.posts == 1:  # it was there before ours
-                gone = service_named(order.service).gone(named)
-                await self._repository.record_failure(row, gone.code, gone.message)
-                raise gone from None
+                raise await self._in_the_way(order, row, named, failed=False) from None
             note = f"the vendor says that {named} did it, which can't be read now ({error.code})"
             return await self._repository.mark_unconfirmed(row, note, named=named)
         ours = row.posts > 1 and self._reconciler.is_ours(job, row)
+        if job.status in ("failed", "cancelled") and not ours:
+            raise await self._in_the_way(order, row, named, failed=True)
         return await self._accept(row, job, ours=ours)
+
+    async def _in_the_way(
+        self, order: Order, row: Submission, named: str, *, failed: bool
+    ) -> RefusedError:
+        """Close the row of what can't be done because of an earlier job without a result."""
+        refusal = service_named(order.service).in_the_way(named, failed=failed)
+        await self._repository.record_failure(row, refusal.code, refusal.message)
+        return refusal
 
 
 def _has_a_link(job: Job) -> bool:

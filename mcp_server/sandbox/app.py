@@ -8,10 +8,11 @@ for its job records) and one line in `VENDORS`.
 
 import re
 from collections.abc import Callable
+from email.utils import formatdate
 from itertools import groupby
 
 from starlette.routing import Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from mcp_server.sandbox import media
 from mcp_server.sandbox import responses as web
@@ -57,6 +58,7 @@ class Sandbox:
         now: Callable[[], float],
         conditions: Conditions = Conditions(),  # noqa: B008 - frozen
     ) -> None:
+        self._now = now
         world = SandboxState(job_seconds=job_seconds, now=now, conditions=conditions)
         self.accepted = world.accepted
         self.requests: list[tuple[str, str]] = []
@@ -71,6 +73,7 @@ class Sandbox:
             await self._router(scope, receive, send)
             return
         self.requests.append((scope["method"], _raw_target(scope)))
+        send = self._dated(send)
         if not scope["path"].startswith("/media/") and not _has_token(scope):
             await web.error(401, "Unauthorized")(scope, receive, send)
             return
@@ -78,6 +81,17 @@ class Sandbox:
             await self._router(scope, receive, send)
         except web.RefusedError as refused:
             await refused.response(scope, receive, send)
+
+    def _dated(self, send: Send) -> Send:
+        """Answers with the `Date` that every server sends, by this one's clock."""
+
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = formatdate(self._now(), usegmt=True).encode()
+                message = {**message, "headers": [*message["headers"], (b"date", date)]}
+            await send(message)
+
+        return dated
 
 
 def help_text() -> str:

@@ -307,14 +307,14 @@ class Dreamina(Vendor):
         if size not in IMAGE_SIZES:
             text = f"Parameter upscaleResolution ({size}) valid values: 2k, 4k, 8k"
             raise web.refused(400, text)
-        strengths = {name: body[name] for name in numbers & body.keys() if "Strength" in name}
-        for name, strength in strengths.items():
+        for name in ("originalImageStrength", "detailStrength"):
+            strength = body.get(name, 0.5)
             if not web.is_number(strength, 0, 1, whole=False):
                 raise web.refused(400, f"Parameter {name} ({strength}) valid range: 0-1")
         source = self._source(body, "image", ("image",))
         await self.world.conditions.work()
-        # Assumed: the strengths are echoed when they were given; the page's example gives none.
-        echo: web.Json = {"imageIndex": index, "resolution": size, **strengths}
+        # The page's echo holds no strengths; assumed: not even those that were given.
+        echo: web.Json = {"imageIndex": index, "resolution": size}
         job = self._new(source, "I", "upscale", echo, body, 0)
         job.images = [IMAGE_SIZES[str(size)]]
         return self._accept(request, job, source, body)

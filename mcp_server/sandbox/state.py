@@ -57,12 +57,14 @@ class Conditions:
         work: what a paid request waits for after its source was looked up and before there is a
             job of it, as a real one waits for a captcha: what came meanwhile is not seen.
         fails: whether the job made now fails in the end.
+        first_serial: the number of the first job; two sandboxes that differ in it give no id twice.
         on_accepted: given each paid POST, at the moment that there is a job of it.
     """
 
     sources: tuple[str, ...] = ()
     work: Callable[[], Awaitable[None]] = _at_once
     fails: Callable[[], bool] = lambda: False
+    first_serial: int = 0
     on_accepted: Callable[[Accepted], None] = lambda _: None
 
 
@@ -106,7 +108,7 @@ class SandboxState:
         self.conditions = conditions
         self.now = now
         self.accepted: list[Accepted] = []
-        self._serial = 0
+        self._serial = conditions.first_serial
         self._refused: Counter[str] = Counter()
         self._lost: set[str] = set()
 

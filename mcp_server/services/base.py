@@ -264,11 +264,21 @@ class Service(ABC):
             RefusedError: it did something else with the same source, so this can't be done.
             UseapiError: the named job can't be read.
         """
-        raise NotImplementedError
+        raise self.unexpected("job of its own in its refusal")
 
-    def gone(self, job_id: str) -> RefusedError:
-        """The refusal of what a job did before that the vendor keeps no longer."""
-        raise NotImplementedError
+    def in_the_way(self, job_id: str, *, failed: bool) -> RefusedError:
+        """The refusal of what the vendor says a job did before, though it has no result of it.
+
+        Args:
+            failed: that job failed; else the vendor keeps it no longer.
+        """
+        outcome = "failed" if failed else "is kept no longer"
+        return RefusedError(
+            f"{self.vendor.title} says that {job_id} did this before, and that job {outcome}.",
+            "Use another source.",
+            service=self.name,
+            job_id=job_id,
+        )
 
     async def cancel(self, upstream: Upstream, job_id: str) -> None:
         """Ask the vendor to cancel a job.

@@ -265,9 +265,10 @@ class Dreamina(Service):
         running = obj(answer.data).get("executing")
         if not isinstance(running, dict):
             raise self.unexpected("list of running jobs")
-        jobs, is_complete = [], True
+        jobs, is_complete, listed = [], True, 0
         for entries in running.values():
             is_complete = is_complete and isinstance(entries, list)
+            listed += len(entries) if isinstance(entries, list) else 0
             for entry in entries if isinstance(entries, list) else ():
                 job_id = obj(entry).get("jobid")
                 if not is_id(job_id):
@@ -276,6 +277,8 @@ class Dreamina(Service):
                     job, is_known = await self._candidate(upstream, order, job_id)
                     is_complete = is_complete and is_known
                     jobs += [job] if job is not None else []
+        total = obj(answer.data).get("total")
+        is_complete = is_complete and total in (None, listed)
         return Look(tuple(jobs), is_complete, vendor_time=answer.vendor_time)
 
     async def _candidate(
@@ -295,7 +298,10 @@ class Dreamina(Service):
         return job_id if is_id(job_id) and _may_be_of(order, job_id) else None
 
     async def named(self, upstream: Upstream, order: Order, job_id: str) -> Job:
-        record = obj((await upstream.get(self.vendor, self._path(job_id))).data)
+        try:
+            record = obj((await upstream.get(self.vendor, self._path(job_id))).data)
+        except RefusedError as unread:  # it says nothing of what the job did
+            raise self.unexpected("job that may be read") from unread
         if not isinstance(record.get("status"), str):
             raise self.unexpected("job")
         job, echo = as_job(job_id, record), obj(record.get("request"))
@@ -318,7 +324,13 @@ class Dreamina(Service):
             job_id,
         )
 
-    def gone(self, job_id: str) -> RefusedError:
+    def in_the_way(self, job_id: str, *, failed: bool) -> RefusedError:
+        if failed:
+            return self._in_the_way(
+                "Dreamina tried this before, and does so only once. That job failed.",
+                f"See why: get_job(job_id={job_id}). Another source may do.",
+                job_id,
+            )
         return self._in_the_way(
             "Dreamina did this before, and does so only once. It keeps the job no longer.",
             f"Use what {job_id} made, if it was saved; Dreamina's own site may still have it.",
@@ -354,7 +366,9 @@ class Dreamina(Service):
         if not isinstance(request, dict) or not request:
             return None
         echoes = {"resolution": ("resolution", "upscaleResolution")}  # sent as the second
-        if request.get("jobid") != order.source_id:
+        if "jobid" not in request:
+            return None
+        if request["jobid"] != order.source_id:
             return False
         is_told = True
         for name, wanted in order.result_arguments.items():

@@ -424,9 +424,12 @@ class GoogleFlow(Service):
         request = record.get("request")
         if not isinstance(request, dict) or not request:
             return None
-        return (
-            request.get("mediaGenerationId") == order.source_id
-            and "prompt" not in request  # an extension of the same video has one
+        if "prompt" in request:  # it makes a new one; an extension names its source, too
+            return False
+        if "mediaGenerationId" not in request:
+            return None
+        return bool(
+            request["mediaGenerationId"] == order.source_id
             and request.get("resolution", "1080p") == order.result_arguments.get("resolution")
         )
 
@@ -459,9 +462,9 @@ class GoogleFlow(Service):
 def _listed(data: Mapping[str, Any], option: str) -> dict[str, Any] | None:
     """The jobs of GET jobs by id; None if a section that was asked for is not there."""
     found: dict[str, Any] = {}
-    groups = [data[name] for name in ("videos", "combined") if isinstance(data.get(name), dict)]
+    groups = [data[name] for name in ("videos", "combined") if name in data]
     for group in groups:
-        section = group.get(option)
+        section = obj(group).get(option)
         if not isinstance(section, dict):
             return None
         found |= section

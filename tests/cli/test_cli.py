@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import httpx
 import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
@@ -421,6 +422,14 @@ def sandbox(env: dict[str, str]) -> Iterator[str]:
         process.terminate()
         out, err = process.communicate(timeout=LIMIT_S)
     assert ("", "") == (out, err)
+
+
+def test_the_sandbox_on_a_port_tells_one_time(env: dict[str, str]) -> None:
+    """Its own: the server that carries it would add another `Date`."""
+    with sandbox(env) as address:
+        answer = httpx.get(f"{address}/v2/account", trust_env=False)
+
+    assert 1 == len(answer.headers.get_list("date"))
 
 
 def example(name: str, address: str) -> str:

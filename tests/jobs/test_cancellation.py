@@ -42,7 +42,13 @@ async def served() -> AsyncIterator[tuple[Sandbox, str]]:
         listener.bind(("127.0.0.1", 0))
         listener.listen(512)
         config = uvicorn.Config(
-            sandbox, lifespan="off", log_config=None, access_log=False, ws="none", http="h11"
+            sandbox,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            ws="none",
+            http="h11",
+            date_header=False,
         )
         server = _Guest(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))

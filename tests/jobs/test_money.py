@@ -262,7 +262,7 @@ class Money(RuleBasedStateMachine):
         self._wishes: list[Wish] = []
         self._used: set[tuple[str, Wish]] = set()
         self._asked: list[tuple[str, Asked]] = []
-        self._ended: dict[str, str] = {}
+        self._ended: dict[str, tuple[str, float]] = {}
         self._ids: list[str] = []
         self._given_up_at: dict[str, float] = {}
         self._troubles: list[str] = []
@@ -752,12 +752,12 @@ class Money(RuleBasedStateMachine):
             self._check_error(tool, answer, accepted)
         elif tool == "list_jobs":
             for job in answer.job["jobs"]:
-                self._see(job)
+                self._see(job, began_at)
         elif "taskId" in answer.job:
-            self._see({"job_id": answer.job["taskId"], "status": "running"})
+            self._see({"job_id": answer.job["taskId"], "status": "running"}, -math.inf)
         else:
             self._check_words(tool, answer, accepted)
-            self._see(answer.job)
+            self._see(answer.job, began_at)
             if tool == "cancel_job" and "Given up" in answer.text:
                 self._note_given_up(answer.job)
 
@@ -804,18 +804,18 @@ class Money(RuleBasedStateMachine):
         except (asyncio.CancelledError, DeadError, MCPError):
             return
 
-    def _see(self, job: dict[str, Any]) -> None:
+    def _see(self, job: dict[str, Any], asked_at: float) -> None:
         job_id, status = job["job_id"], job["status"]
         if job_id not in self._ids:
             self._ids.append(job_id)
-        was = self._ended.get(job_id)
+        was, told_at = self._ended.get(job_id, (None, math.inf))
         # An end that a full disk did not take was told all the same, and is read once more.
         may_change = self._disk_was_full or job_id in self._given_up_at
-        if was is not None and was != status and not may_change:
+        if asked_at > told_at and was != status and not may_change:
             rows = self._journal.rows("id = ? or job_id = ?", job_id, job_id)
             self._troubles.append(f"{job_id} was {was} and now is {status}: {job} {rows}")
         if status in TERMINAL:
-            self._ended[job_id] = status
+            self._ended[job_id] = (status, self._true_time())
 
     def _note_given_up(self, job: dict[str, Any]) -> None:
         """The user took it on himself: what was made until now may be paid for once more."""

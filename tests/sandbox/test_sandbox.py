@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import MutableMapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -157,3 +158,13 @@ async def test_two_requests_at_once_do_not_wait_for_each_other() -> None:
         assert 200 == quick.status_code
         assert not slow.done()
         assert isinstance(await slow, httpx.Response)
+
+
+@pytest.mark.parametrize("path", [ACCOUNT, "/v1/dreamina/videos/unknown", "/nowhere"])
+async def test_every_answer_tells_the_time_by_the_sandboxs_own_clock(path: str) -> None:
+    """Its jobs are dated by that clock, which a test may set wrong."""
+    async with open_api() as api:
+        answer = await api.http.get(path)
+
+        (date,) = answer.headers.get_list("date")
+        assert EPOCH_S == pytest.approx(parsedate_to_datetime(date).timestamp(), abs=5)

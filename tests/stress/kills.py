@@ -149,7 +149,9 @@ async def running_vendor() -> AsyncIterator[Vendor]:
     vendor = Vendor()
     with socket.create_server(("127.0.0.1", 0), backlog=1000) as listener:
         vendor.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        config = uvicorn.Config(vendor, lifespan="off", log_config=None, access_log=False)
+        config = uvicorn.Config(
+            vendor, lifespan="off", log_config=None, access_log=False, date_header=False
+        )
         server = _Guest(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:

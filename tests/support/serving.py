@@ -172,7 +172,9 @@ def vendor(post_takes_s: float = 0, job_seconds: float = 0) -> Iterator[Vendor]:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         here = Vendor(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        config = uvicorn.Config(slow, lifespan="off", log_config=None, access_log=False)
+        config = uvicorn.Config(
+            slow, lifespan="off", log_config=None, access_log=False, date_header=False
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()

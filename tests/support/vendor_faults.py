@@ -5,17 +5,16 @@ same account. Requests meet faults: paid ones in turn, reads by their path.
 """
 
 import asyncio
-import email.utils
 import json
 import re
 import zlib
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from mcp_server.sandbox.app import Accepted, Conditions, Sandbox
 from tests.support.harness import TOKEN, Fault, Network
@@ -279,7 +278,6 @@ class Vendors:
     Args:
         now: the true time.
         drift_s: how far their clocks are ahead of it.
-        has_date: whether their answers carry a `Date`.
     """
 
     def __init__(
@@ -289,12 +287,10 @@ class Vendors:
         now: Callable[[], float],
         sources: tuple[str, ...],
         drift_s: float = 0.0,
-        has_date: bool = True,
     ) -> None:
         self.now = now
         self.posts: list[Post] = []
         self.cancelled_at: dict[str, float] = {}
-        self._has_date = has_date
         self._drift_s = drift_s
         conditions = Conditions(
             sources=sources,
@@ -303,8 +299,12 @@ class Vendors:
             on_accepted=self._accepted,
         )
         self._sandboxes = {
-            host: Sandbox(job_seconds=JOB_S, now=self.clock, conditions=conditions)
-            for host in hosts
+            host: Sandbox(
+                job_seconds=JOB_S,
+                now=self.clock,
+                conditions=replace(conditions, first_serial=10_000 * number),
+            )
+            for number, host in enumerate(hosts)
         }
 
     def clock(self) -> float:
@@ -313,17 +313,13 @@ class Vendors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         host = next(value for name, value in scope["headers"] if name == b"host").decode()
-        date = email.utils.formatdate(self.clock(), usegmt=True).encode()
 
-        async def dated(message: Any) -> None:
-            if message["type"] == "http.response.start" and self._has_date:
-                message["headers"] = [*message["headers"], (b"date", date)]
-            if message["type"] == "http.response.start" and scope["method"] == "DELETE":
-                if message["status"] == 200:
-                    self.cancelled_at[scope["path"].rpartition("/")[2]] = self.now()
+        async def seen(message: Message) -> None:
+            if scope["method"] == "DELETE" and message.get("status") == 200:
+                self.cancelled_at[scope["path"].rpartition("/")[2]] = self.now()
             await send(message)
 
-        await self._sandboxes[host](scope, receive, dated)
+        await self._sandboxes[host](scope, receive, seen)
 
     async def stranger(self, post: Post) -> None:
         """Somebody else's paid request, made on the vendor's site or by another machine."""

@@ -1,0 +1,322 @@
+"""find(): every job that does what was ordered, and whether the lists were understood whole."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_server.errors import UseapiError
+from mcp_server.media.files import OutputFolder
+from mcp_server.models import PaidOperation
+from mcp_server.services.base import Look
+from mcp_server.services.registry import service_of
+from mcp_server.settings import Settings
+from mcp_server.upstream.client import Upstream
+from tests.services.scripted import Says
+from tests.support.harness import EPOCH, TOKEN, Network, VirtualClock
+from tests.support.vendors import (
+    DREAMINA_IMAGE,
+    DREAMINA_VIDEO,
+    EMAIL,
+    FLOW_VIDEO,
+    PIXVERSE_VIDEO,
+    Dreamina,
+    GoogleFlow,
+    PixVerse,
+    Vendor,
+    dreamina_id,
+    pixverse_id,
+)
+
+
+async def find(
+    folder: Path,
+    vendor: Vendor,
+    source: str,
+    operation: PaidOperation = "upscale_video",
+    since: float | None = EPOCH,
+    **given: Any,
+) -> Look:
+    settings = Settings.read({"USEAPI_TOKEN": TOKEN})
+    upstream = Upstream(settings, VirtualClock(), OutputFolder(folder), Network(vendor))
+    service = service_of(source, "source")
+    try:
+        return await service.find(
+            upstream, service.order(operation, source, given, {}), since=since
+        )
+    finally:
+        await upstream.close()
+
+
+def ids(look: Look) -> list[str]:
+    return [job.job_id for job in look.jobs]
+
+
+# PixVerse
+
+
+async def test_pixverse_lists_every_upscale_of_the_source_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    vendor = PixVerse()
+    wanted = [vendor.add(PIXVERSE_VIDEO, age_s=9 - n)["video_id"] for n in range(3)]
+    vendor.add(pixverse_id(2))  # of another source
+    vendor.add(0)  # a video that was generated
+    vendor.add(PIXVERSE_VIDEO, upscaled=0, extended=1)
+    vendor.add(PIXVERSE_VIDEO, upscaled=1, extended=1)
+
+    look = await find(tmp_path, vendor, PIXVERSE_VIDEO)
+
+    assert sorted(wanted) == sorted(ids(look))
+    assert look.is_complete
+    assert look.horizon is None
+    assert {"upscale_video"} == {job.operation for job in look.jobs}
+
+
+@pytest.mark.parametrize(
+    "strange", [{"video_id": "new-form-17"}, {"video_id": 17}, {}, {"video_id": pixverse_id(9)}]
+)
+async def test_pixverse_with_a_record_that_does_not_say_what_it_is_is_not_whole(
+    tmp_path: Path, strange: dict[str, Any]
+) -> None:
+    vendor = PixVerse()
+    vendor.jobs["strange"] = strange
+    made = vendor.add(PIXVERSE_VIDEO)["video_id"]
+
+    look = await find(tmp_path, vendor, PIXVERSE_VIDEO)
+
+    assert [made] == ids(look)
+    assert not look.is_complete
+
+
+@pytest.mark.parametrize(
+    ("videos", "pages", "is_complete"),
+    [(39, 1, True), (40, 2, True), (80, 3, True), (199, 5, True), (201, 5, False), (300, 5, False)],
+)
+async def test_pixverse_reads_on_until_the_jobs_are_older_than_the_request(
+    tmp_path: Path, videos: int, pages: int, is_complete: bool
+) -> None:
+    vendor = PixVerse()
+    last = vendor.add(PIXVERSE_VIDEO)["video_id"]
+    await asyncio.sleep(1)
+    for _ in range(videos - 1):
+        vendor.add(0)
+
+    look = await find(tmp_path, vendor, PIXVERSE_VIDEO)
+
+    assert pages == len(vendor.asked)
+    assert is_complete is look.is_complete
+    assert is_complete is (last in ids(look))
+
+
+async def test_pixverse_stops_at_the_page_that_is_older_than_the_request(tmp_path: Path) -> None:
+    vendor = PixVerse()
+    for n in range(130):
+        vendor.add(0, age_s=60.0 * n)
+
+    look = await find(tmp_path, vendor, PIXVERSE_VIDEO, since=EPOCH - 50 * 60)
+
+    assert 2 == len(vendor.asked)
+    assert look.is_complete
+    assert EPOCH - 79 * 60 == look.horizon
+
+
+async def test_pixverse_reads_one_page_of_what_exists_before_a_request(tmp_path: Path) -> None:
+    vendor = PixVerse()
+    for n in range(50):
+        vendor.add(0, age_s=60.0 * n)
+
+    look = await find(tmp_path, vendor, PIXVERSE_VIDEO, since=None)
+
+    assert 1 == len(vendor.asked)
+    assert look.is_complete
+    assert EPOCH - 39 * 60 == look.horizon
+
+
+@pytest.mark.parametrize("body", [{"data": {}}, {"videos": []}, [], {"error": "try later"}])
+async def test_pixverse_without_a_list_can_not_be_read(tmp_path: Path, body: Any) -> None:
+    vendor = PixVerse()
+    vendor.instead["GET "] = Says(body)
+
+    with pytest.raises(UseapiError):
+        await find(tmp_path, vendor, PIXVERSE_VIDEO)
+
+
+# Dreamina
+
+
+async def test_dreamina_lists_every_job_that_does_the_same(tmp_path: Path) -> None:
+    vendor = Dreamina()
+    wanted = [vendor.add("images/upscale", DREAMINA_IMAGE)["jobid"] for _ in range(2)]
+    other = vendor.add("images/upscale", DREAMINA_IMAGE)
+    other["request"]["resolution"] = "8k"
+    vendor.add("images/upscale", dreamina_id(2, "i", "US"))
+    vendor.add("videos/upscale", DREAMINA_VIDEO)
+
+    look = await find(tmp_path, vendor, DREAMINA_IMAGE, "upscale_image")
+
+    assert wanted == ids(look)
+    assert look.is_complete
+
+
+async def test_dreamina_reads_only_jobs_of_the_kind_and_account_that_was_ordered(
+    tmp_path: Path,
+) -> None:
+    vendor = Dreamina()
+    made = vendor.add("videos/upscale", DREAMINA_VIDEO)["jobid"]
+    vendor.add("videos/interpolate", DREAMINA_VIDEO)
+    vendor.add("videos/upscale", dreamina_id(3, "v", "US"))
+
+    look = await find(tmp_path, vendor, DREAMINA_VIDEO)
+
+    assert [made] == ids(look)
+    assert 2 == len(vendor.asked)
+
+
+@pytest.mark.parametrize(
+    ("executing", "total"),
+    [
+        ({"CA:" + EMAIL: []}, 1),
+        ({"CA:" + EMAIL: [{"jobid": dreamina_id(5, "F")}]}, 2),
+        ({"CA:" + EMAIL: [{"jobid": "d-1"}]}, 1),
+        ({"CA:" + EMAIL: [{"submitId": "1"}]}, 1),
+        ({"CA:" + EMAIL: ["j1"]}, 1),
+        ({"CA:" + EMAIL: {"jobid": "j1"}}, 0),
+    ],
+)
+async def test_a_dreamina_scheduler_that_is_not_understood_is_not_whole(
+    tmp_path: Path, executing: Any, total: int
+) -> None:
+    vendor = Dreamina()
+    vendor.instead["GET /v1/dreamina/scheduler"] = Says({"executing": executing, "total": total})
+
+    look = await find(tmp_path, vendor, DREAMINA_VIDEO)
+
+    assert () == look.jobs
+    assert not look.is_complete
+
+
+@pytest.mark.parametrize(
+    ("given", "echo", "is_listed", "is_complete"),
+    [
+        ({}, {}, True, True),
+        ({"detail_strength": 0.5}, {}, True, True),
+        ({"detail_strength": 1}, {}, False, False),
+        ({"original_image_strength": 0}, {}, False, False),
+        ({"detail_strength": 1}, {"detailStrength": 1}, True, True),
+        ({"detail_strength": 1}, {"detailStrength": 0}, False, True),
+        ({"detail_strength": 1}, {"resolution": "8k"}, False, True),
+        ({"resolution": "8k", "detail_strength": 1}, {}, False, True),
+        ({"image_index": 3}, {}, False, True),
+    ],
+)
+async def test_an_argument_that_dreamina_does_not_echo_leaves_it_open(
+    tmp_path: Path,
+    given: dict[str, Any],
+    echo: dict[str, Any],
+    is_listed: bool,
+    is_complete: bool,
+) -> None:
+    """The documents echo {jobid, imageIndex, resolution}."""
+    vendor = Dreamina()
+    vendor.add("images/upscale", DREAMINA_IMAGE)["request"].update(echo)
+
+    look = await find(tmp_path, vendor, DREAMINA_IMAGE, "upscale_image", **given)
+
+    assert (is_listed, is_complete) == (bool(look.jobs), look.is_complete)
+
+
+@pytest.mark.parametrize("executing", [None, [], "none"])
+async def test_dreamina_without_a_list_can_not_be_read(tmp_path: Path, executing: Any) -> None:
+    vendor = Dreamina()
+    vendor.instead["GET "] = Says({"executing": executing, "total": 0})
+
+    with pytest.raises(UseapiError):
+        await find(tmp_path, vendor, DREAMINA_VIDEO)
+
+
+# Google Flow
+
+
+async def test_google_flow_lists_every_job_that_does_the_same(tmp_path: Path) -> None:
+    vendor = GoogleFlow()
+    request = {"mediaGenerationId": FLOW_VIDEO}
+    wanted = [
+        vendor.add(FLOW_VIDEO, request=request)["jobid"],
+        vendor.add(FLOW_VIDEO, request=request | {"resolution": "1080p"})["jobid"],
+        vendor.add(FLOW_VIDEO, request=request, status="completed")["jobid"],
+    ]
+    vendor.add(FLOW_VIDEO, request=request | {"resolution": "4K"})
+    vendor.add(FLOW_VIDEO, request=request | {"prompt": "and then it rains"})
+    vendor.add(FLOW_VIDEO + "x")
+
+    look = await find(tmp_path, vendor, FLOW_VIDEO)
+
+    assert sorted(wanted) == sorted(ids(look))
+    assert look.is_complete
+
+
+@pytest.mark.parametrize(
+    ("group", "is_complete"),
+    [
+        ({"videos": {"executing": {}, "history": {}}}, True),
+        ({"combined": {"executing": {}, "history": {}}}, True),
+        ({"videos": {"executing": {}}, "combined": {"executing": {}}}, False),
+        ({"videos": {"executing": {}, "history": []}}, False),
+        ({"videos": {"executing": {}, "history": {}}, "combined": None}, False),
+        ({"videos": {"executing": {}, "history": {"gf-1": {}}}}, False),
+        ({"videos": {"summary": {}}}, False),
+        ({"images": {}}, False),
+        ({}, False),
+    ],
+)
+async def test_google_flow_lists_are_whole_only_with_every_section_asked_for(
+    tmp_path: Path, group: dict[str, Any], is_complete: bool
+) -> None:
+    vendor = GoogleFlow()
+    vendor.instead["GET "] = Says({"emails": [EMAIL], **group})
+
+    look = await find(tmp_path, vendor, FLOW_VIDEO)
+
+    assert ((), is_complete) == (look.jobs, look.is_complete)
+
+
+@pytest.mark.parametrize(("jobs", "is_complete"), [(20, True), (21, False)])
+async def test_google_flow_reads_the_newest_twenty_jobs(
+    tmp_path: Path, jobs: int, is_complete: bool
+) -> None:
+    vendor = GoogleFlow()
+    oldest = vendor.add(FLOW_VIDEO)["jobid"]
+    for _ in range(jobs - 1):
+        vendor.add(FLOW_VIDEO + "x")
+
+    look = await find(tmp_path, vendor, FLOW_VIDEO)
+
+    assert 20 == sum("/jobs/" in asked for asked in vendor.asked)
+    assert (is_complete, is_complete) == (oldest in ids(look), look.is_complete)
+
+
+async def test_google_flow_without_either_list_can_not_be_read(tmp_path: Path) -> None:
+    vendor = GoogleFlow()
+    vendor.instead["GET "] = Says({"error": "x"}, 500)
+
+    with pytest.raises(UseapiError):
+        await find(tmp_path, vendor, FLOW_VIDEO)
+
+
+# Every service
+
+
+@pytest.mark.parametrize(
+    ("kind", "source"),
+    [(Dreamina, DREAMINA_VIDEO), (GoogleFlow, FLOW_VIDEO), (PixVerse, PIXVERSE_VIDEO)],
+)
+async def test_the_vendors_time_is_what_its_answer_says(
+    tmp_path: Path, kind: type[Vendor], source: str
+) -> None:
+    told = await find(tmp_path, kind(ahead_s=-3600, tells_time=True), source)
+    silent = await find(tmp_path, kind(), source)
+
+    assert EPOCH - 3600 == pytest.approx(told.vendor_time, abs=2)
+    assert silent.vendor_time is None
