@@ -1,6 +1,6 @@
 """The services this server knows, and which of them an id belongs to."""
 
-from mcp_server.errors import UnknownIdError
+from mcp_server.errors import UnknownIdError, UnsupportedError
 from mcp_server.services.base import Service
 from mcp_server.services.dreamina import Dreamina
 from mcp_server.services.google_flow import GoogleFlow
@@ -32,6 +32,17 @@ def service_named(name: str) -> Service:
     """The service of this name.
 
     Raises:
-        KeyError: there is none, as in a row of a newer version.
+        UnsupportedError: there is none, as in a row of a newer version.
     """
-    return {service.name: service for service in SERVICES}[name]
+    for service in SERVICES:
+        if service.name == name:
+            return service
+    raise UnsupportedError(
+        f"This version of useapi-mcp does not know the service {name}, so nothing was sent.",
+        "Upgrade useapi-mcp, then call again.",
+    )
+
+
+def title_of(name: str) -> str:
+    """How a service is called in a sentence; one that only a newer version knows, by its name."""
+    return next((s.vendor.title for s in SERVICES if s.name == name), name)

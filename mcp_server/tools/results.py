@@ -10,7 +10,7 @@ from mcp_server.errors import UseapiError
 from mcp_server.models import Job, JobList, Media
 from mcp_server.redaction import one_line
 from mcp_server.services.health import Check
-from mcp_server.services.registry import service_named
+from mcp_server.services.registry import title_of
 
 LONGEST_TEXT = 8000
 SANDBOX_NOTE = "This is the sandbox: nothing is real or charged."
@@ -85,7 +85,7 @@ def error_answer(error: UseapiError, *, sandbox: bool = False) -> CallToolResult
 
 def _told(job: Job) -> str:
     """State, size, where it is and what to call next, in plain sentences."""
-    title = service_named(job.service).vendor.title
+    title = title_of(job.service)
     if job.status == "completed":
         again = " An earlier call made it, so nothing was submitted now." if job.reused else ""
         return f"Job {job.job_id} on {title} is completed{_result(job)}.{again} {_where(job)}"
@@ -93,7 +93,7 @@ def _told(job: Job) -> str:
         cost = f" (forecast: {job.forecast_credits:g} credits)" if job.forecast_credits else ""
         again = " An earlier call started it, so nothing was submitted now." if job.reused else ""
         return (
-            f"{title} is {_DOING[job.operation]}{cost}: job {job.job_id} is running.{again} "
+            f"{title} is {_DOING.get(job.operation, 'at work')}{cost}: job {job.job_id} is running.{again} "
             "Call get_job with this job_id and wait_seconds=50 until it ends."
         )
     if job.status == "submitting":

@@ -26,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mcp import Client, MCPError
 from mcp.client.extension import ClaimContext, ClientExtension, ResultClaim
 from mcp.server import MCPServer
-from mcp.types import CallToolResult, ElicitRequestParams, ElicitResult
+from mcp.types import CallToolResult, ElicitResult
 
 from mcp_server.clock import Clock
 from mcp_server.journal.locks import KeyLocks
@@ -207,7 +207,7 @@ class Asked:
     yeses: int = 0
 
 
-async def _user(context: Any, asked: ElicitRequestParams) -> ElicitResult:
+async def _user(context: Any, asked: Any) -> ElicitResult:
     call = _ASKER.get()
     assert call is not None, "a question that belongs to no call"
     STEPS[f"asked: {call.says}"] += 1
@@ -536,7 +536,8 @@ class Money(RuleBasedStateMachine):
         for process in list(self._processes):
             self.run(self._stop(process))
         if newer:
-            self._journal.edit(*(_of_a_newer_version(state) for state in NEWER_STATES))
+            self._journal.edit(*_of_a_newer_version(ORIGIN))
+            self._ids += [row["id"] for row in self._journal.rows("source_id = 'clip'")]
         else:
             self._journal.edit(
                 "update submission set evidence = '{}'",
@@ -791,7 +792,10 @@ class Money(RuleBasedStateMachine):
         job = answer.job
         if job.get("reused") and accepted:
             self._troubles.append(f"{tool} says reused of what it made: {job} {accepted}")
-        if job["status"] != "submitting" or tool not in ("get_job", *(w.tool for w in self._wishes)):
+        if job["status"] != "submitting" or tool not in (
+            "get_job",
+            *(w.tool for w in self._wishes),
+        ):
             return
         for row in self._journal.rows("id = ?", job["job_id"]):
             is_held = row["key"] in self._kernel.holders or row["key"] in self._kernel.lost
@@ -896,20 +900,29 @@ class Money(RuleBasedStateMachine):
             caller.cancel()
 
 
-NEWER_STATES = ("submitting", "unconfirmed", "accepted")
+NEWER = (
+    ("kling", "extend_video", {"denoise": 7}),
+    ("google-flow", "upscale_video", {"resolution": "8K"}),
+    ("dreamina", "upscale_image", {"image_index": "first"}),
+)
 
 
-def _of_a_newer_version(state: str) -> str:
-    """SQL that inserts a row which this version does not understand."""
-    row_id = f"{OUR_ID_PREFIX}newer{state}"
-    job = {"job_id": row_id, "service": "kling", "operation": "extend_video", "status": "paused"}
-    return (
-        "insert or ignore into submission(id, key, state, origin, service, operation, source_id,"
-        " arguments, price, posts, job, evidence, created_at, updated_at, status, credits)"
-        f" values('{row_id}', 'newer {state}', '{state}', '{ORIGIN}', 'kling', 'extend_video',"
-        f""" 'clip', '{{"denoise": 7}}', 5, 1, '{json.dumps(job) if state == "accepted" else ""}',"""
-        f" '{{}}', {EPOCH}, {EPOCH}, '{state}', 5)"
-    )
+def _of_a_newer_version(origin: str) -> list[str]:
+    """SQL that inserts rows which this version does not understand, in each state."""
+    inserts = []
+    for service, operation, arguments in NEWER:
+        for state in ("submitting", "unconfirmed", "accepted"):
+            row_id = f"{OUR_ID_PREFIX}{service}{state}"
+            known = {"job_id": row_id, "service": service, "operation": operation}
+            job = json.dumps({**known, "status": "paused"}) if state == "accepted" else ""
+            inserts.append(
+                "insert or ignore into submission(id, key, state, origin, service, operation,"
+                " source_id, arguments, price, posts, job, evidence, created_at, updated_at,"
+                f" status, credits) values('{row_id}', '{row_id}', '{state}', '{origin}',"
+                f" '{service}', '{operation}', 'clip', '{json.dumps(arguments)}', 0, 1, '{job}',"
+                f" '{{}}', {EPOCH}, {EPOCH}, '{state}', 0)"
+            )
+    return inserts
 
 
 Money.TestCase.settings = settings(

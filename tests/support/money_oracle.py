@@ -248,4 +248,3 @@ def _told(post: Post) -> str:
         f"[{who} {post.row_id} left {post.left_at:.2f} made {post.accepted_at:.2f} {post.job_id}"
         f" answered {answer} {post.fault}]"
     )
-

@@ -410,4 +410,3 @@ class VendorNetwork(Network):
         if "post" in request.extensions:
             _AT_WORK.set(request.extensions["post"])
         return await super()._carry(request, fault)
-
