@@ -10,7 +10,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 
@@ -137,7 +137,7 @@ def order_of(row: Submission) -> Order | None:
     operation = cast("OperationName", row.operation)  # rows are only made of orders
     try:
         return service_named(row.service).order(operation, row.source, given, {})
-    except UseapiError:  # a newer version's
+    except (UseapiError, TypeError):  # a newer version's
         return None
 
 
@@ -151,7 +151,8 @@ def is_worked_on(row: Submission) -> bool:
 
 def _status(row: Submission) -> Status:
     if row.state in ("accepted", "freed"):
-        return cast("Status", (row.job or {}).get("status", "running"))
+        status = (row.job or {}).get("status")
+        return cast("Status", status) if status in get_args(Status) else "running"
     return "running" if is_worked_on(row) else cast("Status", row.state)
 
 

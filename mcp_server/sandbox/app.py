@@ -19,9 +19,9 @@ from mcp_server.sandbox.account import USERS, Account
 from mcp_server.sandbox.dreamina import Dreamina
 from mcp_server.sandbox.google_flow.api import GoogleFlow
 from mcp_server.sandbox.pixverse import PixVerse
-from mcp_server.sandbox.state import Accepted, SandboxState, Source, Vendor
+from mcp_server.sandbox.state import Accepted, Conditions, SandboxState, Source, Vendor
 
-__all__ = ["SOURCES", "VENDORS", "Accepted", "Sandbox", "Source", "help_text"]
+__all__ = ["SOURCES", "VENDORS", "Accepted", "Conditions", "Sandbox", "Source", "help_text"]
 
 VENDORS: tuple[type[Vendor], ...] = (Dreamina, GoogleFlow, PixVerse, Account)
 SOURCES: tuple[Source, ...] = tuple(
@@ -41,6 +41,7 @@ class Sandbox:
     Args:
         job_seconds: how long a job takes.
         now: the time as epoch seconds.
+        conditions: what a test decides about the vendor.
 
     Attributes:
         accepted: every paid POST that made a job or did the work at once, in order. A repeat that
@@ -48,9 +49,15 @@ class Sandbox:
         requests: every request as (method, raw path with its query), in order.
     """
 
-    def __init__(self, *, job_seconds: float = 3.0, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        job_seconds: float = 3.0,
+        now: Callable[[], float],
+        conditions: Conditions = Conditions(),  # noqa: B008 - frozen
+    ) -> None:
         self._now = now
-        state = SandboxState(job_seconds=job_seconds, now=now)
+        state = SandboxState(job_seconds=job_seconds, now=now, conditions=conditions)
         self.accepted = state.accepted
         self.requests: list[tuple[str, str]] = []
         vendors = [vendor(state) for vendor in VENDORS]

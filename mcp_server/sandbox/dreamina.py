@@ -243,6 +243,9 @@ class Dreamina(Vendor):
     def __init__(self, state: SandboxState) -> None:
         super().__init__(state)
         self._jobs = made_before(state.now())
+        for jobid in state.conditions.sources:
+            if jobid.endswith("-bot:dreamina"):
+                self._jobs[jobid] = _finished(jobid, state.now() - 3600)
 
     def routes(self) -> list[Route]:
         at = self.prefix
@@ -262,6 +265,7 @@ class Dreamina(Vendor):
         body = await responses.read_fields(request, numbers=frozenset({"maxJobs"}))
         source = self._source(body, "video", ("video",))
         self._only_once(source, "video-upscale", "upscaled")
+        await self.state.conditions.work()
         width, height, fps = source.clip
         job = self._new(source, "V", "video-upscale", {}, body, UPSCALE_CREDITS)
         job.clip = (2 * width, 2 * height, fps)
@@ -282,6 +286,7 @@ class Dreamina(Vendor):
             raise responses.refused(400, f"Parameter fps ({fps}) valid values: 30, 60")
         source = self._source(body, "video", ("video", "video-upscale"))
         self._only_once(source, "video-interpolate", "interpolated")
+        await self.state.conditions.work()
         rate = 60 if fps == 60 else 30
         credits_ = INTERPOLATE_CREDITS[rate]
         job = self._new(source, "F", "video-interpolate", {"fps": fps}, body, credits_)
@@ -307,6 +312,7 @@ class Dreamina(Vendor):
             if not responses.is_number(strength, 0, 1, whole=False):
                 raise responses.refused(400, f"Parameter {name} ({strength}) valid range: 0-1")
         source = self._source(body, "image", ("image",))
+        await self.state.conditions.work()
         # The page's echo holds no strengths; assumed: not even those that were given.
         echo: responses.Json = {"imageIndex": index, "resolution": size}
         job = self._new(source, "I", "upscale", echo, body, 0)
@@ -415,7 +421,9 @@ class Dreamina(Vendor):
             made_at=now,
             done_at=now + self.state.job_seconds,
             forecast_credits=credits_,
-            ends="failed" if source.jobid in (MODERATED_VIDEO, MODERATED_IMAGE) else "completed",
+            ends="failed"
+            if source.jobid in (MODERATED_VIDEO, MODERATED_IMAGE) or self.state.conditions.fails()
+            else "completed",
             tracked=True,
             reply_url=body.get("replyUrl"),
         )

@@ -29,12 +29,17 @@ LINK_LIFE_S = 30 * 24 * 3600  # assumed: nothing is documented
 MAX_JOBS = 8  # of the account; POST accounts/email, 6 December 2024: 1-8
 
 
-def video_id(number: int) -> str:
-    return f"user:{USER}-pixverse:{EMAIL}-video:{number}"
+def video_id(number: int, email: str = EMAIL) -> str:
+    return f"user:{USER}-pixverse:{email}-video:{number}"
+
+
+def _email(some_id: str) -> str:
+    return some_id.partition("-pixverse:")[2].partition("-video:")[0]
 
 
 GOOD_VIDEO, SECOND_VIDEO, THIRD_VIDEO = video_id(66778801), video_id(66778802), video_id(66778803)
 MODERATED_VIDEO, FAILING_VIDEO = video_id(66778807), video_id(66778808)
+_ENDS = {MODERATED_VIDEO: 7, FAILING_VIDEO: 8}  # the video_status an upscale ends with
 LOST_VIDEO = video_id(66778809)
 EXAMPLE_VIDEO = "video_id"  # a placeholder in the page's examples; so is "…"
 PLACEHOLDERS = {EXAMPLE_VIDEO: video_id(66778901), "…": video_id(66778902)}
@@ -97,6 +102,7 @@ class PixVerse(Vendor):
     def __init__(self, state: SandboxState) -> None:
         super().__init__(state)
         ids = [source.id for source in self.sources] + list(PLACEHOLDERS.values())
+        ids += [some_id for some_id in state.conditions.sources if "-pixverse:" in some_id]
         made_at = state.now() - 3600
         self._videos = {name: _Video(name, made_at, made_at + 60) for name in ids}
 
@@ -127,17 +133,18 @@ class PixVerse(Vendor):
         body = await responses.read_fields(request, numbers=frozenset({"maxJobs"}))
         source = self._source(body)
         self.state.refuse(source.video_id, REFUSALS)
+        await self.state.conditions.work()
         now = self.state.now()
         limit = int(str(body.get("maxJobs", MAX_JOBS)))
         if sum(video.tracked and now < video.done_at for video in self._videos.values()) >= limit:
             raise responses.refused(429, _BUSY.format(limit))
         video = _Video(
-            video_id(66780000 + self.state.serial()),
+            video_id(66780000 + self.state.serial(), _email(source.video_id)),
             now,
             now + self.state.job_seconds,
             (3840, 2160, 24),
             source.video_id,
-            {MODERATED_VIDEO: 7, FAILING_VIDEO: 8}.get(source.video_id, 1),
+            8 if self.state.conditions.fails() else _ENDS.get(source.video_id, 1),
             body.get("replyUrl", ""),
             body.get("replyRef", ""),
             tracked=True,
@@ -170,7 +177,8 @@ class PixVerse(Vendor):
         Assumed: newest first, `offset` counts, the largest limit is 100, and the 400s' texts.
         """
         email = request.query_params.get("email", EMAIL)
-        if email != EMAIL:
+        videos = [v for v in self._videos.values() if _email(v.video_id) == email]
+        if not videos:
             raise responses.refused(
                 400, f"Unable to find configuration for {email}", with_code=True
             )
@@ -180,7 +188,7 @@ class PixVerse(Vendor):
         )
         if not (limit.isdecimal() and offset.isdecimal() and 1 <= int(limit) <= 100):
             raise responses.refused(400, "Invalid limit or offset", with_code=True)
-        newest_first = sorted(self._videos.values(), key=lambda video: -video.made_at)
+        newest_first = sorted(videos, key=lambda video: -video.made_at)
         page = newest_first[int(offset) : int(offset) + int(limit)]
         return responses.answer({"data": [self._record(request, video) for video in page]})
 

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -43,6 +43,31 @@ class Accepted:
     at: float
 
 
+async def _at_once() -> None:
+    """A paid request whose job is there as soon as its source was looked up."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a test decides about the vendor; as it is here, nothing beyond the documents happens.
+
+    Args:
+        sources: further finished videos and images that exist from the start, by their ids, also
+            of other accounts.
+        work: what a paid request waits for after its source was looked up and before there is a
+            job of it, as a real one waits for a captcha: what came meanwhile is not seen.
+        fails: whether the job made now fails in the end.
+        first_serial: the number of the first job; two sandboxes that differ in it give no id twice.
+        on_accepted: given each paid POST, at the moment that there is a job of it.
+    """
+
+    sources: tuple[str, ...] = ()
+    work: Callable[[], Awaitable[None]] = _at_once
+    fails: Callable[[], bool] = lambda: False
+    first_serial: int = 0
+    on_accepted: Callable[[Accepted], None] = lambda _: None
+
+
 @dataclass(frozen=True)
 class Refusal:
     """What a source that exists to show an error answers instead of taking the job.
@@ -72,11 +97,18 @@ class Refusal:
 class SandboxState:
     """The state every vendor of one sandbox works on."""
 
-    def __init__(self, *, job_seconds: float, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        job_seconds: float,
+        now: Callable[[], float],
+        conditions: Conditions = Conditions(),
+    ) -> None:
         self.job_seconds = job_seconds
+        self.conditions = conditions
         self.now = now
         self.accepted: list[Accepted] = []
-        self._serial = 0
+        self._serial = conditions.first_serial
         self._refused: Counter[str] = Counter()
         self._lost: set[str] = set()
 
@@ -98,6 +130,7 @@ class SandboxState:
     ) -> None:
         work = Accepted(service, path, source_id, job_id, dict(body), self.now())
         self.accepted.append(work)
+        self.conditions.on_accepted(work)
 
     def refuse(self, source_id: str, refusals: Mapping[str, Refusal]) -> None:
         """Show the error this source is there for, if it is one of those and still refuses.

@@ -1,8 +1,9 @@
 """AppContext: what a running server holds open."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -10,6 +11,7 @@ from mcp.server.mcpserver import Context
 
 from mcp_server.clock import Clock
 from mcp_server.jobs.jobs import Jobs
+from mcp_server.journal.base import Store
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.locks import KeyLocks
 from mcp_server.journal.sqlite import SqliteStore
@@ -55,6 +57,7 @@ async def open_app(
     locks: KeyLocks | None = None,
     drain_s: float = DRAIN_S,
     resolve: Resolver = system_resolver,
+    open_store: Callable[[Path, Clock, KeyLocks | None], Store] = SqliteStore,
 ) -> AsyncIterator[AppContext]:
     """An AppContext, closed at the end in the order that loses nothing.
 
@@ -63,7 +66,7 @@ async def open_app(
     """
     outputs = OutputFolder(settings.output_folder())
     upstream = Upstream(settings, clock, outputs, transport)
-    journal = Journal(SqliteStore(settings.state_folder(), clock, locks), clock.now)
+    journal = Journal(open_store(settings.state_folder(), clock, locks), clock.now)
     fetcher = Fetcher(settings, clock, outputs, transport, resolve)
     jobs = Jobs(settings, clock, upstream, journal, outputs, fetcher, drain_s=drain_s)
     try:

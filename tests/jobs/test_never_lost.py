@@ -250,6 +250,7 @@ async def test_a_job_that_the_journal_made_for_another_order_is_not_this_ones(
         other = await ask(h, "upscale_image", DREAMINA_IMAGE)
 
     assert one.job["job_id"] != other.job["job_id"]
+    assert one.job["job_id"] not in other.text
     assert "unconfirmed" == other.job["status"]
     assert 1 == len(vendor.charged)
 
@@ -495,6 +496,37 @@ async def test_our_own_job_that_the_second_request_names_is_spent_and_not_an_ear
     assert "budget_spent" == other.error["code"]
 
 
+async def test_our_own_job_that_failed_before_the_second_request_named_it_is_data(
+    tmp_path: Path,
+) -> None:
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor) as h:
+        vendor.instead["GET /v1/dreamina/scheduler"] = Says({"executing": {}, "total": 0})
+        h.network.faults = [Fault(then=own_500())]
+        calling = asyncio.create_task(upscale(h, DREAMINA_VIDEO))
+        await asyncio.sleep(1)
+        vendor.jobs[ours(vendor)] |= {"status": "failed", "error": "fail_code: 2043"}
+        said = {"error": f"Source video already upscaled: {ours(vendor)}"}
+        vendor.instead["POST "] = Says(said, 400)
+        told = await calling
+
+    assert (ours(vendor), "failed") == (told.job["job_id"], told.job["status"])
+    assert 2 == len(vendor.posted_at)
+
+
+async def test_a_job_of_a_moment_ago_that_the_first_refusal_names_is_an_earlier_one(
+    tmp_path: Path,
+) -> None:
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="30") as h:
+        earlier = vendor.add("videos/upscale", DREAMINA_VIDEO, age_s=30)["jobid"]
+        told = await upscale(h, DREAMINA_VIDEO)
+        other = await upscale(h, dreamina_id(2))
+
+    assert (earlier, True) == (told.job["job_id"], told.job["reused"])
+    assert "running" == other.job["status"]
+
+
 @pytest.mark.parametrize("forecast", [60, 30, 1000])
 async def test_what_is_free_is_never_refused_for_the_budget(
     tmp_path: Path, forecast: float
@@ -562,11 +594,12 @@ async def test_another_address_of_the_vendor_has_rows_and_a_budget_of_its_own(
         made = await upscale(real, GOOD["pixverse", "video"])
         reads = len(real.network.sent)
         read = await real.call("get_job", job_id=unconfirmed.job["job_id"])
+        read_played = await real.call("get_job", job_id=played.job["job_id"])
         asked = len(real.network.sent) - reads
         listed = await known_ids(real)
 
     assert "unconfirmed" == unconfirmed.job["status"] == read.job["status"]
-    assert 0 == asked
+    assert ("running", 0) == (read_played.job["status"], asked)
     assert {paid.job["job_id"], made.job["job_id"]} == listed
     assert played.job["job_id"] not in listed
 

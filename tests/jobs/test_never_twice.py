@@ -203,6 +203,22 @@ async def test_an_older_job_does_not_end_the_search_for_ours(
 
 
 @TAKING
+async def test_of_two_jobs_that_are_both_new_the_first_is_ours(
+    tmp_path: Path, tool: str, source: str
+) -> None:
+    """A stranger's request came a second after ours, and both are listed at the first look."""
+    vendor = taking(source)
+    async with running(tmp_path, vendor=vendor) as h:
+        h.network.faults = [Fault(then="cut")]
+        calling = asyncio.create_task(ask(h, tool, source))
+        await asyncio.sleep(1)
+        strangers(vendor)
+        told = await calling
+
+    assert ours(vendor) == told.job["job_id"]
+
+
+@TAKING
 @pytest.mark.parametrize("age_s", [0, 60, 90])
 async def test_a_strangers_failed_job_is_not_ours_and_frees_nothing(
     tmp_path: Path, tool: str, source: str, age_s: float
@@ -1189,10 +1205,11 @@ async def test_a_row_of_the_first_version_is_the_same_call_today(tmp_path: Path)
         database.commit()
     async with running(tmp_path, network=h.network, clock=h.clock) as h:
         again = await upscale(h, PIXVERSE_VIDEO)
-        read = await h.call("get_job", job_id=first.job["job_id"])
+        vendor.finish()
+        read = await h.call("get_job", job_id=first.job["job_id"], wait_seconds=20)
 
     assert (first.job["job_id"], True) == (again.job["job_id"], again.job["reused"])
-    assert first.job["job_id"] == read.job["job_id"]
+    assert (first.job["job_id"], "completed") == (read.job["job_id"], read.job["status"])
     assert 1 == len(vendor.charged)
 
 

@@ -37,6 +37,10 @@ class VirtualClock(Clock):
         return EPOCH + asyncio.get_running_loop().time() + self.jump_s
 
 
+Rewrite = Callable[[httpx.Request, httpx.Response], httpx.Response]
+"""What becomes of a vendor's answer to a request on its way to us."""
+
+
 @dataclass
 class Fault:
     """What goes wrong with one request, in this order.
@@ -49,7 +53,7 @@ class Fault:
         after_s: seconds from its work until the answer is on the wire.
         gives_up_s: seconds after which `then` comes though the vendor is still at work.
         then: "answer" = its own answer arrives; "cut" = the connection breaks instead; an
-            httpx.Response = that arrives instead.
+            httpx.Response = that arrives instead; a function = what it makes of the answer arrives.
     """
 
     connects: bool = True
@@ -58,7 +62,7 @@ class Fault:
     reaches: bool = True
     after_s: float = 0.0
     gives_up_s: float | None = None
-    then: Literal["answer", "cut"] | httpx.Response = "answer"
+    then: Literal["answer", "cut"] | httpx.Response | Rewrite = "answer"
 
 
 class Network(httpx.AsyncBaseTransport):
@@ -76,7 +80,7 @@ class Network(httpx.AsyncBaseTransport):
         self._under_way: set[asyncio.Task[httpx.Response | None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        fault = self.faults.pop(0) if self.faults and self.concerns(request) else Fault()
+        fault = self.fault_of(request)
         if not fault.connects:
             raise httpx.ConnectError("connection refused", request=request)
         await asyncio.sleep(fault.connect_s)
@@ -85,6 +89,7 @@ class Network(httpx.AsyncBaseTransport):
             await trace("http11.send_request_headers.started", {"request": request})
         self.sent.append(request)
         self.sent_at.append(asyncio.get_running_loop().time())
+        await self.left(request, fault)
         read_timeout_s = request.extensions["timeout"]["read"]
         work = asyncio.create_task(self._carry(request, fault))
         self._under_way.add(work)
@@ -98,6 +103,13 @@ class Network(httpx.AsyncBaseTransport):
         if gives_up:
             return _arrived(request, fault, None)
         raise httpx.ReadTimeout("read timed out", request=request)
+
+    def fault_of(self, request: httpx.Request) -> Fault:
+        """What goes wrong with this request."""
+        return self.faults.pop(0) if self.faults and self.concerns(request) else Fault()
+
+    async def left(self, request: httpx.Request, fault: Fault) -> None:
+        """What happens when a request is connected, before its first byte is at the vendor."""
 
     async def _carry(self, request: httpx.Request, fault: Fault) -> httpx.Response | None:
         await asyncio.sleep(fault.before_s)
@@ -118,6 +130,8 @@ def _arrived(request: httpx.Request, fault: Fault, answer: httpx.Response | None
     """What comes in the end: the vendor's `answer`, or what the fault puts in its place."""
     if isinstance(fault.then, httpx.Response):
         answer = fault.then
+    elif callable(fault.then) and answer is not None:
+        answer = fault.then(request, answer)
     if fault.then == "cut" or answer is None:
         raise httpx.RemoteProtocolError("server disconnected", request=request)
     unread = httpx.ByteStream(answer.content)

@@ -12,6 +12,12 @@ class Kernel:
 
     def __init__(self) -> None:
         self.holders: dict[str, object] = {}
+        self.lost: set[str] = set()  # keys of which somebody lost the claim without knowing
+
+    def lose_all(self) -> None:
+        """What a lock file that goes does: nobody holds anything, and nobody is told."""
+        self.lost |= self.holders.keys()
+        self.holders.clear()
 
     def process(self) -> "ProcessLocks":
         return ProcessLocks(self.holders)
@@ -87,6 +93,7 @@ class _MortalNetwork(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if not self._life.is_over:
+            request.extensions["life"] = self._life
             try:
                 answer = await self._network.handle_async_request(request)
             except httpx.TransportError:

@@ -77,7 +77,7 @@ class GoogleFlow(Vendor):
 
     def __init__(self, state: SandboxState) -> None:
         super().__init__(state)
-        self._known = {source.id for source in SOURCES}
+        self._known = {source.id for source in SOURCES} | set(state.conditions.sources)
         self._jobs: dict[str, Job] = {}
         self._credits = FIRST_CREDITS
 
@@ -112,6 +112,7 @@ class GoogleFlow(Vendor):
             raise responses.RefusedError(responses.answer({"error": error}, status=403))
         self.state.refuse(source_id, REFUSALS)
         cached = self._finished(source_id, str(resolution))
+        await self.state.conditions.work()
         cost = UPSCALE_4K_CREDITS if resolution == "4K" and not cached else 0
         name = cached.media_name if cached else f"{self._new_name()}_upsampled"
         job = self._new_job(body, source_id, str(resolution), name, cost)
@@ -140,6 +141,7 @@ class GoogleFlow(Vendor):
         if resolution not in IMAGE_SIZES:
             raise _invalid(f"Parameter resolution ({resolution}) valid values: 2k, 4k")
         self.state.refuse(source_id, REFUSALS)
+        await self.state.conditions.work()
         self.state.accept(SERVICE, request.url.path, source_id, None, body)
         await asyncio.sleep(self.state.job_seconds)
         if self.state.loses_the_answer(source_id, LOSING):
@@ -239,7 +241,7 @@ class GoogleFlow(Vendor):
             raise _invalid(f"Invalid mediaGenerationId format: {name}")
         if found[2] != kind:
             raise _invalid(f"mediaGenerationId type must be '{kind}', got '{found[2]}'")
-        if not name.startswith(OWNER):
+        if not name.startswith(OWNER) and name not in self._known:
             email = (
                 bytes.fromhex(found[1]).decode(errors="replace") if len(found[1]) % 2 == 0 else "?"
             )
@@ -267,8 +269,10 @@ class GoogleFlow(Vendor):
         self, body: responses.Json, source_id: str, resolution: str, name: str, cost: int
     ) -> Job:
         now = self.state.now()
+        found = MEDIA_ID.fullmatch(source_id)
+        email = bytes.fromhex(found[1]).decode() if found else EMAIL
         return Job(
-            f"j{self.state.digits()}v-u{USER}-email:{EMAIL}-bot:google-flow",
+            f"j{self.state.digits()}v-u{USER}-email:{email}-bot:google-flow",
             {key: value for key, value in body.items() if key not in CAPTCHA_FIELDS},
             source_id,
             resolution,
@@ -276,6 +280,7 @@ class GoogleFlow(Vendor):
             now + self.state.job_seconds,
             name,
             self._credits - cost,
+            fails=source_id == FAILING_VIDEO or self.state.conditions.fails(),
         )
 
     async def _answer(self, request: Request, job: Job, body: responses.Json) -> Response:
@@ -293,7 +298,7 @@ class GoogleFlow(Vendor):
         await asyncio.sleep(job.done_at - self.state.now())
         if lost:
             return responses.gateway_page(524)
-        if job.source_id == FAILING_VIDEO:  # its form is the page's error Model, its status assumed
+        if job.fails:  # its form is the page's error Model, its status assumed
             return responses.answer({"jobId": job.jobid, **failure()}, status=500)
         return responses.answer({"jobId": job.jobid, **result(request, job)})
 

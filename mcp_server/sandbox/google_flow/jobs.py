@@ -13,7 +13,6 @@ from starlette.requests import Request
 from mcp_server.sandbox import media, responses
 from mcp_server.sandbox.google_flow.sources import (
     FAILING_MEDIA,
-    FAILING_VIDEO,
     LEGACY_VIDEO,
     passthrough,
     video_id,
@@ -40,11 +39,12 @@ class Job:
     media_name: str
     remaining_credits: int
     cached: bool = False
+    fails: bool = False
 
     def status(self, now: float) -> str:
         """GET jobs/jobId, 20 May 2026: four words; when it is `started` is assumed."""
         if now >= self.done_at:
-            return "failed" if self.source_id == FAILING_VIDEO else "completed"
+            return "failed" if self.fails else "completed"
         return "created" if now < self.made_at + (self.done_at - self.made_at) / 4 else "started"
 
     @property

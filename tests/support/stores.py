@@ -1,0 +1,112 @@
+"""Stores for the journal that behave as SQLite on a good disk never does."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from mcp_server.clock import Clock
+from mcp_server.errors import JournalError
+from mcp_server.journal.base import Rows
+from mcp_server.journal.locks import KeyLocks
+from mcp_server.journal.sqlite import SqliteStore
+from tests.support.processes import Life
+
+_PAUSES_S = (0.0, 0.0, 0.0, 0.001, 0.02, 0.3)
+
+
+class WeakStore:
+    """SQLite as it is behind a network and on a disk that fills up.
+
+    Args:
+        life: the process it belongs to: a dead one never comes back from a pause.
+        dice: lengths of the pauses that each call brings; None = it gives way to nobody. What goes
+            on inside a transaction is never interrupted.
+
+    Attributes:
+        full_for: so many transactions fail from now on, in turn before they begin and before they
+            are committed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock,
+        locks: KeyLocks | None,
+        *,
+        life: Life,
+        dice: random.Random | None,
+    ) -> None:
+        self.full_for = 0
+        self._store = SqliteStore(folder, clock, locks)
+        self._life = life
+        self._dice = dice
+
+    @property
+    def fault(self) -> JournalError | None:
+        return self._store.fault
+
+    @fault.setter
+    def fault(self, fault: JournalError | None) -> None:
+        self._store.fault = fault
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Rows]:
+        await self._pause()
+        async with self._store.read() as rows:
+            yield rows
+        await self._pause()
+
+    @asynccontextmanager
+    async def write(self, *names: str) -> AsyncIterator[Rows]:
+        await self._pause()
+        fails_at_once, fails_at_the_end = self.full_for % 2 == 1, self.full_for > 0
+        self.full_for -= fails_at_the_end
+        if fails_at_once:
+            raise self._full()
+        async with self._store.write(*names) as rows:
+            yield rows
+            if fails_at_the_end:
+                raise self._full()
+        await self._pause()
+
+    async def claim(self, key: str) -> bool:
+        await self._pause()
+        granted = await self._store.claim(key)
+        try:
+            await self._pause()
+        except asyncio.CancelledError:
+            if granted:
+                await self._store.release(key)
+            raise
+        return granted
+
+    async def release(self, key: str) -> None:
+        await self._store.release(key)
+        await self._pause()
+
+    async def owns(self, rows: Rows, key: str) -> bool:
+        return await self._store.owns(rows, key)
+
+    async def check(self) -> None:
+        if self.full_for:
+            self.fault = self._full()
+        else:
+            await self._store.check()
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def _pause(self) -> None:
+        if self._dice is not None:
+            await asyncio.sleep(self._dice.choice(_PAUSES_S))
+        if self._life.is_over:
+            await asyncio.Event().wait()
+
+    def _full(self) -> JournalError:
+        self._store.fault = JournalError(
+            message="The disk refuses to take the journal.",
+            hint="Free some disk space, then call again.",
+        )
+        return self._store.fault
