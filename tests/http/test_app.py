@@ -5,7 +5,6 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,13 +25,15 @@ from tests.support.harness import GOOD
 from tests.support.serving import Served, http_server, message, request, result
 
 TOKEN = "a-token-of-our-own"
+PAGE = "https://app.example.com"
 Headers = list[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One server for all tests here: whatever they do to it, it goes on."""
-    with http_server(tmp_path_factory.mktemp("http")) as served:
+    options = ("--allowed-origin", PAGE)
+    with http_server(tmp_path_factory.mktemp("http"), *options) as served:
         yield served
 
 
@@ -473,22 +474,22 @@ def test_a_legacy_client_over_http_is_not_asked_and_not_refused(server: Served) 
     assert answer.structured_content["service"] == "google-flow"
 
 
-def test_a_web_page_on_the_list_can_connect(tmp_path: Path) -> None:
+def test_a_web_page_on_the_list_can_connect(server: Served) -> None:
     """A preflight request has no token, and a browser reads the answer only if it is allowed to."""
-    page = {"Origin": "https://app.example.com"}
+    page = {"Origin": PAGE}
     asks = page | {
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization,content-type,mcp-protocol-version",
     }
-    with http_server(tmp_path, "--allowed-origin", "https://app.example.com") as server:
-        preflight = httpx.options(server.url, headers=asks)
-        answer = httpx.post(server.url, json=request("tools/list"), headers=server.headers | page)
-        no_token = httpx.post(server.url, json=request("tools/list"), headers=page)
-        foreign = httpx.options(server.url, headers=asks | {"Origin": "https://evil.com"})
+
+    preflight = httpx.options(server.url, headers=asks)
+    answer = httpx.post(server.url, json=request("tools/list"), headers=server.headers | page)
+    no_token = httpx.post(server.url, json=request("tools/list"), headers=page)
+    foreign = httpx.options(server.url, headers=asks | {"Origin": "https://evil.com"})
 
     assert preflight.status_code == 200
     assert "authorization" in preflight.headers["access-control-allow-headers"]
-    assert answer.headers["access-control-allow-origin"] == "https://app.example.com"
+    assert answer.headers["access-control-allow-origin"] == PAGE
     assert result(answer)["tools"]
     assert no_token.status_code == 401
     assert foreign.status_code == 403

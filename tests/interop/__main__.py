@@ -26,7 +26,7 @@ SERVER = str(Path(sys.executable).with_name("useapi-mcp"))
 SOURCE = next(s.id for s in SOURCES if s.good and (s.service, s.kind) == ("dreamina", "video"))
 FASTMCP = "fastmcp-tasks==4.1.2"  # 4.1.4 needs a certifi that is not out yet
 _STORY_S = 90
-_TOLD = re.compile(r"Bearer (\S+)\s.*:(\d+)/mcp", re.DOTALL)
+_STARTED = re.compile(r"Bearer (\S+)\s.*:(\d+)/mcp", re.DOTALL)
 _LAST_LINES = 12
 
 Transport = Literal["stdio", "HTTP"]
@@ -38,7 +38,7 @@ class Client:
 
     Args:
         program: its file in `clients/`.
-        option: what the program is told besides, like the era it should speak.
+        option: what else the program gets, like the era it should speak.
         tasks: whether it must have followed the job as a task.
     """
 
@@ -142,8 +142,8 @@ def tried(client: Client, transport: Transport, folder: Path) -> Row:
             launcher = "@modelcontextprotocol/inspector/clients/launcher/build/index.js"
             given["inspector"] = client.environment.script(launcher)
         if transport == "stdio":
-            stands_in = [sys.executable, str(LISTENING), str(record)]
-            given["command"] = [*stands_in, SERVER, "--sandbox"]
+            recorder = [sys.executable, str(LISTENING), str(record)]
+            given["command"] = [*recorder, SERVER, "--sandbox"]
         else:
             port = stack.enter_context(contextlib.closing(Port()))
             given["token"] = stack.enter_context(serving(port, folder / "stderr"))
@@ -178,11 +178,11 @@ def serving(port: Port, errors: Path) -> Iterator[str]:
         subprocess.Popen([SERVER, "--sandbox", "http", *options], stderr=said) as server,
     ):
         try:
-            while not (told := _TOLD.search(errors.read_text())):
+            while not (found := _STARTED.search(errors.read_text())):
                 assert server.poll() is None, errors.read_text()
                 time.sleep(0.05)
-            port.lead_to(int(told[2]))
-            yield told[1]
+            port.lead_to(int(found[2]))
+            yield found[1]
         finally:
             server.terminate()
 

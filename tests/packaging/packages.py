@@ -42,8 +42,8 @@ START_S = 60
 TOOL_NAMES = [tool.name for tool in all_tools()]
 
 
-def say(package: str, told: str) -> None:
-    print(f"{package:<9} {told}", flush=True)
+def say(package: str, text: str) -> None:
+    print(f"{package:<9} {text}", flush=True)
 
 
 def run(*command: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":

@@ -37,12 +37,12 @@ class Model(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         is_response = self.path.endswith("/responses")
-        told = json.dumps((_response if is_response else _completion)(asked)).encode()
+        body = json.dumps((_response if is_response else _completion)(asked)).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(told)))
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(told)
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Nothing: what the examples print is what counts."""
@@ -108,13 +108,13 @@ def run(command: list[str], file: Path, text: str, env: dict[str, str]) -> bool:
         timeout=LIMIT_S,
         check=False,
     )
-    told = done.stdout.strip().splitlines()
-    # A link to the result, or what the model was told of the job: the letter is an upscale's.
+    lines = done.stdout.strip().splitlines()
+    # A link to the result, or what the tool answered about the job: the letter is an upscale's.
     is_good = done.returncode == 0 and ("/media/" in done.stdout or "V-u12345-CA:" in done.stdout)
     if not is_good:
         print(f"{text}\nended with {done.returncode}:\n{done.stdout}{done.stderr}", flush=True)
     else:
-        print(f"{file.stem:<14} {told[-1][:110]}", flush=True)
+        print(f"{file.stem:<14} {lines[-1][:110]}", flush=True)
     return is_good
 
 

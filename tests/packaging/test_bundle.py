@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 MANIFEST = json.loads((ROOT / "mcpb" / "manifest.json").read_text("utf-8"))
 SERVER = json.loads((ROOT / "server.json").read_text("utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-FIELDS = {  # a host starts the bundle over stdio, where nobody has to show a token
+FIELDS = {  # a host starts the bundle over stdio, where no token is needed
     name: field for name, field in Settings.model_fields.items() if name != "http_token"
 }
 TYPES = {"boolean": "boolean", "number": "number", "filepath": "directory", "string": "string"}
@@ -41,7 +41,7 @@ def test_every_setting_but_that_of_http_can_be_set_by_the_user() -> None:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_setting_is_described_as_the_code_does(name: str) -> None:
-    field, told = FIELDS[name], MANIFEST["user_config"][name]
+    field, described = FIELDS[name], MANIFEST["user_config"][name]
     (variable,) = (
         v for v in SERVER["packages"][0]["environmentVariables"] if v["name"] == field.alias
     )
@@ -52,13 +52,13 @@ def test_a_setting_is_described_as_the_code_does(name: str) -> None:
         if hasattr(limit, theirs)
     }
 
-    assert str(field.description).removesuffix(".") == told["description"]
-    assert TYPES[variable["format"]] == told["type"]
-    assert ("SecretStr" in str(field.annotation)) == told.get("sensitive", False)
-    assert (None if field.default == () else field.default) == told.get("default")
-    assert limits == {limit: told[limit] for limit in ("min", "max") if limit in told}
-    assert told["title"]
-    assert not told["required"]  # the sandbox needs none
+    assert str(field.description).removesuffix(".") == described["description"]
+    assert TYPES[variable["format"]] == described["type"]
+    assert ("SecretStr" in str(field.annotation)) == described.get("sensitive", False)
+    assert (None if field.default == () else field.default) == described.get("default")
+    assert limits == {limit: described[limit] for limit in ("min", "max") if limit in described}
+    assert described["title"]
+    assert not described["required"]  # the sandbox needs none
 
 
 def test_what_the_user_leaves_empty_counts_as_not_set() -> None:
@@ -69,9 +69,9 @@ def test_what_the_user_leaves_empty_counts_as_not_set() -> None:
 
 
 def test_the_tools_are_those_of_the_server() -> None:
-    told = [{"name": t.name, "description": t.description.split("\n")[0]} for t in all_tools()]
+    described = [{"name": t.name, "description": t.description.split("\n")[0]} for t in all_tools()]
 
-    assert told == MANIFEST["tools"]
+    assert described == MANIFEST["tools"]
     assert not MANIFEST["tools_generated"]
 
 

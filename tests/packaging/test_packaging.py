@@ -1,4 +1,4 @@
-"""Packaging: what registries and installers are told agrees with the code, and with their rules."""
+"""Packaging: what registries and installers read agrees with the code, and with their rules."""
 
 import json
 import re

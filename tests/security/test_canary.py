@@ -68,43 +68,43 @@ def logged() -> Iterator[tuple[io.StringIO, list[logging.LogRecord]]]:
 
 async def broad_session(harness: Harness) -> list[Reply]:
     """Every tool on every source there is, with networks and vendors that fail in many ways."""
-    told = []
+    replies = []
     for source in SOURCES:
         tool = "upscale_video" if source.kind == "video" else "upscale_image"
-        told += [await harness.call(tool, source=source.id)]
-        told += [await harness.call("interpolate_video", source=source.id, fps=60)]
+        replies += [await harness.call(tool, source=source.id)]
+        replies += [await harness.call("interpolate_video", source=source.id, fps=60)]
     for status in (400, 401, 402, 403, 404, 408, 410, 412, 422, 429, 500, 502, 503, 596):
         said = {"error": f"account {EMAIL} with {TOKEN} said no", "code": status}
         answer = httpx.Response(status, json=said)
         harness.network.concerns = lambda request: True
         harness.network.faults = [Fault(then=answer)] * 3
-        told += [await harness.call("get_job", job_id=GOOD["dreamina", "video"])]
+        replies += [await harness.call("get_job", job_id=GOOD["dreamina", "video"])]
         harness.network.faults = [Fault(then=answer)]
-        told += [await harness.call("upscale_image", source=GOOD["dreamina", "image"])]
+        replies += [await harness.call("upscale_image", source=GOOD["dreamina", "image"])]
     for fault in (Fault(connects=False), Fault(then="cut"), Fault(after_s=1000)):
         harness.network.faults = [fault] * 3
-        told += [await harness.call("get_job", job_id=GOOD["pixverse", "video"])]
+        replies += [await harness.call("get_job", job_id=GOOD["pixverse", "video"])]
     harness.network.faults = []
     listed = await harness.call("list_jobs", limit=100)
     for job in listed.job["jobs"]:
-        told += [await harness.call("get_job", job_id=job["job_id"], wait_seconds=50)]
-        told += [await harness.call("download_media", job_id=job["job_id"])]
-        told += [await harness.call("cancel_job", job_id=job["job_id"])]
+        replies += [await harness.call("get_job", job_id=job["job_id"], wait_seconds=50)]
+        replies += [await harness.call("download_media", job_id=job["job_id"])]
+        replies += [await harness.call("cancel_job", job_id=job["job_id"])]
     for case in HOSTILE_IDS[:20]:
-        told += [await harness.call("get_job", job_id=f"{case}{TOKEN}")]
-    told += [
+        replies += [await harness.call("get_job", job_id=f"{case}{TOKEN}")]
+    replies += [
         await harness.call("get_job", job_id=TOKEN),
         await harness.call("list_jobs", limit=100),
     ]
-    return told
+    return replies
 
 
 async def test_a_broad_session_tells_no_secret_anywhere(tmp_path: Path) -> None:
     with logged() as (written, records):
         async with running(tmp_path) as harness:
-            told = await broad_session(harness)
+            replies = await broad_session(harness)
 
-    answers = [reply.text + json.dumps(reply.data) + str(reply.links) for reply in told]
+    answers = [reply.text + json.dumps(reply.data) + str(reply.links) for reply in replies]
     assert len(answers) > 100
     raw_log = "\n".join(record.getMessage() for record in records)
     assert len(raw_log) > 1000

@@ -46,7 +46,7 @@ DO_NOT_APPLY = {
         "another SDK; the same shape is tried over HTTP with the same request ids"
     ),
     "CVE-2025-49596 (Inspector), CVE-2026-23744 (MCPJam)": (
-        "stdio opens no port; HTTP binds 127.0.0.1 and asks for a token unless told otherwise"
+        "stdio opens no port; HTTP binds 127.0.0.1 and asks for a token unless --no-auth is given"
     ),
     "CVE-2025-66416 and its like": "Host and Origin lists of the HTTP app: tests/http/test_app.py",
     "GHSA-g5r6-gv6m-f5jv (mcp-atlassian)": "nothing is uploaded: no tool reads a file",
@@ -171,8 +171,8 @@ async def test_answers_to_many_clients_are_never_mixed_up(tmp_path: Path) -> Non
         async with Client(server) as client:
             for _ in range(5):
                 asked = {"job_id": "x", f"argument_{number}": "x"}
-                told = reply(await client.call_tool("get_job", asked))
-                assert f"no argument argument_{number}," in told.text
+                answer = reply(await client.call_tool("get_job", asked))
+                assert f"no argument argument_{number}," in answer.text
 
     await asyncio.gather(*(one(number) for number in range(20)))
 

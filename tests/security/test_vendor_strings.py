@@ -50,15 +50,15 @@ async def test_why_a_job_failed_is_one_clean_line(tmp_path: Path) -> None:
         for said in HOSTILE_STRINGS:
             harness.network.faults = [failed_job(harness, said)]
 
-            told = await harness.call("get_job", job_id=SOURCE)
+            reply = await harness.call("get_job", job_id=SOURCE)
 
-            assert "failed" == told.job["status"], said[:50]
-            assert is_clean(told.job["failure"]["message"]), said[:50]
-            assert is_clean(told.job.get("model", "")), said[:50]
-            assert is_clean(told.job.get("created_at", "")), said[:50]
-            assert 1 == len(told.text.splitlines()), said[:50]
-            assert len(told.text) < 1000
-            assert not SECRET.search(told.job["failure"]["message"] + told.text), said[:50]
+            assert "failed" == reply.job["status"], said[:50]
+            assert is_clean(reply.job["failure"]["message"]), said[:50]
+            assert is_clean(reply.job.get("model", "")), said[:50]
+            assert is_clean(reply.job.get("created_at", "")), said[:50]
+            assert 1 == len(reply.text.splitlines()), said[:50]
+            assert len(reply.text) < 1000
+            assert not SECRET.search(reply.job["failure"]["message"] + reply.text), said[:50]
 
 
 @pytest.mark.parametrize("status", [400, 403, 422, 429, 500, 596])
@@ -68,14 +68,14 @@ async def test_why_a_call_was_refused_is_one_clean_line(tmp_path: Path, status: 
         for said in HOSTILE_STRINGS:
             harness.network.faults = [answer(status, {"error": said})] * 3
 
-            told = await harness.call("get_job", job_id=SOURCE)
+            reply = await harness.call("get_job", job_id=SOURCE)
 
-            said_line, facts = told.text.split("\n")
+            said_line, facts = reply.text.split("\n")
             assert len(said_line) < 800, said[:50]
             assert is_clean(said_line[:300]), said[:50]
             assert is_clean(said_line[300:600]), said[:50]
             assert "retryable" in json.loads(facts)
-            assert not SECRET.search(told.text), said[:50]
+            assert not SECRET.search(reply.text), said[:50]
 
 
 async def test_a_hostile_string_in_the_place_of_a_link_or_a_number_is_left_out(
@@ -95,9 +95,9 @@ async def test_a_hostile_string_in_the_place_of_a_link_or_a_number_is_left_out(
             record = {"jobid": SOURCE, "status": "completed", "response": response}
             harness.network.faults = [answer(200, record)]
 
-            told = await harness.call("get_job", job_id=SOURCE)
+            reply = await harness.call("get_job", job_id=SOURCE)
 
-            (item,) = told.job["media"]
+            (item,) = reply.job["media"]
             links = {item.pop(name) for name in ("url", "thumbnail_url") if name in item}
             assert {"kind": "video"} == item, said[:50]
             assert not links or (links == {said} and said.startswith("https://cdn.example.com/"))

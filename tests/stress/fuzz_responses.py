@@ -111,7 +111,7 @@ class Tally:
 
     mutated: int = 0
     calls: Counter[str] = field(default_factory=Counter)
-    told: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
     longest_text: int = 0
     faults: list[str] = field(default_factory=list)
 
@@ -129,7 +129,7 @@ class Tally:
                 code = "answered"
                 for job in reply.job.get("jobs", [reply.job]):
                     code = Job.model_validate(job).status
-            self.told[code] += 1
+            self.outcomes[code] += 1
             assert len(reply.text) <= 8000, "a text too long"
             assert len(reply.links) <= 32, "too many links"
             assert not BASE64_RUN.search(LINK.sub("", whole)), "base64"
@@ -197,7 +197,7 @@ async def fuzz(count: int, seed: int, folder: Path) -> Tally:
 
 
 class _Bugs(logging.Handler):
-    """A bug that nobody's call ended with is logged, at least."""
+    """A bug outside of a call is in the log, at least."""
 
     def __init__(self, tally: Tally) -> None:
         super().__init__(logging.ERROR)
@@ -239,7 +239,7 @@ def main() -> None:
         tally = virtual_time.run(fuzz(count, seed, Path(folder)))
     print(f"seed {seed}: {tally.mutated} mutated answers, {tally.calls.total()} calls")
     print("calls:", dict(tally.calls.most_common()))
-    print("told:", dict(tally.told.most_common()))
+    print("outcomes:", dict(tally.outcomes.most_common()))
     print(f"longest text: {tally.longest_text} characters; faults: {len(tally.faults)}")
     for fault in tally.faults:
         print("-", fault)

@@ -73,13 +73,13 @@ def gzip_bomb() -> bytes:
     return gzip.compress(bytes(10 * MEGABYTE), 9) * 100
 
 
-def gzip_film_bomb() -> bytes:
+def gzip_video_bomb() -> bytes:
     """100 MB of base64 in 100 kB, in the field that becomes a file."""
     start = b'{"jobid":"x","status":"completed","response":{"rawBytes":"'
     return gzip.compress(start) + gzip.compress(b"A" * (10 * MEGABYTE), 9) * 10
 
 
-def _base64_film(megabytes: int) -> Answer:
+def _base64_video(megabytes: int) -> Answer:
     head = base64.b64encode(media.read(media.clip(640, 360, 24))[:3000])
     rest = base64.b64encode(bytes(48_000))
     start = b'{"jobid":"x","status":"completed","response":{"rawBytes":"' + head
@@ -98,7 +98,7 @@ def many_images() -> bytes:
 BODIES: dict[str, Answer] = {
     "gzip bomb of 1 GB": later(lambda: plain(gzip_bomb(), head="Content-Encoding: gzip\r\n")),
     "gzip bomb in base64": later(
-        lambda: plain(gzip_film_bomb(), head="Content-Encoding: gzip\r\n")
+        lambda: plain(gzip_video_bomb(), head="Content-Encoding: gzip\r\n")
     ),
     "an honest gzip": plain(gzip.compress(job()), head="Content-Encoding: gzip\r\n"),
     "gzip that is none": plain(job(), head="Content-Encoding: gzip\r\n"),
@@ -142,9 +142,9 @@ BODIES: dict[str, Answer] = {
         [b"HTTP/1.1 200 OK\r\n"], repeat(b"X-A: " + b"a" * 60_000 + b"\r\n", GIGABYTE_TIMES)
     ),
     "1 GB of interim answers": lambda: repeat(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2000, 20_000),
-    "a film in base64, over the limit": later(lambda: _base64_film(30)),
+    "a video in base64, over the limit": later(lambda: _base64_video(30)),
     "base64 that is none": plain(b'{"status":"completed","rawBytes":"' + b"\xff*" * 9000 + b'"}'),
-    "40 films in base64": plain(
+    "40 videos in base64": plain(
         b'{"status":"completed","a":[' + b",".join([b'{"rawBytes":"AAAA"}'] * 40) + b"]}"
     ),
     "a length too long": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}"),
@@ -178,7 +178,7 @@ SLOW = {
     "1 GB of interim answers",
     "500,000 keys",
     "200,000 objects deep",
-    "a film in base64, over the limit",
+    "a video in base64, over the limit",
 }
 
 
@@ -190,7 +190,7 @@ class Hostile:
     answer: Answer
 
     async def ask(self, name: str) -> Reply:
-        """What an agent is told when the vendor answers so."""
+        """What an agent gets when the vendor answers so."""
         self.answer = BODIES[name]
         kind = "image" if "images" in name else "video"
         job_id = FLOW_JOB if "base64" in name else GOOD["dreamina", kind]
@@ -244,13 +244,13 @@ async def measure() -> bool:
             BODIES["warm-up"] = plain(b'{"a":"' + b"a" * (8 << 20) + b'"}')
             await vendor.ask("warm-up")
             del BODIES["warm-up"]
-            print(f"{'answer':<36} {'told as':<20} {'s':>6} {'+MB':>6}")
+            print(f"{'answer':<36} {'outcome':<20} {'s':>6} {'+MB':>6}")
             for name in BODIES:
                 before, begun = peak_mb(), time.perf_counter()
-                told = await vendor.ask(name)
+                given = await vendor.ask(name)
                 grown, taken_s = peak_mb() - before, time.perf_counter() - begun
-                said = told.error["code"] if told.is_error else str(told.job["status"])
-                fine = grown <= MOST_GROWTH_MB and len(told.text) <= 8000
+                said = given.error["code"] if given.is_error else str(given.job["status"])
+                fine = grown <= MOST_GROWTH_MB and len(given.text) <= 8000
                 failed += not fine
                 mark = "" if fine else "  FAILED"
                 print(f"{name:<36} {said:<20} {taken_s:6.2f} {grown:6.1f}{mark}", flush=True)

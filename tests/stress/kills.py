@@ -34,7 +34,7 @@ METHODS = ("SIGKILL", "SIGTERM", "EOF", "cancel")
 AT_ONCE = 64  # most rounds wait: for a minute, where an answer was lost
 STARTING_AT_ONCE = 2 * (os.cpu_count() or 1)
 LONGEST_START_S, LONGEST_CALL_S, LONGEST_STOP_S = 120, 90, 30  # machines of CI are slow
-LONGEST_DOUBT_S = 180  # a look a minute after the first process died, one more POST, its looks
+LONGEST_UNCERTAIN_S = 180  # a look a minute after the first process died, one more POST, its looks
 LONG_JOB_S = 600.0
 FIRST_USER = 100_000  # some numbers below are users with faults
 
@@ -124,7 +124,7 @@ class Account:
 
 
 class Vendor:
-    """Everybody's sandboxes on one port: the token says whose."""
+    """A sandbox for each user, on one port: the token says whose."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -137,7 +137,7 @@ class Vendor:
 
 
 class _Guest(uvicorn.Server):
-    """Leaves Ctrl-C to this program."""
+    """Installs no signal handlers."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -173,7 +173,7 @@ class Client:
     number: int = 0
 
     async def begin(self, method: str, **params: Any) -> int:
-        """Send a request whose answer nobody reads yet."""
+        """Send a request and leave its answer unread."""
         self.number += 1
         await self._write(id=self.number, method=method, params=params)
         return self.number
@@ -217,7 +217,7 @@ class Client:
 
     async def _write(self, **message: Any) -> None:
         assert self.process.stdin
-        with contextlib.suppress(ConnectionError):  # it died: whoever waits for an answer is told
+        with contextlib.suppress(ConnectionError):  # it died: the read of the answer fails
             self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
             await self.process.stdin.drain()
 
@@ -241,7 +241,7 @@ class Round:
         self.name = f"{self.method}-{self.number}"
         self.dice = dice = random.Random(f"{self.seed} {self.name}")
         self.order = dice.choice(ORDERS)
-        slow = dice.random() < 1 / 6  # a captcha: longer than anybody waits before they look
+        slow = dice.random() < 1 / 6  # a captcha: longer than the wait before the first look
         self.account = Account(
             accept_s=dice.uniform(2, 45) if slow else dice.uniform(0, 0.3),
             answer_s=dice.uniform(0, 0.3),
@@ -255,11 +255,11 @@ class Round:
         return len(self.account.sandbox.accepted)
 
     def __str__(self) -> str:
-        told = self.account
+        account = self.account
         return (
-            f"{self.name}, {self.order.name}, accepted after {told.accept_s:.2f} s, answered after"
-            f" {told.answer_s:.2f} s, a job of {told.job_seconds:.0f} s: {told.posts} POSTs,"
-            f" {self.accepted} accepted, {self.state}"
+            f"{self.name}, {self.order.name}, accepted after {account.accept_s:.2f} s,"
+            f" answered after {account.answer_s:.2f} s, a job of {account.job_seconds:.0f} s:"
+            f" {account.posts} POSTs, {self.accepted} accepted, {self.state}"
         )
 
     async def run(self) -> None:
@@ -362,8 +362,8 @@ class Round:
         begun = time.monotonic()
         job = await client.call(order.tool, **order.arguments)
         while job["job_id"].startswith(OUR_ID_PREFIX) and job["status"] == "submitting":
-            if time.monotonic() - begun > LONGEST_DOUBT_S:
-                raise WrongError(f"it was in doubt for more than {LONGEST_DOUBT_S} s")
+            if time.monotonic() - begun > LONGEST_UNCERTAIN_S:
+                raise WrongError(f"it was unconfirmed for more than {LONGEST_UNCERTAIN_S} s")
             await asyncio.sleep(1)
             job = await client.call("get_job", job_id=job["job_id"])
         self.state = job["status"]
@@ -383,7 +383,7 @@ class Round:
         if job["job_id"] not in listed:
             raise WrongError("list_jobs does not know its job")
         if again["job_id"] != job["job_id"] and job["status"] != "unconfirmed":
-            raise WrongError(f"the next call told of another job: {again['job_id']}")
+            raise WrongError(f"the next call answered with another job: {again['job_id']}")
         if job["status"] == "unconfirmed":
             stays = self.account.job_seconds == LONG_JOB_S or self.order.listed_for_ever
             if self.order.refuses_repeats or (accepted and stays):
@@ -404,11 +404,11 @@ class Round:
 
 
 async def run_all(rounds: list[Round]) -> None:
-    room, begun, done = asyncio.Semaphore(AT_ONCE), time.monotonic(), 0
+    slots, begun, done = asyncio.Semaphore(AT_ONCE), time.monotonic(), 0
 
     async def one(a_round: Round) -> None:
         nonlocal done
-        async with room:
+        async with slots:
             a_round.folder.mkdir()
             await a_round.run()
         done += 1

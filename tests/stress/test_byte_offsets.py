@@ -169,7 +169,7 @@ class Desk:
         return Sandbox(job_seconds=self.story.job_seconds, now=self._clock.now)
 
     async def _settled(self) -> Submission:
-        """The row, once nobody works on it any more."""
+        """The row, once no task works on it any more."""
         while (row := await self.newest_row()).state == "submitting":  # noqa: ASYNC110
             await asyncio.sleep(30)
         self._row = row
@@ -283,8 +283,8 @@ def _table(tally: Tally) -> str:
             for (*place, came_to), count in tally.came_to.items()
             if tuple(place) == (story, side, how)
         }
-        told = ", ".join(f"{came_to} {count}" for came_to, count in counts.items())
-        lines.append(f"{story:34} {side:8} {how:6} {sum(counts.values()):6}  {told}")
+        outcomes = ", ".join(f"{came_to} {count}" for came_to, count in counts.items())
+        lines.append(f"{story:34} {side:8} {how:6} {sum(counts.values()):6}  {outcomes}")
     lines.append(f"{sum(tally.came_to.values())} cases, {len(tally.wrong)} wrong")
     return "\n".join(lines)
 

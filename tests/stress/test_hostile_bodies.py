@@ -18,7 +18,7 @@ CODES = {kind.code for kind in kinds()}
 QUICK = sorted(BODIES.keys() - SLOW)
 
 
-def test_every_hostile_body_is_told_in_our_words(tmp_path: Path) -> None:
+def test_every_hostile_body_comes_out_in_our_words(tmp_path: Path) -> None:
     """Over real sockets and in real time, so all at once."""
 
     async def ask(name: str) -> Reply:
@@ -26,33 +26,32 @@ def test_every_hostile_body_is_told_in_our_words(tmp_path: Path) -> None:
             return await vendor.ask(name)
 
     async def ask_all() -> dict[str, Reply]:
-        answers = await asyncio.gather(*map(ask, QUICK))
-        return dict(zip(QUICK, answers, strict=True))
+        return dict(zip(QUICK, await asyncio.gather(*map(ask, QUICK)), strict=True))
 
-    told = asyncio.run(ask_all())
+    answers = asyncio.run(ask_all())
 
-    for name, answer in told.items():
+    for name, answer in answers.items():
         assert len(answer.text) <= 8000, name
         assert answer.is_error or answer.job["status"] in {"completed", "failed", "running"}, name
         assert not answer.is_error or answer.error["code"] in CODES, name
-    assert len(told) >= 40
-    assert "completed" == told["an honest gzip"].job["status"]
+    assert len(answers) >= 40
+    assert "completed" == answers["an honest gzip"].job["status"]
     for bomb in ("gzip bomb of 1 GB", "gzip bomb in base64"):
-        assert "unexpected_answer" == told[bomb].error["code"]
-        assert "ExtractionError" in told[bomb].text  # the limit's, not the clock's
-    assert "encoded as br" in told["brotli that is none"].text
+        assert "unexpected_answer" == answers[bomb].error["code"]
+        assert "ExtractionError" in answers[bomb].text  # the limit's, not the clock's
+    assert "encoded as br" in answers["brotli that is none"].text
     assert [] == list(tmp_path.rglob("*.part"))
 
 
-def test_more_media_than_anybody_makes_do_not_flood_the_answer(tmp_path: Path) -> None:
+def test_more_media_than_anyone_makes_do_not_flood_the_answer(tmp_path: Path) -> None:
     async def work() -> Reply:
         async with hostile(tmp_path) as vendor:
             return await vendor.ask("40,000 images")
 
-    told = asyncio.run(work())
+    answer = asyncio.run(work())
 
-    assert MOST_MEDIA == len(told.job["media"]) == len(told.links)
-    assert "more than" not in told.text
+    assert MOST_MEDIA == len(answer.job["media"]) == len(answer.links)
+    assert "more than" not in answer.text
 
 
 @pytest.mark.parametrize("fault", [Fault(after_s=1e6), Fault(before_s=1e6), Fault(reaches=False)])
@@ -64,9 +63,9 @@ async def test_an_answer_that_never_comes_is_an_error_within_a_minute(
         harness.network.faults = [fault] * 9
         begun = asyncio.get_running_loop().time()
 
-        told = await harness.call("get_job", job_id=GOOD["dreamina", "video"])
+        answer = await harness.call("get_job", job_id=GOOD["dreamina", "video"])
 
-        assert "unreachable" == told.error["code"]
+        assert "unreachable" == answer.error["code"]
         assert asyncio.get_running_loop().time() - begun < 60
 
 
@@ -78,9 +77,9 @@ async def test_a_redirect_of_the_api_is_not_followed(tmp_path: Path, location: s
         away = httpx.Response(307, headers={"location": location})
         harness.network.faults = [Fault(then=away)] * 3
 
-        told = await harness.call("get_job", job_id=GOOD["dreamina", "video"])
+        answer = await harness.call("get_job", job_id=GOOD["dreamina", "video"])
 
-        assert "unexpected_answer" == told.error["code"]
+        assert "unexpected_answer" == answer.error["code"]
         assert {"api.useapi.net"} == {request.url.host for request in harness.network.sent}
 
 
@@ -92,7 +91,7 @@ async def test_a_redirect_of_a_paid_call_is_no_reason_to_send_it_twice(
         away = httpx.Response(307, headers={"location": location})
         harness.network.faults = [Fault(then=away)]
 
-        told = await harness.call("upscale_image", source=GOOD["dreamina", "image"])
+        answer = await harness.call("upscale_image", source=GOOD["dreamina", "image"])
 
-        assert "running" == told.job["status"]  # it was taken, and found by reading
+        assert "running" == answer.job["status"]  # it was accepted, and found by reading
         assert 1 == len(harness.posts())

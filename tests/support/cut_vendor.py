@@ -55,7 +55,7 @@ class CutVendor:
     """Serves `app` on 127.0.0.1.
 
     Attributes:
-        framing: how the answer to a POST tells where it ends; reads are always told by length.
+        framing: how the answer to a POST tells where it ends; reads always have a length.
         payments: every POST since `breaks`, and the broken connection if nothing came on it.
         at_first_byte: awaited when the first byte of a POST is there, before more is taken in.
     """

@@ -1,6 +1,6 @@
 """A whole server in memory: the official client, our server, the sandbox as its vendor.
 
-Time is virtual (tests/virtual_time.py) and the network between server and sandbox can be told to
+Time is virtual (tests/support/virtual_time.py) and the network between server and sandbox can
 fail: refuse connections, cut them before or after the vendor acted, be slow, or answer otherwise.
 """
 

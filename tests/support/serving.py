@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -98,7 +99,7 @@ def http_server(folder: Path, *options: str, **environment: str) -> Iterator[Ser
     sandbox = [] if "USEAPI_BASE_URL" in environment else ["--sandbox"]
     command = ["-m", "mcp_server", *sandbox, "http", "--port", "0", *options]
     with _process(folder, command, environment) as (process, errors):
-        url = _told(process, errors, r"Serving MCP at (\S+)")
+        url = _wait_for(process, errors, r"Serving MCP at (\S+)")
         made = re.search(r"Bearer (\S+)", errors.read_text())
         token = made[1] if made else environment.get("USEAPI_HTTP_TOKEN", "")
         yield Served(url, token, process, errors)
@@ -134,6 +135,12 @@ def run_to_the_end(
         timeout=_START_S,
         check=False,
     )
+
+
+def rows(folder: Path) -> list[tuple[Any, ...]]:
+    """State, the vendor's id and the number of POSTs of each submission in the journal."""
+    with contextlib.closing(sqlite3.connect(folder / "state" / "journal.sqlite")) as journal:
+        return list(journal.execute("select state, job_id, posts from submission"))
 
 
 @dataclass
@@ -222,7 +229,7 @@ def _environment(folder: Path, ours: dict[str, str]) -> dict[str, str]:
     return inherited | folders | ours
 
 
-def _told(process: subprocess.Popen[bytes], errors: Path, pattern: str) -> str:
+def _wait_for(process: subprocess.Popen[bytes], errors: Path, pattern: str) -> str:
     deadline = time.monotonic() + _START_S
     while not (found := re.search(pattern, errors.read_text())):
         assert process.poll() is None, errors.read_text()

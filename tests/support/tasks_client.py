@@ -52,13 +52,13 @@ class TasksClient(ClientExtension):
         return [ResultClaim(result_type="task", model=Created, resolve=self._resolve)]
 
     async def _resolve(self, created: Created, ctx: ClaimContext) -> CallToolResult:
-        told = created.wire()
-        self.created.append(told)
-        while told["status"] == "working":
-            await asyncio.sleep(told["pollIntervalMs"] / 1000)
-            request = _Ask(method="tasks/get", params=_Params(task_id=told["taskId"]))
-            told = (await ctx.session.send_request(request, Raw)).wire()
-        return CallToolResult.model_validate(told["result"])
+        task = created.wire()
+        self.created.append(task)
+        while task["status"] == "working":
+            await asyncio.sleep(task["pollIntervalMs"] / 1000)
+            request = _Ask(method="tasks/get", params=_Params(task_id=task["taskId"]))
+            task = (await ctx.session.send_request(request, Raw)).wire()
+        return CallToolResult.model_validate(task["result"])
 
 
 DECLARED: dict[str, Any] = {"extensions": [TasksClient()]}

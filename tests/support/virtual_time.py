@@ -1,4 +1,4 @@
-"""An event loop that owns time: when nothing can run, its clock jumps to the next deadline."""
+"""An event loop in virtual time: when nothing can run, its clock jumps to the next deadline."""
 
 import asyncio
 import selectors
