@@ -121,10 +121,10 @@ class Reconciler:
             log.info("what exists beside %s could not be read: %s", row.id, error.code)
             return row
         evidence = {"before": [job.job_id for job in look.jobs], "horizon": look.horizon}
-        now, horizon = self._clock.now(), self._clock.now() - _CLOCK_SKEW_S
-        if look.vendor_time is not None:
-            evidence["clock_s"] = look.vendor_time - now
-            horizon = look.vendor_time - _ROUNDING_S
+        horizon = self._clock.now() - _CLOCK_SKEW_S
+        if look.clock_ahead_s is not None:
+            evidence["clock_s"] = look.clock_ahead_s
+            horizon = self._clock.now() + look.clock_ahead_s - _ROUNDING_S
         if not look.is_complete:  # what was there and not understood must not be taken for newer
             evidence["horizon"] = horizon
         return await self._journal.add_evidence(row.id, **evidence)
@@ -157,8 +157,8 @@ class Reconciler:
         """The earliest time, on the vendor's clock, at which its job can have been made."""
         sent_at = row.first_sent_at or 0.0
         clock_s = row.evidence.get("clock_s")
-        if clock_s is None and look is not None and look.vendor_time is not None:
-            clock_s = look.vendor_time - self._clock.now()
+        if clock_s is None and look is not None:
+            clock_s = look.clock_ahead_s
         return sent_at - _CLOCK_SKEW_S if clock_s is None else sent_at + clock_s - _ROUNDING_S
 
 

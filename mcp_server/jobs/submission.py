@@ -136,7 +136,7 @@ class Submitter:
             row = await self._journal.find_live(key)
             if row is None:  # between two states, or taken over by another process
                 await asyncio.wait({task}, timeout=4 * LOCK_POLL_S)
-                row = await self._journal.find_latest(key)
+                row = await self._journal.find_live(key)
             if row is not None and not task.done():  # one with an answer is being read again
                 return self.to_job(row).evolve(reused=row.state == "accepted" or None)
         if not task.done():
@@ -294,7 +294,7 @@ class Submitter:
         """A row without an answer whose owner is gone, or who looked for it in vain."""
         if named := row.evidence.get("named"):
             return await self._take_named(order, row, str(named))
-        if row.evidence.get("searched"):
+        if row.state == "unconfirmed":
             return await self._reconcile(order, row, (0.0,), may_send=False)
         # How long ago its bytes left is known only from a clock that may have jumped since:
         # one more POST must not come too early, so the time starts anew.
@@ -328,9 +328,9 @@ class Submitter:
             return await self._accept(row, search.found.job, ours=search.found.ours)
         row = await self._journal.get(row.id) or row
         may_send = may_send and search.proves_absence and order.refuses_repeats
-        if may_send and row.posts < MOST_POSTS and row.state == "submitting":
+        if may_send and row.posts < MOST_POSTS:
             return await self._send(order, row)
-        return await self._repository.mark_unconfirmed(row, search.note, searched=True)
+        return await self._repository.mark_unconfirmed(row, search.note)
 
     async def _accept(self, row: Submission, job: Job, *, ours: bool) -> Job:
         job = await self._repository.record_accepted(row, job, charged=ours)
@@ -369,7 +369,7 @@ class Submitter:
         now = await self._journal.get(row.id) or row
         if now.state not in ("submitting", "unconfirmed"):  # another process found it
             return self.to_job(now)
-        return await self._repository.mark_unconfirmed(now, note, searched=True)
+        return await self._repository.mark_unconfirmed(now, note)
 
     async def _post(self, order: Order, row: Submission) -> Job:
         """Send it and write down the answer: what `idle` waits for."""

@@ -72,10 +72,6 @@ class Journal:
         """The row that stands in the way of submitting `key` again."""
         return _first(await self._read(f"where key = ? and {IS_LIVE}", key))
 
-    async def find_latest(self, key: str) -> Submission | None:
-        """The newest row of a key, whatever became of it."""
-        return _first(await self._read("where key = ? order by number desc limit 1", key))
-
     async def get(self, any_id: str) -> Submission | None:
         """The row with this id of ours, or the newest one of this vendor's job."""
         found = await self._read(
@@ -166,11 +162,7 @@ class Journal:
         """
         async with self._store.write(row.key) as rows:
             known = await _by_id(rows, row.id)
-            # What a whole search looked for in vain is not sent again.
-            is_open = known.state == "submitting" or (
-                known.state == "unconfirmed" and not known.evidence.get("searched")
-            )
-            if not is_open:
+            if known.state != "submitting":
                 raise _not_sent(known, f"is {known.state} by now")
             if known.posts != expected + is_counted:
                 raise _not_sent(known, "was sent by another process meanwhile")
@@ -178,9 +170,7 @@ class Journal:
                 raise _not_sent(known, "was taken over by another process")
             now = self._now()
             first = now if known.first_sent_at is None else known.first_sent_at
-            sent = replace(
-                known, state="submitting", posts=expected + 1, sent_at=now, first_sent_at=first
-            )
+            sent = replace(known, posts=expected + 1, sent_at=now, first_sent_at=first)
             return await self._write(rows, sent, status)
 
     async def accept(

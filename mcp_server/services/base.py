@@ -119,14 +119,14 @@ class Look:
     `is_complete`: the lists were read and understood whole, so that what is not among `jobs` was
     not there. An id of an unknown form, a record without its request, a missing section, an
     argument that is not echoed or a candidate that can't be read make it incomplete.
-    `horizon`: no job made before this time was listed; None: all were. `vendor_time`: what the
-    vendor's clock said. Both are seconds since the epoch.
+    `horizon`: no job made before this time was listed, in seconds since the epoch by the vendor's
+    clock; None: all were. `clock_ahead_s`: how far that clock is ahead of ours; None: not known.
     """
 
     jobs: tuple[Job, ...]
     is_complete: bool
     horizon: float | None = None
-    vendor_time: float | None = None
+    clock_ahead_s: float | None = None
 
 
 class Service(ABC):

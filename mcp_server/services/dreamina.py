@@ -304,7 +304,7 @@ class Dreamina(Service):
                     jobs += [job] if job is not None else []
         total = obj(answer.data).get("total")
         is_complete = is_complete and total in (None, listed)
-        return Look(tuple(jobs), is_complete, vendor_time=answer.vendor_time)
+        return Look(tuple(jobs), is_complete, clock_ahead_s=answer.clock_ahead_s)
 
     async def _candidate(
         self, upstream: Upstream, order: Order, job_id: str

@@ -411,14 +411,14 @@ class GoogleFlow(Service):
 
     async def find(self, upstream: Upstream, order: Order, *, since: float | None) -> Look:
         listed: dict[str, float] = {}
-        is_complete, vendor_time, failure = True, None, None
+        is_complete, clock_ahead_s, failure = True, None, None
         for option in ("executing", "history"):
             try:
                 answer = await upstream.get(self.vendor, f"/v1/google-flow/jobs?options={option}")
             except UseapiError as error:
                 is_complete, failure = False, error
                 continue
-            vendor_time = vendor_time or answer.vendor_time
+            clock_ahead_s = answer.clock_ahead_s if clock_ahead_s is None else clock_ahead_s
             entries = _listed(obj(answer.data), option)
             is_complete = is_complete and entries is not None
             for job_id, about in (entries or {}).items():
@@ -435,7 +435,7 @@ class GoogleFlow(Service):
             is_complete = is_complete and is_known
             jobs += [job] if job is not None else []
         is_complete = is_complete and len(newest) <= _MOST_CANDIDATES
-        return Look(tuple(jobs), is_complete, vendor_time=vendor_time)
+        return Look(tuple(jobs), is_complete, clock_ahead_s=clock_ahead_s)
 
     async def _candidate(
         self, upstream: Upstream, order: Order, job_id: str

@@ -124,11 +124,11 @@ class PixVerse(Service):
         return self._job(job_id, answer.data)
 
     async def find(self, upstream: Upstream, order: Order, *, since: float | None) -> Look:
-        jobs, is_complete, horizon, vendor_time = [], True, None, None
+        jobs, is_complete, horizon, clock_ahead_s = [], True, None, None
         for page in range(_MOST_PAGES):
             answer = await self._page(upstream, order.source, page * _PAGE)
             records = answer.data["data"]
-            vendor_time = answer.vendor_time if page == 0 else vendor_time
+            clock_ahead_s = answer.clock_ahead_s if page == 0 else clock_ahead_s
             for record in records:
                 job_id = obj(record).get("video_id")
                 if not isinstance(job_id, str) or not self.owns(job_id):
@@ -141,8 +141,8 @@ class PixVerse(Service):
             known = [made for made in times if made is not None]
             horizon = min(known) if known and len(records) >= _PAGE else None
             if len(records) < _PAGE or since is None or (horizon is not None and horizon < since):
-                return Look(tuple(jobs), is_complete, horizon, vendor_time)
-        return Look(tuple(jobs), is_complete=False, horizon=horizon, vendor_time=vendor_time)
+                return Look(tuple(jobs), is_complete, horizon, clock_ahead_s)
+        return Look(tuple(jobs), is_complete=False, horizon=horizon, clock_ahead_s=clock_ahead_s)
 
     async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
         # `error` is documented for the platform's accounts, not on this page: *assumed* to be here.

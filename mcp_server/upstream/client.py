@@ -254,7 +254,7 @@ class Upstream:
                 ),
                 extensions={"trace": trace},
             ) as response:
-                status = response.status_code
+                status, received_at = response.status_code, self._clock.now()
                 try:
                     await self._read_body(response, extractor)
                     data = parsed(extractor.finish())
@@ -269,10 +269,12 @@ class Upstream:
                 stem = request.stem or vendor.name
                 names = (stem if n == 0 else f"{stem}-{n + 1}" for n in range(len(full)))
                 files = tuple(map(self._outputs.keep, full, names))
-                return Answer(status, data, files, http_date(response.headers.get("date", "")))
-            now = self._clock.now()
-            wait_s = retry_after_s(response.headers.get("retry-after"), data, now)
-            return refused(vendor, BadResponse(status, data, wait_s, now), paid=request.paid)
+                said_at = http_date(response.headers.get("date", ""))
+                ahead_s = None if said_at is None else said_at - received_at
+                return Answer(status, data, files, ahead_s)
+            wait_s = retry_after_s(response.headers.get("retry-after"), data, received_at)
+            bad = BadResponse(status, data, wait_s, received_at)
+            return refused(vendor, bad, paid=request.paid)
         finally:
             for file in extractor.files:
                 self._outputs.discard(file)

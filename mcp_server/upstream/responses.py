@@ -315,12 +315,12 @@ def _refuse(constant: str) -> None:
 
 @dataclass(frozen=True)
 class Answer:
-    """A good answer: parsed JSON, the files cut out of it, in their order, and its `Date`."""
+    """A good answer: its JSON, the files cut out of it, and how far the vendor's clock is ahead."""
 
     status: int
     data: Any
     files: tuple[SavedFile, ...] = ()
-    vendor_time: float | None = None
+    clock_ahead_s: float | None = None
 
 
 @dataclass(frozen=True)

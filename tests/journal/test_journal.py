@@ -167,7 +167,7 @@ async def test_nothing_is_sent_for_a_row_that_is_no_longer_submitting(
 ) -> None:
     row = await sent(journal)
     if state == "unconfirmed":
-        await journal.mark_unconfirmed(row.id, "looked 6 times", searched=True)
+        await journal.mark_unconfirmed(row.id, "looked 6 times")
     elif state == "accepted":
         await journal.accept(row.id, "job-1", job())
     else:
@@ -284,7 +284,7 @@ async def test_an_unconfirmed_row_may_still_be_found(journal: Journal) -> None:
 async def test_an_answered_row_does_not_become_unconfirmed(journal: Journal) -> None:
     row = await accepted(journal)
 
-    after = await journal.mark_unconfirmed(row.id, "looked 6 times", searched=True)
+    after = await journal.mark_unconfirmed(row.id, "looked 6 times", named="job-7")
 
     assert row == after
 
@@ -294,11 +294,11 @@ async def test_evidence_adds_up_and_the_newest_of_a_name_counts(journal: Journal
 
     one = await journal.add_evidence(row.id, before=["a", "b"], clock_s=1.5)
     two = await journal.add_evidence(row.id, clock_s=-2.0, named="job-1")
-    three = await journal.mark_unconfirmed(row.id, "looked 6 times", searched=True)
+    three = await journal.mark_unconfirmed(row.id, "looked 6 times", named="job-7")
 
     assert {"before": ["a", "b"], "clock_s": 1.5} == one.evidence
     assert {"before": ["a", "b"], "clock_s": -2.0, "named": "job-1"} == two.evidence
-    assert two.evidence | {"searched": True} == three.evidence
+    assert two.evidence | {"named": "job-7"} == three.evidence
     assert replace(row, evidence=two.evidence) == two
     assert three == await journal.find_live("key")
 
@@ -400,7 +400,7 @@ async def test_a_row_that_is_not_there_can_not_be_changed(journal: Journal) -> N
     for change in (
         journal.count_post(unknown, expected=1),
         journal.accept(unknown.id, "job-1", job()),
-        journal.add_evidence(unknown.id, searched=True),
+        journal.add_evidence(unknown.id, named="job-7"),
         journal.mark_unconfirmed(unknown.id, "?"),
         journal.close_row(unknown, "freed", "gone"),
     ):

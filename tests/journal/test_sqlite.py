@@ -358,7 +358,7 @@ async def assert_unusable(journal: Journal, *, what: str, hint: str) -> None:
         journal.count_post(row, expected=0),
         journal.accept(row.id, "job-1", job()),
         journal.record("job-1", job()),
-        journal.add_evidence(row.id, searched=True),
+        journal.add_evidence(row.id, named="job-7"),
         journal.mark_unconfirmed(row.id, "?"),
         journal.close_row(row, "freed", "gone"),
         journal.add_saved_file("job-1", 0, "/output/a.mp4", {}),
@@ -558,7 +558,7 @@ async def test_other_tasks_go_on_while_another_process_has_the_file_locked(
     with locked(folder) as other:
         writing = [
             asyncio.create_task(journal.insert(new("another"))),
-            asyncio.create_task(journal.add_evidence(row.id, searched=True)),
+            asyncio.create_task(journal.add_evidence(row.id, named="job-7")),
             asyncio.create_task(journal.accept(row.id, "job-1", job())),
         ]
         await asyncio.sleep(5)
@@ -574,7 +574,7 @@ async def test_other_tasks_go_on_while_another_process_has_the_file_locked(
     assert journal.fault is None
     another, answered = await listed(journal)
     assert "another" == another.key
-    assert ("accepted", {"searched": True}) == (answered.state, answered.evidence)
+    assert ("accepted", {"named": "job-7"}) == (answered.state, answered.evidence)
 
 
 async def test_a_file_that_stays_locked_is_a_fault_that_passes(

@@ -1,8 +1,10 @@
 """`make kills`: processes that die in the middle of a submit; no job is paid for twice or lost.
 
-The real process, over stdio, beside a vendor on a real port. Once it was killed, another one on the
-same state folder makes the same call again and follows it. A round that fails is tried again with
-`--seed S --only METHOD-NUMBER`, which fixes what it does but not how fast the machine is.
+The real process, over stdio, beside a vendor on a real port. Between them is a gateway that now and
+then answers a paid request in the vendor's place while the vendor goes on with it; other jobs are
+in the vendor's lists. Once the process was killed, another one on the same state folder makes the
+same call again and follows it. A round that fails is tried again with `--seed S --only
+METHOD-NUMBER`, which fixes what it does but not how fast the machine is.
 """
 
 import argparse
@@ -11,7 +13,9 @@ import contextlib
 import json
 import os
 import random
+import re
 import socket
+import sqlite3
 import sys
 import tempfile
 import time
@@ -20,53 +24,74 @@ from collections import Counter
 from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import uvicorn
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mcp_server.models import OUR_ID_PREFIX
-from mcp_server.sandbox.app import Sandbox
+from mcp_server.models import OUR_ID_PREFIX, OperationName
+from mcp_server.sandbox.app import Accepted, Sandbox
+from mcp_server.services.base import Order
+from mcp_server.services.registry import service_named
+from tests.support.gateways import ANSWERS, Gateway, Interruption
 from tests.support.harness import GOOD
+from tests.support.neighbours import Makers, Neighbour, Neighbourhood
 
 ROOT = Path(__file__).parents[2]
 METHODS = ("SIGKILL", "SIGTERM", "EOF", "cancel")
 AT_ONCE = 64  # most rounds wait: for a minute, where an answer was lost
 STARTING_AT_ONCE = 2 * (os.cpu_count() or 1)
 LONGEST_START_S, LONGEST_CALL_S, LONGEST_STOP_S = 120, 90, 30  # machines of CI are slow
-LONGEST_UNCERTAIN_S = 180  # a look a minute after the first process died, one more POST, its looks
+LONGEST_SEARCH_S = 240  # looks for a minute after the first process died, one more POST, its looks
 LONG_JOB_S = 600.0
+LONGEST_WORK_S = 45.0  # less than the minute after which a repeat is safe
+LONGEST_FLOW_4K_WORK_S = 75.0  # no repeat of it is ever safe, so it may take longer than that
 FIRST_USER = 100_000  # some numbers below are users with faults
 
 
 @dataclass(frozen=True)
-class Order:
-    """A paid call.
+class Call:
+    """A call that costs.
 
     Args:
-        refuses_repeats: the vendor refuses or caches the same again, so that it is made for sure.
         listed_for_ever: its job can be found when it has ended, too.
     """
 
     name: str
+    service: str
     tool: str
-    arguments: dict[str, Any]
-    refuses_repeats: bool = False
+    kind: str = "video"
+    arguments: dict[str, Any] = field(default_factory=dict)
     listed_for_ever: bool = False
 
+    @property
+    def source(self) -> str:
+        return GOOD[self.service, self.kind]
 
-_VIDEO, _IMAGE = {"source": GOOD["dreamina", "video"]}, {"source": GOOD["dreamina", "image"]}
-_FLOW, _PIXVERSE = (
-    {"source": GOOD["google-flow", "video"]},
-    {"source": GOOD["pixverse", "video"]},
-)
-ORDERS = (
-    Order("Dreamina video", "upscale_video", _VIDEO, refuses_repeats=True),
-    Order("Dreamina 60 fps", "interpolate_video", {**_VIDEO, "fps": 60}, refuses_repeats=True),
-    Order("Dreamina image", "upscale_image", {**_IMAGE, "resolution": "8k"}),
-    Order("Google Flow 1080p", "upscale_video", _FLOW, True, True),
-    Order("Google Flow 4K", "upscale_video", {**_FLOW, "resolution": "4K"}, True, True),
-    Order("PixVerse video", "upscale_video", _PIXVERSE, listed_for_ever=True),
+    @property
+    def order(self) -> Order:
+        (operation,) = (name for name in get_args(OperationName) if name == self.tool)
+        return service_named(self.service).order(operation, self.source, self.arguments, {})
+
+    @property
+    def longest_work_s(self) -> float:
+        is_4k = self.arguments.get("resolution") == "4K"
+        return LONGEST_FLOW_4K_WORK_S if is_4k else LONGEST_WORK_S
+
+
+CALLS = (
+    Call("Dreamina video", "dreamina", "upscale_video"),
+    Call("Dreamina 60 fps", "dreamina", "interpolate_video", arguments={"fps": 60}),
+    Call("Dreamina image", "dreamina", "upscale_image", "image", {"resolution": "8k"}),
+    Call("Google Flow 1080p", "google-flow", "upscale_video", listed_for_ever=True),
+    Call(
+        "Google Flow 4K",
+        "google-flow",
+        "upscale_video",
+        arguments={"resolution": "4K"},
+        listed_for_ever=True,
+    ),
+    Call("PixVerse video", "pixverse", "upscale_video", listed_for_ever=True),
 )
 
 
@@ -75,20 +100,78 @@ class Account:
     """One user of the vendor, with a sandbox of their own.
 
     Args:
-        accept_s: how long the first paid request waits before the sandbox sees it.
+        work_s: how long the vendor works on the first paid request before its job is there.
         answer_s: how long its answer then waits.
+        interruptions: what the gateway does to the first paid requests, in order.
+        hindered: how likely the gateway answers a read.
+        draws: the chance for the reads.
+        job_seconds: how long a job takes.
+
+    Attributes:
+        posts: paid requests that arrived whole.
+        doubles: paid requests that the vendor took, and paid for, though the same was being made:
+            it looks for that when a request arrives, and not again at the end of its work.
+        given: the ids that the vendor answered paid requests with.
+        seen: which of the gateway's answers were given, to paid requests and to reads.
     """
 
-    accept_s: float
+    work_s: float
     answer_s: float
+    interruptions: list[Interruption | None]
+    hindered: float
+    draws: random.Random
     job_seconds: float
     posts: int = 0
     working: int = 0
+    doubles: int = 0
+    given: set[str] = field(default_factory=set)
+    seen: Counter[str] = field(default_factory=Counter)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     decided: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.sandbox = Sandbox(job_seconds=self.job_seconds, now=time.time)
+        self.ago_s = 0.0
+        self.passed = 0
+        self.strangers: tuple[Accepted, ...] = ()
+        self.sandbox = Sandbox(job_seconds=self.job_seconds, now=lambda: time.time() - self.ago_s)
+        self.lists: ASGIApp = self.sandbox
+
+    @property
+    def accepted(self) -> list[Accepted]:
+        """What the vendor made for us."""
+        return [work for work in self.sandbox.accepted if work not in self.strangers]
+
+    def interrupts(self, *, paid: bool) -> Interruption | None:
+        """Whether and how the gateway answers the next request itself."""
+        if not paid:
+            if self.draws.random() >= self.hindered:
+                return None
+            return Interruption(0.0, self.draws.choice(list(ANSWERS)))
+        self.passed += 1
+        is_known = self.passed <= len(self.interruptions)
+        return self.interruptions[self.passed - 1] if is_known else None
+
+    async def make(self, path: str, body: dict[str, Any], *, ago_s: float, token: str) -> None:
+        """Somebody else of the same account makes a job, so long ago."""
+        headers = [(b"content-type", b"application/json"), (b"authorization", token.encode())]
+        scope: Scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "query_string": b"",
+            "headers": headers,
+        }
+
+        async def given() -> Message:
+            return {"type": "http.request", "body": json.dumps(body).encode()}
+
+        async def ignore(_: Message) -> None: ...
+
+        self.ago_s = ago_s
+        await self.sandbox(scope, given, ignore)
+        self.ago_s = 0.0
+        self.strangers = tuple(self.sandbox.accepted)
+        assert self.strangers
 
     async def post(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Do what was asked once all of it is here, whether or not the caller is still there."""
@@ -101,7 +184,7 @@ class Account:
         self.posts += 1
         self.working += 1
         self.decided.clear()
-        accept_s, answer_s = (self.accept_s, self.answer_s) if self.posts == 1 else (0.1, 0.1)
+        work_s, answer_s = (self.work_s, self.answer_s) if self.posts == 1 else (0.1, 0.1)
         self.arrived.set()
         answer: list[Message] = []
 
@@ -112,19 +195,25 @@ class Account:
             answer.append(part)
 
         try:
-            await asyncio.sleep(accept_s)
+            on_arrival = len(self.sandbox.accepted)
+            await asyncio.sleep(work_s)
+            at_the_end = len(self.sandbox.accepted)
             await self.sandbox(scope, given, keep)
+            if len(self.sandbox.accepted) == at_the_end > on_arrival:
+                self.doubles += 1  # the sandbox looks at the end, and refused it
         finally:
             self.working -= 1
             if not self.working:
                 self.decided.set()
         await asyncio.sleep(answer_s)
+        told = json.loads(b"".join(part.get("body", b"") for part in answer))
+        self.given |= {str(told[name]) for name in ("jobid", "video_id") if name in told}
         for part in answer:
             await send(part)
 
 
 class Vendor:
-    """A sandbox for each user, on one port: the token says whose."""
+    """Everybody's sandboxes on one port: the token says whose. `url` is the gateway's."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -132,12 +221,23 @@ class Vendor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         account = self.accounts[dict(scope["headers"])[b"authorization"].decode()]
-        serve = account.post if scope["method"] == "POST" else account.sandbox
+        serve = account.post if scope["method"] == "POST" else account.lists
         await serve(scope, receive, send)
+
+    def interrupts(self, head: bytes) -> Interruption | None:
+        return self._account(head).interrupts(paid=head.startswith(b"POST "))
+
+    def interrupted(self, head: bytes) -> None:
+        self._account(head).seen["paid" if head.startswith(b"POST ") else "read"] += 1
+
+    def _account(self, head: bytes) -> Account:
+        found = re.search(rb"(?i)\r\nauthorization: ([^\r]+)", head)
+        assert found
+        return self.accounts[found[1].decode()]
 
 
 class _Guest(uvicorn.Server):
-    """Installs no signal handlers."""
+    """Leaves Ctrl-C to this program."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -148,14 +248,15 @@ class _Guest(uvicorn.Server):
 async def running_vendor() -> AsyncIterator[Vendor]:
     vendor = Vendor()
     with socket.create_server(("127.0.0.1", 0), backlog=1000) as listener:
-        vendor.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        gateway = Gateway(listener.getsockname()[1], vendor.interrupts, vendor.interrupted)
         config = uvicorn.Config(
             vendor, lifespan="off", log_config=None, access_log=False, date_header=False
         )
         server = _Guest(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
-            yield vendor
+            async with gateway.listening() as vendor.url:
+                yield vendor
         finally:
             server.should_exit = server.force_exit = True
             await serving
@@ -163,6 +264,10 @@ async def running_vendor() -> AsyncIterator[Vendor]:
 
 class WrongError(Exception):
     """What may not happen happened."""
+
+
+class RefusedReadError(WrongError):
+    """A job could not be read."""
 
 
 @dataclass
@@ -173,7 +278,7 @@ class Client:
     number: int = 0
 
     async def begin(self, method: str, **params: Any) -> int:
-        """Send a request and leave its answer unread."""
+        """Send a request whose answer nobody reads yet."""
         self.number += 1
         await self._write(id=self.number, method=method, params=params)
         return self.number
@@ -203,7 +308,8 @@ class Client:
         """A tool's structured answer."""
         result = await self.ask("tools/call", name=tool, arguments=arguments)
         if result.get("isError"):
-            raise WrongError(f"{tool} was refused: {result['content'][0]['text']}")
+            kind = RefusedReadError if tool == "get_job" else WrongError
+            raise kind(f"{tool} was refused: {result['content'][0]['text']}")
         return dict(result["structuredContent"])
 
     async def ended_well(self) -> None:
@@ -217,7 +323,7 @@ class Client:
 
     async def _write(self, **message: Any) -> None:
         assert self.process.stdin
-        with contextlib.suppress(ConnectionError):  # it died: the read of the answer fails
+        with contextlib.suppress(ConnectionError):  # it died: whoever waits for an answer is told
             self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
             await self.process.stdin.drain()
 
@@ -234,42 +340,62 @@ class Round:
     folder: Path
     starting: asyncio.Semaphore
     state: str = "violation"
+    reason: str = ""
     never_sent: bool = False
     wrong: str = ""
 
     def __post_init__(self) -> None:
         self.name = f"{self.method}-{self.number}"
         self.dice = dice = random.Random(f"{self.seed} {self.name}")
-        self.order = dice.choice(ORDERS)
-        slow = dice.random() < 1 / 6  # a captcha: longer than the wait before the first look
+        self.called = dice.choice(CALLS)
+        self.order = self.called.order
+        slow = dice.random() < 1 / 3  # a captcha: longer than anybody waits before they look
+        work_s = dice.uniform(2, self.called.longest_work_s) if slow else dice.uniform(0, 0.3)
+        answer_s = dice.uniform(0, 0.3)
         self.account = Account(
-            accept_s=dice.uniform(2, 45) if slow else dice.uniform(0, 0.3),
-            answer_s=dice.uniform(0, 0.3),
+            work_s=work_s,
+            answer_s=answer_s,
+            interruptions=[
+                self._interruption(1 / 2, min(work_s + answer_s, 10)),
+                self._interruption(1 / 4, 0.2),
+            ],
+            hindered=0.2 if dice.random() < 1 / 4 else 0.0,
+            draws=random.Random(dice.random()),
             job_seconds=dice.choice((1.0, LONG_JOB_S)),
         )
+        self.has_unreadable = dice.random() < 1 / 5
+        self.twin_ago_s = dice.choice((10.0, 300.0)) if dice.random() < 1 / 4 else None
         self.token = f"user:{self.user}-kills"
         self.vendor.accounts[f"Bearer {self.token}"] = self.account
 
+    def _interruption(self, likely: float, longest_s: float) -> Interruption | None:
+        if self.dice.random() >= likely:
+            return None
+        return Interruption(self.dice.uniform(0, longest_s), self.dice.choice(list(ANSWERS)))
+
     @property
     def accepted(self) -> int:
-        return len(self.account.sandbox.accepted)
+        """How often we were charged."""
+        return len(self.account.accepted) + self.account.doubles
 
     def __str__(self) -> str:
         account = self.account
+        first, second = account.interruptions
+        beside = f"an older job at {self.twin_ago_s} s" if self.twin_ago_s else "no older job"
         return (
-            f"{self.name}, {self.order.name}, accepted after {account.accept_s:.2f} s,"
-            f" answered after {account.answer_s:.2f} s, a job of {account.job_seconds:.0f} s:"
-            f" {account.posts} POSTs, {self.accepted} accepted, {self.state}"
+            f"{self.name}, {self.called.name}, made after {account.work_s:.2f} s, answered after"
+            f" {account.answer_s:.2f} s, a job of {account.job_seconds:.0f} s; the gateway: {first}"
+            f" {second}, reads {account.hindered}; {beside}, unreadable {self.has_unreadable}:"
+            f" {account.posts} POSTs, {self.accepted} accepted, {self.state} {self.reason}"
         )
 
     async def run(self) -> None:
         try:
+            await self.put_beside()
             async with contextlib.AsyncExitStack() as processes:
                 async with self.starting:
                     first = await processes.enter_async_context(self.process("first"))
-                await first.begin(
-                    "tools/call", name=self.order.tool, arguments=self.order.arguments
-                )
+                await first.begin("tools/call", name=self.called.tool, arguments=self.arguments)
                 await self.until_its_moment()
                 self.never_sent = self.account.posts == 0
                 await self.kill(first)
@@ -283,6 +409,28 @@ class Round:
             self.judge_what_was_said()
         except WrongError as wrong:
             self.wrong = str(wrong)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {"source": self.called.source, **self.called.arguments}
+
+    async def put_beside(self) -> None:
+        """Other jobs of the account, all older than what will be ordered."""
+        dice, makers = self.dice, Makers(self.order, time.time)
+
+        def ago_s() -> float:
+            return dice.uniform(10, 800)
+
+        beside: list[Neighbour] = [makers.strangers(ago_s()) for _ in range(dice.randrange(4))]
+        beside += [makers.second_accounts(ago_s()) for _ in range(dice.randrange(3))]
+        beside += [makers.twin(ago_s(), failed=True) for _ in range(dice.randrange(2))]
+        if self.has_unreadable:
+            beside.append(makers.strangers(ago_s(), unreadable=dice.choice((404, 500))))
+        self.account.lists = Neighbourhood(self.account.sandbox, tuple(beside))
+        if self.twin_ago_s is not None:
+            path, body = self.order.endpoint.path, dict(self.order.body)
+            token = f"Bearer {self.token}"
+            await self.account.make(path, body, ago_s=self.twin_ago_s, token=token)
 
     @contextlib.asynccontextmanager
     async def process(self, name: str) -> AsyncIterator[Client]:
@@ -333,7 +481,9 @@ class Round:
             await asyncio.wait_for(self.account.arrived.wait(), LONGEST_CALL_S)
         except TimeoutError:
             raise WrongError("its request never came") from None
-        worked_s = min(self.account.accept_s + self.account.answer_s, 2)
+        worked_s = min(self.account.work_s + self.account.answer_s, 2)
+        if self.account.interruptions[0] is not None and self.dice.random() < 0.5:
+            worked_s = 15.0  # while it looks for what became of it
         await asyncio.sleep(self.dice.uniform(0, worked_s + 0.1))
 
     async def kill(self, client: Client) -> None:
@@ -358,38 +508,79 @@ class Round:
         posted = self.account.posts > 0
         if posted and not (await client.call("list_jobs"))["jobs"]:
             raise WrongError("its request left, but list_jobs did not know it")
-        order = self.order
         begun = time.monotonic()
-        job = await client.call(order.tool, **order.arguments)
+        job = await client.call(self.called.tool, **self.arguments)
         while job["job_id"].startswith(OUR_ID_PREFIX) and job["status"] == "submitting":
-            if time.monotonic() - begun > LONGEST_UNCERTAIN_S:
-                raise WrongError(f"it was unconfirmed for more than {LONGEST_UNCERTAIN_S} s")
+            if time.monotonic() - begun > LONGEST_SEARCH_S:
+                raise WrongError(f"nothing was known of it for more than {LONGEST_SEARCH_S} s")
             await asyncio.sleep(1)
-            job = await client.call("get_job", job_id=job["job_id"])
-        self.state = job["status"]
-        again = await client.call(order.tool, **order.arguments)
+            with contextlib.suppress(RefusedReadError):  # the gateway may have answered it
+                job = await client.call("get_job", job_id=job["job_id"])
         if self.account.posts:
             await self.account.decided.wait()
+        self.account.hindered = 0.0
+        again = await client.call(self.called.tool, **self.arguments)
+        self.state = again["status"]
         listed = [known["job_id"] for known in (await client.call("list_jobs"))["jobs"]]
         self.judge(job, again, listed)
 
     def judge(self, job: dict[str, Any], again: dict[str, Any], listed: list[str]) -> None:
         """Raise what is wrong with how this round ended."""
-        accepted = self.account.sandbox.accepted
-        if len(accepted) > 1:
+        if self.accepted > 1:
             raise WrongError("it was paid for twice")
         if self.account.posts > (2 if self.order.refuses_repeats else 1):
             raise WrongError("it was sent too often")
-        if job["job_id"] not in listed:
+        if again["job_id"] not in listed:
             raise WrongError("list_jobs does not know its job")
         if again["job_id"] != job["job_id"] and job["status"] != "unconfirmed":
-            raise WrongError(f"the next call answered with another job: {again['job_id']}")
-        if job["status"] == "unconfirmed":
-            stays = self.account.job_seconds == LONG_JOB_S or self.order.listed_for_ever
-            if self.order.refuses_repeats or (accepted and stays):
-                raise WrongError("it is unconfirmed where there is proof")
-        elif not accepted or job["job_id"] != accepted[0].job_id:
-            raise WrongError(f"it has a job that was not made for it: {job['job_id']}")
+            raise WrongError(f"the next call told of another job: {again['job_id']}")
+        made = [str(work.job_id) for work in self.account.accepted]
+        known = {job_id for job_id, _ in self.rows()}
+        if again["status"] == "unconfirmed":
+            self.reason = self.why_unconfirmed(bool(made))
+        elif again["job_id"] in made:
+            self.reason = "" if job["status"] != "unconfirmed" else "found by a later call"
+        elif self.may_be_anothers(again["job_id"]):
+            self.reason = "an older job, which the vendor would not make again"
+        else:
+            raise WrongError(f"it has a job that was not made for it: {again['job_id']}")
+        for job_id in made:
+            is_excused = again["status"] == "unconfirmed" or (self.reason and self.is_free)
+            if job_id not in known and not is_excused:
+                raise WrongError(f"{job_id} is lost: {self.rows()}")
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a repeat is answered from the vendor's cache, and costs nothing anyway."""
+        return self.order.endpoint.repeats == "cached" and self.order.refuses_repeats
+
+    def may_be_anothers(self, job_id: str) -> bool:
+        """Whether it is a job that was there before, or the vendor's cached copy of it."""
+        older = {work.job_id for work in self.account.strangers}
+        is_cached = self.order.endpoint.repeats == "cached" and job_id in self.account.given
+        return bool(older) and ((job_id in older and self.order.refuses_repeats) or is_cached)
+
+    def why_unconfirmed(self, is_made: bool) -> str:
+        """Why nobody can know. Where it can be known, that is wrong."""
+        stays = self.account.job_seconds == LONG_JOB_S or self.called.listed_for_ever
+        if is_made and stays:
+            raise WrongError("it is unconfirmed where there is proof")
+        if not self.order.refuses_repeats:
+            if is_made:
+                return "taken, but it ended before it was seen and is listed no more"
+            return "not taken; a repeat would be charged"
+        if self.has_unreadable:
+            return "a neighbour can't be read, so that nothing proves its absence"
+        if self.account.seen["read"]:
+            return "the gateway answered the looks, so that nothing proves its absence"
+        if self.account.posts == 2 and self.account.seen["paid"]:
+            return "the answer to the one repeat was lost, too"
+        raise WrongError("it is unconfirmed where the vendor refuses a repeat")
+
+    def rows(self) -> list[tuple[str | None, str]]:
+        """The vendor's id and the state of each row of the journal on disk."""
+        with contextlib.closing(sqlite3.connect(self.folder / "state" / "journal.sqlite")) as disk:
+            return disk.execute("select job_id, state from submission").fetchall()
 
     async def stop(self, client: Client) -> None:
         assert client.process.stdin
@@ -404,11 +595,11 @@ class Round:
 
 
 async def run_all(rounds: list[Round]) -> None:
-    slots, begun, done = asyncio.Semaphore(AT_ONCE), time.monotonic(), 0
+    room, begun, done = asyncio.Semaphore(AT_ONCE), time.monotonic(), 0
 
     async def one(a_round: Round) -> None:
         nonlocal done
-        async with slots:
+        async with room:
             a_round.folder.mkdir()
             await a_round.run()
         done += 1
@@ -424,29 +615,36 @@ async def run_all(rounds: list[Round]) -> None:
 
 def table(rounds: list[Round]) -> str:
     """What became of the rounds, by what killed them and by what was ordered."""
-    heads = ("rounds", "POSTs", "accepted", "twice", "found", "unconfirmed", "never sent", "wrong")
-    names = [*METHODS, *(order.name for order in ORDERS), "all"]
+    heads = (
+        *("rounds", "POSTs", "gateway", "accepted", "twice", "found", "older", "unconfirmed"),
+        *("never sent", "wrong"),
+    )
+    names = [*METHODS, *(call.name for call in CALLS), "all"]
     counts = {name: Counter[str]() for name in names}
     for a_round in rounds:
-        found = a_round.state not in ("unconfirmed", "violation")
+        is_known = a_round.state not in ("unconfirmed", "violation")
+        is_older = a_round.reason.startswith("an older")
         count = Counter(
             {
                 "rounds": 1,
                 "POSTs": a_round.account.posts,
+                "gateway": a_round.account.seen["paid"],
                 "accepted": a_round.accepted,
                 "twice": a_round.accepted > 1,
-                "found": found,
+                "found": is_known and not is_older,
+                "older": is_known and is_older,
                 "unconfirmed": a_round.state == "unconfirmed",
                 "never sent": a_round.never_sent,
                 "wrong": bool(a_round.wrong),
             }
         )
-        for name in (a_round.method, a_round.order.name, "all"):
+        for name in (a_round.method, a_round.called.name, "all"):
             counts[name] += count
     lines = [f"{'':18}" + "".join(f"{head:>12}" for head in heads)]
     for name, count in counts.items():
         lines.append(f"{name:18}" + "".join(f"{count[head]:>12}" for head in heads))
-    return "\n".join(lines)
+    reasons = Counter(f"{a_round.state}: {a_round.reason}" for a_round in rounds if a_round.reason)
+    return "\n".join([*lines, *(f"{times:4} {reason}" for reason, times in reasons.items())])
 
 
 async def main(rounds: int, seed: int, only: str) -> bool:
@@ -466,7 +664,10 @@ async def main(rounds: int, seed: int, only: str) -> bool:
             taken_s = time.monotonic() - begun
     wrong = sum(bool(a_round.wrong) for a_round in all_rounds)
     print(table(all_rounds))
-    print("found: we know the vendor's job; never sent: no request left before the first one died")
+    print(
+        "gateway: it answered a paid request; found: we know the vendor's job; older: we know one"
+    )
+    print("that was there before; never sent: no request left before the first process died")
     print(f"{len(all_rounds)} rounds in {taken_s:.0f} s, --seed {seed}")
     print(f"kills: {len(all_rounds) - wrong} passed, {wrong} failed")
     return bool(all_rounds) and not wrong
