@@ -122,6 +122,7 @@ class Desk:
         self._row: Submission | None = None
         self._uncounted = 0
         vendor.at_first_byte = self._check_count
+        vendor.reads_first = self.order.endpoint.repeats == "taken"
 
     async def case(self, fault: Break | None, then: Break | None = None) -> str:
         """What the order comes to if the wire breaks like this, and then like that.
@@ -192,7 +193,7 @@ class Desk:
         assert [row.job_id] == [work.job_id for work in accepted], "another job"
         if row.posts > 1:
             return "refused repeat" if seen.count("POST") > 1 else "sent once more"
-        return "found" if "GET" in seen else "answered"
+        return "found" if "GET" in seen[seen.index("POST") :] else "answered"
 
 
 @contextlib.asynccontextmanager

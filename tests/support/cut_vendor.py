@@ -1,8 +1,8 @@
-"""A vendor behind a wire that breaks at any byte: an ASGI app, the sandbox, on a real socket.
+"""A vendor whose connections break at any byte: an ASGI app, the sandbox, on a real socket.
 
-The first connection after `breaks` is faulty, for a paid request has one of its own, and so may be
-the next with a POST on it. All that arrives whole is for the app to judge, reads too: its own list
-of what it accepted is the truth.
+The first connection with a POST after `breaks` is faulty, and so may be the next one with a POST.
+All that arrives whole is for the app to judge, reads too: its own list of what it accepted is the
+truth.
 """
 
 import asyncio
@@ -57,12 +57,14 @@ class CutVendor:
     Attributes:
         framing: how the answer to a POST tells where it ends; reads always have a length.
         payments: every POST since `breaks`, and the broken connection if nothing came on it.
+        reads_first: whether a read, on a connection of its own, may come before the POST.
         at_first_byte: awaited when the first byte of a POST is there, before more is taken in.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.framing: Framing = "length"
+        self.reads_first = False
         self.payments: list[Payment] = []
         self.at_first_byte: Callable[[], Awaitable[None]] = _nothing
         self._port = 0
@@ -122,12 +124,17 @@ class CutVendor:
         with contextlib.ExitStack() as stack:
             stack.enter_context(wire)
             stack.enter_context(contextlib.suppress(ConnectionError))
+            seen = Payment()
+            if fault is not None and self.reads_first and await self._is_read(wire, seen, fault):
+                self._fault, fault = fault, None  # it is for the next connection
             if fault is not None:
-                self.payments.append(seen := Payment())
+                self.payments.append(seen)
+                if seen.request:
+                    await self.at_first_byte()
                 if await self._send_once(wire, seen, fault):
                     await self._break(wire, fault.how, stack)
                 return
-            while await _receive(wire, seen := Payment(), 1):
+            while seen.request or await _receive(wire, seen, 1):
                 if seen.request == b"P":
                     self.payments.append(seen)
                     await self.at_first_byte()
@@ -137,6 +144,15 @@ class CutVendor:
                 if fault is not None:
                     await self._break(wire, fault.how, stack)
                     return
+                seen = Payment()
+
+    async def _is_read(self, wire: socket.socket, seen: Payment, fault: Break) -> bool:
+        """Whether the first byte is that of a read; unless nothing may arrive, `seen` keeps it."""
+        await _receive(wire, seen, 1)
+        is_read = seen.request != b"P"
+        if not is_read and fault.side == "request" and fault.at == 0:
+            seen.request = b""
+        return is_read
 
     async def _send_once(self, wire: socket.socket, seen: Payment, fault: Break | None) -> bool:
         """Take a request and answer it, as far as the fault lets; True: the wire stays as it is."""
