@@ -34,7 +34,8 @@ class Submission:
 
     `evidence` is what helps to tell its job from others: `before`, the ids that existed before the
     first POST; `clock_s`, how far the vendor's clock was ahead of ours; `named`, the job that the
-    vendor itself named; `searched`, whether a whole search found nothing.
+    vendor itself named; `searched`, whether a whole search found nothing; `unproven`, whether the
+    job was found by what it does, so that it may be somebody else's.
     """
 
     id: str

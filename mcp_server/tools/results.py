@@ -92,8 +92,9 @@ def _told(job: Job) -> str:
     if job.status == "running":
         cost = f" (forecast: {job.forecast_credits:g} credits)" if job.forecast_credits else ""
         again = " An earlier call started it, so nothing was submitted now." if job.reused else ""
+        doing = _DOING.get(job.operation, "at work")
         return (
-            f"{title} is {_DOING.get(job.operation, 'at work')}{cost}: job {job.job_id} is running.{again} "
+            f"{title} is {doing}{cost}: job {job.job_id} is running.{again} "
             "Call get_job with this job_id and wait_seconds=50 until it ends."
         )
     if job.status == "submitting":

@@ -26,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mcp import Client, MCPError
 from mcp.client.extension import ClaimContext, ClientExtension, ResultClaim
 from mcp.server import MCPServer
-from mcp.types import CallToolResult, ElicitResult
+from mcp.types import CallToolResult, ElicitResult, ErrorData
 
 from mcp_server.clock import Clock
 from mcp_server.journal.locks import KeyLocks
@@ -44,7 +44,7 @@ from tests.support.stores import WeakStore
 from tests.support.tasks_client import Created, Method, ask
 from tests.support.vendor_faults import JOB_S, Post, PostFault, ReadFault, VendorNetwork, Vendors
 from tests.support.virtual_time import VirtualLoop
-from tests.support.wishes import SOURCE, Wish
+from tests.support.wishes import Wish
 
 STEPS = Counter[str]()  # how often each rule was taken, over all runs: `make fuzz` tells it
 
@@ -207,7 +207,7 @@ class Asked:
     yeses: int = 0
 
 
-async def _user(context: Any, asked: Any) -> ElicitResult:
+async def _user(context: Any, asked: Any) -> ElicitResult | ErrorData:
     call = _ASKER.get()
     assert call is not None, "a question that belongs to no call"
     STEPS[f"asked: {call.says}"] += 1
@@ -613,7 +613,8 @@ class Money(RuleBasedStateMachine):
     def _sent_without_consent(self) -> list[str]:
         """Each row that a request left for, at a price to ask about, has a yes of its own."""
         rows: dict[tuple[str, Wish], set[str | None]] = {}
-        for post in self._vendors.posts:
+        first = {post.row_id: post for post in reversed(self._vendors.posts)}
+        for post in first.values():  # who sends a row once more has no new one to ask about
             process = self._lives.get(post.life) if post.life is not None else None
             if process and post.wish and 0 < post.wish.price >= process.asks_from:
                 rows.setdefault((post.origin, post.wish), set()).add(post.row_id)
@@ -638,7 +639,6 @@ class Money(RuleBasedStateMachine):
         """Once all is well again, no job is unknown, and what is unconfirmed has a reason."""
         STEPS["the end"] += 1
         self._network.heal()
-        self._clock.jump_s = 0.0
         for process in list(self._processes):
             if process.store is not None:
                 process.store.full_for = 0

@@ -125,9 +125,12 @@ class Facts:
             if wish.is_free:
                 continue
             for number, later in enumerate(made):
-                for earlier in made[:number]:
-                    if self.over_at(earlier, wish) > later.left_at:
-                        found.append(f"paid for twice: {wish} by {_told(earlier)} {_told(later)}")
+                found += [
+                    f"paid for twice: {wish} by {_told(earlier)} {_told(later)}"
+                    f" rows {self.row_of(earlier)} {self.row_of(later)}"
+                    for earlier in made[:number]
+                    if self.over_at(earlier, wish) > later.left_at
+                ]
         return found
 
     def lost(self) -> list[str]:
@@ -160,6 +163,9 @@ class Facts:
             return "denied by the vendor"
         if row["job_id"] is None and row["state"] in ("accepted", "freed"):
             return "by its result, which came without an id"
+        is_over = post.fault.fails or post.job_id in self.cancelled_at
+        if is_over and row["job_id"] is not None:
+            return "failed, and its row went on"
         maker = self.maker_of(row["job_id"])
         if maker is not None and not maker.is_ours and maker.accepted_at >= post.left_at - _SKEW_S:
             return "a stranger's twin was taken for it"
@@ -233,7 +239,7 @@ class Facts:
             return "not taken; no look proved it in time" if len(ours) < 2 else "not taken twice"
         if any(post.fault.fails or post.job_id in self.cancelled_at for post in made):
             return "taken and failed, which may be somebody else's"
-        if wish.service == "pixverse":
+        if wish.service == "pixverse" and not self.clock_was_set:
             return None  # its list holds everything
         return "taken; ended before it was seen, and no longer listed"
 
