@@ -1,8 +1,7 @@
 """A vendor behind a wire that breaks at any byte: an ASGI app, the sandbox, on a real socket.
 
-The first connection after `breaks` is faulty, for a paid request has one of its own, and so may be
-the next with a POST on it. All that arrives whole is for the app to judge, reads too: its own list
-of what it accepted is the truth.
+The first connection after `breaks` with a POST on it is faulty, and so may be the next. All that
+arrives whole is for the app to judge, reads too: its own list of what it accepted is the truth.
 """
 
 import asyncio
@@ -17,7 +16,9 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Scope
 
-How = Literal["cut", "reset", "stall"]
+from tests.support.gateways import HTML_PAGES, JSON_PAGES
+
+How = Literal["cut", "reset", "stall", "json", "html"]
 Side = Literal["request", "answer"]
 Framing = Literal["length", "chunks", "close"]
 
@@ -29,12 +30,20 @@ _RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 s
 class Break:
     """Where the wire breaks: after `at` bytes of what comes in or of what goes out.
 
-    `cut` = it ends in order (FIN); `reset` = it is torn (RST); `stall` = it stays open and silent.
+    `cut` = it ends in order (FIN); `reset` = it is torn (RST); `stall` = it stays open and silent;
+    `json`, `html` = from there on a gateway answers in the vendor's place, and it ends in order.
     """
 
     side: Side
     at: int
     how: How
+
+    @property
+    def page(self) -> bytes:
+        """What the gateway answers: there are several makers."""
+        pages = {"json": JSON_PAGES, "html": HTML_PAGES}.get(self.how, {})
+        answers = list(pages.values())
+        return answers[self.at // 2 % len(answers)] if answers else b""
 
 
 @dataclass
@@ -113,19 +122,20 @@ class CutVendor:
         while True:
             wire, _ = await asyncio.get_running_loop().sock_accept(listener)
             wire.setblocking(False)
-            fault, self._fault = self._fault, None
-            task = asyncio.create_task(self._serve(wire, fault))
+            task = asyncio.create_task(self._serve(wire))
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
 
-    async def _serve(self, wire: socket.socket, fault: Break | None) -> None:
+    async def _serve(self, wire: socket.socket) -> None:
         with contextlib.ExitStack() as stack:
             stack.enter_context(wire)
             stack.enter_context(contextlib.suppress(ConnectionError))
-            if fault is not None:
+            fault: Break | None = None
+            if await _peek(wire) == b"P" and self._fault is not None:
+                fault, self._fault = self._fault, None
                 self.payments.append(seen := Payment())
                 if await self._send_once(wire, seen, fault):
-                    await self._break(wire, fault.how, stack)
+                    await self._break(wire, fault, stack)
                 return
             while await _receive(wire, seen := Payment(), 1):
                 if seen.request == b"P":
@@ -135,7 +145,7 @@ class CutVendor:
                 if not await self._send_once(wire, seen, fault):
                     return
                 if fault is not None:
-                    await self._break(wire, fault.how, stack)
+                    await self._break(wire, fault, stack)
                     return
 
     async def _send_once(self, wire: socket.socket, seen: Payment, fault: Break | None) -> bool:
@@ -157,19 +167,33 @@ class CutVendor:
         await asyncio.get_running_loop().sock_sendall(wire, leaves)
         return fault is not None or framing != "close"
 
-    async def _break(self, wire: socket.socket, how: How, closing: contextlib.ExitStack) -> None:
-        if how == "stall":
+    async def _break(
+        self, wire: socket.socket, fault: Break, closing: contextlib.ExitStack
+    ) -> None:
+        if fault.how == "stall":
             self._stalled.append(wire)
             closing.pop_all()
-        elif how == "reset":
+        elif fault.how == "reset":
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_WHEN_CLOSED)
         else:
+            await asyncio.get_running_loop().sock_sendall(wire, fault.page)
             wire.shutdown(socket.SHUT_WR)
             while await _receive(wire, Payment(), 65536):  # closing with bytes unread resets
                 pass
 
 
 async def _nothing() -> None: ...
+
+
+async def _peek(wire: socket.socket) -> bytes:
+    """The first byte to come, which stays where it is; none if the connection ends before."""
+    loop, is_there = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(wire, is_there.set)
+    try:
+        await is_there.wait()
+    finally:
+        loop.remove_reader(wire)
+    return wire.recv(1, socket.MSG_PEEK)
 
 
 async def _receive(wire: socket.socket, seen: Payment, most: int) -> bool:
