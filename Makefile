@@ -15,6 +15,8 @@ ANSWERS := 100000
 CLIENT :=
 CASES :=
 PACKAGES :=
+SINCE :=
+ONLY :=
 
 # Bytecode is kept: else each worker, and each process a test starts, compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help test check lint types unit format demo bench \
-	offsets kills callers money answers hostile properties fuzz \
+	offsets kills callers mutants money answers hostile properties fuzz \
 	conformance interop viewer packages examples bundle image clean
 
 help: ## this list
@@ -69,6 +71,11 @@ kills: .venv/dev ## processes killed at any moment, ROUNDS of each of four ways:
 
 callers: .venv/dev ## callers that leave at any moment, over real sockets
 	$(BIN)/python -m tests.stress.callers
+
+# `SINCE=origin/main`: only what a change touches; `ONLY=jobs/submission.py:120`: one line.
+mutants: .venv/dev ## the money code changed in one place at a time: which change no test notices
+	$(BIN)/python -m tests.stress.mutants $(if $(filter command,$(origin MINUTES)),--minutes $(MINUTES)) $(if $(SINCE),--since $(SINCE)) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED))
 
 # The seeds are printed; `SEED=7` begins with that one.
 money: .venv/dev ## everything that can happen to a paid job at random, STEPS or MINUTES long

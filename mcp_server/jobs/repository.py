@@ -30,7 +30,7 @@ class JobRepository:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._unwritten: dict[str, tuple[str | None, Job, bool]] = {}
+        self._unwritten: dict[str, tuple[str | None, Job, bool, bool]] = {}
 
     def to_job(self, row: Submission) -> Job:
         """A submission as a job: what is known without asking the vendor; it never raises."""
@@ -59,22 +59,26 @@ class JobRepository:
         order = order_of(row)
         return order is not None and key_of(order, origin) == row.key
 
-    async def record_accepted(self, row: Submission, job: Job, *, charged: bool = True) -> Job:
+    async def record_accepted(
+        self, row: Submission, job: Job, *, charged: bool = True, is_proven: bool = True
+    ) -> Job:
         """Write down the job the vendor made of a submission, or had made before."""
         job = job.evolve(
             source=job.source or row.source,
             created_at=job.created_at or iso(row.created_at),
         )
         vendor_id = None if job.job_id == row.id else job.job_id
-        self._unwritten[row.id] = (vendor_id, job, charged)
+        self._unwritten[row.id] = (vendor_id, job, charged, is_proven)
         await self.flush()
         return job
 
     async def flush(self) -> None:
         """Write the answers that the journal could not take when they came."""
-        for row_id, (vendor_id, job, charged) in list(self._unwritten.items()):
+        for row_id, (vendor_id, job, charged, is_proven) in list(self._unwritten.items()):
             try:
-                await self._journal.accept(row_id, vendor_id, _plain(job), charged=charged)
+                await self._journal.accept(
+                    row_id, vendor_id, _plain(job), charged=charged, is_proven=is_proven
+                )
             except JournalError as error:
                 log.warning("%s was made but not written down: %s", row_id, error)
                 return
@@ -100,7 +104,9 @@ class JobRepository:
             await self._journal.record(job.job_id, _plain(job))
         except JournalError as error:
             log.warning("the news of %s was not written down: %s", row.id, error)
-        return job
+            return job
+        row = await self._journal.get(row.id) or row
+        return self.to_job(row) if row.state == "unconfirmed" else job
 
     async def record_failure(self, row: Submission, code: str, message: str) -> None:
         """Write down that nothing was made of a submission: its key is free."""
@@ -121,14 +127,13 @@ class JobRepository:
             return False
         return True
 
-    async def mark_unconfirmed(self, row: Submission, note: str, **evidence: Any) -> Job:
+    async def mark_unconfirmed(self, row: Submission, note: str, **evidence: Any) -> Submission:
         """Write down that nobody knows what became of a submission."""
         try:
-            row = await self._journal.mark_unconfirmed(row.id, note, **evidence)
+            return await self._journal.mark_unconfirmed(row.id, note, **evidence)
         except JournalError as error:  # the row stays as it is, and is looked for again
             log.warning("%s is unconfirmed, which was not written down: %s", row.id, error)
-            row = replace(row, state="unconfirmed", note=note)
-        return self.to_job(row)
+            return replace(row, state="unconfirmed", note=note)
 
 
 def order_of(row: Submission) -> Order | None:

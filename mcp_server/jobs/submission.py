@@ -9,6 +9,7 @@ repeat, and only after looks that proved nothing was there, is it sent once more
 import asyncio
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from mcp_server.clock import Clock
 from mcp_server.errors import (
@@ -163,7 +164,7 @@ class Submitter:
                 return await self._journal.get(row.id) or row
             note = await self._look(row)
             if note is not None and row.state == "submitting":
-                await self._repository.mark_unconfirmed(row, note)
+                return await self._repository.mark_unconfirmed(row, note)
         finally:
             await self._journal.release(row.key)
         return await self._journal.get(row.id) or row
@@ -237,8 +238,10 @@ class Submitter:
         row = await self._journal.find_live(key)
         if row is not None and row.state == "accepted":
             job = await self._reuse(row)
-            if job is not None:
+            if job is not None and job.status != "unconfirmed":
                 return job
+            if job is not None:  # what was taken for its job failed: ours may be another one
+                return await self._recover(order, await self._journal.get(row.id) or row)
         elif row is not None and not await self._repository.close_abandoned(row):
             return await self._recover(order, row)
         self._require_consent(order, key)
@@ -316,7 +319,7 @@ class Submitter:
         search = await self._reconciler.search(order, row, (0.0,))
         if search.found is None:
             return search.note
-        await self._accept(row, search.found.job, ours=search.found.ours)
+        await self._accept(order, row, search.found.job, ours=search.found.ours)
         return None
 
     async def _reconcile(
@@ -325,15 +328,25 @@ class Submitter:
         """Find what became of a request; send it once more where that is known to be safe."""
         search = await self._reconciler.search(order, row, looks_s)
         if search.found is not None:
-            return await self._accept(row, search.found.job, ours=search.found.ours)
+            return await self._accept(order, row, search.found.job, ours=search.found.ours)
         row = await self._journal.get(row.id) or row
         may_send = may_send and search.proves_absence and order.refuses_repeats
         if may_send and row.posts < MOST_POSTS:
             return await self._send(order, row)
-        return await self._repository.mark_unconfirmed(row, search.note)
+        return await self._unconfirmed(row, search.note)
 
-    async def _accept(self, row: Submission, job: Job, *, ours: bool) -> Job:
-        job = await self._repository.record_accepted(row, job, charged=ours)
+    async def _unconfirmed(self, row: Submission, note: str, **evidence: Any) -> Job:
+        return self.to_job(await self._repository.mark_unconfirmed(row, note, **evidence))
+
+    async def _accept(self, order: Order, row: Submission, job: Job, *, ours: bool) -> Job:
+        """Take a job that was found as the row's.
+
+        Where the vendor makes a job of each request it may be somebody else's, made at the same
+        time: if it fails, ours may still be another one.
+        """
+        job = await self._repository.record_accepted(
+            row, job, charged=ours, is_proven=order.refuses_repeats
+        )
         return job if ours else job.evolve(reused=True)
 
     async def _send(self, order: Order, row: Submission) -> Job:
@@ -369,7 +382,7 @@ class Submitter:
         now = await self._journal.get(row.id) or row
         if now.state not in ("submitting", "unconfirmed"):  # another process found it
             return self.to_job(now)
-        return await self._repository.mark_unconfirmed(now, note)
+        return await self._unconfirmed(now, note)
 
     async def _post(self, order: Order, row: Submission) -> Job:
         """Send it and write down the answer: what `idle` waits for."""
@@ -452,11 +465,11 @@ class Submitter:
             if isinstance(error, NotFoundError) and row.posts == 1:  # it was there before ours
                 raise await self._in_the_way(order, row, named, failed=False) from None
             note = f"the vendor says that {named} did it, which can't be read now ({error.code})"
-            return await self._repository.mark_unconfirmed(row, note, named=named)
+            return await self._unconfirmed(row, note, named=named)
         ours = row.posts > 1 and self._reconciler.is_ours(job, row)
         if job.status in ("failed", "cancelled") and not ours:
             raise await self._in_the_way(order, row, named, failed=True)
-        return await self._accept(row, job, ours=ours)
+        return await self._accept(order, row, job, ours=ours)
 
     async def _in_the_way(
         self, order: Order, row: Submission, named: str, *, failed: bool

@@ -174,7 +174,13 @@ class Journal:
             return await self._write(rows, sent, status)
 
     async def accept(
-        self, row_id: str, job_id: str | None, job: dict[str, Any], *, charged: bool = True
+        self,
+        row_id: str,
+        job_id: str | None,
+        job: dict[str, Any],
+        *,
+        charged: bool = True,
+        is_proven: bool = True,
     ) -> Submission:
         """Write down the vendor's answer: the job it made, or that it had made before.
 
@@ -184,6 +190,8 @@ class Journal:
 
         Args:
             charged: whether this submission was charged for it; else the budget counts nothing.
+            is_proven: whether it can't be somebody else's. Else the key is not freed by its end:
+                ours may be another one.
         """
         async with self._store.write() as rows:
             row = await _by_id(rows, row_id)
@@ -191,7 +199,9 @@ class Journal:
                 return row
             other = await _select(rows, f"where key = ? and id <> ? and {IS_LIVE}", row.key, row_id)
             state: State = "freed" if other else "accepted"
-            evidence = row.evidence if charged else row.evidence | {"charged": False}
+            evidence = {n: value for n, value in row.evidence.items() if n != "unproven"}
+            evidence |= {} if charged else {"charged": False}
+            evidence |= {} if is_proven else {"unproven": True}
             answered = replace(
                 row, state=state, job_id=job_id or row.job_id, note=None, evidence=evidence
             )
@@ -200,7 +210,8 @@ class Journal:
     async def record(self, job_id: str, job: dict[str, Any]) -> None:
         """Let every row of this vendor's job follow what the vendor now says about it.
 
-        The first of completed, failed and cancelled stays. Failed and cancelled free the key.
+        The first of completed, failed and cancelled stays. Failed and cancelled free the key; where
+        it is not proven that the job is the row's, the row is unconfirmed again.
         """
         async with self._store.read() as rows:
             known = await _select(rows, "where job_id = ?", job_id)
@@ -354,6 +365,9 @@ def _following(row: Submission, job: dict[str, Any]) -> Submission:
     if row.job and _final(row.job) and row.job["status"] != job["status"]:
         return row
     ended = row.state in LIVE and job["status"] in ("failed", "cancelled")
+    if ended and row.evidence.get("unproven"):
+        note = f"{row.job_id} did not succeed, which may be somebody else's"
+        return replace(row, state="unconfirmed", job_id=None, job=None, note=note)
     return replace(row, job=job, state=job["status"] if ended else row.state)
 
 

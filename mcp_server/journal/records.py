@@ -34,7 +34,8 @@ class Submission:
 
     `evidence` is what helps to tell its job from others: `before`, the ids that existed before the
     first POST; `clock_s`, how far the vendor's clock was ahead of ours; `named`, the job that the
-    vendor itself named; `charged`, false where the job had been made before.
+    vendor itself named; `charged`, false where the job had been made before; `unproven`, that the
+    job was found by what it does, and may be somebody else's.
     """
 
     id: str

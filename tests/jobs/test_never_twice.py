@@ -1011,7 +1011,7 @@ async def test_a_request_that_connects_while_its_server_closes_never_leaves(
         caller = asyncio.create_task(app.jobs.submit(order))
         await asyncio.sleep(1)
         connected.set()
-        await app.jobs.close()
+        await app.jobs._submitter.close()
         await asyncio.sleep(1)
     caller.cancel()
 

@@ -85,7 +85,7 @@ def main() -> int:
     wrong = [result.wrong for result in results if result.wrong is not None]
     for word in ("paid for twice", "lost:"):
         print(f"{word.rstrip(':')}: {sum(word in text for text in wrong)} seeds")
-    print(f"fuzz_money: {len(results) - len(wrong)} passed, {len(wrong)} failed")
+    print(f"money: {len(results) - len(wrong)} passed, {len(wrong)} failed")
     return bool(wrong)
 
 

@@ -1,7 +1,9 @@
 """A connection that breaks at every byte of a paid request and of its answer.
 
-`make offsets` breaks it at every byte in each of three ways and prints the table; the test takes
-the edges and every 41st byte. All of it is our server's own path: `submit`, the journal
+`make offsets` breaks it at every byte in each of three ways, and lets a gateway go on in the
+vendor's place at every byte, in JSON and HTML by turns; it prints the table. The test takes the
+edges and every 41st byte. Other jobs are in the vendor's lists: strangers', a second account's,
+older ones that do the same, unreadable ones. All of it is our server's own path: `submit`, the journal
 on a disk, httpx on a real socket. Only time is virtual.
 """
 
@@ -12,11 +14,11 @@ import multiprocessing
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -31,8 +33,12 @@ from mcp_server.tools.context import AppContext, open_app
 from tests.support import virtual_time
 from tests.support.cut_vendor import Break, CutVendor, Framing, How, Side
 from tests.support.harness import GOOD, TOKEN, VirtualClock
+from tests.support.neighbours import Makers, Neighbourhood
 
 HOWS: tuple[How, ...] = get_args(How)
+CUTS: tuple[How, ...] = ("cut", "reset", "stall")
+PAGES: tuple[How, ...] = ("json", "html")
+_FRAMINGS: tuple[tuple[str, Framing], ...] = (("google-flow", "chunks"), ("dreamina", "close"))
 _EDGE = 256  # bytes at each end of an answer too long to be broken at every one
 _STRIDE = 499
 # Thousands of commits that wait for a disk take minutes.
@@ -48,6 +54,9 @@ class Story:
         acted: where it did, but its answer did not arrive whole.
         framing: how the answer tells where it ends.
         sides: what is broken.
+        beside: what makes it another story than the first of its operation.
+        cuts: the ways in which every byte is broken, beside a gateway's page.
+        has_unreadable: a job in the lists can't be read, so that nothing proves ours absent.
     """
 
     service: str
@@ -57,14 +66,18 @@ class Story:
     framing: Framing = "length"
     job_seconds: float = 600.0
     sides: tuple[Side, ...] = ("request", "answer")
+    beside: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    cuts: tuple[How, ...] = CUTS
+    has_unreadable: bool = False
 
     @property
     def name(self) -> str:
         name = f"{self.service} {self.operation}"
-        return name if len(self.sides) == 2 else f"{name}, {self.job_seconds:g} s"
+        return f"{name}, {self.beside}" if self.beside else name
 
     def order(self, source: str) -> Order:
-        return service_named(self.service).order(self.operation, source, {}, {})
+        return service_named(self.service).order(self.operation, source, self.arguments, {})
 
     def may_come_to(self, fault: Break, answer_bytes: int) -> tuple[str, ...]:
         if fault.side == "request":
@@ -73,6 +86,7 @@ class Story:
             return (self.acted,)
         if fault.how == "reset":  # what was sent whole may be lost on the way
             return ("answered", self.acted)
+        # What ends with the connection: a silent one never does, and a page after it spoils it.
         whole = self.framing != "close" or fault.how == "cut"
         return ("answered" if whole else self.acted,)
 
@@ -90,10 +104,34 @@ STORIES = (
         "chunks",
         job_seconds=1,
         sides=("answer",),
+        beside="1 s",
     ),
     Story("dreamina", "upscale_image", "unconfirmed", "found", "close"),
     # The result is in the answer and nowhere else; no cost is documented.
     Story("google-flow", "upscale_image", "lost", "lost", job_seconds=20),
+    # A repeat may be charged, and an older job that does the same is in the list.
+    Story(
+        "google-flow",
+        "upscale_video",
+        "unconfirmed",
+        "found",
+        beside="4K",
+        arguments={"resolution": "4K"},
+        cuts=(),
+    ),
+    *(
+        Story(
+            service,
+            "upscale_video",
+            "unconfirmed",
+            "found",
+            framing,
+            beside="unreadable",
+            cuts=(),
+            has_unreadable=True,
+        )
+        for service, framing in _FRAMINGS
+    ),
 )
 
 
@@ -122,7 +160,6 @@ class Desk:
         self._row: Submission | None = None
         self._uncounted = 0
         vendor.at_first_byte = self._check_count
-        vendor.reads_first = self.order.endpoint.repeats == "taken"
 
     async def case(self, fault: Break | None, then: Break | None = None) -> str:
         """What the order comes to if the wire breaks like this, and then like that.
@@ -158,8 +195,19 @@ class Desk:
             self.order = self.story.order(str(self._sandbox.accepted[-1].job_id))
         self._sandbox.accepted.clear()
         self._sandbox.requests.clear()
-        self.vendor.app = self._sandbox
+        self.vendor.app = self._with_neighbours()
         self.vendor.breaks(fault, then)
+
+    def _with_neighbours(self) -> Neighbourhood:
+        if self.story.operation == "upscale_image" and self.story.service == "google-flow":
+            return Neighbourhood(self._sandbox, ())  # it has no list
+        makers = Makers(self.order, self._clock.now)
+        beside = [makers.strangers(30), makers.second_accounts(20), makers.twin(400, failed=True)]
+        if not self.order.refuses_repeats:  # else it would be the answer
+            beside += [makers.twin(10), makers.twin(300)]
+        if self.story.has_unreadable:
+            beside += [makers.strangers(60, unreadable=404), makers.strangers(5, unreadable=500)]
+        return Neighbourhood(self._sandbox, tuple(beside))
 
     async def _check_count(self) -> None:
         """A POST begins to arrive: by now the journal must have counted it."""
@@ -170,7 +218,7 @@ class Desk:
         return Sandbox(job_seconds=self.story.job_seconds, now=self._clock.now)
 
     async def _settled(self) -> Submission:
-        """The row, once no task works on it any more."""
+        """The row, once nobody works on it any more."""
         while (row := await self.newest_row()).state == "submitting":  # noqa: ASYNC110
             await asyncio.sleep(30)
         self._row = row
@@ -178,6 +226,7 @@ class Desk:
 
     def _came_to(self, row: Submission) -> str:
         accepted, seen = self._sandbox.accepted, [method for method, _ in self._sandbox.requests]
+        looks = seen[seen.index("POST") :] if "POST" in seen else seen
         arrived = sum(bool(payment.request) for payment in self.vendor.payments)
         assert len(accepted) <= 1, "paid twice"
         assert arrived <= row.posts, "left uncounted"
@@ -193,7 +242,7 @@ class Desk:
         assert [row.job_id] == [work.job_id for work in accepted], "another job"
         if row.posts > 1:
             return "refused repeat" if seen.count("POST") > 1 else "sent once more"
-        return "found" if "GET" in seen[seen.index("POST") :] else "answered"
+        return "found" if "GET" in looks else "answered"
 
 
 @contextlib.asynccontextmanager
@@ -234,10 +283,12 @@ async def breaks(story: Story, *, stride: int = 1) -> Tally:
             body = message.index(b"\r\n\r\n") + 4
             edges = {0, body, length - 1}
             for at in _offsets(length):
-                if stride == 1 or at in edges:
+                if at in edges:
                     hows = HOWS
+                elif stride == 1:
+                    hows = (*story.cuts, PAGES[at % 2])
                 else:
-                    hows = (HOWS[at // stride % 3],) if at % stride == 0 else ()
+                    hows = (HOWS[at // stride % len(HOWS)],) if at % stride == 0 else ()
                 for how in hows:
                     fault = Break(side, at, how)
                     try:
@@ -284,8 +335,8 @@ def _table(tally: Tally) -> str:
             for (*place, came_to), count in tally.came_to.items()
             if tuple(place) == (story, side, how)
         }
-        outcomes = ", ".join(f"{came_to} {count}" for came_to, count in counts.items())
-        lines.append(f"{story:34} {side:8} {how:6} {sum(counts.values()):6}  {outcomes}")
+        told = ", ".join(f"{came_to} {count}" for came_to, count in counts.items())
+        lines.append(f"{story:34} {side:8} {how:6} {sum(counts.values()):6}  {told}")
     lines.append(f"{sum(tally.came_to.values())} cases, {len(tally.wrong)} wrong")
     return "\n".join(lines)
 

@@ -1,8 +1,7 @@
-"""A vendor whose connections break at any byte: an ASGI app, the sandbox, on a real socket.
+"""A vendor behind a wire that breaks at any byte: an ASGI app, the sandbox, on a real socket.
 
-The first connection with a POST after `breaks` is faulty, and so may be the next one with a POST.
-All that arrives whole is for the app to judge, reads too: its own list of what it accepted is the
-truth.
+The first connection after `breaks` with a POST on it is faulty, and so may be the next. All that
+arrives whole is for the app to judge, reads too: its own list of what it accepted is the truth.
 """
 
 import asyncio
@@ -17,7 +16,9 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Scope
 
-How = Literal["cut", "reset", "stall"]
+from tests.support.gateways import HTML_PAGES, JSON_PAGES
+
+How = Literal["cut", "reset", "stall", "json", "html"]
 Side = Literal["request", "answer"]
 Framing = Literal["length", "chunks", "close"]
 
@@ -29,12 +30,20 @@ _RESET_WHEN_CLOSED = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 s
 class Break:
     """Where the wire breaks: after `at` bytes of what comes in or of what goes out.
 
-    `cut` = it ends in order (FIN); `reset` = it is torn (RST); `stall` = it stays open and silent.
+    `cut` = it ends in order (FIN); `reset` = it is torn (RST); `stall` = it stays open and silent;
+    `json`, `html` = from there on a gateway answers in the vendor's place, and it ends in order.
     """
 
     side: Side
     at: int
     how: How
+
+    @property
+    def page(self) -> bytes:
+        """What the gateway answers: there are several makers."""
+        pages = {"json": JSON_PAGES, "html": HTML_PAGES}.get(self.how, {})
+        answers = list(pages.values())
+        return answers[self.at // 2 % len(answers)] if answers else b""
 
 
 @dataclass
@@ -55,16 +64,14 @@ class CutVendor:
     """Serves `app` on 127.0.0.1.
 
     Attributes:
-        framing: how the answer to a POST tells where it ends; reads always have a length.
+        framing: how the answer to a POST tells where it ends; reads are always told by length.
         payments: every POST since `breaks`, and the broken connection if nothing came on it.
-        reads_first: whether a read, on a connection of its own, may come before the POST.
         at_first_byte: awaited when the first byte of a POST is there, before more is taken in.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.framing: Framing = "length"
-        self.reads_first = False
         self.payments: list[Payment] = []
         self.at_first_byte: Callable[[], Awaitable[None]] = _nothing
         self._port = 0
@@ -115,26 +122,22 @@ class CutVendor:
         while True:
             wire, _ = await asyncio.get_running_loop().sock_accept(listener)
             wire.setblocking(False)
-            fault, self._fault = self._fault, None
-            task = asyncio.create_task(self._serve(wire, fault))
+            task = asyncio.create_task(self._serve(wire))
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
 
-    async def _serve(self, wire: socket.socket, fault: Break | None) -> None:
+    async def _serve(self, wire: socket.socket) -> None:
         with contextlib.ExitStack() as stack:
             stack.enter_context(wire)
             stack.enter_context(contextlib.suppress(ConnectionError))
-            seen = Payment()
-            if fault is not None and self.reads_first and await self._is_read(wire, seen, fault):
-                self._fault, fault = fault, None  # it is for the next connection
-            if fault is not None:
-                self.payments.append(seen)
-                if seen.request:
-                    await self.at_first_byte()
+            fault: Break | None = None
+            if await _peek(wire) == b"P" and self._fault is not None:
+                fault, self._fault = self._fault, None
+                self.payments.append(seen := Payment())
                 if await self._send_once(wire, seen, fault):
-                    await self._break(wire, fault.how, stack)
+                    await self._break(wire, fault, stack)
                 return
-            while seen.request or await _receive(wire, seen, 1):
+            while await _receive(wire, seen := Payment(), 1):
                 if seen.request == b"P":
                     self.payments.append(seen)
                     await self.at_first_byte()
@@ -142,17 +145,8 @@ class CutVendor:
                 if not await self._send_once(wire, seen, fault):
                     return
                 if fault is not None:
-                    await self._break(wire, fault.how, stack)
+                    await self._break(wire, fault, stack)
                     return
-                seen = Payment()
-
-    async def _is_read(self, wire: socket.socket, seen: Payment, fault: Break) -> bool:
-        """Whether the first byte is that of a read; unless nothing may arrive, `seen` keeps it."""
-        await _receive(wire, seen, 1)
-        is_read = seen.request != b"P"
-        if not is_read and fault.side == "request" and fault.at == 0:
-            seen.request = b""
-        return is_read
 
     async def _send_once(self, wire: socket.socket, seen: Payment, fault: Break | None) -> bool:
         """Take a request and answer it, as far as the fault lets; True: the wire stays as it is."""
@@ -173,19 +167,33 @@ class CutVendor:
         await asyncio.get_running_loop().sock_sendall(wire, leaves)
         return fault is not None or framing != "close"
 
-    async def _break(self, wire: socket.socket, how: How, closing: contextlib.ExitStack) -> None:
-        if how == "stall":
+    async def _break(
+        self, wire: socket.socket, fault: Break, closing: contextlib.ExitStack
+    ) -> None:
+        if fault.how == "stall":
             self._stalled.append(wire)
             closing.pop_all()
-        elif how == "reset":
+        elif fault.how == "reset":
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_WHEN_CLOSED)
         else:
+            await asyncio.get_running_loop().sock_sendall(wire, fault.page)
             wire.shutdown(socket.SHUT_WR)
             while await _receive(wire, Payment(), 65536):  # closing with bytes unread resets
                 pass
 
 
 async def _nothing() -> None: ...
+
+
+async def _peek(wire: socket.socket) -> bytes:
+    """The first byte to come, which stays where it is; none if the connection ends before."""
+    loop, is_there = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(wire, is_there.set)
+    try:
+        await is_there.wait()
+    finally:
+        loop.remove_reader(wire)
+    return wire.recv(1, socket.MSG_PEEK)
 
 
 async def _receive(wire: socket.socket, seen: Payment, most: int) -> bool:

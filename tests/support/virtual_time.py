@@ -31,6 +31,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
+        # asyncio's billionth of a second is lost in the rounding after a few weeks: a timer that
+        # is due would never be found to be.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         return self._jumping.now_s
