@@ -21,8 +21,7 @@ from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 from tests.support import virtual_time
 from tests.support.harness import ORIGIN, TOKEN, Fault, Network, VirtualClock
-
-LIMIT_S = 60
+from tests.support.limits import LONGEST_S
 
 TABLE = f"""\
 useapi-mcp {__version__} at {ORIGIN}
@@ -193,7 +192,7 @@ def run(env: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[st
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=LIMIT_S,
+        timeout=LONGEST_S,
         check=False,
     )
 

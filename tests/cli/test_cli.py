@@ -30,9 +30,9 @@ from mcp_server.cli.main import main
 from mcp_server.media.probe import probe
 from mcp_server.sandbox.app import SOURCES
 from tests.support.harness import GOOD, reply
+from tests.support.limits import LONGEST_S
 from tests.support.serving import rows
 
-LIMIT_S = 60
 EXAMPLES = Path(__file__).parents[1] / "vendor_examples"
 VIDEO = GOOD["dreamina", "video"]
 TOKEN = "user:777-canary0token"
@@ -70,7 +70,7 @@ def run_program(env: dict[str, str], *program: str) -> "subprocess.CompletedProc
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=LIMIT_S,
+        timeout=LONGEST_S,
         check=False,
     )
 
@@ -111,7 +111,7 @@ class Session:
 
     def end(self) -> tuple[int, str, str]:
         """Close its stdin and wait: exit code, what was still unread, stderr."""
-        out, err = self.process.communicate(timeout=LIMIT_S)
+        out, err = self.process.communicate(timeout=LONGEST_S)
         return self.process.returncode, out, err
 
 
@@ -276,7 +276,7 @@ def test_a_signal_ends_an_idle_server_whose_input_stays_open(
 
     session.process.send_signal(number)
 
-    assert session.process.wait(LIMIT_S) == 0
+    assert session.process.wait(LONGEST_S) == 0
     assert session.process.stderr is not None
     assert session.process.stderr.read() == ""
     assert [] == list((tmp_path / "tmp").iterdir())
@@ -292,7 +292,7 @@ class SlowVendor(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.arrived.set()
-        self.answers.wait(LIMIT_S)
+        self.answers.wait(LONGEST_S)
         body = json.dumps(
             {
                 "jobid": self.JOB_ID,
@@ -351,7 +351,7 @@ def test_a_stop_during_a_paid_request_lets_it_be_written_down(
     session = start(sessions, env)
     session.initialize()
     session.call("upscale_video", source=VIDEO)
-    assert vendor.arrived.wait(LIMIT_S)
+    assert vendor.arrived.wait(LONGEST_S)
 
     if stop is not None:
         session.process.send_signal(stop)
@@ -399,7 +399,7 @@ def test_the_main_job_through_the_official_client(
             await call("get_job", job_id=job["job_id"], wait_seconds=50)
             return await call("download_media", job_id=job["job_id"], file_name="smooth")
 
-    job = asyncio.run(asyncio.wait_for(main_job(), LIMIT_S))
+    job = asyncio.run(asyncio.wait_for(main_job(), LONGEST_S))
 
     path = Path(job["media"][0]["path"])
     facts = probe(io.BytesIO(path.read_bytes()))
@@ -425,7 +425,7 @@ def sandbox(env: dict[str, str]) -> Iterator[str]:
         yield found[0]
     finally:
         process.terminate()
-        out, err = process.communicate(timeout=LIMIT_S)
+        out, err = process.communicate(timeout=LONGEST_S)
     assert ("", "") == (out, err)
 
 

@@ -22,6 +22,7 @@ from mcp_server.http.app import (
 )
 from mcp_server.server.tasks import IDENTIFIER
 from tests.support.harness import GOOD
+from tests.support.limits import LONGEST_S
 from tests.support.serving import Served, http_server, message, request, result
 
 TOKEN = "a-token-of-our-own"
@@ -264,7 +265,7 @@ def test_the_key_for_questions_is_the_tokens_and_does_not_reveal_it() -> None:
 def test_without_the_token_a_client_is_asked_to_send_it(server: Served) -> None:
     headers = server.headers | {"Authorization": "Bearer wrong"}
 
-    answer = httpx.post(server.url, json=request("tools/list"), headers=headers)
+    answer = httpx.post(server.url, json=request("tools/list"), headers=headers, timeout=LONGEST_S)
 
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == 'Bearer realm="useapi-mcp"'
@@ -276,20 +277,23 @@ def test_no_oauth_server_is_announced_that_is_not_there(server: Served) -> None:
     """A client that sees `resource_metadata` begins a search for it."""
     places = ("/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp")
 
-    found = [httpx.get(server.origin + place, headers=server.headers) for place in places]
+    found = [
+        httpx.get(server.origin + place, headers=server.headers, timeout=LONGEST_S)
+        for place in places
+    ]
 
     assert [answer.status_code for answer in found] == [404, 404]
 
 
 def test_health_needs_no_token_and_holds_no_secret(server: Served) -> None:
-    answer = httpx.get(f"{server.origin}/health")
+    answer = httpx.get(f"{server.origin}/health", timeout=LONGEST_S)
 
     assert answer.status_code == 200
     assert answer.json().keys() == {"status", "version"}
 
 
 def test_a_foreign_page_can_not_ask_for_the_health(server: Served) -> None:
-    answer = httpx.get(f"{server.origin}/health", headers={"Host": "evil.com"})
+    answer = httpx.get(f"{server.origin}/health", headers={"Host": "evil.com"}, timeout=LONGEST_S)
 
     assert answer.status_code == 421
 
@@ -299,7 +303,7 @@ def test_names_are_checked_before_the_token(server: Served) -> None:
     foreign = server.headers | {"Origin": "https://evil.com"}
 
     answers = [
-        httpx.post(server.url, json=request("ping"), headers=headers).status_code
+        httpx.post(server.url, json=request("ping"), headers=headers, timeout=LONGEST_S).status_code
         for headers in (evil, foreign, {**evil, "Authorization": ""})
     ]
 
@@ -332,7 +336,7 @@ def test_a_body_over_4_mib_is_refused(server: Served) -> None:
     headers = server.headers | {"Content-Type": "application/json"}
 
     statuses = [
-        httpx.post(server.url, content=body, headers=headers).status_code
+        httpx.post(server.url, content=body, headers=headers, timeout=LONGEST_S).status_code
         for body in (fits, fits_not)
     ]
 
@@ -343,7 +347,7 @@ def test_a_body_that_does_not_say_its_length_is_bounded_too(server: Served) -> N
     parts = (b"x" * 65_536 for _ in range(100))
     headers = server.headers | {"Content-Type": "application/json"}
 
-    answer = httpx.post(server.url, content=parts, headers=headers)
+    answer = httpx.post(server.url, content=parts, headers=headers, timeout=LONGEST_S)
 
     assert answer.status_code == 413
 
@@ -354,7 +358,7 @@ def test_a_body_that_does_not_say_its_length_is_bounded_too(server: Served) -> N
 def test_broken_json_is_the_clients_fault(server: Served, body: bytes) -> None:
     headers = server.headers | {"Content-Type": "application/json"}
 
-    answer = httpx.post(server.url, content=body, headers=headers)
+    answer = httpx.post(server.url, content=body, headers=headers, timeout=LONGEST_S)
 
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] in (-32700, -32600, -32602)
@@ -362,7 +366,7 @@ def test_broken_json_is_the_clients_fault(server: Served, body: bytes) -> None:
 
 def test_there_are_no_sessions_to_get_or_delete(server: Served) -> None:
     answers = [
-        httpx.request(method, server.url, headers=server.headers, timeout=5).status_code
+        httpx.request(method, server.url, headers=server.headers, timeout=LONGEST_S).status_code
         for method in ("GET", "HEAD", "DELETE", "PUT", "PATCH")
     ]
 
@@ -407,7 +411,7 @@ def test_100_clients_with_equal_ids_each_get_their_own_answer(server: Served) ->
 
     async def all_at_once() -> list[tuple[str, dict[str, Any]]]:
         limits = httpx.Limits(max_connections=100)
-        async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+        async with httpx.AsyncClient(timeout=LONGEST_S, limits=limits) as client:
             return await asyncio.gather(*(ask(client, number) for number in range(100)))
 
     answers = asyncio.run(all_at_once())
@@ -451,7 +455,7 @@ def test_a_task_in_the_header_is_the_one_in_the_body(
     name = task_id if named == "the-task" else named
     headers = server.headers | era_headers("2026-07-28", "tasks/get", name)
 
-    answer = httpx.post(server.url, json=body, headers=headers)
+    answer = httpx.post(server.url, json=body, headers=headers, timeout=LONGEST_S)
 
     assert answer.status_code == status
     assert (status == 200) == ("result" in message(answer))
@@ -482,10 +486,14 @@ def test_a_web_page_on_the_list_can_connect(server: Served) -> None:
         "Access-Control-Request-Headers": "authorization,content-type,mcp-protocol-version",
     }
 
-    preflight = httpx.options(server.url, headers=asks)
-    answer = httpx.post(server.url, json=request("tools/list"), headers=server.headers | page)
-    no_token = httpx.post(server.url, json=request("tools/list"), headers=page)
-    foreign = httpx.options(server.url, headers=asks | {"Origin": "https://evil.com"})
+    preflight = httpx.options(server.url, headers=asks, timeout=LONGEST_S)
+    answer = httpx.post(
+        server.url, json=request("tools/list"), headers=server.headers | page, timeout=LONGEST_S
+    )
+    no_token = httpx.post(server.url, json=request("tools/list"), headers=page, timeout=LONGEST_S)
+    foreign = httpx.options(
+        server.url, headers=asks | {"Origin": "https://evil.com"}, timeout=LONGEST_S
+    )
 
     assert preflight.status_code == 200
     assert "authorization" in preflight.headers["access-control-allow-headers"]

@@ -24,6 +24,7 @@ from mcp_server.errors import SettingsError
 from mcp_server.http.serve import own_token, serve, worker
 from mcp_server.settings import Settings
 from tests.support.harness import GOOD, TOKEN
+from tests.support.limits import LONGEST_S
 from tests.support.serving import (
     Served,
     Vendor,
@@ -229,11 +230,15 @@ def test_a_token_of_ones_own_is_asked_for_and_not_printed_and_a_further_host_ser
     host = ("--allowed-host", "mcp.example.com")
     with http_server(tmp_path, *host, USEAPI_HTTP_TOKEN=HTTP_TOKEN) as server:
         statuses = [
-            httpx.get(f"{server.origin}/health", headers={"Host": host}).status_code
+            httpx.get(
+                f"{server.origin}/health", headers={"Host": host}, timeout=LONGEST_S
+            ).status_code
             for host in ("mcp.example.com", "mcp.example.com.evil.com")
         ]
         answers = [
-            httpx.post(server.url, json=request("tools/list"), headers=headers).status_code
+            httpx.post(
+                server.url, json=request("tools/list"), headers=headers, timeout=LONGEST_S
+            ).status_code
             for headers in (server.headers, {**server.headers, "Authorization": "Bearer x"})
         ]
         said = server.errors.read_text()
@@ -246,8 +251,12 @@ def test_a_token_of_ones_own_is_asked_for_and_not_printed_and_a_further_host_ser
 def test_without_auth_nobody_is_asked_for_a_token(tmp_path: Path) -> None:
     headers = {"Accept": "application/json, text/event-stream"}
     with http_server(tmp_path, "--no-auth") as server:
-        answer = httpx.post(server.url, json=request("tools/list"), headers=headers)
-        foreign = httpx.post(server.url, json={}, headers={"Host": "127.0.0.1:x.evil.com"})
+        answer = httpx.post(
+            server.url, json=request("tools/list"), headers=headers, timeout=LONGEST_S
+        )
+        foreign = httpx.post(
+            server.url, json={}, headers={"Host": "127.0.0.1:x.evil.com"}, timeout=LONGEST_S
+        )
         said = server.errors.read_text()
 
     assert result(answer)["tools"]
@@ -292,7 +301,7 @@ def _ask_in_vain(server: Served) -> None:
     """Its connection is cut when the time for requests is up, or it has its answer before."""
     body = request("tools/call", name="upscale_video", arguments={"source": VIDEO})
     with suppress(httpx.TransportError):
-        httpx.post(server.url, json=body, headers=server.headers, timeout=60)
+        httpx.post(server.url, json=body, headers=server.headers, timeout=LONGEST_S)
 
 
 @needs_signals
@@ -310,7 +319,7 @@ def test_a_stop_signal_lets_a_paid_post_be_answered_and_written_down(tmp_path: P
 @needs_signals
 def test_a_vendor_that_never_answers_does_not_hold_up_a_stop(tmp_path: Path) -> None:
     """What became of it is found out by the next server: the row says that it was sent."""
-    with vendor(post_takes_s=120, job_seconds=600) as slow:
+    with vendor(post_takes_s=3600, job_seconds=600) as slow:
         code, said = stopped_during_a_post(tmp_path, slow)
 
         assert code == 0

@@ -16,6 +16,7 @@ from tests.stress.callers import (
     settings,
 )
 from tests.support.harness import GOOD, reply
+from tests.support.limits import LONGEST_S
 
 
 def test_callers_that_leave_at_any_moment_leave_nothing_behind(tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_a_paid_call_whose_caller_leaves_is_made_once(tmp_path: Path, leave_afte
         async with (
             served() as (sandbox, origin),
             Client(create_server(settings(origin, tmp_path))) as client,
-            asyncio.timeout(30),
+            asyncio.timeout(LONGEST_S),
         ):
             call = asyncio.create_task(client.call_tool("upscale_video", {"source": source}))
             await asyncio.sleep(leave_after_s)

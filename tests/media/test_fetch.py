@@ -31,6 +31,7 @@ from mcp_server.sandbox import media
 from mcp_server.settings import Settings
 from tests.support.corpora import HOSTILE_ADDRESSES, HOSTILE_URLS
 from tests.support.harness import ORIGIN, TOKEN
+from tests.support.limits import LONGEST_S
 
 CLIP = media.read(media.clip(640, 360, 24))
 LINK = "https://media.example.com/clip.mp4?Signature=a%2Fb&Expires=1"
@@ -546,7 +547,7 @@ async def with_tls(folder: Path, work: Callable[[TlsServer], Any]) -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
     served.port = server.sockets[0].getsockname()[1]
-    async with server, asyncio.timeout(20):
+    async with server, asyncio.timeout(LONGEST_S):
         await work(served)
 
 
@@ -583,7 +584,7 @@ def test_the_environments_proxy_is_not_used(
 
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with server, asyncio.timeout(20):
+        async with server, asyncio.timeout(LONGEST_S):
             assert await fetch(fetcher(None, base_url=base), f"{base}/media/clip.mp4") == CLIP
 
     asyncio.run(work())

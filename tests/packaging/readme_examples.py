@@ -20,9 +20,9 @@ from typing import Any
 from mcp_server.sandbox.app import SOURCES
 from tests.packaging.test_documents import README, blocks
 from tests.support.environments import NodeEnvironment, PythonEnvironment
+from tests.support.limits import LONGEST_S
 
 SOURCE = next(s.id for s in SOURCES if s.good and (s.service, s.kind) == ("dreamina", "video"))
-LIMIT_S = 90
 PYTHON = {  # in README's order; the first block needs nothing but us
     "agents": ("openai-agents==0.24.0",),
     "langchain": ("langchain==1.4.7", "langchain-openai==1.7.3", "langchain-mcp-adapters==0.3.2"),
@@ -105,7 +105,7 @@ def run(command: list[str], file: Path, text: str, env: dict[str, str]) -> bool:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
-        timeout=LIMIT_S,
+        timeout=LONGEST_S,
         check=False,
     )
     lines = done.stdout.strip().splitlines()

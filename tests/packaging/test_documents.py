@@ -20,6 +20,7 @@ import mcp_server
 from mcp_server.cli import main as cli
 from mcp_server.settings import Settings
 from mcp_server.tools.registry import all_tools
+from tests.support.limits import LONGEST_S
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -30,7 +31,6 @@ DOCUMENTS = [
 NAMES = {tool.name for tool in all_tools()}
 SETTINGS = {str(field.alias): field for field in Settings.model_fields.values()}
 OURS = re.escape("https://github.com/useapi-mcp/useapi-mcp")
-LIMIT_S = 60
 
 
 def tools_table() -> str:
@@ -206,7 +206,7 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=LIMIT_S,
+        timeout=LONGEST_S,
         check=False,
     )
 

@@ -25,6 +25,7 @@ from mcp_server.sandbox.app import SOURCES
 from mcp_server.sandbox.state import EMAIL
 from tests.support.corpora import HOSTILE_IDS
 from tests.support.harness import GOOD, TOKEN, Fault, Harness, Reply, running
+from tests.support.limits import LONGEST_S
 
 SECRET = TOKEN.partition("-")[2]
 HEX_EMAIL = EMAIL.encode().hex()
@@ -238,7 +239,7 @@ def test_a_real_process_writes_no_secret_to_stdout_or_stderr(tmp_path: Path) -> 
                 await client.call("upscale_video", source=SOURCES[0].id, token=TOKEN)
                 assert ours.stdin
                 ours.stdin.close()
-                await asyncio.wait_for(ours.wait(), 20)
+                await asyncio.wait_for(ours.wait(), LONGEST_S)
                 return client.seen, await errors
 
     stdout, stderr = asyncio.run(session())

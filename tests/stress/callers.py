@@ -22,11 +22,11 @@ from mcp_server.sandbox.app import Sandbox
 from mcp_server.server.factory import create_server
 from mcp_server.settings import Settings
 from tests.support.harness import GOOD, TOKEN, reply
+from tests.support.limits import LONGEST_S
 
 CALLERS = 20
 ROUNDS_OF_A_TEST = 40
 ROUNDS = 300
-LONGEST_S = 60  # generous: a slot that is lost never comes back
 JOBS = tuple(GOOD[service, "video"] for service in ("dreamina", "pixverse"))
 
 

@@ -25,10 +25,9 @@ from mcp.client.streamable_http import streamable_http_client
 from starlette.types import Message, Receive, Scope, Send
 
 from mcp_server.sandbox.app import Sandbox
+from tests.support.limits import LONGEST_S
 
 ROOT = Path(__file__).parents[2]
-_START_S = 30.0
-_STOP_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Served:
     def call(self, tool: str, /, **arguments: Any) -> dict[str, Any]:
         """A tool's answer, by one plain request: legacy clients are served without sessions."""
         body = request("tools/call", name=tool, arguments=arguments)
-        answer = httpx.post(self.url, json=body, headers=self.headers, timeout=60)
+        answer = httpx.post(self.url, json=body, headers=self.headers, timeout=LONGEST_S)
         return result(answer)
 
     @contextlib.asynccontextmanager
@@ -65,7 +64,7 @@ class Served:
     ) -> AsyncIterator[Client]:
         """The official client, connected."""
         authorization = {"Authorization": f"Bearer {self.token}"}
-        async with httpx2.AsyncClient(headers=authorization, timeout=60) as http:
+        async with httpx2.AsyncClient(headers=authorization, timeout=LONGEST_S) as http:
             transport = streamable_http_client(self.url, http_client=http)
             async with Client(transport, mode=mode, **options) as client:
                 yield client
@@ -73,7 +72,7 @@ class Served:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a stop signal; the exit code, or an error if it takes longer than it may."""
         self.process.send_signal(number)
-        return self.process.wait(_STOP_S)
+        return self.process.wait(LONGEST_S)
 
 
 def request(method: str, /, number: int = 1, **params: Any) -> dict[str, Any]:
@@ -114,7 +113,7 @@ def workers(folder: Path, number: int, **environment: str) -> Iterator[Served]:
     command += ["--workers", str(number), "--timeout-graceful-shutdown", "3"]
     with _process(folder, command, environment) as (process, errors):
         url = f"http://127.0.0.1:{port}/mcp"
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + LONGEST_S
         while errors.read_text().count("startup complete") < number:
             assert process.poll() is None, errors.read_text()
             assert time.monotonic() < deadline, errors.read_text()
@@ -132,7 +131,7 @@ def run_to_the_end(
         env=_environment(folder, environment),
         capture_output=True,
         encoding="utf-8",
-        timeout=_START_S,
+        timeout=LONGEST_S,
         check=False,
     )
 
@@ -151,7 +150,7 @@ class Vendor:
     posts: int = 0
 
     def wait_for_a_post(self) -> None:
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + LONGEST_S
         while not self.posts:
             assert time.monotonic() < deadline, "no paid request came"
             time.sleep(0.01)
@@ -214,7 +213,7 @@ def _process(
         finally:
             process.terminate()
             try:
-                process.wait(_STOP_S)
+                process.wait(LONGEST_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
@@ -230,7 +229,7 @@ def _environment(folder: Path, ours: dict[str, str]) -> dict[str, str]:
 
 
 def _wait_for(process: subprocess.Popen[bytes], errors: Path, pattern: str) -> str:
-    deadline = time.monotonic() + _START_S
+    deadline = time.monotonic() + LONGEST_S
     while not (found := re.search(pattern, errors.read_text())):
         assert process.poll() is None, errors.read_text()
         assert time.monotonic() < deadline, errors.read_text()
