@@ -207,7 +207,7 @@ class Asked:
     yeses: int = 0
 
 
-async def _user(context: Any, asked: Any) -> ElicitResult | ErrorData:
+async def _user(context: Any, params: Any) -> ElicitResult | ErrorData:
     call = _ASKER.get()
     assert call is not None, "a question that belongs to no call"
     STEPS[f"asked: {call.says}"] += 1
@@ -734,21 +734,20 @@ class Money(RuleBasedStateMachine):
             if not process.is_leaving:
                 self._troubles.append(f"{tool} raised {error!r}")
             return
-        if process.is_leaving:
-            return
+        if call is not None:
+            call.ended = len(self._asked)
+        if not process.is_leaving:
+            self._hear(tool, answer, began_at, self._accepted_since(began_at, call))
         took_s = asyncio.get_running_loop().time() - began
-        if took_s > limit_s + 0.01 + (5 if self._dice else 0):
+        if not process.is_leaving and took_s > limit_s + 0.01 + (5 if self._dice else 0):
             self._troubles.append(f"{tool} {arguments} took {took_s} s")
-        accepted = [
-            post
-            for post in self._vendors.posts
-            if call is not None
-            and self._is_alone(call)
-            and (post.life, post.wish) == (process.life, call.wish)
-            and post.left_at >= began_at
-            and post.accepted is not None
-            and not post.is_denied
-        ]
+
+    def _hear(self, tool: str, answer: Reply, began_at: float, accepted: list[Post]) -> None:
+        """Judge an answer by its words.
+
+        Args:
+            accepted: what the very call made.
+        """
         if answer.is_error:
             self._check_error(tool, answer, accepted)
         elif tool == "list_jobs":
@@ -762,12 +761,24 @@ class Money(RuleBasedStateMachine):
             if tool == "cancel_job" and "Given up" in answer.text:
                 self._note_given_up(answer.job)
 
+    def _accepted_since(self, began_at: float, call: Asked | None) -> list[Post]:
+        """What this very call made: the vendor accepted it, and has not denied it."""
+        if call is None or not self._is_alone(call):
+            return []
+        return [
+            post
+            for post in self._vendors.posts
+            if (post.life, post.wish) == (call.life, call.wish)
+            and post.left_at >= began_at
+            and post.accepted is not None
+            and not post.is_denied
+        ]
+
     def _is_alone(self, call: Asked) -> bool:
         """Whether no other call of the same, here, was at work beside this one.
 
         One whose caller left may be at work for long: then nothing is said of this call.
         """
-        call.ended = len(self._asked)
         others = [
             other
             for _, other in self._asked
