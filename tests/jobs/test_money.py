@@ -26,7 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mcp import Client, MCPError
 from mcp.client.extension import ClaimContext, ClientExtension, ResultClaim
 from mcp.server import MCPServer
-from mcp.types import CallToolResult, ElicitResult
+from mcp.types import CallToolResult, ElicitResult, ErrorData
 
 from mcp_server.clock import Clock
 from mcp_server.journal.locks import KeyLocks
@@ -207,7 +207,7 @@ class Asked:
     yeses: int = 0
 
 
-async def _user(context: Any, params: Any) -> ElicitResult:
+async def _user(context: Any, params: Any) -> ElicitResult | ErrorData:
     call = _ASKER.get()
     assert call is not None, "a question that belongs to no call"
     STEPS[f"asked: {call.says}"] += 1
@@ -715,20 +715,7 @@ class Money(RuleBasedStateMachine):
 
         self.run(begin())
 
-    def _accepted_by(self, process: Process, call: Asked | None, began_at: float) -> list[Any]:
-        """The POSTs of this call alone that the vendor accepted."""
-        if call is None or not self._is_alone(call):
-            return []
-        return [
-            post
-            for post in self._vendors.posts
-            if (post.life, post.wish) == (process.life, call.wish)
-            and post.left_at >= began_at
-            and post.accepted is not None
-            and not post.is_denied
-        ]
-
-    async def _answered(  # noqa: C901 - every kind of answer in one place
+    async def _answered(
         self,
         process: Process,
         tool: str,
@@ -747,12 +734,20 @@ class Money(RuleBasedStateMachine):
             if not process.is_leaving:
                 self._troubles.append(f"{tool} raised {error!r}")
             return
-        if process.is_leaving:
-            return
+        if call is not None:
+            call.ended = len(self._asked)
+        if not process.is_leaving:
+            self._hear(tool, answer, began_at, self._accepted_since(began_at, call))
         took_s = asyncio.get_running_loop().time() - began
-        if took_s > limit_s + 0.01 + (5 if self._dice else 0):
+        if not process.is_leaving and took_s > limit_s + 0.01 + (5 if self._dice else 0):
             self._troubles.append(f"{tool} {arguments} took {took_s} s")
-        accepted = self._accepted_by(process, call, began_at)
+
+    def _hear(self, tool: str, answer: Reply, began_at: float, accepted: list[Post]) -> None:
+        """Judge an answer by its words.
+
+        Args:
+            accepted: what the very call made.
+        """
         if answer.is_error:
             self._check_error(tool, answer, accepted)
         elif tool == "list_jobs":
@@ -766,12 +761,24 @@ class Money(RuleBasedStateMachine):
             if tool == "cancel_job" and "Given up" in answer.text:
                 self._note_given_up(answer.job)
 
+    def _accepted_since(self, began_at: float, call: Asked | None) -> list[Post]:
+        """What this very call made: the vendor accepted it, and has not denied it."""
+        if call is None or not self._is_alone(call):
+            return []
+        return [
+            post
+            for post in self._vendors.posts
+            if (post.life, post.wish) == (call.life, call.wish)
+            and post.left_at >= began_at
+            and post.accepted is not None
+            and not post.is_denied
+        ]
+
     def _is_alone(self, call: Asked) -> bool:
         """Whether no other call of the same, here, was at work beside this one.
 
         One whose caller left may be at work for long: then nothing is said of this call.
         """
-        call.ended = len(self._asked)
         others = [
             other
             for _, other in self._asked

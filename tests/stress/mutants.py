@@ -78,6 +78,7 @@ TESTS = (
     "tests/jobs/test_never_twice.py",
     "tests/jobs/test_never_lost.py",
     "tests/jobs/test_submission.py",
+    "tests/jobs/test_reconciliation.py",
     "tests/jobs/test_old_journals.py",
     "tests/jobs/test_cancellation.py",
     "tests/jobs/test_cancel_and_restart.py",
@@ -199,8 +200,8 @@ def _of_node(  # noqa: C901, PLR0912 - a table
         case ast.Constant(value=bool(value)):
             yield instead(ast.Constant(not value), "constant")
         case ast.Constant(value=int(value) | float(value)):
-            if value in (0, 1):
-                yield instead(ast.Constant(type(value)(1 - value)), "constant")
+            if value == 1:
+                yield instead(ast.Constant(type(value)(0)), "constant")
             yield instead(ast.Constant(value + 1 if value < 20 else value * 2), "constant")
         case ast.Constant(value=str(value)) if re.search(r"\?|state in", value):
             for pattern, new in _SQL:
@@ -347,12 +348,10 @@ class _InOneProcess:
         if session.testsfailed:
             raise session.Failed("a test file can't be imported")
         items = {item.nodeid: item for item in session.items}
-        measured = self.folder / "measured.json"
-        _wait(_fork(lambda: _measure(session.items, measured), self.folder / "measuring"))
-        if not measured.exists():
-            raise session.Failed("the tests could not be measured")
-        tests = Tests(**json.loads(measured.read_text()))
-        tests.killers = defaultdict(list)
+        tests = _measured(session.items, self.folder, self.jobs)
+        (self.folder / "measured.json").write_text(
+            json.dumps({"took_s": tests.took_s, "lines": tests.lines})
+        )
         for item in {item.path: item for item in session.items}.values():
             runtestprotocol(item, nextitem=None, log=False)  # what is set up once, is set up here
         functions = [found for found in gc.get_objects() if isinstance(found, FunctionType)]
@@ -366,6 +365,25 @@ class _InOneProcess:
         outcomes = [mutant.outcome for mutant in self.mutants]
         (self.folder / "outcomes.json").write_text(json.dumps(outcomes))
         return True
+
+
+def _measured(items: Sequence[pytest.Item], folder: Path, jobs: int) -> Tests:
+    """What each test runs, found out in several processes."""
+    size = -(-len(items) // jobs)
+    pids = {}
+    for number in range(jobs):
+        part, into = items[number * size : (number + 1) * size], folder / f"measured-{number}.json"
+        temporary = folder / f"measuring-{number}"
+        pids[_fork(lambda p=part, i=into: _measure(p, i), temporary)] = into  # type: ignore[misc]
+    tests = Tests(lines={path: {} for path in FILES})
+    for pid, into in pids.items():
+        if _wait(pid) != 0:
+            raise RuntimeError("the tests could not be measured")
+        found = json.loads(into.read_text())
+        tests.took_s |= found["took_s"]
+        for path, by_test in found["lines"].items():
+            tests.lines[path] |= by_test
+    return tests
 
 
 def _measure(items: Sequence[pytest.Item], into: Path) -> int:
@@ -564,7 +582,6 @@ def run_mutants(mutants: list[Mutant], folder: Path, jobs: int, until: float) ->
     for mutant, outcome in zip(late, json.loads(outcomes.read_text()), strict=True):
         mutant.outcome = outcome
     tests = Tests(**json.loads((folder / "measured.json").read_text()))
-    tests.killers = defaultdict(list)
 
     def run(mutant: Mutant, names: list[str], tell: int) -> int:
         _import_changed(mutant)
