@@ -405,7 +405,9 @@ async def test_there_is_never_a_third_post(story: Story, how: How) -> None:
 
 
 @pytest.mark.parametrize("side", get_args(Side))
-@pytest.mark.parametrize("story", STORIES[:-1], ids=lambda story: story.name)
+@pytest.mark.parametrize(
+    "story", [story for story in STORIES if story.acted != "lost"], ids=lambda story: story.name
+)
 async def test_the_same_call_after_a_break_sends_nothing_more(story: Story, side: Side) -> None:
     sent = []
     async with desk(story) as at_work:

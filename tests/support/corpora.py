@@ -464,7 +464,11 @@ def main() -> None:
         ("public addresses", len(PUBLIC_ADDRESSES), f"{public} allowed"),
         ("file names", len(HOSTILE_FILE_NAMES), f"{refused_names} refused"),
         ("vendor strings", len(HOSTILE_STRINGS), f"{clean} one clean line"),
-        ("bodies", len(BODIES), "tests/hostile_bodies.py: a typed error or a job, +32 MB at most"),
+        (
+            "bodies",
+            len(BODIES),
+            "tests/stress/hostile_bodies.py: a typed error or a job, +32 MB at most",
+        ),
     )
     for name, count, result in rows:
         print(f"{name:<20} {count:>4}  {result}")
