@@ -365,8 +365,8 @@ def refused(vendor: ServiceInfo, response: BadResponse, *, paid: bool) -> Failur
     error = error_for(vendor, response)
     if isinstance(error, RateLimitError):
         return Failure(Outcome.RATE_LIMITED, error, response.retry_after_s)
-    # A gateway may refuse in the vendor's place what the vendor goes on with.
-    is_certain = not paid or is_vendors(data)
+    # A gateway may refuse in the vendor's place what the vendor goes on with; 401 ends it anywhere.
+    is_certain = not paid or is_vendors(data) or status == 401
     if error is not None and is_certain and not isinstance(error, ServerError):
         return Failure(Outcome.REFUSED, error)
     if paid:
