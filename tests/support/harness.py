@@ -161,6 +161,11 @@ class Reply:
         assert self.data is not None
         return self.data
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """The job as it is, without what its caller is told to do and to mind."""
+        return {name: part for name, part in self.job.items() if name not in ("next", "note")}
+
 
 @dataclass
 class Harness:
