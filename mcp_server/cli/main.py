@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 README = "https://github.com/useapi-mcp/useapi-mcp"
 
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; a wrong setting ends it with one line and exit code 2, Ctrl-C with 130.
 
@@ -180,9 +181,7 @@ def _run_stdio(settings: Settings, given: argparse.Namespace) -> None:
                 sys.stderr.flush()
                 os._exit(0)
 
-            server = create_server(
-                used, sandbox_sources=sources, leave=leave, fault=given.fault
-            )
+            server = create_server(used, sandbox_sources=sources, leave=leave, fault=given.fault)
             await server.run_stdio_async()
 
     asyncio.run(serve())
