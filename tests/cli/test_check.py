@@ -133,6 +133,11 @@ def test_a_folder_that_takes_no_files_is_named(tmp_path: Path) -> None:
             "check USEAPI_BASE_URL",
         ),
         (
+            JSONResponse({"error": "Not found"}, 404),
+            "There is no account endpoint at the address in USEAPI_BASE_URL.",
+            "Unset it, or correct it",
+        ),
+        (
             JSONResponse({"subscriptionIsActive": False}),
             "The useapi.net subscription is not active.",
             "Renew it on useapi.net",
