@@ -12,10 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mcp_server.sandbox import responses
-from mcp_server.sandbox.state import EMAIL, USER, Vendor
+from mcp_server.sandbox.state import EMAIL, SECOND_EMAIL, USER, Vendor
 
-NO_SUBSCRIPTION, NO_ACCOUNTS, BROKEN_ACCOUNTS = 402, 404, 596
+SEVERAL_ACCOUNTS, NO_SUBSCRIPTION, NO_ACCOUNTS, BROKEN_ACCOUNTS = 2, 402, 404, 596
 USERS = {
+    SEVERAL_ACCOUNTS: f"{SECOND_EMAIL} is linked to each service too",
     NO_SUBSCRIPTION: "a subscription that has ended",
     NO_ACCOUNTS: "no account is linked to any service",
     BROKEN_ACCOUNTS: "an account of each service is in error",
@@ -26,6 +27,14 @@ def user_number(request: Request) -> int:
     """The number in the caller's token; 0 for a placeholder of the pages' examples."""
     found = re.match(r"Bearer user:([0-9]{1,9})-", request.headers.get("authorization", ""))
     return int(found[1]) if found else 0
+
+
+def linked_emails(request: Request) -> tuple[str, ...]:
+    """The accounts of other services that this user has linked, the oldest first."""
+    user = user_number(request)
+    if user == NO_ACCOUNTS:
+        return ()
+    return (EMAIL, SECOND_EMAIL) if user == SEVERAL_ACCOUNTS else (EMAIL,)
 
 
 def linked_accounts(
@@ -57,7 +66,7 @@ class Account(Vendor):
         user = user_number(request)
 
         def count(accounts: int) -> responses.Json:
-            total = 0 if user == NO_ACCOUNTS else accounts
+            total = 0 if user == NO_ACCOUNTS else accounts + (user == SEVERAL_ACCOUNTS)
             return {"total": total, "active": total - (user == BROKEN_ACCOUNTS)}
 
         return responses.answer(

@@ -19,9 +19,18 @@ from mcp_server.sandbox.account import USERS, Account
 from mcp_server.sandbox.dreamina import Dreamina
 from mcp_server.sandbox.google_flow.api import GoogleFlow
 from mcp_server.sandbox.pixverse import PixVerse
-from mcp_server.sandbox.state import Accepted, Conditions, SandboxState, Source, Vendor
+from mcp_server.sandbox.state import Accepted, Conditions, SandboxState, Source, Vendor, Word
 
-__all__ = ["SOURCES", "VENDORS", "Accepted", "Conditions", "Sandbox", "Source", "help_text"]
+__all__ = [
+    "SOURCES",
+    "VENDORS",
+    "WORDS",
+    "Accepted",
+    "Conditions",
+    "Sandbox",
+    "Source",
+    "help_text",
+]
 
 VENDORS: tuple[type[Vendor], ...] = (Dreamina, GoogleFlow, PixVerse, Account)
 SOURCES: tuple[Source, ...] = tuple(
@@ -29,6 +38,7 @@ SOURCES: tuple[Source, ...] = tuple(
     for vendor in VENDORS
     for source in sorted(vendor.sources, key=lambda source: source.kind == "image")
 )
+WORDS: tuple[Word, ...] = tuple(word for vendor in VENDORS for word in vendor.words)
 
 # `user:<digits>-<characters>` is the documented form of a token (auth.md, 2026). Assumed: the
 # sandbox takes any, and the placeholders in the examples of the pages.
@@ -93,13 +103,16 @@ class Sandbox:
 
 
 def help_text() -> str:
-    """A list of every source id and its use, by service and kind, and of the users with faults."""
+    """A list of every source id, prompt's word and user's number that shows something."""
     lines = ["Ids the sandbox knows from the start (* = start here):"]
     for (service, kind), sources in groupby(SOURCES, lambda source: (source.service, source.kind)):
         lines.append(f"\n{service}, {kind}")
         lines += [
             f"{'*' if source.good else ' '} {source.id}\n      {source.use}" for source in sources
         ]
+    for service, words in groupby(WORDS, lambda word: word.service):
+        lines.append(f"\n{service}, words in a prompt (anything else is generated)")
+        lines += [f"  sandbox:{word.word}\n      {word.use}" for word in words]
     lines.append("\nTokens (any `user:<number>-<characters>` is right; these users show a fault)")
     lines += [f"  user:{number}-x\n      {what}" for number, what in USERS.items()]
     return "\n".join(lines) + "\n"

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import AsyncIterator, Callable
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from urllib.parse import quote, urlencode
@@ -12,16 +12,44 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from mcp_server.sandbox import responses
+from mcp_server.sandbox import mp4, responses
 
 CHUNK_BYTES = 64 * 1024
-CLIP_MS = 2000
+CLIP_S, MAX_CLIP_S = 2, 180
+CLIP_MS = CLIP_S * 1000
 THUMBNAIL = "thumbnail-320x180.jpg"
+_LASTING = re.compile(r"(clip-[0-9]{3,4}x[0-9]{3,4}-[0-9]{2}fps)-([0-9]{1,3})s(\.mp4)", re.ASCII)
 
 
-def clip(width: int, height: int, fps: int) -> str:
-    """The sample's file name: every clip is the same scene, made for this size and rate."""
-    return f"clip-{width}x{height}-{fps}fps.mp4"
+def clip(width: int, height: int, fps: int, seconds: int = CLIP_S) -> str:
+    """The file's name: every clip is the same scene, made for this size and rate.
+
+    The samples last two seconds; what lasts longer is the sample over and over.
+    """
+    lasts = "" if seconds == CLIP_S else f"-{seconds}s"
+    return f"clip-{width}x{height}-{fps}fps{lasts}.mp4"
+
+
+def clip_size(lines: int) -> tuple[int, int]:
+    """The size of the sample clips that comes closest to this many lines.
+
+    Every sample is 16:9: a clip in another format gets the closest of these.
+    """
+    return _closest("clip", lines)
+
+
+def image_size(lines: int) -> tuple[int, int]:
+    """The size of the sample images that comes closest to this many lines."""
+    return _closest("image", lines)
+
+
+def _closest(kind: str, lines: int) -> tuple[int, int]:
+    sizes = {
+        (int(found[1]), int(found[2]))
+        for name in names()
+        if (found := re.match(rf"{kind}-([0-9]+)x([0-9]+)", name))
+    }
+    return min(sizes, key=lambda size: (abs(size[1] - lines), size))
 
 
 def image(width: int, height: int) -> str:
@@ -33,10 +61,19 @@ def names() -> frozenset[str]:
     return frozenset(file.name for file in _folder().iterdir())
 
 
-@cache
+@lru_cache(maxsize=64)
 def read(name: str) -> bytes:
-    """A sample's bytes, read once a process."""
+    """A file's bytes: a sample's, or a sample's made to last."""
+    if name not in names() and (found := _LASTING.fullmatch(name)):
+        return mp4.lasting(read(found[1] + found[3]), int(found[2]))
     return (_folder() / name).read_bytes()
+
+
+def exists(name: str) -> bool:
+    found = _LASTING.fullmatch(name)
+    if found is None:
+        return name in names()
+    return found[1] + found[3] in names() and 1 <= int(found[2]) <= MAX_CLIP_S
 
 
 def link(request: Request, name: str, *, owner: str, expires: float) -> str:
@@ -58,7 +95,7 @@ def routes(now: Callable[[], float]) -> list[Route]:
         expires = request.query_params.get("Expires", "")
         if expires.isdecimal() and int(expires) < now():
             return PlainTextResponse("Request has expired", status_code=403)
-        if name not in names():
+        if not exists(name):
             return PlainTextResponse("Not found", status_code=404)
         return _part(request, read(name), media_type(name))
 

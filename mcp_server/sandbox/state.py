@@ -1,6 +1,7 @@
 """What the sandbox's vendors share: the clock, new ids, the list of paid work, the sources."""
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,9 +13,11 @@ from starlette.routing import Route
 
 from mcp_server.sandbox import responses
 
-# The only linked account of the sandbox, as in the vendor's own examples.
+# The linked account, as in the vendor's own examples; the second one only some users have.
 USER = "12345"
-EMAIL = "user@example.com"
+EMAIL, SECOND_EMAIL = "user@example.com", "second@example.com"
+
+_WORD = re.compile(r"sandbox:([a-z0-9-]+)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,24 @@ class Source:
     use: str
     good: bool = False
     kind: str = "video"
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word that shows something when a prompt holds it, written `sandbox:<word>`.
+
+    What is generated has no source that could stand for an error, so its prompt does.
+    """
+
+    word: str
+    service: str
+    use: str
+
+
+def word_in(prompt: object) -> str:
+    """The word in this prompt, without `sandbox:`; "" for none."""
+    found = _WORD.search(str(prompt))
+    return found[1] if found else ""
 
 
 @dataclass(frozen=True)
@@ -47,6 +68,10 @@ async def _at_once() -> None:
     """A paid request whose job is there as soon as its source was looked up."""
 
 
+def _quoted(credits_: int) -> Mapping[str, object]:
+    return {"cost_credits": credits_}
+
+
 @dataclass(frozen=True)
 class Conditions:
     """What a test decides about the vendor; as it is here, nothing beyond the documents happens.
@@ -59,6 +84,8 @@ class Conditions:
         fails: whether the job made now fails in the end.
         first_serial: the number of the first job; two sandboxes that differ in it give no id twice.
         on_accepted: given each paid POST, at the moment that there is a job of it.
+        quote: the body in which PixVerse tells a price in credits when asked for it. That it does
+            is documented (10 October 2026), the body is not: *assumed*, the field of an order.
     """
 
     sources: tuple[str, ...] = ()
@@ -66,6 +93,7 @@ class Conditions:
     fails: Callable[[], bool] = lambda: False
     first_serial: int = 0
     on_accepted: Callable[[Accepted], None] = lambda _: None
+    quote: Callable[[int], Mapping[str, object]] = _quoted
 
 
 @dataclass(frozen=True)
@@ -92,6 +120,9 @@ class Refusal:
 
     def source(self, source_id: str, service: str) -> Source:
         return Source(source_id, service, self.use, kind=self.kind)
+
+    def word(self, word: str, service: str) -> Word:
+        return Word(word, service, self.use)
 
 
 class SandboxState:
@@ -132,16 +163,19 @@ class SandboxState:
         self.accepted.append(work)
         self.conditions.on_accepted(work)
 
-    def refuse(self, source_id: str, refusals: Mapping[str, Refusal]) -> None:
-        """Show the error this source is there for, if it is one of those and still refuses.
+    def refuse(self, name: str, refusals: Mapping[str, Refusal], *, asked: str = "") -> None:
+        """Show the error this source or word is there for, if it is one of those and still refuses.
+
+        Args:
+            asked: what `times` counts for, where that is not the name: the whole prompt.
 
         Raises:
             RefusedError: it does; this is the answer.
         """
-        refusal = refusals.get(source_id)
-        if refusal is None or self._refused[source_id] == refusal.times:
+        refusal, asked = refusals.get(name), asked or name
+        if refusal is None or self._refused[asked] == refusal.times:
             return
-        self._refused[source_id] += 1
+        self._refused[asked] += 1
         body: responses.Json = dict(refusal.body)
         headers = {}
         if refusal.retry_after:
@@ -152,11 +186,16 @@ class SandboxState:
                 body["retryAfter"] = iso(self.now() + wait_s)
         raise responses.RefusedError(responses.answer(body, status=refusal.status, headers=headers))
 
-    def loses_the_answer(self, source_id: str, losing: frozenset[str]) -> bool:
-        """Whether the job was taken but its answer gets lost: once for each source in `losing`."""
-        if source_id not in losing or source_id in self._lost:
+    def loses_the_answer(self, name: str, losing: frozenset[str], *, asked: str = "") -> bool:
+        """Whether the job was taken but its answer gets lost: once for each name in `losing`.
+
+        Args:
+            asked: what "once" counts for, where that is not the name: the whole prompt.
+        """
+        asked = asked or name
+        if name not in losing or asked in self._lost:
             return False
-        self._lost.add(source_id)
+        self._lost.add(asked)
         return True
 
 
@@ -165,6 +204,7 @@ class Vendor(ABC):
 
     prefix: ClassVar[str]
     sources: ClassVar[tuple[Source, ...]]
+    words: ClassVar[tuple[Word, ...]] = ()
 
     def __init__(self, state: SandboxState) -> None:
         self.state = state

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from mcp_server.sandbox.app import Sandbox
+from mcp_server.sandbox.app import Conditions, Sandbox
 
 EPOCH_S = 1_780_000_000  # 2026-05-28T20:26:40Z: when virtual time begins
 JOB_S = 4.0
@@ -32,9 +32,13 @@ class Api:
 
 
 @asynccontextmanager
-async def open_api(**headers: str) -> AsyncIterator[Api]:
+async def open_api(
+    conditions: Conditions = Conditions(),  # noqa: B008 - frozen
+    /,
+    **headers: str,
+) -> AsyncIterator[Api]:
     loop = asyncio.get_running_loop()
-    sandbox = Sandbox(job_seconds=JOB_S, now=lambda: EPOCH_S + loop.time())
+    sandbox = Sandbox(job_seconds=JOB_S, now=lambda: EPOCH_S + loop.time(), conditions=conditions)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=sandbox),
         base_url="http://sandbox",

@@ -29,6 +29,7 @@ CLIPS = (  # width, height, frames per second, x264 quality (higher = smaller fi
 )
 IMAGES = (  # file name without size, width, height, JPEG quality (higher = smaller file)
     ("image", 1280, 720, 4),
+    ("image", 1920, 1080, 5),
     ("image", 2560, 1440, 6),
     ("image", 3840, 2160, 8),
     ("image", 7680, 4320, 14),

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mcp_server.sandbox.app import SOURCES, VENDORS, Accepted, help_text
+from mcp_server.sandbox.app import SOURCES, VENDORS, WORDS, Accepted, help_text
 from tests.sandbox.api import EPOCH_S, open_api
 
 ACCOUNT = "/v2/account"
@@ -83,9 +83,10 @@ async def test_every_request_is_written_down_as_it_was_sent() -> None:
 
 
 def test_each_kind_of_each_service_has_one_source_to_start_with() -> None:
+    """But for PixVerse's images, as long as no tool takes them."""
     kinds = {(source.service, source.kind) for source in SOURCES}
 
-    assert kinds == GOOD.keys()
+    assert kinds - {("pixverse", "image")} == GOOD.keys()
     assert len(GOOD) == sum(source.good for source in SOURCES)
 
 
@@ -101,6 +102,16 @@ def test_source_ids_are_unique_and_the_help_says_what_each_is_for() -> None:
     assert sorted(headings) == sorted(set(headings))
 
 
+def test_the_help_says_what_each_word_in_a_prompt_shows() -> None:
+    text = help_text()
+
+    assert WORDS
+    assert len(WORDS) == len({(word.service, word.word) for word in WORDS})
+    for word in WORDS:
+        _, _, of_service = text.partition(f"\n{word.service}, words in a prompt")
+        assert f"\n  sandbox:{word.word}\n      {word.use}\n" in of_service
+
+
 def test_every_vendor_has_a_prefix_of_its_own() -> None:
     prefixes = [vendor.prefix for vendor in VENDORS]
 
@@ -114,6 +125,7 @@ def test_every_vendor_has_a_prefix_of_its_own() -> None:
         "/v1/google-flow/videos/upscale",
         "/v1/google-flow/images/upscale",
         "/v2/pixverse/videos/upscale",
+        "/v2/pixverse/images/create",
     ],
 )
 @pytest.mark.parametrize("content", [b"", b"no json", b"[]", b"\xff"])
