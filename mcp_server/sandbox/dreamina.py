@@ -1,8 +1,10 @@
-"""The sandbox's Dreamina API v1: video upscale and interpolation, image upscale, jobs, scheduler.
+"""The sandbox's Dreamina API v1: generations, upscales, interpolation, uploads, history, accounts.
 
 Sources, cited below by page and date: POST videos/upscale and POST videos/interpolate (2 April
-2026), POST images/upscale (2 March 2026), GET videos/jobid (23 February 2026), GET images/jobid
-(2 March 2026), GET and DELETE scheduler, GET and POST accounts (23 February 2026).
+2026), POST images/upscale (2 March 2026), POST videos (3 April 2026) and POST images (2 April
+2026), POST videos/full-quality (12 November 2026), GET videos/jobid (23 February 2026), GET
+images/jobid (2 March 2026), POST and GET assets/account (3 April and 2 March 2026), GET and DELETE
+scheduler, GET and POST accounts, GET accounts/account (23 February 2026).
 """
 
 import math
@@ -12,9 +14,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mcp_server.sandbox import media, responses
-from mcp_server.sandbox.account import linked_accounts
-from mcp_server.sandbox.state import EMAIL, USER, Refusal, SandboxState, Source, Vendor, iso
+from mcp_server.sandbox import dreamina_orders, media, responses, uploads
+from mcp_server.sandbox.account import linked_accounts, linked_emails
+from mcp_server.sandbox.dreamina_orders import DRAFT_MODEL, Order
+from mcp_server.sandbox.state import (
+    EMAIL,
+    USER,
+    Refusal,
+    SandboxState,
+    Source,
+    Vendor,
+    Word,
+    iso,
+    moment,
+    word_in,
+)
 
 SERVICE = "dreamina"
 VIDEO_BOT = f"u{USER}-CA:{EMAIL}-bot:dreamina"
@@ -25,7 +39,22 @@ UPSCALE_CREDITS = 30  # POST videos/upscale, 2 April 2026
 VIDEO_MODEL, IMAGE_MODEL = "seedance-2.0-fast", "seedream-4.0"  # as in the pages' examples
 INTERPOLATE_CREDITS = {60: 66, 30: 33}  # 66: POST videos/interpolate, 2 April 2026; 33: assumed
 DEFAULT_MAX_JOBS = 10  # POST accounts, 23 February 2026: 1-50, default 10
-IMAGE_SIZES = {"2k": (2560, 1440), "4k": (3840, 2160), "8k": (7680, 4320)}  # pixels: assumed
+FIRST_CREDITS, DAILY_CREDITS = 5_000, 60  # assumed
+DRAFT_KEPT_S = 14 * 24 * 3600  # POST videos/full-quality, 12 November 2026
+# POST assets/account, 3 April 2026: what each kind of file may weigh.
+ASSET_TYPES = {
+    "image": ("image/jpeg", "image/png", "image/webp"),
+    "video": ("video/mp4", "video/quicktime", "video/webm"),
+    "audio": ("audio/mpeg", "audio/mp3", "audio/wav", "audio/mp4", "audio/aac"),
+}
+MAX_ASSET_BYTES = {"image": 10 * 1024**2, "video": 50 * 1024**2, "audio": 15 * 1024**2}
+IMAGES_EACH = 4  # POST images, 2 April 2026: up to four a job; assumed: always four
+IMAGE_SIZES = {
+    "1k": (1280, 720),
+    "2k": (2560, 1440),
+    "4k": (3840, 2160),
+    "8k": (7680, 4320),
+}  # pixels: assumed
 
 
 def video_id(number: int, letter: str = "v") -> str:
@@ -79,6 +108,21 @@ REFUSALS = {
     ),
 }
 LOSING = frozenset({LOST_VIDEO, LOST_IMAGE})
+# As for the sources: the statuses are known from the vendor's script of 19 July 2026.
+WORD_REFUSALS = {
+    "no-subscription": Refusal("402: no subscription", 402, _NO_PLAN),
+    "no-credits": Refusal("412: out of credits", 412, _NO_CREDITS),
+    "busy": Refusal("429 without a word on how long to wait", 429, BUSY),
+    "busy-once": Refusal(
+        "429 with Retry-After: 5 the first time this prompt comes, then accepted",
+        429,
+        BUSY,
+        5,
+        times=1,
+    ),
+    "server-error": Refusal("500", 500, {"error": "Internal server error"}),
+    "session-expired": Refusal("596: the linked account must log in again", 596, _NO_SESSION),
+}
 _LOST = "accepted, but the first answer gets lost: the gateway's page comes instead"
 _UNFINISHED = "not finished: 400, must be completed"
 _MODERATED = "accepted, then fails with fail_code 2043"
@@ -112,6 +156,7 @@ class Job:
     done_at: float
     forecast_credits: int
     clip: tuple[int, int, int] = (640, 360, 24)  # of a video: width, height, frames per second
+    seconds: int = media.CLIP_S  # of a video
     images: list[tuple[int, int]] = field(default_factory=list)  # of an image: width, height
     ends: str = "completed"  # or "failed"
     tracked: bool = False  # made through the API, so it is in the scheduler
@@ -206,7 +251,7 @@ def _result(request: Request, job: Job) -> responses.Json:
     if job.kind == "image":
         return {"images": [_image(request, job, at) for at in range(len(job.images))]}
     width, height, fps = job.clip
-    video = media.clip(width, height, fps)
+    video = media.clip(width, height, fps, job.seconds)
     return {
         "assetId": f"{job.account}-asset:{number}",
         "videoUrl": media.link(request, video, owner=job.jobid, expires=expires),
@@ -214,13 +259,13 @@ def _result(request: Request, job: Job) -> responses.Json:
         "coverUrl": media.link(request, media.THUMBNAIL, owner=job.jobid, expires=expires),
         "width": width,
         "height": height,
-        "durationMs": media.CLIP_MS,
+        "durationMs": job.seconds * 1000,
         "hasAudio": False,
     }
 
 
 def _image(request: Request, job: Job, at: int) -> responses.Json:
-    (width, height), item = job.images[at], f"{job.jobid[1:19]}{at}"
+    (width, height), item = job.images[at], f"{job.jobid[2:20]}{at}"
     name, owner = media.image(width, height), f"{job.jobid} {at}"
     uri = f"tos-useast5-i-wopfjsm1ax-tx/{item}"
     size = len(media.read(name))
@@ -236,12 +281,48 @@ def _image(request: Request, job: Job, at: int) -> responses.Json:
     }
 
 
+def history(request: Request, job: Job) -> list[responses.Json]:
+    """The rows of a job in GET assets/account, 2 March 2026: one for each thing it made.
+
+    They name no job. Assumed: an id there is that of the job's result.
+    """
+    shared: responses.Json = {
+        "historyRecordId": f"h{job.jobid[1:20]}",
+        "description": job.request.get("prompt", ""),
+        "createdAt": iso(job.made_at),
+    }
+    if job.kind == "video":
+        result = _result(request, job)
+        kept = ("assetId", "coverUrl", "videoUrl", "width", "height")
+        row = {name: result[name] for name in kept}
+        return [{**shared, **row, "itemId": result["videoId"], "type": "video"}]
+    rows: list[responses.Json] = []
+    for at in range(len(job.images)):
+        image = _image(request, job, at)
+        del image["imageUri"]
+        rows.append({**shared, **image, "coverUrl": image["imageUrl"], "type": "image"})
+    return rows
+
+
 class Dreamina(Vendor):
     prefix = "/v1/dreamina"
     sources = SOURCES
+    words = (
+        *(refusal.word(word, SERVICE) for word, refusal in WORD_REFUSALS.items()),
+        Word("moderated", SERVICE, _MODERATED),
+        Word("lost-answer", SERVICE, "accepted, but the first answer to this prompt gets lost"),
+    )
 
     def __init__(self, state: SandboxState) -> None:
         super().__init__(state)
+        self._uploads: dict[str, uploads.Upload] = {}
+        self._credits: dict[str, int] = {}
+        self._claimed: set[tuple[str, str]] = set()  # account and day of the free credits
+        # What was made in the web app: it is in the history, and no job of it can be read.
+        self._elsewhere = [
+            _finished(video_id(701), state.now() - 7200),
+            _finished(image_id(701), state.now() - 7200),
+        ]
         self._jobs = made_before(state.now())
         for jobid in state.conditions.sources:
             if jobid.endswith("-bot:dreamina"):
@@ -253,18 +334,64 @@ class Dreamina(Vendor):
             Route(f"{at}/videos/upscale", self.upscale_video, methods=["POST"]),
             Route(f"{at}/videos/interpolate", self.interpolate_video, methods=["POST"]),
             Route(f"{at}/images/upscale", self.upscale_image, methods=["POST"]),
+            Route(f"{at}/videos/full-quality", self.full_quality, methods=["POST"]),
+            Route(f"{at}/videos", self.generate_video, methods=["POST"]),
+            Route(f"{at}/images", self.generate_image, methods=["POST"]),
+            Route(f"{at}/assets/{{account}}", self.upload, methods=["POST"]),
+            Route(f"{at}/assets/{{account}}", self.list_assets, methods=["GET"]),
             Route(f"{at}/videos/{{jobid}}", self.get_video, methods=["GET"]),
             Route(f"{at}/images/{{jobid}}", self.get_image, methods=["GET"]),
             Route(f"{at}/scheduler", self.get_scheduler, methods=["GET"]),
             Route(f"{at}/scheduler/{{jobid}}", self.cancel, methods=["DELETE"]),
             Route(f"{at}/accounts", self.get_accounts, methods=["GET"]),
+            Route(f"{at}/accounts/{{account}}", self.get_account, methods=["GET"]),
         ]
+
+    async def generate_video(self, request: Request) -> Response:
+        """POST videos, 3 April 2026."""
+        numbers = frozenset({"duration", "maxJobs"})
+        body = await responses.read_fields(request, numbers=numbers)
+        account = self._generating_account(request, body, "video")
+        order = dreamina_orders.video_order(body, account[:2])
+        lines = dreamina_orders.LINES[order.resolution]
+        clip = (*media.clip_size(lines), 24)
+        return await self._generate(request, body, account, order, "v", clip=clip)
+
+    async def generate_image(self, request: Request) -> Response:
+        """POST images, 2 April 2026."""
+        numbers = frozenset({"imageStrength", "maxJobs"})
+        body = await responses.read_fields(request, numbers=numbers)
+        account = self._generating_account(request, body, "image")
+        order = dreamina_orders.image_order(body, account[:2])
+        images = [IMAGE_SIZES[order.resolution]] * IMAGES_EACH
+        return await self._generate(request, body, account, order, "i", images=images)
+
+    async def full_quality(self, request: Request) -> Response:
+        """POST videos/full-quality, 12 November 2026: a draft, anew, as a regular video job.
+
+        Assumed: the texts of the 400s, and its letter and type, which are a generation's.
+        """
+        body = await responses.read_fields(request, numbers=frozenset({"maxJobs"}))
+        source = self._source(body, "video", ("video",))
+        if source.model != DRAFT_MODEL:
+            raise responses.refused(400, "Source video job is not a draft")
+        if self.state.now() > source.done_at + DRAFT_KEPT_S:
+            raise responses.refused(400, "Source draft has expired")
+        account = source.account
+        order = dreamina_orders.full_quality_order(body, account[:2], source.request)
+        clip = (*media.clip_size(dreamina_orders.LINES[order.resolution]), 24)
+        return await self._generate(
+            request, body, account, order, "v", source_id=source.jobid, clip=clip
+        )
 
     async def upscale_video(self, request: Request) -> Response:
         """POST videos/upscale, 2 April 2026: doubles both sides; each video once."""
         body = await responses.read_fields(request, numbers=frozenset({"maxJobs"}))
         source = self._source(body, "video", ("video",))
         self._only_once(source, "video-upscale", "upscaled")
+        if source.model == DRAFT_MODEL or source.clip[1] > 1080:
+            # The vendor's tool text, November 2026: 480p to 1080p, no draft. The text is assumed.
+            raise responses.refused(400, "Source video cannot be upscaled")
         await self.state.conditions.work()
         width, height, fps = source.clip
         job = self._new(source, "V", "video-upscale", {}, body, UPSCALE_CREDITS)
@@ -286,6 +413,10 @@ class Dreamina(Vendor):
             raise responses.refused(400, f"Parameter fps ({fps}) valid values: 30, 60")
         source = self._source(body, "video", ("video", "video-upscale"))
         self._only_once(source, "video-interpolate", "interpolated")
+        if (
+            source.model == DRAFT_MODEL
+        ):  # POST videos/full-quality, 12 November; the text is assumed
+            raise responses.refused(400, "Source video is a draft")
         await self.state.conditions.work()
         rate = 60 if fps == 60 else 30
         credits_ = INTERPOLATE_CREDITS[rate]
@@ -304,7 +435,7 @@ class Dreamina(Vendor):
         index, size = body.get("imageIndex", 0), body.get("upscaleResolution", "4k")
         if not responses.is_number(index, 0, 3):
             raise responses.refused(400, f"Parameter imageIndex ({index}) valid values: 0, 1, 2, 3")
-        if size not in IMAGE_SIZES:
+        if size not in ("2k", "4k", "8k"):
             text = f"Parameter upscaleResolution ({size}) valid values: 2k, 4k, 8k"
             raise responses.refused(400, text)
         for name in ("originalImageStrength", "detailStrength"):
@@ -353,22 +484,181 @@ class Dreamina(Vendor):
         job.cancelled, job.done_at = True, self.state.now()
         return responses.answer({"jobid": job.jobid, "deleted": True})
 
+    async def upload(self, request: Request) -> Response:
+        """POST assets/account, 3 April 2026: the raw file; its ref is good on this account alone.
+
+        Texts: unknown type and empty, 2 March 2026; too large, assumed. So is what comes between
+        the account and the sizes in the ref of a clip or a sound.
+        """
+        file = await uploads.receive(request)
+        account = self._linked(request, request.path_params["account"])
+        known = ASSET_TYPES.get(file.kind, ASSET_TYPES["image"])
+        if file.mime_type not in known:
+            text = f"Content-Type ({file.mime_type}) not supported. Valid values: "
+            raise responses.refused(400, text + ", ".join(known))
+        if not file.size_bytes:
+            raise responses.refused(400, f"{file.kind.capitalize()} is empty")
+        if file.size_bytes > MAX_ASSET_BYTES[file.kind]:
+            text = f"{file.kind.capitalize()} size {file.size_bytes} exceeds the limit of "
+            raise responses.refused(400, f"{text}{MAX_ASSET_BYTES[file.kind]} bytes")
+        number, milliseconds = f"{self.state.serial():019}", round(file.seconds * 1000)
+        sizes = f"w{file.width}:h{file.height}:s{file.size_bytes}"
+        answer: responses.Json = {"account": account, "size": file.size_bytes}
+        ref = f"{account}-image:{sizes}-uri:tos-useast5-i-wopfjsm1ax-tx/{number}"
+        if file.kind != "audio":
+            answer |= {"width": file.width, "height": file.height}
+        if file.kind != "image":
+            answer |= {"type": file.kind, "duration": milliseconds}
+            ref = f"{account}-{file.kind}:{sizes}:d{milliseconds}-vid:{number}"
+        self._uploads[ref] = file
+        return responses.answer({"assetRef": ref, **answer})
+
+    async def list_assets(self, request: Request) -> Response:
+        """GET assets/account, 2 March 2026: what was made there, the newest first.
+
+        Uploads are not among it. Assumed: what a wrong `count` or `offset` is answered, and that
+        `nextOffset` counts.
+        """
+        account = self._linked(request, request.path_params["account"])
+        count, offset = (
+            request.query_params.get(name, default)
+            for name, default in (("count", "20"), ("offset", "0"))
+        )
+        if not (count.isdecimal() and offset.isdecimal() and 1 <= int(count) <= 100):
+            raise responses.refused(400, f"Parameter count ({count}) valid range: 1-100")
+        now = self.state.now()
+        made = [
+            job
+            for job in (*self._jobs.values(), *self._elsewhere)
+            if job.account == account and job.status(now) == "completed"
+        ]
+        made.sort(key=lambda job: -job.made_at)
+        rows = [row for job in made for row in history(request, job)]
+        end = int(offset) + int(count)
+        page: list[object] = list(rows[int(offset) : end])
+        more: responses.Json = {"hasMore": end < len(rows), "nextOffset": min(end, len(rows))}
+        return responses.answer({"assets": page, **more, "account": account})
+
     async def get_accounts(self, request: Request) -> Response:
         """GET accounts, 23 February 2026: a map by account, without credits.
 
         One in error has an `error`; its text is that of POST assets (2 March 2026).
         """
-        accounts: dict[str, responses.Json] = {
-            f"{region}:{EMAIL}": {
-                "account": f"{region}:{EMAIL}",
-                "email": EMAIL,
-                "region": region,
-                "maxJobs": DEFAULT_MAX_JOBS,
-                "sessionExpires": iso(self.state.now() + KEPT_S),
-            }
-            for region in ("CA", "US")
-        }
+        accounts = {name: self._account(name) for name in _accounts(request)}
         return responses.answer(linked_accounts(request, accounts, {"error": "Session expired"}))
+
+    async def get_account(self, request: Request) -> Response:
+        """GET accounts/account, 2 March 2026: with its models and credits, read live.
+
+        The call also claims the free credits of the day. Assumed: how many, and how they count.
+        """
+        name = self._linked(request, request.path_params["account"])
+        now = self.state.now()
+        today = (name, f"{moment(now):%Y-%m-%d}")
+        if today not in self._claimed:
+            self._claimed.add(today)
+            self._credits[name] = self._credits.get(name, FIRST_CREDITS) + DAILY_CREDITS
+        total, region = self._credits[name], name[:2]
+        videos: list[object] = [
+            model for model, each in dreamina_orders.VIDEO_MODELS.items() if region in each.rates
+        ]
+        images: list[object] = [
+            model for model, each in dreamina_orders.IMAGE_MODELS.items() if region in each.regions
+        ]
+        credits_ = {"total": total, "vip": total - DAILY_CREDITS, "gift": DAILY_CREDITS}
+        session = {"expires": iso(now + KEPT_S), "lastRefreshed": iso(now), "daysUntilExpiry": 30}
+        return responses.answer(
+            {
+                **self._account(name),
+                "session": session,
+                "models": {"video": videos, "image": images},
+                "credits": {**credits_, "purchase": 0, "dailyClaimed": True},
+            }
+        )
+
+    def _account(self, name: str) -> responses.Json:
+        return {
+            "account": name,
+            "email": name[3:],
+            "region": name[:2],
+            "maxJobs": DEFAULT_MAX_JOBS,
+            "sessionExpires": iso(self.state.now() + KEPT_S),
+        }
+
+    def _linked(self, request: Request, name: str) -> str:
+        """The account's name, if it is linked; else the documented 404."""
+        if name not in _accounts(request):
+            raise responses.refused(404, f"Unable to find configuration for account {name}")
+        return name
+
+    def _generating_account(self, request: Request, body: responses.Json, kind: str) -> str:
+        """The account that generates: the one named, that of the references, or the least busy.
+
+        POST images, 2 April 2026: "derived from imageRef_N"; one with free capacity if there is
+        none. Assumed: every text, and that the model decides too.
+        """
+        self._check_limits(body)
+        named, refs = body.get("account"), dreamina_orders.refs(body)
+        accounts = _accounts(request) if named is None else (self._linked(request, str(named)),)
+        if not accounts:
+            raise responses.refused(404, f"Unable to find configuration for account US:{EMAIL}")
+        for ref in refs:
+            owned = self._is_ref(ref)
+            accounts = tuple(name for name in accounts if owned and ref.startswith(f"{name}-"))
+        if not accounts:
+            raise responses.refused(400, "Invalid asset reference")
+        regions = dreamina_orders.regions(body, kind)
+        now = self.state.now()
+        executing = [job.account for job in self._jobs.values() if job.is_executing(now)]
+        return min(accounts, key=lambda name: (name[:2] not in regions, executing.count(name)))
+
+    def _is_ref(self, ref: str) -> bool:
+        """Whether this is the ref of an upload, or of an image that was made."""
+        if ref in self._uploads:
+            return True
+        number = ref.rpartition("/")[2]
+        return any(
+            f"{job.jobid[2:20]}{at}" == number and ref.startswith(f"{job.account}-image:")
+            for job in (*self._jobs.values(), *self._elsewhere)
+            for at in range(len(job.images))
+        )
+
+    async def _generate(
+        self,
+        request: Request,
+        body: responses.Json,
+        account: str,
+        order: Order,
+        letter: str,
+        *,
+        source_id: str = "",
+        clip: tuple[int, int, int] = (640, 360, 24),
+        images: list[tuple[int, int]] | None = None,
+    ) -> Response:
+        """Assumed: the `request` of a generation holds no replyRef, of which no page shows one."""
+        word, asked = word_in(order.prompt), f"{SERVICE} {order.prompt}"
+        self.state.refuse(word, WORD_REFUSALS, asked=asked)
+        await self.state.conditions.work()
+        now = self.state.now()
+        job = Job(
+            jobid=f"j{self.state.digits()}{letter}-u{USER}-{account}-bot:dreamina",
+            type="image" if images else "video",
+            model=order.model,
+            request=order.echo,
+            made_at=now,
+            done_at=now + self.state.job_seconds,
+            forecast_credits=order.credits,
+            clip=clip,
+            seconds=order.seconds,
+            images=images or [],
+            ends="failed" if word == "moderated" or self.state.conditions.fails() else "completed",
+            tracked=True,
+            reply_url=body.get("replyUrl"),
+        )
+        self._take(request, job, source_id, body)
+        if self.state.loses_the_answer(word, frozenset({"lost-answer"}), asked=asked):
+            return responses.gateway_page(524)
+        return responses.answer(record(request, job, self.state.now()))
 
     def _source(self, body: responses.Json, kind: str, types: tuple[str, ...]) -> Job:
         """The finished job a POST names, or the documented 400 or 404."""
@@ -376,9 +666,7 @@ class Dreamina(Vendor):
             raise responses.refused(
                 400, "Parameter jobid is required"
             )  # POST images/upscale, 2 March
-        max_jobs = body.get("maxJobs", DEFAULT_MAX_JOBS)
-        if not responses.is_number(max_jobs, 1, 50):  # the text is assumed
-            raise responses.refused(400, f"Parameter maxJobs ({max_jobs}) valid range: 1-50")
+        self._check_limits(body)
         jobid = str(body["jobid"])
         source = self._jobs.get(PLACEHOLDERS.get(jobid, jobid))
         if source is None or source.kind != kind or self._is_expired(source):
@@ -389,6 +677,11 @@ class Dreamina(Vendor):
         if status != "completed":
             raise responses.refused(400, f"Source {kind} job is {status}, must be completed")
         return source
+
+    def _check_limits(self, body: responses.Json) -> None:
+        max_jobs = body.get("maxJobs", DEFAULT_MAX_JOBS)
+        if not responses.is_number(max_jobs, 1, 50):  # the text is assumed
+            raise responses.refused(400, f"Parameter maxJobs ({max_jobs}) valid range: 1-50")
 
     def _only_once(self, source: Job, type_: str, done: str) -> None:
         """Assumed: a job that failed or was cancelled does not count, one that runs does."""
@@ -421,6 +714,7 @@ class Dreamina(Vendor):
             made_at=now,
             done_at=now + self.state.job_seconds,
             forecast_credits=credits_,
+            seconds=source.seconds,
             ends="failed"
             if source.jobid in (MODERATED_VIDEO, MODERATED_IMAGE) or self.state.conditions.fails()
             else "completed",
@@ -430,16 +724,22 @@ class Dreamina(Vendor):
 
     def _accept(self, request: Request, job: Job, source: Job, body: responses.Json) -> Response:
         self.state.refuse(source.jobid, REFUSALS)
+        self._take(request, job, source.jobid, body)
+        if self.state.loses_the_answer(source.jobid, LOSING):
+            return responses.gateway_page(524)
+        return responses.answer(record(request, job, self.state.now()))
+
+    def _take(self, request: Request, job: Job, source_id: str, body: responses.Json) -> None:
+        """Take the job, unless its account is full. Its credits never end."""
         now = self.state.now()
         running = [other for other in self._jobs.values() if other.is_executing(now)]
         busy = sum(other.account == job.account for other in running)
         if busy >= int(str(body.get("maxJobs", DEFAULT_MAX_JOBS))):
             raise responses.RefusedError(responses.answer(BUSY, status=429))
         self._jobs[job.jobid] = job
-        self.state.accept(SERVICE, request.url.path, source.jobid, job.jobid, body)
-        if self.state.loses_the_answer(source.jobid, LOSING):
-            return responses.gateway_page(524)
-        return responses.answer(record(request, job, self.state.now()))
+        credits_left = self._credits.get(job.account, FIRST_CREDITS) - job.forecast_credits
+        self._credits[job.account] = max(credits_left, 0)
+        self.state.accept(SERVICE, request.url.path, source_id, job.jobid, body)
 
     def _find(self, request: Request) -> Job | None:
         if responses.has_encoded_path(request):
@@ -458,3 +758,9 @@ class Dreamina(Vendor):
         if job is None or job.kind != kind:
             raise responses.refused(404, f"{kind.capitalize()} job not found")
         return responses.answer(record(request, job, self.state.now()))
+
+
+def _accounts(request: Request) -> tuple[str, ...]:
+    """The linked accounts: the first e-mail has one in each region."""
+    emails = linked_emails(request)
+    return tuple(f"CA:{email}" for email in emails) + tuple(f"US:{email}" for email in emails[:1])

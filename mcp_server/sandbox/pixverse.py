@@ -604,15 +604,16 @@ class PixVerse(Vendor):
         body: responses.Json,
         source_id: str,
     ) -> None:
-        """Take the order, unless its account is full or has too few credits."""
+        """Take the order, unless its account is full.
+
+        Its credits never end: what 412 looks like is shown by a source and by a word in a prompt.
+        """
         first = made[0]
         limit = int(str(body.get("maxJobs", MAX_JOBS)))
         if sum(other.email == first.email for other in self._running()) >= limit:
             raise responses.refused(429, _BUSY.format(first.email, limit))
         credits_left = self._credits.get(first.email, FIRST_CREDITS) - order.credits
-        if credits_left < 0:
-            raise responses.refused(412, _NO_CREDITS)
-        self._credits[first.email] = credits_left
+        self._credits[first.email] = max(credits_left, 0)
         self._made |= {each.id: each for each in made}
         path = request.url.path.removesuffix("/")
         self.state.accept(SERVICE, path, source_id, first.id, body)

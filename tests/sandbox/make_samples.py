@@ -1,7 +1,7 @@
 """Draws the sandbox's sample media: one small scene, the same at every size and frame rate.
 
 Needs `ffmpeg` with libx264 and librsvg on the PATH (Debian: `apt-get install ffmpeg`; tried with
-5.1) and half a minute: `python -m tests.sandbox.make_samples`. The same ffmpeg makes the same
+5.1) and some minutes: `python -m tests.sandbox.make_samples`. The same ffmpeg makes the same
 bytes. The files are committed; nobody has to run this to build, test or use the package.
 
 The scene is drawn anew for every file, not enlarged, so more pixels really show more detail and
@@ -25,7 +25,14 @@ CLIPS = (  # width, height, frames per second, x264 quality (higher = smaller fi
     (1280, 720, 30, 26),
     (1280, 720, 60, 26),
     (1920, 1080, 24, 27),
+    (1920, 1080, 30, 33),
+    (1920, 1080, 60, 33),
+    (2560, 1440, 24, 31),
+    (2560, 1440, 30, 34),
+    (2560, 1440, 60, 34),
     (3840, 2160, 24, 29),
+    (3840, 2160, 30, 36),
+    (3840, 2160, 60, 36),
 )
 IMAGES = (  # file name without size, width, height, JPEG quality (higher = smaller file)
     ("image", 1280, 720, 4),
