@@ -111,7 +111,7 @@ def help_text() -> str:
             f"{'*' if source.good else ' '} {source.id}\n      {source.use}" for source in sources
         ]
     for service, words in groupby(WORDS, lambda word: word.service):
-        lines.append(f"\n{service}, words in a prompt (anything else is generated)")
+        lines.append(f"\n{service}, words in a prompt, or in the first bytes of an upload")
         lines += [f"  sandbox:{word.word}\n      {word.use}" for word in words]
     lines.append("\nTokens (any `user:<number>-<characters>` is right; these users show a fault)")
     lines += [f"  user:{number}-x\n      {what}" for number, what in USERS.items()]

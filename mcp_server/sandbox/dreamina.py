@@ -501,6 +501,8 @@ class Dreamina(Vendor):
         if file.size_bytes > MAX_ASSET_BYTES[file.kind]:
             text = f"{file.kind.capitalize()} size {file.size_bytes} exceeds the limit of "
             raise responses.refused(400, f"{text}{MAX_ASSET_BYTES[file.kind]} bytes")
+        asked = f"{SERVICE} {file.sha256}"
+        self.state.refuse(file.word, WORD_REFUSALS, asked=asked)
         number, milliseconds = f"{self.state.serial():019}", round(file.seconds * 1000)
         sizes = f"w{file.width}:h{file.height}:s{file.size_bytes}"
         answer: responses.Json = {"account": account, "size": file.size_bytes}
@@ -511,6 +513,8 @@ class Dreamina(Vendor):
             answer |= {"type": file.kind, "duration": milliseconds}
             ref = f"{account}-{file.kind}:{sizes}:d{milliseconds}-vid:{number}"
         self._uploads[ref] = file
+        if self.state.loses_the_answer(file.word, frozenset({"lost-answer"}), asked=asked):
+            return responses.gateway_page(524)
         return responses.answer({"assetRef": ref, **answer})
 
     async def list_assets(self, request: Request) -> Response:

@@ -256,9 +256,13 @@ class PixVerse(Vendor):
             raise responses.refused(400, "File is empty", with_code=True)
         if file.size_bytes > MAX_FILE_BYTES:
             raise responses.refused(400, "File is larger than 5 GB", with_code=True)
+        asked = f"{SERVICE} {file.sha256}"
+        self.state.refuse(file.word, WORD_REFUSALS, asked=asked)
         number = 66790000 + self.state.serial()
         path = f"upload/{number}.{FILE_TYPES[file.mime_type]}"
         self._uploads[path] = file
+        if self.state.loses_the_answer(file.word, frozenset({"lost-answer"}), asked=asked):
+            return responses.gateway_page(524)
         url = self._link(request, _sample(file.kind, file.height), path, self.state.now())
         if file.kind != "image":
             return responses.answer({"path": path, "url": url})

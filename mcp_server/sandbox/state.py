@@ -38,7 +38,8 @@ class Source:
 class Word:
     """A word that shows something when a prompt holds it, written `sandbox:<word>`.
 
-    What is generated has no source that could stand for an error, so its prompt does.
+    What is generated has no source that could stand for an error, so its prompt does, and so do
+    the first bytes of an upload (a comment in a picture, say) where a word is about refusals.
     """
 
     word: str

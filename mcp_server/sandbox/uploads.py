@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from mcp_server.sandbox.mp4 import Tables
+from mcp_server.sandbox.state import word_in
 
 _HEAD_BYTES = 256 * 1024  # a JPEG's size comes after its Exif data, which may hold a picture
 _JPEG_SIZE_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -29,6 +30,7 @@ class Upload:
     width: int = 0
     height: int = 0
     seconds: float = 0.0
+    word: str = ""  # `sandbox:<word>` in its first bytes: an upload may show an error too
 
     @property
     def kind(self) -> str:
@@ -48,7 +50,8 @@ async def receive(request: Request) -> Upload:
     width, height, seconds = tables.facts()
     if mime_type.startswith("image/"):
         width, height = image_size(head)
-    return Upload(mime_type, size_bytes, digest.hexdigest(), width, height, seconds)
+    word = word_in(head.decode("latin-1"))
+    return Upload(mime_type, size_bytes, digest.hexdigest(), width, height, seconds, word)
 
 
 def image_size(head: bytes) -> tuple[int, int]:

@@ -180,3 +180,22 @@ async def test_every_answer_tells_the_time_by_the_sandboxs_own_clock(path: str) 
 
         (date,) = answer.headers.get_list("date")
         assert EPOCH_S == pytest.approx(parsedate_to_datetime(date).timestamp(), abs=5)
+
+
+UPLOADS = (
+    "/v1/dreamina/assets/CA:user@example.com",
+    "/v1/google-flow/assets/user@example.com",
+    "/v2/pixverse/files",
+)
+
+
+@pytest.mark.parametrize("path", UPLOADS)
+async def test_a_word_in_an_upload_shows_its_error(path: str) -> None:
+    async with open_api() as api:
+        headers = {"Content-Type": "image/png"}
+        refused = await api.http.post(path, content=b"sandbox:no-subscription", headers=headers)
+        lost = await api.http.post(path, content=b"sandbox:lost-answer", headers=headers)
+        again = await api.http.post(path, content=b"sandbox:lost-answer", headers=headers)
+
+        statuses = [answer.status_code for answer in (refused, lost, again)]
+        assert [402, 524, 200] == statuses

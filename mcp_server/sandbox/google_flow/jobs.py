@@ -14,8 +14,8 @@ from mcp_server.sandbox import media, responses
 from mcp_server.sandbox.google_flow.sources import (
     FAILING_MEDIA,
     LEGACY_VIDEO,
+    owner,
     passthrough,
-    video_id,
 )
 from mcp_server.sandbox.state import EMAIL, iso, minutes_and_seconds
 
@@ -28,7 +28,7 @@ SUCCESSFUL, FAILED = "MEDIA_GENERATION_STATUS_SUCCESSFUL", "MEDIA_GENERATION_STA
 
 @dataclass
 class Job:
-    """A video job. `media_name` is the raw name of its result, `cached` that it was there."""
+    """A job. `media_names` are the raw names of what it makes, `cached` that it was there."""
 
     jobid: str
     request: responses.Json
@@ -36,10 +36,16 @@ class Job:
     resolution: str  # "" for a generation
     made_at: float
     done_at: float
-    media_name: str
+    media_names: tuple[str, ...]
     remaining_credits: int
     cached: bool = False
     fails: bool = False
+    kind: str = "video"  # or "image"
+    size: tuple[int, int] = (1280, 720)  # of a generation
+    seconds: int = media.CLIP_S  # of a video
+    prompt: str = ""
+    model: str = ""
+    word: str = ""  # in the prompt
 
     def status(self, now: float) -> str:
         """GET jobs/jobId, 20 May 2026: four words; when it is `started` is assumed."""
@@ -48,24 +54,48 @@ class Job:
         return "created" if now < self.made_at + (self.done_at - self.made_at) / 4 else "started"
 
     @property
-    def media_id(self) -> str:
-        return video_id(self.media_name)
+    def email(self) -> str:
+        return self.jobid.partition("-email:")[2].removesuffix("-bot:google-flow")
+
+    def media_id(self, name: str) -> str:
+        return f"{owner(self.email)}-{self.kind}:{name}"
 
     @property
-    def clip(self) -> str:
-        """The sample of its result."""
-        return media.clip(*VIDEO_SIZES[self.resolution or "720p"], 24)
+    def media_ids(self) -> list[str]:
+        return [self.media_id(name) for name in self.media_names]
+
+    @property
+    def media_fails(self) -> bool:
+        return self.source_id == FAILING_MEDIA or self.word == "media-fails"
+
+    @property
+    def sample(self) -> str:
+        """The file of its result."""
+        if self.kind == "image":
+            return media.image(*self.size)
+        size = VIDEO_SIZES[self.resolution] if self.resolution else self.size
+        return media.clip(*size, 24, self.seconds)
 
 
 def created(job: Job) -> responses.Json:
-    """The body of the 201, POST videos/upscale, 25 May 2026: here the id is `jobid`."""
+    """The body of the 201, POST videos/upscale, 25 May 2026: here the id is `jobid`.
+
+    A generation's holds its operations (POST videos, as copied by a client on 22 July 2026).
+    """
+    response: responses.Json = {"captcha": captcha(with_attempts=False)}
+    if not job.resolution:
+        pending = "MEDIA_GENERATION_STATUS_PENDING"
+        response["operations"] = [
+            {"operation": {"name": name}, "sceneId": "", "status": pending}
+            for name in job.media_names
+        ]
     return {
         "jobid": job.jobid,
         "type": "video",
         "status": "created",
         "created": iso(job.made_at),
         "request": job.request,
-        "response": {"captcha": captcha(with_attempts=False)},
+        "response": response,
     }
 
 
@@ -77,7 +107,7 @@ def record(request: Request, job: Job, now: float) -> responses.Json:
     status = job.status(now)
     answer: responses.Json = {
         "jobid": job.jobid,
-        "type": "video",
+        "type": job.kind,
         "status": status,
         "created": iso(job.made_at),
         "updated": iso(job.done_at if now >= job.done_at else job.made_at),
@@ -105,14 +135,18 @@ def failure() -> responses.Json:
 def result(request: Request, job: Job) -> responses.Json:
     """The body of POST videos/upscale's 200, 25 May 2026, but for `jobId`.
 
-    A generation (POST videos, 5 June 2026) has no `operations[]`. Assumed: `rawBytes`, which a
+    A generation of videos (POST videos, 5 June 2026) has no `operations[]`; images (POST images)
+    have neither those nor credits. Assumed: `rawBytes`, which a
     cached result has instead of links, is a field of operations[0].
     """
+    if job.kind == "image":
+        images: list[object] = [_image(request, job, at) for at in range(len(job.media_names))]
+        return {"media": images, "captcha": captcha()}
     answer: responses.Json = {}
     if job.resolution:
-        answer["operations"] = [_operation(request, job)]
+        answer["operations"] = [_operation(request, job, job.media_names[0])]
     if job.source_id != LEGACY_VIDEO:
-        answer["media"] = [_media(request, job)]
+        answer["media"] = [_media(request, job, name) for name in job.media_names]
     return {**answer, "remainingCredits": job.remaining_credits, "captcha": captcha()}
 
 
@@ -122,35 +156,35 @@ def captcha(*, with_attempts: bool = True) -> responses.Json:
     return {**solved, "attempts": [{**solved, "success": True}]} if with_attempts else solved
 
 
-def _operation(request: Request, job: Job) -> responses.Json:
+def _operation(request: Request, job: Job, name: str) -> responses.Json:
     metadata: responses.Json = {
         "@type": "type.googleapis.com/google.internal.labs.aisandbox.v1.Media",
-        "name": job.media_name,
+        "name": name,
         "video": {
             "seed": 0,
             "model": f"veo_3_1_upsampler_{job.resolution.lower()}",
             "aspectRatio": "VIDEO_ASPECT_RATIO_LANDSCAPE",
             "isLooped": False,
             "upsampleResolution": f"VIDEO_UPSAMPLE_RESOLUTION_{job.resolution.upper()}",
-            **_links(request, job, "fifeUrl", "servingBaseUri"),
-            "mediaGenerationId": job.media_id,
+            **_links(request, job, name, "fifeUrl", "servingBaseUri"),
+            "mediaGenerationId": job.media_id(name),
             "mediaVisibility": "PRIVATE",
         },
     }
     operation: responses.Json = {
-        "operation": {"name": job.media_name, "metadata": metadata},
+        "operation": {"name": name, "metadata": metadata},
         "sceneId": "",
-        "status": FAILED if job.source_id == FAILING_MEDIA else SUCCESSFUL,
-        "mediaGenerationId": job.media_id,
+        "status": FAILED if job.media_fails else SUCCESSFUL,
+        "mediaGenerationId": job.media_id(name),
     }
     if job.cached:
-        operation["rawBytes"] = base64.b64encode(media.read(job.clip)).decode()
+        operation["rawBytes"] = base64.b64encode(media.read(job.sample)).decode()
     return operation
 
 
-def _media(request: Request, job: Job) -> responses.Json:
+def _media(request: Request, job: Job, name: str) -> responses.Json:
     status: responses.Json = {"mediaGenerationStatus": SUCCESSFUL}
-    if job.source_id == FAILING_MEDIA:
+    if job.media_fails:
         error = {"code": 3, "message": "PUBLIC_ERROR_UNSAFE_GENERATION"}
         status = {"mediaGenerationStatus": FAILED, "error": error}
     generated: responses.Json = {"seed": 0, "model": "veo_3_1_fast", "isLooped": False}
@@ -160,7 +194,7 @@ def _media(request: Request, job: Job) -> responses.Json:
         generated["model"] = f"veo_3_1_upsampler_{job.resolution.lower()}"
         generated["upsampleMetadata"] = {"videoUpsampleResolution": wanted}
     return {
-        "name": job.media_name,
+        "name": name,
         "projectId": "9f63078c-0000-4000-8000-000000000000",
         "workflowId": "66612805-0000-4000-8000-000000000000",
         "workflowStepId": "CAI",
@@ -172,31 +206,65 @@ def _media(request: Request, job: Job) -> responses.Json:
         "video": {
             "generatedVideo": generated,
             "dimensions": {"length": "0s"},
-            "operation": {"name": job.media_name},
+            "operation": {"name": name},
         },
-        "mediaGenerationId": job.media_id,
-        **_links(request, job, "videoUrl", "thumbnailUrl"),
+        "mediaGenerationId": job.media_id(name),
+        **_links(request, job, name, "videoUrl", "thumbnailUrl"),
     }
 
 
-def _links(request: Request, job: Job, video: str, thumbnail: str) -> responses.Json:
+def _links(request: Request, job: Job, name: str, video: str, thumbnail: str) -> responses.Json:
     """The two signed links, under these names; a cached or failed result has none."""
-    if job.cached or job.source_id == FAILING_MEDIA:
+    if job.cached or job.media_fails:
         return {}
     expires = job.done_at + LINK_LIFE_S
     return {
-        video: media.link(request, job.clip, owner=job.jobid, expires=expires),
-        thumbnail: media.link(request, media.THUMBNAIL, owner=job.jobid, expires=expires),
+        video: media.link(request, job.sample, owner=name, expires=expires),
+        thumbnail: media.link(request, media.THUMBNAIL, owner=name, expires=expires),
     }
+
+
+def _image(request: Request, job: Job, at: int) -> responses.Json:
+    """POST images, June to October 2026: a link or base64, never both.
+
+    A silent refusal (live notes, September 2026) has neither of them and no id.
+    """
+    name, workflow = job.media_names[at], "66612805-0000-4000-8000-000000000000"
+    generated: responses.Json = {"seed": 1000 + at, "prompt": job.prompt}
+    refused = job.word == "silently-refused" or (job.word == "partly-refused" and at == 0)
+    if not refused:
+        generated |= {
+            "mediaGenerationId": job.media_id(name),
+            "mediaVisibility": "PRIVATE",
+            "modelNameType": job.model.upper().replace("-", "_").replace(".", "_"),
+            "workflowId": workflow,
+            "aspectRatio": "IMAGE_ASPECT_RATIO_LANDSCAPE",
+        }
+        if job.word == "encoded":
+            generated["encodedImage"] = base64.b64encode(media.read(job.sample)).decode()
+        else:
+            expires = job.done_at + LINK_LIFE_S
+            generated["fifeUrl"] = media.link(request, job.sample, owner=name, expires=expires)
+    return {"name": name, "workflowId": workflow, "image": {"generatedImage": generated}}
 
 
 def telemetry(jobs: Iterable[Job], option: str, now: float) -> responses.Json:
     """GET jobs, 15 June 2026, as copied by a client on 22 July 2026: numbers, and no job list.
 
     The history holds the last ten jobs that ended in the last 15 minutes. Assumed: that a cached
-    repeat is among them. Images are no jobs here, so `images` is empty.
+    repeat is among them. An upscaled image is no job, a generated one is.
     """
     jobs = list(jobs)
+    images = [job for job in jobs if job.kind == "image"]
+    return {
+        "emails": [EMAIL],
+        "videos": _numbers([job for job in jobs if job.kind == "video"], option, now),
+        "images": _numbers(images, option, now) if images else {},
+        "combined": _numbers(jobs, option, now),
+    }
+
+
+def _numbers(jobs: list[Job], option: str, now: float) -> responses.Json:
     ended = [job for job in jobs if 0 <= now - job.done_at <= 15 * 60]
     times_ms = [int((job.done_at - job.made_at) * 1000) for job in ended]
     executing = [job for job in jobs if now < job.done_at]
@@ -209,9 +277,9 @@ def telemetry(jobs: Iterable[Job], option: str, now: float) -> responses.Json:
         "avgResponseTime": sum(times_ms) // max(len(times_ms), 1),
         "score": len(executing) + failed * 10,
     }
-    videos: responses.Json = {"summary": {EMAIL: summary}}
+    numbers: responses.Json = {"summary": {EMAIL: summary}}
     if option == "executing":
-        videos["executing"] = {
+        numbers["executing"] = {
             job.jobid: {
                 "email": EMAIL,
                 "timestamp": int(job.made_at * 1000),
@@ -220,7 +288,7 @@ def telemetry(jobs: Iterable[Job], option: str, now: float) -> responses.Json:
             for job in executing
         }
     if option == "history":
-        videos["history"] = {
+        numbers["history"] = {
             job.jobid: {
                 "email": EMAIL,
                 "timestamp": int(job.made_at * 1000),
@@ -229,4 +297,4 @@ def telemetry(jobs: Iterable[Job], option: str, now: float) -> responses.Json:
             }
             for job in sorted(ended, key=lambda job: -job.done_at)[:10]
         }
-    return {"emails": [EMAIL], "videos": videos, "images": {}, "combined": videos}
+    return numbers

@@ -5,10 +5,17 @@ GET jobs/jobId (its Model as copied by a client on 22 July 2026).
 """
 
 from mcp_server.sandbox import responses
-from mcp_server.sandbox.state import EMAIL, USER, Refusal, Source, until_midnight_utc
+from mcp_server.sandbox.state import EMAIL, USER, Refusal, Source, Word, until_midnight_utc
 
 SERVICE = "google-flow"
-OWNER = f"user:{USER}-email:{EMAIL.encode().hex()}"
+
+
+def owner(email: str) -> str:
+    """How each id of this account starts."""
+    return f"user:{USER}-email:{email.encode().hex()}"
+
+
+OWNER = owner(EMAIL)
 
 
 def video_id(name: str) -> str:
@@ -136,6 +143,54 @@ REFUSALS = {
     ),
     image_id("unavailable"): Refusal("503: Google is unavailable", 503, _UNAVAILABLE, kind="image"),
 }
+
+_UNSAFE = "PUBLIC_ERROR_UNSAFE_GENERATION"
+# What a prompt or an upload is refused with: what the videos of these names are, and three more.
+# The 400s are live notes of September 2026 (audio, plan) and POST assets' form (25 May 2026);
+# assumed: that a prompt's moderation has that form too, and where the first one has its text.
+WORD_REFUSALS = {
+    **{
+        source_id.rpartition("-video:")[2]: refusal
+        for source_id, refusal in REFUSALS.items()
+        if refusal.kind == "video"
+    },
+    "moderated": Refusal(
+        "400: the prompt is moderated, nothing is made",
+        400,
+        {"error": passthrough(400, "Request was blocked.", "INVALID_ARGUMENT", _UNSAFE)},
+    ),
+    "audio-filtered": Refusal(
+        "400: the sound is filtered, nothing is made",
+        400,
+        {
+            "error": "PUBLIC_ERROR_AUDIO_FILTERED",
+            "code": 400,
+            "mediaStatus": {
+                "mediaGenerationStatus": "MEDIA_GENERATION_STATUS_FAILED",
+                "error": {"code": 3, "message": "PUBLIC_ERROR_AUDIO_FILTERED"},
+                "failureReasons": ["AUDIO_GENERATION_FILTERED"],
+            },
+        },
+    ),
+    "no-paid-plan": Refusal(
+        "400: the plan lacks the model",
+        400,
+        {
+            "error": "Tier 'PAYGATE_TIER_NOT_PAID' does not have access to 'veo-3.1-fast' model "
+            "for T2V mode with 'landscape' aspect ratio",
+            "code": 400,
+        },
+    ),
+}
+WORDS = (
+    *(refusal.word(word, SERVICE) for word, refusal in WORD_REFUSALS.items()),
+    Word("job-fails", SERVICE, "accepted, then the job fails"),
+    Word("media-fails", SERVICE, "accepted, then the job completes with a failed video"),
+    Word("lost-answer", SERVICE, "accepted, but the first answer to this prompt gets lost"),
+    Word("encoded", SERVICE, "images come as base64 instead of links"),
+    Word("partly-refused", SERVICE, "the first image has neither link nor id, a silent refusal"),
+    Word("silently-refused", SERVICE, "no image has a link or an id"),
+)
 
 _LOST = "accepted, but the first answer gets lost: the gateway's page comes instead"
 SOURCES = (
