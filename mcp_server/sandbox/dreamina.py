@@ -162,6 +162,7 @@ class Job:
     tracked: bool = False  # made through the API, so it is in the scheduler
     cancelled: bool = False
     reply_url: object = None
+    word: str = ""  # in the prompt
 
     def status(self, now: float) -> str:
         """Only these three words exist; a job that works stays `created` (GET videos/jobid)."""
@@ -252,9 +253,11 @@ def _result(request: Request, job: Job) -> responses.Json:
         return {"images": [_image(request, job, at) for at in range(len(job.images))]}
     width, height, fps = job.clip
     video = media.clip(width, height, fps, job.seconds)
+    # The vendor's script of 19 July 2026 falls back to the second name.
+    link_name = "videoUrlWatermarked" if job.word == "watermarked" else "videoUrl"
     return {
         "assetId": f"{job.account}-asset:{number}",
-        "videoUrl": media.link(request, video, owner=job.jobid, expires=expires),
+        link_name: media.link(request, video, owner=job.jobid, expires=expires),
         "videoId": number,
         "coverUrl": media.link(request, media.THUMBNAIL, owner=job.jobid, expires=expires),
         "width": width,
@@ -293,8 +296,8 @@ def history(request: Request, job: Job) -> list[responses.Json]:
     }
     if job.kind == "video":
         result = _result(request, job)
-        kept = ("assetId", "coverUrl", "videoUrl", "width", "height")
-        row = {name: result[name] for name in kept}
+        row = {name: result[name] for name in ("assetId", "coverUrl", "width", "height")}
+        row["videoUrl"] = result.get("videoUrl", result.get("videoUrlWatermarked"))
         return [{**shared, **row, "itemId": result["videoId"], "type": "video"}]
     rows: list[responses.Json] = []
     for at in range(len(job.images)):
@@ -311,6 +314,10 @@ class Dreamina(Vendor):
         *(refusal.word(word, SERVICE) for word, refusal in WORD_REFUSALS.items()),
         Word("moderated", SERVICE, _MODERATED),
         Word("lost-answer", SERVICE, "accepted, but the first answer to this prompt gets lost"),
+        Word("watermarked", SERVICE, "a video has a link with a watermark alone"),
+        # The vendor's tool text, November 2026: "only a job's first 4 can be upscaled".
+        Word("six-images", SERVICE, "a job of six images"),
+        Word("image-ref", SERVICE, "an upload's ref has its name of February 2026"),
     )
 
     def __init__(self, state: SandboxState) -> None:
@@ -363,7 +370,8 @@ class Dreamina(Vendor):
         body = await responses.read_fields(request, numbers=numbers)
         account = self._generating_account(request, body, "image")
         order = dreamina_orders.image_order(body, account[:2])
-        images = [IMAGE_SIZES[order.resolution]] * IMAGES_EACH
+        count = 6 if word_in(order.prompt) == "six-images" else IMAGES_EACH
+        images = [IMAGE_SIZES[order.resolution]] * count
         return await self._generate(request, body, account, order, "i", images=images)
 
     async def full_quality(self, request: Request) -> Response:
@@ -515,7 +523,8 @@ class Dreamina(Vendor):
         self._uploads[ref] = file
         if self.state.loses_the_answer(file.word, frozenset({"lost-answer"}), asked=asked):
             return responses.gateway_page(524)
-        return responses.answer({"assetRef": ref, **answer})
+        name = "imageRef" if file.word == "image-ref" else "assetRef"
+        return responses.answer({name: ref, **answer})
 
     async def list_assets(self, request: Request) -> Response:
         """GET assets/account, 2 March 2026: what was made there, the newest first.
@@ -658,6 +667,7 @@ class Dreamina(Vendor):
             ends="failed" if word == "moderated" or self.state.conditions.fails() else "completed",
             tracked=True,
             reply_url=body.get("replyUrl"),
+            word=word,
         )
         self._take(request, job, source_id, body)
         if self.state.loses_the_answer(word, frozenset({"lost-answer"}), asked=asked):

@@ -201,6 +201,10 @@ class PixVerse(Vendor):
         Word("ends-moderated", SERVICE, "accepted, then ends as MODERATED (7)"),
         Word("fails", SERVICE, "accepted, then ends as FAILED (8)"),
         Word("lost-answer", SERVICE, "accepted, but the first answer to this prompt gets lost"),
+        # Whether it is kept without a replyUrl is not said.
+        Word("forgets-ref", SERVICE, "the scheduler does not know its replyRef"),
+        # Documented are the two fields, and no example of either in use.
+        Word("rejected", SERVICE, "a picture has an `err_msg` and no `path`"),
     )
 
     def __init__(self, state: SandboxState) -> None:
@@ -266,14 +270,15 @@ class PixVerse(Vendor):
         url = self._link(request, _sample(file.kind, file.height), path, self.state.now())
         if file.kind != "image":
             return responses.answer({"path": path, "url": url})
+        rejected = file.word == "rejected"
         entry: responses.Json = {
             "id": number,
-            "url": url,
-            "path": path,
+            "url": "" if rejected else url,
+            "path": "" if rejected else path,
             "size": file.size_bytes,
             "name": path.rpartition("/")[2],
             "category": 0,
-            "err_msg": "",
+            "err_msg": "The image was rejected" if rejected else "",
         }
         return responses.answer({"result": [entry]})
 
@@ -369,6 +374,9 @@ class PixVerse(Vendor):
             self._make(order, kind, email, body, ends=WORD_ENDS.get(word, 1))
             for _ in range(order.count)
         ]
+        if word == "forgets-ref":
+            for each in made:
+                each.reply_ref = ""
         self._accept(request, made, order, body, "")
         lost = self.state.loses_the_answer(word, frozenset({"lost-answer"}), asked=asked)
         return [] if lost else made

@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from mcp_server.sandbox.app import SOURCES, VENDORS, WORDS, Accepted, help_text
-from tests.sandbox.api import EPOCH_S, open_api
+from mcp_server.sandbox import pixverse
+from mcp_server.sandbox.app import SOURCES, VENDORS, WORDS, Accepted, Conditions, help_text
+from tests.sandbox.api import EPOCH_S, JOB_S, open_api
 
 ACCOUNT = "/v2/account"
 GOOD = {(source.service, source.kind): source.id for source in SOURCES if source.good}
@@ -199,3 +200,53 @@ async def test_a_word_in_an_upload_shows_its_error(path: str) -> None:
 
         statuses = [answer.status_code for answer in (refused, lost, again)]
         assert [402, 524, 200] == statuses
+
+
+GENERATIONS: tuple[tuple[str, dict[str, object]], ...] = (
+    ("/v1/dreamina/videos", {"prompt": "A fox"}),
+    ("/v1/dreamina/images", {"prompt": "A fox"}),
+    ("/v1/google-flow/videos", {"prompt": "A fox", "async": True}),
+    ("/v1/google-flow/images", {"prompt": "A fox"}),
+    ("/v2/pixverse/videos/create", {"prompt": "A fox", "aspect_ratio": "16:9"}),
+    ("/v2/pixverse/images/create", {"prompt": "A fox"}),
+    ("/v2/pixverse/images/upscale", {"image_id": pixverse.GOOD_IMAGE}),
+)
+
+
+@pytest.mark.parametrize(("path", "body"), GENERATIONS)
+async def test_a_test_decides_what_a_generation_waits_for_and_hears_of_it(
+    path: str, body: dict[str, object]
+) -> None:
+    heard: list[tuple[str, float]] = []
+    conditions = Conditions(
+        work=lambda: asyncio.sleep(20),
+        on_accepted=lambda work: heard.append((work.path, work.at)),
+    )
+    async with open_api(conditions) as api:
+        first = asyncio.create_task(api.http.post(path, json=body))
+        await asyncio.sleep(19)
+        before = list(heard)
+        answer = await first
+
+        assert ([], [(path, EPOCH_S + 20)]) == (before, heard)
+        assert answer.is_success
+
+
+@pytest.mark.parametrize(("path", "body"), GENERATIONS)
+async def test_a_test_decides_whether_a_generation_fails(
+    path: str, body: dict[str, object]
+) -> None:
+    async with open_api(Conditions(fails=lambda: True)) as api:
+        answer = (await api.http.post(path, json=body)).json()
+        await asyncio.sleep(JOB_S)
+
+        name = next(
+            answer[key]
+            for key in ("jobid", "jobId", "video_id", "image_id", "success_ids")
+            if key in answer
+        )
+        name = name if isinstance(name, str) else name[0]
+        kind = "images" if "/images" in path else "videos"
+        at = f"{path[: path.index(f'/{kind}')]}/{'jobs' if 'flow' in path else kind}/{name}"
+        record = await api.get(at)
+        assert "failed" == record.get("status") or 8 == record[f"{kind[:-1]}_status"]

@@ -874,3 +874,18 @@ async def test_reading_an_account_tells_its_credits_and_claims_those_of_the_day(
         assert "sora2" not in american["models"]["video"]
         assert "gpt-image-2" not in american["models"]["image"]
         await api.get(f"{AT}/accounts/CA:other@example.com", status=404)
+
+
+async def test_what_is_documented_in_two_forms_comes_in_both() -> None:
+    """The vendor's script, 19 July 2026; its tool text of November 2026; POST assets, February."""
+    async with open_api() as api:
+        marked = (await finished(api, VIDEOS, {"prompt": "sandbox:watermarked"}))["response"]
+        six = await finished(api, IMAGES, {"prompt": "sandbox:six-images"})
+        old = await upload(api, b"sandbox:image-ref", "image/png")
+
+        assert "videoUrl" not in marked
+        assert 720 == (await load(api, marked["videoUrlWatermarked"])).height
+        rows = (await history(api))["assets"]
+        assert marked["videoUrlWatermarked"] in [row.get("videoUrl") for row in rows]
+        assert 6 == len(six["response"]["images"])
+        await api.post(VIDEOS, {"firstFrameRef": old["imageRef"]})

@@ -750,3 +750,15 @@ async def test_credits_never_end() -> None:
             await api.post(CREATE, dear)
 
         assert 0 == (await api.get(f"{AT}/features"))["credit_monthly"]
+
+
+async def test_what_no_page_tells_can_be_tried() -> None:
+    """Assumed: a replyRef that is not kept, and a picture that is answered with an error."""
+    async with open_api() as api:
+        body = {**WORDS, "prompt": "sandbox:forgets-ref", "replyRef": "mine"}
+        await api.post(CREATE, body)
+        (entry,) = (await upload(api, b"sandbox:rejected", "image/png"))["result"]
+
+        assert [""] == [each["replyRef"] for each in await api.get(f"{AT}/scheduler")]
+        assert ("", "") == (entry["path"], entry["url"])
+        assert entry["err_msg"]

@@ -184,6 +184,8 @@ class GoogleFlow(Vendor):
         job = self._new_job(body, email, names, order.credits)
         job.prompt, job.model, job.word = order.prompt, order.model, word
         job.fails = job.fails or word == "job-fails"
+        if word == "forgets-ref":
+            job.request.pop("replyRef", None)
         return job
 
     def _ref_owner(self, ref: str) -> str:
@@ -477,7 +479,8 @@ class GoogleFlow(Vendor):
             return responses.gateway_page(524)
         if job.fails:  # its form is the page's error Model, its status assumed
             return responses.answer({"jobId": job.jobid, **failure()}, status=500)
-        return responses.answer({"jobId": job.jobid, **result(request, job)})
+        done: responses.Json = {"jobId": job.jobid, **result(request, job)}
+        return responses.answer([done] if job.word == "array" else done)
 
 
 def _check_captcha(body: responses.Json) -> None:

@@ -187,6 +187,10 @@ WORDS = (
     Word("job-fails", SERVICE, "accepted, then the job fails"),
     Word("media-fails", SERVICE, "accepted, then the job completes with a failed video"),
     Word("lost-answer", SERVICE, "accepted, but the first answer to this prompt gets lost"),
+    # Whether it is kept without a replyUrl is not said.
+    Word("forgets-ref", SERVICE, "the job's request does not hold its replyRef"),
+    # clips.mjs (September 2026) reads this form too.
+    Word("array", SERVICE, "the synchronous answer for a video is an array of one"),
     Word("encoded", SERVICE, "images come as base64 instead of links"),
     Word("partly-refused", SERVICE, "the first image has neither link nor id, a silent refusal"),
     Word("silently-refused", SERVICE, "no image has a link or an id"),

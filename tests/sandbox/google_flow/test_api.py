@@ -721,3 +721,14 @@ async def test_two_accounts_may_be_linked() -> None:
     async with open_api(**SEVERAL) as api:
         assert ["user@example.com", SECOND_EMAIL] == list(await api.get(f"{AT}/accounts"))
         assert [] == (await api.get(f"{ASSETS}/media/{SECOND_EMAIL}"))["media"]
+
+
+async def test_what_no_page_tells_can_be_tried() -> None:
+    """clips.mjs, September 2026: an array; assumed: a replyRef that is not kept."""
+    async with open_api() as api:
+        body = {"prompt": "sandbox:forgets-ref", "replyRef": "mine", "async": True}
+        job = await api.post(GENERATE, body, status=201)
+        (made,) = await api.post(GENERATE, {"prompt": "sandbox:array"})
+
+        assert "replyRef" not in job["request"]
+        assert made["media"]
