@@ -368,11 +368,11 @@ def test_the_sandbox_may_be_a_setting(env: dict[str, str], sessions: list[Sessio
 
     instructions = session.initialize()["instructions"]
     session.call("get_job", job_id=VIDEO)
-    (content, link) = session.read()["result"]["content"]
+    (content,) = session.read()["result"]["content"]
 
     assert instructions.startswith("SANDBOX: nothing is real or charged.")
     assert "This is the sandbox" in content["text"]
-    assert link["uri"].startswith("http://127.0.0.1:")
+    assert content["text"].splitlines()[1].startswith("http://127.0.0.1:")
     assert session.end()[0] == 0
 
 

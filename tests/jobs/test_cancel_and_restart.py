@@ -51,7 +51,7 @@ async def test_a_job_that_has_ended_is_left_as_it_is(tmp_path: Path) -> None:
         reply = await server.call("cancel_job", job_id=job_id)
 
         assert reply.job["status"] == "completed"
-        assert reply.text.startswith("There was nothing to cancel. Job ")
+        assert reply.job["note"].startswith("There was nothing to cancel.")
         assert "DELETE" not in {request.method for request in server.network.sent}
 
 

@@ -189,11 +189,11 @@ class Harness:
 
 def reply(result: Any) -> Reply:
     assert isinstance(result, CallToolResult)
-    (content,) = result.content  # hosts that do not know a kind of content lose the whole answer
-    assert isinstance(content, TextContent)
-    return Reply(
-        content.text, result.structured_content, bool(result.is_error), dict(result.meta or {})
-    )
+    # A host that does not know another kind of content would lose the whole answer.
+    texts = [content.text for content in result.content if isinstance(content, TextContent)]
+    assert len(texts) == len(result.content)
+    meta = dict(result.meta or {})
+    return Reply("\n".join(texts), result.structured_content, bool(result.is_error), meta)
 
 
 @contextlib.asynccontextmanager
