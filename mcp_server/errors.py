@@ -24,8 +24,9 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── DeclinedError              the user said no; nothing was sent
 ├── ConsentError               a new job would cost what nobody agreed to; nothing was sent
 ├── DownloadError              the file can't be had or can't be saved
-└── JournalError               the journal can't be written, so nothing is submitted
-    └── JournalBusyError       another process has locked it; soon it can
+├── JournalError               the journal can't be written, so nothing is submitted
+│   └── JournalBusyError       another process has locked it; soon it can
+└── InternalError              a fault in this server
 """
 
 from typing import ClassVar, Final, Self
@@ -247,3 +248,8 @@ class JournalBusyError(JournalError):
     code = "journal_busy"
     retryable = True
     next_action = "wait_then_retry"
+
+
+class InternalError(UseapiError):
+    code = "internal"
+    next_action = "tell_user"

@@ -239,14 +239,6 @@ async def test_a_list_tells_the_time_that_it_is_sorted_by(tmp_path: Path) -> Non
         assert [iso(EPOCH + age) for age in (120, 60, 0)] == [job["created_at"] for job in told]
 
 
-async def test_a_documented_price_is_told_where_the_vendor_names_none(tmp_path: Path) -> None:
-    async with running(tmp_path) as server:
-        reply = await checked(server, "upscale_video", source=FLOW_VIDEO, resolution="4K")
-
-        assert reply.job["forecast_credits"] == 50
-        assert "(forecast: 50 credits)" in reply.text
-
-
 async def test_what_shaped_the_result_is_told_from_its_start_to_its_end(tmp_path: Path) -> None:
     given = {"source": IMAGE, "resolution": "8k", "image_index": 2}
     async with running(tmp_path) as server:
