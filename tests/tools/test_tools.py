@@ -11,7 +11,7 @@ from mcp.client import ClientRequestContext
 from mcp.types import ElicitRequestParams, ElicitResult
 
 from mcp_server.errors import SettingsError
-from tests.support.harness import EPOCH, GOOD, Harness, running
+from tests.support.harness import EPOCH, GOOD, Harness, check_agreement, running
 
 STORED = Path(__file__).parent / "tools.json"
 ERAS = ("auto", "legacy")  # 2026-07-28, and the handshake of 2025-11-25 and before
@@ -445,6 +445,7 @@ async def test_a_wrong_call_is_told_what_to_do_and_sends_nothing(
         assert says in said
         assert said.endswith(".")
         assert len(said) < 700
+        check_agreement(reply)
         assert {"code": code, "retryable": False, "next_action": "fix_arguments"} == {
             name: value for name, value in json.loads(facts).items() if name != "service"
         }
