@@ -416,6 +416,7 @@ def test_the_sandbox_may_be_a_setting(env: dict[str, str], sessions: list[Sessio
 
     assert instructions.startswith("SANDBOX: nothing is real or charged.")
     assert "This is the sandbox" in content["text"]
+    assert content["text"].splitlines()[1].startswith("http://127.0.0.1:")
     assert session.end()[0] == 0
 
 
