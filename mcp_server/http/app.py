@@ -6,9 +6,13 @@ prefix, so `127.0.0.1:x.evil.com` would pass. The token is checked here because 
 announces an OAuth server, and there is none.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import hmac
+import logging
+from collections import deque
+from collections.abc import Callable
 
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
@@ -20,11 +24,19 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_server import __version__
+from mcp_server.http.accept import AcceptMiddleware
+from mcp_server.redaction import one_line
 from mcp_server.tools.context import AppContext
+
+log = logging.getLogger(__name__)
 
 MCP_PATH = "/mcp"
 HEALTH_PATH = "/health"
 MOST_BODY_BYTES = 4 * 1024 * 1024
+_MCP_PATHS = (MCP_PATH, f"{MCP_PATH}/")
+_DISCOVERY = "/.well-known/"  # where clients look for an OAuth server; there is none
+_GUESSES, _GUESSES_S, _GUESS_PAUSE_S, _MOST_WAITING = 10, 60.0, 1.0, 100
+_WARNING_EVERY_S = 60.0
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
@@ -52,12 +64,16 @@ def http_app(
         max_request_body_size=MOST_BODY_BYTES,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    inner.router.routes[:0] = [
+    # `/mcp/` is the same: a redirect would be absolute, and http:// behind a proxy that ends TLS.
+    inner.router.redirect_slashes = False
+    (mcp,) = (route for route in inner.routes if isinstance(route, Route))
+    inner.router.routes[:] = [
         Route(HEALTH_PATH, _health),
         # Without sessions the SDK would hold a stream open for ever and send nothing on it.
-        Route(MCP_PATH, _no_session, methods=["GET", "DELETE"]),
+        *(Route(path, _no_session, methods=["GET", "DELETE"]) for path in _MCP_PATHS),
+        *(Route(path, mcp.endpoint) for path in _MCP_PATHS),
     ]
-    app: ASGIApp = DisconnectMiddleware(inner)
+    app: ASGIApp = AcceptMiddleware(DisconnectMiddleware(inner))
     if token is not None:
         app = BearerTokenMiddleware(app, token)
     if allowed_origins:
@@ -65,8 +81,9 @@ def http_app(
         app = CORSMiddleware(
             app,
             allow_origins=sorted(allowed_origins),
-            allow_methods=["POST"],
+            allow_methods=["POST", "GET", "DELETE"],  # the last two are answered 405
             allow_headers=["*"],
+            allow_private_network=True,
             expose_headers=["WWW-Authenticate"],
         )
     return HostMiddleware(app, allowed_hosts, allowed_origins)
@@ -89,6 +106,14 @@ async def _no_session(_: Request) -> Response:
     )
 
 
+_ASKS_FOR_TOKEN = {"WWW-Authenticate": 'Bearer realm="useapi-mcp"'}
+# In the form of OAuth's errors: clients that know OAuth show the sentence.
+_INVALID_TOKEN = {
+    "error": "invalid_token",
+    "error_description": "Send the server's token: Authorization: Bearer …",
+}
+
+
 class HostMiddleware:
     """Refuses a request for another host name (421) or from another site's web page (403).
 
@@ -102,6 +127,7 @@ class HostMiddleware:
         self._app = app
         self._hosts = frozenset(host.lower() for host in allowed_hosts)
         self._origins = frozenset(origin.lower() for origin in allowed_origins)
+        self._warn = _seldom()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(scope) if scope["type"] == "http" else None
@@ -112,11 +138,16 @@ class HostMiddleware:
         hosts = [host.lower() for host in headers.getlist("host")]
         origins = [origin.lower() for origin in headers.getlist("origin")]
         if len(hosts) != 1 or hosts[0] not in self._hosts | own:
+            shown = one_line(", ".join(hosts), 100)
+            self._warn(f"Refused Host {shown!r} (421); if it is yours, add --allowed-host {shown}")
             return PlainTextResponse(
                 "This Host is not served here; the operator can add it with --allowed-host.\n",
                 status_code=421,
             )
-        if set(origins) - self._origins - {f"http://{name}" for name in own}:
+        foreign = set(origins) - self._origins - {f"http://{name}" for name in own}
+        if foreign:
+            shown = one_line(", ".join(sorted(foreign)), 100)
+            self._warn(f"Refused Origin {shown!r} (403); if it is yours, add --allowed-origin")
             return PlainTextResponse(
                 "This Origin is not allowed; the operator can add it with --allowed-origin.\n",
                 status_code=403,
@@ -125,24 +156,43 @@ class HostMiddleware:
 
 
 class BearerTokenMiddleware:
-    """Refuses a request without the token (401); only `/health` needs none."""
+    """Refuses a request without the token (401); only `/health` needs none.
+
+    Who guesses is slowed down: in a minute, the tenth wrong token and all after it wait a second.
+    """
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         if not token:
             raise ValueError("an empty token would let everybody in")
         self._app = app
         self._token = token.encode()
+        self._wrong: deque[float] = deque(maxlen=_GUESSES)  # when the last ones came
+        self._waiting = 0
+        self._warn = _seldom()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asks_us = scope["type"] == "http" and scope["path"] != HEALTH_PATH
         app = self._app
-        if asks_us and not self._is_sent(Headers(scope=scope)):
-            app = PlainTextResponse(
-                "Send the server's token: Authorization: Bearer …\n",
-                status_code=401,
-                headers={"WWW-Authenticate": 'Bearer realm="useapi-mcp"'},
-            )
+        if scope["type"] == "http" and scope["path"].startswith(_DISCOVERY):
+            app = PlainTextResponse("There is no OAuth server.\n", status_code=404)
+        elif scope["type"] == "http" and scope["path"] != HEALTH_PATH:
+            headers = Headers(scope=scope)
+            if not self._is_sent(headers):
+                if "authorization" in headers:
+                    self._warn("Refused a token that is not this server's (401)")
+                    await self._pause()
+                app = JSONResponse(_INVALID_TOKEN, status_code=401, headers=_ASKS_FOR_TOKEN)
         await app(scope, receive, send)
+
+    async def _pause(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._wrong.append(now)
+        is_guessing = len(self._wrong) == _GUESSES and now - self._wrong[0] < _GUESSES_S
+        if is_guessing and self._waiting < _MOST_WAITING:  # each holds a connection
+            self._waiting += 1
+            try:
+                await asyncio.sleep(_GUESS_PAUSE_S)
+            finally:
+                self._waiting -= 1
 
     def _is_sent(self, headers: Headers) -> bool:
         given = headers.getlist("authorization")
@@ -175,6 +225,20 @@ class DisconnectMiddleware:
 
         with contextlib.suppress(ClientDisconnect):
             await self._app(scope, receive_or_raise, send)
+
+
+def _seldom() -> Callable[[str], None]:
+    """A function that logs a warning, but not within a minute of the one before."""
+    next_at = float("-inf")
+
+    def warn(text: str) -> None:
+        nonlocal next_at
+        now = asyncio.get_running_loop().time()
+        if now >= next_at:
+            next_at = now + _WARNING_EVERY_S
+            log.warning("%s", text)
+
+    return warn
 
 
 def _own_names(scope: Scope) -> frozenset[str]:
