@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mcp_server import __version__
 from mcp_server.errors import SettingsError
-from mcp_server.redaction import log_to_stderr
+from mcp_server.logs import flush_log, log_to_stderr
 from mcp_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _run_stdio(settings: Settings, _: argparse.Namespace) -> None:
             def leave() -> None:
                 if folder is not None:
                     shutil.rmtree(folder, ignore_errors=True)
-                sys.stderr.flush()
+                flush_log()
                 os._exit(0)
 
             server = create_server(used, sandbox_sources=sources, leave=leave)
