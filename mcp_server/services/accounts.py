@@ -10,12 +10,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mcp_server.errors import RefusedError
 from mcp_server.redaction import one_line, quoted
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import obj
-from mcp_server.upstream.responses import ServiceInfo, error_text, unexpected
+from mcp_server.upstream.responses import ErrorRule, ServiceInfo, error_text, unexpected
 
-PLATFORM = ServiceInfo("useapi", "The account endpoint")
+PLATFORM = ServiceInfo(
+    "useapi",
+    "The account endpoint",
+    error_rules=(
+        ErrorRule(
+            status=404,
+            text=None,
+            error=RefusedError,
+            message="there is no such page at USEAPI_BASE_URL.",
+            hint="Unset USEAPI_BASE_URL, or correct it, then restart the server.",
+        ),
+    ),
+)
 _AGAIN = "Try again in a minute."
 
 _NAME = re.compile(r"(?:([A-Za-z]{2,4}):)?([^@\s]+)@([^@\s]+)\.([A-Za-z]{2,24})")

@@ -168,6 +168,20 @@ async def test_a_vendor_that_talks_nonsense_is_told_so(
     assert not reply.job["ok"]
 
 
+@pytest.mark.parametrize(
+    "answer", [refusal(404, {"error": "Not found"}), HTMLResponse("<html>nginx</html>", 404)]
+)
+async def test_an_address_without_the_account_endpoint_is_told_so(
+    tmp_path: Path, answer: object
+) -> None:
+    """There is no id in this request that could be unknown."""
+    reply = await checked(tmp_path, vendor(account=answer))
+
+    assert "no such page at USEAPI_BASE_URL" in reply.job["problem"]
+    assert "USEAPI_BASE_URL" in reply.job["hint"]
+    assert "deleted" not in reply.text
+
+
 async def test_a_vendor_that_is_down_is_told_so(tmp_path: Path) -> None:
     network = Network(vendor())
     network.faults, network.concerns = [Fault(connects=False)] * 9, lambda _: True
