@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from mcp_server import __version__
 from mcp_server.errors import SettingsError
@@ -134,7 +134,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _run_stdio(settings: Settings, _: argparse.Namespace) -> None:
+    from mcp_server.server import stdio
     from mcp_server.server.factory import create_server
+
+    def end() -> NoReturn:
+        # Not by Python's own exit: it would wait for a thread that reads stdin or writes stdout.
+        flush_log()
+        os._exit(0)
 
     async def serve() -> None:
         async with _with_sandbox(settings) as (used, sources, folder):
@@ -142,11 +148,12 @@ def _run_stdio(settings: Settings, _: argparse.Namespace) -> None:
             def leave() -> None:
                 if folder is not None:
                     shutil.rmtree(folder, ignore_errors=True)
-                flush_log()
-                os._exit(0)
+                end()
 
+            streams = stdio.StandardStreams()
             server = create_server(used, sandbox_sources=sources, leave=leave)
-            await server.run_stdio_async()
+            await stdio.serve(server, streams)
+        end()
 
     asyncio.run(serve())
 

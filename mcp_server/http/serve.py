@@ -3,7 +3,6 @@
 import contextlib
 import re
 import secrets
-import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from mcp_server.http.app import MCP_PATH, http_app, request_state_key
 from mcp_server.http.protocol import BACKLOG, raise_descriptor_limit
 from mcp_server.http.uvicorn_server import EmbeddedServer, config_for
 from mcp_server.media.files import link_into_place, owner_only
-from mcp_server.server.factory import create_server
+from mcp_server.server.factory import create_server, stop_signals
 from mcp_server.settings import LOOPBACK, Settings
 
 # A stop first waits for open requests, then for paid ones; together less than the allowed 15 s.
@@ -58,7 +57,7 @@ async def serve(
         sys.stderr.flush()
         raise_descriptor_limit()
         config = config_for(app, timeout_graceful_shutdown=_REQUESTS_S)
-        server = EmbeddedServer(config, signals=(signal.SIGINT, signal.SIGTERM))
+        server = EmbeddedServer(config, signals=stop_signals())
         await server.serve(sockets=[listener])
 
 

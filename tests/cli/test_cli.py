@@ -282,6 +282,32 @@ def test_a_signal_ends_an_idle_server_whose_input_stays_open(
     assert [] == list((tmp_path / "tmp").iterdir())
 
 
+@needs_signals
+def test_a_client_that_closes_only_its_end_of_stdout_ends_the_server_quietly(
+    env: dict[str, str], sessions: list[Session]
+) -> None:
+    session = start(sessions, env)
+    session.initialize()
+
+    assert session.process.stdout is not None
+    session.process.stdout.close()
+
+    assert session.process.wait(LONGEST_S) == 0
+    assert session.process.stderr is not None
+    assert session.process.stderr.read() == ""
+
+
+@needs_signals
+def test_a_start_without_stdin_is_one_line_and_exit_code_2(env: dict[str, str]) -> None:
+    closed = ["sh", "-c", f"exec {sys.executable} -m mcp_server <&-"]
+
+    refused = run_program(env, *closed)
+
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("useapi-mcp: Standard input or output is closed")
+    assert refused.stderr.count("\n") == 1
+
+
 class SlowVendor(http.server.BaseHTTPRequestHandler):
     """Takes a paid POST, and answers it when `answers` is set."""
 
@@ -337,6 +363,7 @@ STOPS = [
     pytest.param(None, id="end of input"),
     pytest.param(signal.SIGTERM, id="SIGTERM", marks=needs_signals),
     pytest.param(signal.SIGINT, id="SIGINT", marks=needs_signals),
+    pytest.param(getattr(signal, "SIGHUP", None), id="SIGHUP", marks=needs_signals),
 ]
 
 
