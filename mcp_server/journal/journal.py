@@ -25,10 +25,6 @@ from mcp_server.journal.records import LIVE, NewSubmission, State, Submission
 from mcp_server.models import OUR_ID_PREFIX, TERMINAL, Status
 
 IS_LIVE = "state in ('submitting', 'unconfirmed', 'accepted')"  # as in the index, which it uses
-# As in the index. Without the vendor's id the job's links are all there is of it.
-HAS_OLD_LINKS = (
-    "has_links = 1 and job_id is not null and status in ('completed', 'failed', 'cancelled')"
-)
 LINKS_KEPT_S = 30 * 86_400.0  # the vendors' links end within hours, their jobs within a month
 _PRUNED_AT_ONCE = 100
 _PRUNE_EVERY_S = 86_400.0
@@ -309,15 +305,17 @@ class Journal:
         with suppress(JournalError):
             async with self._store.write() as rows:
                 old = await rows.all(
-                    f"select id, job from submission where {HAS_OLD_LINKS} and updated_at < ?"  # noqa: S608 - names of ours
-                    " order by updated_at limit ?",
+                    "select id, status, job_id, job from submission"
+                    " where has_links = 1 and updated_at < ? order by updated_at limit ?",
                     self._now() - LINKS_KEPT_S,
                     _PRUNED_AT_ONCE,
                 )
-                for row_id, job in old:
+                for row_id, status, job_id, job in old:
+                    # Without the vendor's id the job's links are all there is of it.
+                    is_over = status in TERMINAL and job_id is not None and job
                     await rows.all(
                         "update submission set job = ?, has_links = 0 where id = ?",
-                        _without_links(str(job)) if job else None,
+                        _without_links(str(job)) if is_over else job,
                         row_id,
                     )
         if len(old) == _PRUNED_AT_ONCE:

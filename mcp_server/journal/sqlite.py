@@ -49,11 +49,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "alter table submission add column evidence text not null default '{}'",
     ),
     (
-        # has_links: 0 once the links of a job that ended long ago were dropped.
+        # has_links: 0 once the row has grown old, and links of a job that ended were dropped.
         "alter table submission add column has_links integer not null default 1",
         "create index by_status on submission(status, number)",
-        """create index by_age on submission(updated_at) where has_links = 1
-            and job_id is not null and status in ('completed', 'failed', 'cancelled')""",
+        "create index by_age on submission(updated_at) where has_links = 1",
     ),
 )
 """The layout's history, oldest first; `user_version` counts how many were applied. Only append."""
