@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mcp_server import __version__
 from mcp_server.http.accept import AcceptMiddleware
 from mcp_server.redaction import one_line
+from mcp_server.server.lines import MOST_PARTS, parts_of
 from mcp_server.tools.context import AppContext
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def http_app(
         *(Route(path, _no_session, methods=["GET", "DELETE"]) for path in _MCP_PATHS),
         *(Route(path, mcp.endpoint) for path in _MCP_PATHS),
     ]
-    app: ASGIApp = AcceptMiddleware(DisconnectMiddleware(inner))
+    app: ASGIApp = AcceptMiddleware(BodyMiddleware(inner))
     if token is not None:
         app = BearerTokenMiddleware(app, token)
     if allowed_origins:
@@ -201,30 +202,39 @@ class BearerTokenMiddleware:
         return scheme.lower() == "bearer" and hmac.compare_digest(sent, self._token)
 
 
-class DisconnectMiddleware:
-    """Ends a request without an answer when its client leaves before its body is complete.
+class BodyMiddleware:
+    """Ends a request whose body does not come whole, without an answer, or is too costly (413).
 
-    The SDK reads the body too (and refuses one that is too large), but hands on the part it got,
-    and logs a traceback.
+    The SDK reads the body too (and refuses one that is too long), but hands on the part it got when
+    a client leaves, logs a traceback, and parses what takes a hundred times its length in memory.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_complete = scope["type"] != "http"
+        is_complete, is_refused, parts = scope["type"] != "http", False, 0
 
         async def receive_or_raise() -> Message:
-            nonlocal is_complete
+            nonlocal is_complete, is_refused, parts
             message = await receive()
             if not is_complete:
-                if message["type"] == "http.disconnect":
+                parts += parts_of(message.get("body", b""))
+                is_refused = message["type"] == "http.disconnect" or parts > MOST_PARTS
+                if is_refused:
                     raise ClientDisconnect
                 is_complete = not message.get("more_body", False)
             return message
 
+        async def send_unless_refused(part: Message) -> None:
+            if not is_refused:  # else it is what the app makes of the error above
+                await send(part)
+
         with contextlib.suppress(ClientDisconnect):
-            await self._app(scope, receive_or_raise, send)
+            await self._app(scope, receive_or_raise, send_unless_refused)
+        if parts > MOST_PARTS:
+            text = f"A request has at most {MOST_PARTS} values.\n"
+            await PlainTextResponse(text, status_code=413)(scope, receive, send)
 
 
 def _seldom() -> Callable[[str], None]:

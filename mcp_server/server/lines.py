@@ -5,6 +5,7 @@ The SDK's own reader drops a line that it can't read, and its client waits until
 
 import json
 import math
+import re
 from typing import Any
 
 from mcp.types import (
@@ -17,6 +18,10 @@ from mcp.types import (
 from pydantic import ValidationError
 
 LONGEST_LINE_BYTES = 4 * 1024 * 1024  # as over HTTP
+MOST_PARTS = 100_000  # parsed JSON takes many times its own length in memory
+_ID = rb'"id"\s*:\s*(-?[0-9]{1,15}|"[^"\\]{0,200}")'
+_FIRST_ID = re.compile(rb"\s*\{[^{\[]{0,500}?" + _ID)
+_LAST_ID = re.compile(_ID + rb"\s*\}\s*\Z")
 _BOM = b"\xef\xbb\xbf"
 _LONGEST_NUMBER = 300  # digits; Python refuses to make an integer of thousands
 
@@ -36,7 +41,9 @@ def message_of(line: bytes) -> JSONRPCMessage:
         BrokenLineError: it holds none.
     """
     if len(line) > LONGEST_LINE_BYTES:
-        raise BrokenLineError(f"A line has at most {LONGEST_LINE_BYTES} bytes.", [None])
+        raise BrokenLineError(f"A line has at most {LONGEST_LINE_BYTES} bytes.", [_id_of(line)])
+    if parts_of(line) > MOST_PARTS:
+        raise BrokenLineError(f"A line has at most {MOST_PARTS} values.", [_id_of(line)])
     text = line.removeprefix(_BOM).decode("utf-8", "replace")
     try:
         message = jsonrpc_message_adapter.validate_json(text, by_name=False)
@@ -51,6 +58,11 @@ def message_of(line: bytes) -> JSONRPCMessage:
     return message
 
 
+def parts_of(data: bytes) -> int:
+    """How many values JSON may hold at most, counted without parsing it."""
+    return sum(map(data.count, (b",", b":", b"[", b"{")))
+
+
 def error_line(code: int, why: str, request_id: object = None) -> bytes:
     """An error as a line. An id that can't be one is answered with null, as JSON-RPC has it."""
     is_number = isinstance(request_id, int | float) and not isinstance(request_id, bool)
@@ -58,6 +70,12 @@ def error_line(code: int, why: str, request_id: object = None) -> bytes:
     error = {"code": code, "message": why}
     answer = {"jsonrpc": "2.0", "id": request_id if is_id else None, "error": error}
     return json.dumps(answer).encode() + b"\n"
+
+
+def _id_of(line: bytes) -> Any:
+    """The id of a request that is too large to be parsed, if it stands before or after the rest."""
+    found = _FIRST_ID.match(line) or _LAST_ID.search(line[-1000:])
+    return json.loads(found[1]) if found else None
 
 
 def _broken(text: str) -> BrokenLineError:

@@ -345,6 +345,15 @@ def test_a_body_over_4_mib_is_refused(server: Served) -> None:
     assert [200, 413] == statuses
 
 
+def test_a_body_that_would_take_many_times_its_length_in_memory_is_refused(server: Served) -> None:
+    body = json.dumps(request("ping", padding=[{}] * 200_000))
+    headers = server.headers | {"Content-Type": "application/json"}
+
+    answer = httpx.post(server.url, content=body, headers=headers, timeout=LONGEST_S)
+
+    assert answer.status_code == 413
+
+
 def test_a_body_that_does_not_say_its_length_is_bounded_too(server: Served) -> None:
     parts = (b"x" * 65_536 for _ in range(100))
     headers = server.headers | {"Content-Type": "application/json"}

@@ -57,6 +57,30 @@ def test_a_line_that_is_no_message_is_answered_with_its_id_where_it_has_one(
     assert answer["error"]["message"].endswith(".")
 
 
+@pytest.mark.parametrize("many", [",", "[", "{", ":"])
+@pytest.mark.parametrize("request_id", [7, "seven"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_line_that_would_take_many_times_its_length_in_memory_is_refused_by_its_id(
+    many: str, request_id: object, is_first: bool
+) -> None:
+    members = {"jsonrpc": "2.0", "method": "ping"}
+    rest = {"params": {"id": 9, "a": many * 100_001}}
+    named = {"id": request_id}
+
+    (answer,) = refused(json.dumps(named | members | rest if is_first else members | rest | named))
+
+    assert request_id == answer["id"]
+
+
+def test_a_line_that_is_too_long_is_refused_by_its_id_where_that_comes_first() -> None:
+    params = {"a": "x" * LONGEST_LINE_BYTES}
+
+    assert 7 == refused(call(params=params)[: LONGEST_LINE_BYTES + 1])[0]["id"]
+    assert (
+        None is refused(json.dumps({"params": params, "id": 7})[: LONGEST_LINE_BYTES + 1])[0]["id"]
+    )
+
+
 def test_each_request_of_a_batch_is_answered() -> None:
     batch = f"[{call(id=1)}, {call(id='b')}, 5, {json.dumps({'method': 'a/notification'})}]"
 
