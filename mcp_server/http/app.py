@@ -7,7 +7,6 @@ announces an OAuth server, and there is none.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import hmac
 import logging
@@ -16,9 +15,10 @@ from collections.abc import Callable
 
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp.types import INVALID_REQUEST
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,14 +26,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mcp_server import __version__
 from mcp_server.http.accept import AcceptMiddleware
 from mcp_server.redaction import one_line
-from mcp_server.server.lines import MOST_PARTS, parts_of
+from mcp_server.server.lines import LONGEST_LINE_BYTES, BrokenLineError, error_line, message_of
 from mcp_server.tools.context import AppContext
 
 log = logging.getLogger(__name__)
 
 MCP_PATH = "/mcp"
 HEALTH_PATH = "/health"
-MOST_BODY_BYTES = 4 * 1024 * 1024
 _MCP_PATHS = (MCP_PATH, f"{MCP_PATH}/")
 _DISCOVERY = "/.well-known/"  # where clients look for an OAuth server; there is none
 _GUESSES, _GUESSES_S, _GUESS_PAUSE_S, _MOST_WAITING = 10, 60.0, 1.0, 100
@@ -62,7 +61,7 @@ def http_app(
         streamable_http_path=MCP_PATH,
         json_response=False,
         stateless_http=True,
-        max_request_body_size=MOST_BODY_BYTES,
+        max_request_body_size=LONGEST_LINE_BYTES,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     # `/mcp/` is the same: a redirect would be absolute, and http:// behind a proxy that ends TLS.
@@ -203,38 +202,38 @@ class BearerTokenMiddleware:
 
 
 class BodyMiddleware:
-    """Ends a request whose body does not come whole, without an answer, or is too costly (413).
+    """Reads the body of a POST whole, and refuses what is no message (400) or too large (413).
 
-    The SDK reads the body too (and refuses one that is too long), but hands on the part it got when
-    a client leaves, logs a traceback, and parses what takes a hundred times its length in memory.
+    The SDK would hand on half a body when its client leaves, parse what takes a hundred times its
+    length in memory, and take a request for a notification if its id is none.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_complete, is_refused, parts = scope["type"] != "http", False, 0
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return await self._app(scope, receive, send)
+        body, is_complete = bytearray(), False
+        while not is_complete and len(body) <= LONGEST_LINE_BYTES:
+            part = await receive()
+            if part["type"] == "http.disconnect":
+                return None
+            body += part.get("body", b"")
+            is_complete = not part.get("more_body", False)
+        try:
+            message_of(bytes(body))
+        except BrokenLineError as broken:
+            answer = next(iter(broken.answers), error_line(INVALID_REQUEST, str(broken)))
+            status = 413 if broken.is_too_large else 400
+            response = Response(answer, status, media_type="application/json")
+            return await response(scope, receive, send)
+        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
-        async def receive_or_raise() -> Message:
-            nonlocal is_complete, is_refused, parts
-            message = await receive()
-            if not is_complete:
-                parts += parts_of(message.get("body", b""))
-                is_refused = message["type"] == "http.disconnect" or parts > MOST_PARTS
-                if is_refused:
-                    raise ClientDisconnect
-                is_complete = not message.get("more_body", False)
-            return message
+        async def receive_again() -> Message:
+            return whole.pop() if whole else await receive()
 
-        async def send_unless_refused(part: Message) -> None:
-            if not is_refused:  # else it is what the app makes of the error above
-                await send(part)
-
-        with contextlib.suppress(ClientDisconnect):
-            await self._app(scope, receive_or_raise, send_unless_refused)
-        if parts > MOST_PARTS:
-            text = f"A request has at most {MOST_PARTS} values.\n"
-            await PlainTextResponse(text, status_code=413)(scope, receive, send)
+        return await self._app(scope, receive_again, send)
 
 
 def _seldom() -> Callable[[str], None]:

@@ -1,6 +1,7 @@
 """JSON-RPC messages in lines: what a line holds, or how it is answered if that is no message.
 
-The SDK's own reader drops a line that it can't read, and its client waits until it gives up.
+The SDK's own reader drops a line that it can't read, and its client waits until it gives up. The
+body of an HTTP request is such a line too.
 """
 
 import json
@@ -17,7 +18,7 @@ from mcp.types import (
 )
 from pydantic import ValidationError
 
-LONGEST_LINE_BYTES = 4 * 1024 * 1024  # as over HTTP
+LONGEST_LINE_BYTES = 4 * 1024 * 1024
 MOST_PARTS = 100_000  # parsed JSON takes many times its own length in memory
 _ID = rb'"id"\s*:\s*(-?[0-9]{1,15}|"[^"\\]{0,200}")'
 _FIRST_ID = re.compile(rb"\s*\{[^{\[]{0,500}?" + _ID)
@@ -29,8 +30,11 @@ _LONGEST_NUMBER = 300  # digits; Python refuses to make an integer of thousands
 class BrokenLineError(Exception):
     """A line that is no message; `answers` are the lines to send back."""
 
-    def __init__(self, why: str, ids: list[object], code: int = INVALID_REQUEST) -> None:
+    def __init__(
+        self, why: str, ids: list[Any], code: int = INVALID_REQUEST, *, is_too_large: bool = False
+    ) -> None:
         super().__init__(why)
+        self.is_too_large = is_too_large
         self.answers = [error_line(code, why, one) for one in ids]
 
 
@@ -40,10 +44,9 @@ def message_of(line: bytes) -> JSONRPCMessage:
     Raises:
         BrokenLineError: it holds none.
     """
-    if len(line) > LONGEST_LINE_BYTES:
-        raise BrokenLineError(f"A line has at most {LONGEST_LINE_BYTES} bytes.", [_id_of(line)])
-    if parts_of(line) > MOST_PARTS:
-        raise BrokenLineError(f"A line has at most {MOST_PARTS} values.", [_id_of(line)])
+    if len(line) > LONGEST_LINE_BYTES or _parts(line) > MOST_PARTS:
+        why = f"A message has at most {LONGEST_LINE_BYTES} bytes and {MOST_PARTS} values."
+        raise BrokenLineError(why, [_id_of(line)], is_too_large=True)
     text = line.removeprefix(_BOM).decode("utf-8", "replace")
     try:
         message = jsonrpc_message_adapter.validate_json(text, by_name=False)
@@ -56,11 +59,6 @@ def message_of(line: bytes) -> JSONRPCMessage:
     ):
         raise _broken(text)  # a request with an id that is none: to the SDK a notification
     return message
-
-
-def parts_of(data: bytes) -> int:
-    """How many values JSON may hold at most, counted without parsing it."""
-    return sum(map(data.count, (b",", b":", b"[", b"{")))
 
 
 def error_line(code: int, why: str, request_id: object = None) -> bytes:
@@ -76,6 +74,11 @@ def _id_of(line: bytes) -> Any:
     """The id of a request that is too large to be parsed, if it stands before or after the rest."""
     found = _FIRST_ID.match(line) or _LAST_ID.search(line[-1000:])
     return json.loads(found[1]) if found else None
+
+
+def _parts(data: bytes) -> int:
+    """How many values JSON may hold at most, counted without parsing it."""
+    return sum(map(data.count, (b",", b":", b"[", b"{")))
 
 
 def _broken(text: str) -> BrokenLineError:

@@ -15,11 +15,11 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_server.http.app import (
-    MOST_BODY_BYTES,
     BearerTokenMiddleware,
     HostMiddleware,
     request_state_key,
 )
+from mcp_server.server.lines import LONGEST_LINE_BYTES
 from mcp_server.server.tasks import IDENTIFIER
 from tests.support.harness import GOOD
 from tests.support.limits import LONGEST_S
@@ -333,8 +333,8 @@ def test_hosts_that_http_itself_forbids_never_arrive(server: Served) -> None:
 
 
 def test_a_body_over_4_mib_is_refused(server: Served) -> None:
-    fits = json.dumps(request("ping", padding="x" * (MOST_BODY_BYTES - 200)))
-    fits_not = json.dumps(request("ping", padding="x" * MOST_BODY_BYTES))
+    fits = json.dumps(request("ping", padding="x" * (LONGEST_LINE_BYTES - 200)))
+    fits_not = json.dumps(request("ping", padding="x" * LONGEST_LINE_BYTES))
     headers = server.headers | {"Content-Type": "application/json"}
 
     statuses = [
@@ -373,6 +373,18 @@ def test_broken_json_is_the_clients_fault(server: Served, body: bytes) -> None:
 
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] in (-32700, -32600, -32602)
+
+
+@pytest.mark.parametrize("request_id", [None, 1.5, {}, True])
+def test_a_request_whose_id_is_none_is_refused_and_not_taken_for_a_notification(
+    server: Served, request_id: object
+) -> None:
+    body = request("ping") | {"id": request_id}
+
+    answer = httpx.post(server.url, json=body, headers=server.headers, timeout=LONGEST_S)
+
+    assert answer.status_code == 400
+    assert "id" in answer.json()["error"]["message"]
 
 
 def test_there_are_no_sessions_to_get_or_delete(server: Served) -> None:
