@@ -7,6 +7,7 @@ announces an OAuth server, and there is none.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -86,7 +87,7 @@ def http_app(
             allow_private_network=True,
             expose_headers=["WWW-Authenticate"],
         )
-    return HostMiddleware(app, allowed_hosts, allowed_origins)
+    return CompletingMiddleware(HostMiddleware(app, allowed_hosts, allowed_origins))
 
 
 def request_state_key(token: str) -> bytes:
@@ -112,6 +113,32 @@ _INVALID_TOKEN = {
     "error": "invalid_token",
     "error_description": "Send the server's token: Authorization: Bearer …",
 }
+
+
+class CompletingMiddleware:
+    """Completes an answer that is still open when the server stops.
+
+    uvicorn cancels it, and would log a traceback for each.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        is_open = False
+
+        async def send_and_note(part: Message) -> None:
+            nonlocal is_open
+            is_open = part["type"] == "http.response.start" or part.get("more_body", False)
+            await send(part)
+
+        with contextlib.suppress(asyncio.CancelledError):  # only uvicorn cancels this task
+            await self._app(scope, receive, send_and_note)
+        if is_open:
+            await send({"type": "http.response.body", "body": b""})
+        return None
 
 
 class HostMiddleware:

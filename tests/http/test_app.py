@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_server.http.app import (
     BearerTokenMiddleware,
+    CompletingMiddleware,
     HostMiddleware,
     request_state_key,
 )
@@ -598,6 +599,30 @@ def test_a_web_page_may_learn_that_there_are_no_sessions(server: Served, method:
 
     assert preflight.status_code == 200
     assert preflight.headers["access-control-allow-private-network"] == "true"
+
+
+async def test_an_answer_that_is_open_when_the_server_stops_is_completed() -> None:
+    """Uvicorn cancels it, and logs a traceback for what it has to end by itself."""
+    sent: list[Message] = []
+
+    async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"progress", "more_body": True})
+        await asyncio.sleep(3600)
+
+    async def receive() -> Message:
+        raise AssertionError("it reads nothing")
+
+    async def send(part: Message) -> None:
+        sent.append(part)
+
+    app = CompletingMiddleware(stream)
+    serving = asyncio.create_task(app({"type": "http"}, receive, send))
+    await asyncio.sleep(1)
+    serving.cancel("timeout graceful shutdown exceeded")
+    await serving
+
+    assert [False, True, False] == [part.get("more_body", False) for part in sent]
 
 
 async def answered_after_s(check: BearerTokenMiddleware, token: str) -> float:
