@@ -86,11 +86,16 @@ class Journal:
         return _first(found)
 
     async def recent(
-        self, limit: int, status: str | None = None, *, origin: str
+        self, limit: int, status: str | None = None, *, origin: str, refused: bool = True
     ) -> list[Submission]:
-        """The newest rows first, all or those of one Job status; a freed row keeps its last one."""
+        """The newest rows first, all or those of one Job status; a freed row keeps its last one.
+
+        Args:
+            refused: whether those are among them that failed before there was a job.
+        """
         of_status, values = ("status = ? and ", (status,)) if status else ("", ())
-        where = f"where {of_status}origin in (?, '') order by number desc limit ?"
+        made = "" if refused else " and (state <> 'failed' or job_id is not null)"
+        where = f"where {of_status}origin in (?, ''){made} order by number desc limit ?"
         return await self._read(where, *values, origin, limit)
 
     async def insert(self, new: NewSubmission, *, budget: float | None = None) -> Submission:

@@ -174,8 +174,7 @@ def error_for(vendor: ServiceInfo, response: BadResponse) -> UpstreamError | Non
     said = error_text(response.data)
     rules = (*vendor.error_rules, *_PLATFORM_RULES)
     rule = next((rule for rule in rules if rule.fits(status, said)), None)
-    ends_a_job = rule is not None and rule.error in (NotFoundError, ExpiredError)
-    if ends_a_job and not is_vendors(response.data):
+    if status in (404, 410) and not is_vendors(response.data):
         rule = _GATEWAY_RULE  # it says nothing of the job, and must not end or free one
     rule = rule or _undocumented(status, no_json=response.data is None)
     message = rule.message
