@@ -194,8 +194,8 @@ def _run_stdio(settings: Settings, given: argparse.Namespace) -> None:
             try:
                 server = create(used, fault=given.fault)
             except SettingsError as wrong:  # only now are the tools and their arguments known
-                used = used.model_copy(update={"hide_arguments": ()})
-                server = create(used, fault=given.fault or wrong)
+                without = used.model_copy(update={"hide_arguments": ()})
+                server = create(without, fault=given.fault or wrong)
             await stdio.serve(server, streams)
         end()
 
