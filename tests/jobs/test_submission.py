@@ -1315,7 +1315,7 @@ async def test_cancel_job_on_a_request_without_an_answer_is_refused(tmp_path: Pa
         reply = await h.call("cancel_job", job_id=job_id)
         after = await h.call("get_job", job_id=job_id)
 
-        assert "unsupported" == reply.error["code"]
+        assert "unanswered" == reply.error["code"]
         assert "submitting" == after.job["status"]
 
 

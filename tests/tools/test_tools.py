@@ -10,7 +10,6 @@ import pytest
 from mcp.client import ClientRequestContext
 from mcp.types import ElicitRequestParams, ElicitResult
 
-from mcp_server.errors import SettingsError
 from tests.support.harness import EPOCH, GOOD, Harness, check_agreement, running
 
 STORED = Path(__file__).parent / "tools.json"
@@ -171,9 +170,13 @@ async def test_a_hidden_argument_is_taken_and_checked_all_the_same(tmp_path: Pat
 
 @pytest.mark.parametrize("wrong", ["source", "fps", "resolutoin", "\x1b[31m", "common captcha"])
 async def test_what_can_not_be_hidden_is_a_wrong_setting(tmp_path: Path, wrong: str) -> None:
-    with pytest.raises(SettingsError, match=r"USEAPI_HIDE_ARGUMENTS can't hide .*It takes: common"):
-        async with running(tmp_path, USEAPI_HIDE_ARGUMENTS=wrong):
-            raise AssertionError("it started")
+    async with running(tmp_path, USEAPI_HIDE_ARGUMENTS=wrong) as server:
+        told = await server.call("get_job", job_id=VIDEO)
+
+        assert "wrong_setting" == told.error["code"]
+        assert "USEAPI_HIDE_ARGUMENTS can't hide" in told.text
+        assert "It takes: common, captcha, " in told.text
+        assert [] == server.network.sent
 
 
 async def test_output_schemas_hold_no_references_either(tmp_path: Path) -> None:
