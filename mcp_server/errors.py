@@ -24,6 +24,10 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── DeclinedError              the user said no; nothing was sent
 ├── ConsentError               a new job would cost what nobody agreed to; nothing was sent
 ├── DownloadError              the file can't be had or can't be saved
+│   ├── InterruptedDownloadError  it broke off; called again, it goes on
+│   ├── OutputError            the output folder can't be written, or has no room
+│   ├── NoRouteError           a proxy is set, which downloads do not use
+│   └── FileGoneError          neither its file nor a link to it is left
 └── JournalError               the journal can't be written, so nothing is submitted
     └── JournalBusyError       another process has locked it; soon it can
 """
@@ -230,6 +234,24 @@ class DeclinedError(UseapiError):
 
 class DownloadError(UseapiError):
     code = "download_failed"
+    next_action = "get_job"
+
+
+class InterruptedDownloadError(DownloadError):
+    retryable = True
+    next_action = "wait_then_retry"
+
+
+class OutputError(DownloadError):
+    next_action = "fix_settings"
+
+
+class NoRouteError(DownloadError):
+    next_action = "open_link"
+
+
+class FileGoneError(DownloadError):
+    next_action = "submit_again"
 
 
 class ConsentError(UseapiError):

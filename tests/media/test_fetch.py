@@ -4,11 +4,12 @@ Rules: design.md 6; the working pattern: reference/patterns.md 5.
 """
 
 import asyncio
+import contextlib
 import datetime as dt
-import errno
 import io
 import ipaddress
 import ssl
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +24,8 @@ from cryptography.x509.oid import NameOID
 
 from mcp_server.clock import Clock
 from mcp_server.errors import DownloadError
-from mcp_server.media.fetch import DISK_RESERVE_BYTES, ExpiredLinkError, Fetcher
-from mcp_server.media.files import OutputFolder
+from mcp_server.media.fetch import ExpiredLinkError, Fetcher
+from mcp_server.media.files import DISK_RESERVE_BYTES, OutputFolder, PartFile
 from mcp_server.media.ssrf import Resolver
 from mcp_server.models import Kind
 from mcp_server.sandbox import media
@@ -106,12 +107,17 @@ def fetcher(
 
 
 async def fetch(a_fetcher: Fetcher, url: str = LINK, kind: Kind = "video") -> bytes:
-    file = io.BytesIO()
-    await a_fetcher.fetch(url, file, kind, ignored)
-    return file.getvalue()
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = OutputFolder(Path(folder))
+        file = outputs.begin()
+        try:
+            await a_fetcher.fetch(url, file, kind, ignored)
+            return file.head(1 << 30)
+        finally:
+            outputs.close()
 
 
-async def ignored(written: int, expected: int | None) -> None: ...
+def ignored(written: int, expected: int | None) -> None: ...
 
 
 async def test_a_file_is_fetched_from_the_very_address_that_was_looked_at() -> None:
@@ -395,50 +401,46 @@ async def test_a_file_that_trickles_is_given_up() -> None:
     assert 60 <= asyncio.get_running_loop().time() <= 90
 
 
-async def test_a_file_the_disk_has_no_room_for_is_not_begun() -> None:
+async def test_a_file_the_disk_has_no_room_for_is_not_begun(tmp_path: Path) -> None:
     class Full(OutputFolder):
         def free_bytes(self) -> int:
             return DISK_RESERVE_BYTES + len(CLIP) - 1
 
-    with pytest.raises(DownloadError, match="no room"):
-        await fetch(fetcher(Web(), outputs=Full(Path("/"))))
+    folder = Full(tmp_path)
+
+    with contextlib.closing(folder), pytest.raises(DownloadError, match="no room"):
+        await fetcher(Web(), outputs=folder).fetch(LINK, folder.begin(), "video", ignored)
 
 
-class Sink(io.BytesIO):
-    """Takes what is written, up to a size."""
-
-    def __init__(self, room_bytes: int = 1 << 40) -> None:
-        super().__init__()
-        self._room_bytes = room_bytes
-
-    def write(self, data: Any) -> int:
-        self._room_bytes -= len(data)
-        if self._room_bytes < 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return len(data)
-
-
-async def test_a_disk_that_fills_up_meanwhile_ends_it() -> None:
+async def test_a_disk_that_fills_up_meanwhile_ends_it(tmp_path: Path) -> None:
     class Filling(OutputFolder):
         asked = 0
 
         def free_bytes(self) -> int:
             self.asked += 1
-            return 1 << 40 if self.asked == 1 else DISK_RESERVE_BYTES
+            return 1 << 40 if self.asked == 1 else DISK_RESERVE_BYTES - 1
 
-    folder, file = Filling(Path("/")), Sink()
+    folder = Filling(tmp_path)
+    file = folder.begin()
     film = httpx.Response(200, stream=Pieces(CLIP, *[bytes(1 << 20)] * 80))
     web = Web({"media.example.com/clip.mp4": lambda: film})
 
-    with pytest.raises(DownloadError, match="no room"):
+    with contextlib.closing(folder), pytest.raises(DownloadError, match="no room"):
         await fetcher(web, outputs=folder, limit_mb=99).fetch(LINK, file, "video", ignored)
 
     assert 2 == folder.asked
 
 
-async def test_a_file_that_can_not_be_written_is_told() -> None:
-    with pytest.raises(DownloadError, match=r"can't be written to / .No space left on device"):
-        await fetcher(Web()).fetch(LINK, Sink(70_000), "video", ignored)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is a device of Linux")
+async def test_a_file_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path)
+    (tmp_path / "film.part").symlink_to("/dev/full")
+    raw = io.FileIO(str(tmp_path / "film.part"), "r+")
+    file = PartFile(folder, raw, is_resumable=False)
+
+    with pytest.raises(DownloadError, match=r"can't be written to .* .No space left on device"):
+        await fetcher(Web(), outputs=folder).fetch(LINK, file, "video", ignored)
+    folder.discard(file)
 
 
 # With a real TLS server, whose certificates come from a CA of its own.

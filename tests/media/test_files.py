@@ -1,6 +1,7 @@
 """The output folder: files are complete, unique, for their owner only, and replace nothing."""
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import NoReturn
 import pytest
 
 from mcp_server.errors import DownloadError
-from mcp_server.media.files import OutputFolder, SavedFile, file_stem
+from mcp_server.media.files import OutputFolder, PartFile, SavedFile
 from mcp_server.sandbox import media
 
 VIDEO = media.read(media.clip(1280, 720, 24))
@@ -122,13 +123,13 @@ def test_a_folder_that_can_t_be_made_is_told_with_the_setting(tmp_path: Path) ->
 @LINUX
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     """What is written stays in memory for a while, so the disk's refusal comes with the flush."""
-    place = tmp_path / "film.part"
+    place, folder = tmp_path / "film.part", OutputFolder(tmp_path)
     place.symlink_to("/dev/full")
-    file = place.open("r+b")
+    file = PartFile(folder, io.FileIO(str(place), "r+"), is_resumable=False)
     file.write(b"x")
 
     with pytest.raises(DownloadError, match="No space left"):
-        OutputFolder(tmp_path).keep(file, "film")
+        folder.keep(file, "film")
 
     assert file.closed
     assert set() == names(tmp_path)
@@ -205,29 +206,61 @@ def test_a_file_that_is_gone_can_t_be_copied(tmp_path: Path) -> None:
     assert set() == names(tmp_path)
 
 
-def test_a_sweep_takes_old_temporary_files_and_nothing_else(tmp_path: Path) -> None:
-    folder = OutputFolder(tmp_path)
-    old, new = folder.begin(), folder.begin()
+def test_a_sweep_takes_what_dead_owners_left_and_nothing_else(tmp_path: Path) -> None:
+    folder, others = OutputFolder(tmp_path), OutputFolder(tmp_path)
+    dead, own, alive = folder.begin(), folder.begin(), others.begin()
+    dead.close()  # as the kernel does for a process that was killed
+    folder._under_way.discard(dead)
     save(folder, b"x")
-    for path in (old.name, tmp_path / "film.bin"):
+    (tmp_path / "somebody.part").write_bytes(b"")
+
+    for path in tmp_path.iterdir():
         os.utime(path, (1000, 1000))
+    folder.sweep(2000)
+
+    kept = {Path(str(file.name)).name for file in (own, alive)}
+    assert {*kept, "film.bin", "somebody.part"} == names(tmp_path)
+    others.close()
+    folder.close()
+
+
+def test_what_can_be_gone_on_with_is_swept_after_its_time(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path)
+    for key in ("old", "new"):
+        file = folder.begin(key)
+        file.start_over('"1"')
+        file.write(b"half")
+        folder.set_aside(file)
+        if key == "old":
+            for path in tmp_path.iterdir():
+                os.utime(path, (1000, 1000))
 
     folder.sweep(2000)
 
-    assert {Path(new.name).name, "film.bin"} == names(tmp_path)
-    folder.discard(old)
-    folder.discard(new)
+    assert 2 == len(names(tmp_path))
+    old, new = folder.begin("old"), folder.begin("new")
+    assert (None, 0) == (old.validator, old.size_bytes)
+    assert ('"1"', 4) == (new.validator, new.size_bytes)
+    folder.close()
+    assert set() == names(tmp_path)
+
+
+def test_a_validator_that_lost_its_file_is_swept(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path)
+    left = tmp_path / ".useapi-mcp-0000000000000000.validator"
+    left.write_text("x")
+
+    folder.sweep(0)
+
+    assert set() == names(tmp_path)
+
+
+def test_a_sweep_of_no_folder_does_nothing(tmp_path: Path) -> None:
+    OutputFolder(tmp_path / "nowhere").sweep(2000)
+
+    assert set() == names(tmp_path)
 
 
 def test_room_is_counted_in_bytes_and_none_where_there_is_no_disk(tmp_path: Path) -> None:
     assert OutputFolder(tmp_path).free_bytes() > 0
     assert 0 == OutputFolder(tmp_path / "nowhere").free_bytes()
-
-
-def test_a_name_made_of_an_id_does_not_show_it() -> None:
-    stem = file_stem("dreamina", "j0302v-u1-CA:jane@example.com-bot:dreamina")
-
-    assert "dreamina-" + stem[9:] == stem
-    assert 12 == len(stem[9:])
-    assert "jane" not in stem
-    assert stem != file_stem("dreamina", "j0303v-u1-CA:jane@example.com-bot:dreamina")

@@ -5,11 +5,12 @@ import base64
 import contextlib
 import email.utils
 import gzip
+import io
 import json
 import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -27,7 +28,8 @@ from mcp_server.errors import (
     UnreachableError,
     UseapiError,
 )
-from mcp_server.media.files import OutputFolder
+from mcp_server.media.files import OutputFolder, PartFile
+from mcp_server.media.names import MadeName
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.responses import ServiceInfo
@@ -510,10 +512,10 @@ async def test_base64_is_cut_into_a_file_however_long_it_is(tmp_path: Path) -> N
     film = bytes(range(256)) * (9 << 12)  # 9 MiB
     line = Line(says({"rawBytes": base64.b64encode(film).decode(), "a": 1}))
 
-    answer = await upstream(tmp_path, line).get(FILES, PATH, stem="film")
+    answer = await upstream(tmp_path, line).get(FILES, PATH, name=MadeName("film", "1"))
 
     assert {"rawBytes": "file:0", "a": 1} == answer.data
-    assert tmp_path / "film.bin" == answer.files[0].path
+    assert {answer.files[0].path.name} == names(tmp_path)
     assert film == answer.files[0].path.read_bytes()
 
 
@@ -531,8 +533,9 @@ async def test_several_files_are_numbered_and_an_empty_one_is_none(tmp_path: Pat
 
     answer = await upstream(tmp_path, line).get(FILES, PATH)
 
-    assert ["films.bin", "films-2.bin"] == [file.path.name for file in answer.files]
-    assert {"films.bin", "films-2.bin"} == names(tmp_path)
+    saved = [file.path.name for file in answer.files]
+    assert saved == sorted(names(tmp_path))
+    assert ["1.bin", "2.bin"] == [name.rpartition("-")[2] for name in saved]
 
 
 @pytest.mark.parametrize(
@@ -569,10 +572,10 @@ async def test_files_larger_than_allowed_are_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is a device of Linux")
 async def test_a_full_disk_is_told_as_that(tmp_path: Path) -> None:
     class FullDisk(OutputFolder):
-        def begin(self) -> BinaryIO:
+        def begin(self, key: str | None = None) -> PartFile:
             place = self.path / "film.part"
             place.symlink_to("/dev/full")
-            return place.open("r+b", buffering=0)
+            return PartFile(self, io.FileIO(str(place), "r+"), is_resumable=False)
 
     line = Line(says({"rawBytes": base64.b64encode(bytes(100)).decode()}))
     settings = Settings.read({"USEAPI_TOKEN": TOKEN})
