@@ -238,19 +238,23 @@ class DownloadError(UseapiError):
 
 
 class InterruptedDownloadError(DownloadError):
+    code = "download_interrupted"
     retryable = True
     next_action = "wait_then_retry"
 
 
 class OutputError(DownloadError):
+    code = "output_folder"
     next_action = "fix_settings"
 
 
 class NoRouteError(DownloadError):
+    code = "no_direct_route"
     next_action = "open_link"
 
 
 class FileGoneError(DownloadError):
+    code = "file_gone"
     next_action = "submit_again"
 
 

@@ -119,7 +119,7 @@ def instructions(sandbox_sources: str = "") -> str:
 
 
 def _leave_on_signals(app: AppContext, leave: Callable[[], None]) -> None:
-    """Make SIGTERM and SIGINT end the process once paid requests are written down.
+    """Make SIGTERM, SIGINT and SIGHUP end the process once paid requests are written down.
 
     Without this Ctrl-C hangs, because the SDK reads stdin in a thread that can't be cancelled, and
     SIGTERM cuts a paid request in the middle. What is left undone is in the journal.
@@ -139,5 +139,8 @@ def _leave_on_signals(app: AppContext, leave: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends anyway
             loop.call_soon_threadsafe(begin)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if hasattr(signal, "SIGHUP"):  # the terminal was closed; Windows has none
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         signal.signal(number, on_signal)  # not the loop's own way, which Windows lacks

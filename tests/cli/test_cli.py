@@ -262,7 +262,12 @@ def test_stdout_holds_nothing_but_the_protocol_and_the_end_of_input_leaves_no_te
 
 @needs_signals
 @pytest.mark.parametrize(
-    ("arguments", "number"), [([], signal.SIGTERM), (["--sandbox"], signal.SIGINT)]
+    ("arguments", "number"),
+    [
+        ([], signal.SIGTERM),
+        (["--sandbox"], signal.SIGINT),
+        ([], getattr(signal, "SIGHUP", signal.SIGTERM)),  # Windows has none
+    ],
 )
 def test_a_signal_ends_an_idle_server_whose_input_stays_open(
     env: dict[str, str],
@@ -405,7 +410,7 @@ def test_the_main_job_through_the_official_client(
     facts = probe(io.BytesIO(path.read_bytes()))
     assert facts is not None
     assert (1280, 720, 60) == (facts.width, facts.height, facts.frame_rate)
-    assert tmp_path / "output" / "smooth.mp4" == path
+    assert tmp_path / "output" / "sandbox" / "smooth.mp4" == path  # and the server has ended
 
 
 @contextlib.contextmanager

@@ -3,11 +3,13 @@
 import asyncio
 import os
 import re
+import shutil
 import stat
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -19,7 +21,7 @@ from mcp_server.jobs.downloads import Downloads
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.sqlite import SqliteStore
 from mcp_server.media.fetch import Fetcher
-from mcp_server.media.files import OutputFolder
+from mcp_server.media.files import DISK_RESERVE_BYTES, OutputFolder
 from mcp_server.media.names import Stem
 from mcp_server.models import Job, Media
 from mcp_server.sandbox import media
@@ -226,7 +228,7 @@ async def test_a_base64_result_whose_file_is_gone_is_told(tmp_path: Path) -> Non
 
         told = await harness.call("download_media", job_id=job_id)
 
-        assert "download_failed" == told.error["code"]
+        assert "file_gone" == told.error["code"]
         assert job_id == told.error["job_id"]
 
 
@@ -503,6 +505,88 @@ async def test_a_broken_download_is_worth_another_call_by_its_words_and_by_its_d
         assert (True, "wait_then_retry", job_id) == tuple(
             failed.error[name] for name in ("retryable", "next_action", "job_id")
         )
+
+
+# A disk that is full, or can't be written any more.
+
+
+def small_disk(monkeypatch: pytest.MonkeyPatch, folder: Path, size_bytes: int) -> None:
+    """A disk of this size on which there is nothing but the folder."""
+
+    def usage(path: Path) -> SimpleNamespace:
+        assert path == folder
+        used = sum(entry.stat().st_size for entry in folder.iterdir())
+        return SimpleNamespace(free=size_bytes - used)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+
+
+async def test_downloads_at_once_leave_the_disks_reserve_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size_bytes = DISK_RESERVE_BYTES + 5_000_000
+    small_disk(monkeypatch, tmp_path / "output", size_bytes)
+    host = MediaHost(film(2_000_000), bytes_per_s=400_000)
+    some = downloads(tmp_path, host)
+    jobs = [finished_job("https://media.example.com/1", number=n) for n in range(12)]
+
+    done = await asyncio.gather(
+        *(some.save(job, None, unheard) for job in jobs), return_exceptions=True
+    )
+
+    refused = [error for error in done if isinstance(error, DownloadError)]
+    assert 2 == len(done) - len(refused)
+    assert {"output_folder"} == {error.code for error in refused}
+    assert {"no room" in error.message for error in refused} == {True}
+
+
+async def test_an_answer_full_of_base64_leaves_the_disks_reserve_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_disk(monkeypatch, tmp_path / "output", DISK_RESERVE_BYTES + 20_000_000)
+    async with running(tmp_path) as harness:
+        harness.network.concerns = lambda request: request.method == "POST"
+        body = b'{"encodedImage": "' + b"QUJD" * 10_000_000 + b'"}'
+        harness.network.faults = [Fault(then=httpx.Response(200, content=body))]
+
+        begun = await harness.call("upscale_image", source=GOOD["google-flow", "image"])
+        told = await harness.call("get_job", job_id=begun.job["job_id"], wait_seconds=50)
+
+        assert "lost" == told.job["failure"]["code"]
+        assert "no room for the file" in told.job["failure"]["message"]
+        assert [] == files(harness)
+
+
+@pytest.mark.parametrize("job", ["a download", "a paid answer"])
+async def test_an_output_folder_that_goes_away_meanwhile_hides_no_outcome(
+    tmp_path: Path, job: str
+) -> None:
+    """Nothing can be removed from it then: as with one that was made read-only."""
+    output, paid = tmp_path / "output", job == "a paid answer"
+
+    class Vanishing(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            body = b'{"jobid": "x", "rawBytes": "' + b"QUJD" * 9999 + b'"}' if paid else CLIP
+            yield body[:20_000]
+            output.rename(tmp_path / "elsewhere")
+            output.write_bytes(b"")
+            yield body[20_000:]
+
+    async with running(tmp_path) as harness:
+        if paid:
+            harness.network.faults = [
+                Fault(then=lambda *_: httpx.Response(200, stream=Vanishing()))
+            ]
+            told = await harness.call("upscale_video", source=GOOD["google-flow", "video"])
+            assert told.job["job_id"]
+            assert 1 == len(harness.posts())
+        else:
+            job_id = await completed(harness)
+            harness.network.concerns = is_media
+            harness.network.faults = [Fault(then=httpx.Response(200, stream=Vanishing()))]
+            told = await harness.call("download_media", job_id=job_id)
+            assert "output_folder" == told.error["code"]
+            assert job_id == told.error["job_id"]
 
 
 # Without the tools: jobs and networks a sandbox can't be told to be.

@@ -562,6 +562,61 @@ async def test_no_file_is_left_of_an_answer_that_was_none(
     assert set() == names(tmp_path)
 
 
+class Endless(httpx.AsyncByteStream):
+    """The same piece for ever, after a first one, and without a pause."""
+
+    def __init__(self, first: bytes, piece: bytes) -> None:
+        self._first = first
+        self._piece = piece
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._first
+        while True:
+            yield self._piece
+
+
+@pytest.mark.parametrize(
+    ("first", "piece", "encoding"),
+    [
+        (b'{"rawBytes": "', b" " * 65_536, "identity"),
+        (b"", gzip.compress(b"") * 3000, "gzip"),
+        (gzip.compress(b'{"rawBytes": "'), gzip.compress(b" " * 1_000_000), "gzip"),
+    ],
+    ids=["white space in base64", "empty gzip members", "white space out of gzip"],
+)
+async def test_what_goes_on_for_ever_and_holds_nothing_is_ended(
+    tmp_path: Path, first: bytes, piece: bytes, encoding: str
+) -> None:
+    endless, headers = Endless(first, piece), {"content-encoding": encoding}
+    line = Line(lambda _: httpx.Response(200, headers=headers, stream=endless))
+
+    with pytest.raises(UnansweredError, match="ExtractionError"):
+        await Paying(upstream(tmp_path, line))()
+
+    assert set() == names(tmp_path)
+
+
+async def test_small_pieces_of_an_answer_let_others_run(tmp_path: Path) -> None:
+    turns, body = 0, json.dumps({"a": "x" * 20_000}).encode()
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    class Single(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for at in range(len(body)):
+                yield body[at : at + 1]
+
+    other = asyncio.create_task(others())
+    await upstream(tmp_path, Line(lambda _: httpx.Response(200, stream=Single()))).get(PLAIN, PATH)
+    other.cancel()
+
+    assert turns > 20_000 / 100
+
+
 async def test_files_larger_than_allowed_are_refused(tmp_path: Path) -> None:
     line = Line(says({"rawBytes": base64.b64encode(bytes(2 << 20)).decode()}))
 
