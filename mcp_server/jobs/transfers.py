@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from mcp_server.clock import Clock
-from mcp_server.errors import InterruptedDownloadError
+from mcp_server.errors import UnreachableError
 
 PROGRESS_S = 0.5
 LONGEST_CALL_S = 40.0  # the shortest limit of a known host is 60 s
@@ -74,10 +74,10 @@ class Transfers(Generic[T]):
                 return task.result()
             if progress.done_bytes > most_bytes:  # a second try may begin anew
                 most_bytes = progress.done_bytes
-                await report(most_bytes, progress.total_bytes, f"{progress} done")
+                await report(most_bytes, progress.total_bytes, str(progress))
             if left_s <= PROGRESS_S:
                 return None
-        raise InterruptedDownloadError(
+        raise UnreachableError(
             message="This server is stopping, so the transfer was ended.",
             hint="Call again when it runs: it goes on where it was.",
         )

@@ -210,6 +210,7 @@ class OutputFolder:
         Raises:
             OutputError: the file can't be written.
         """
+        self._under_way.discard(file)  # whoever stops now lets it appear
         try:
             file.flush()
             size_bytes = file.seek(0, os.SEEK_END)
@@ -304,22 +305,17 @@ class OutputFolder:
         """A temporary file, locked; None if somebody else has it or has just removed it."""
         path = self.path / _TEMPORARY.format(name)
         flags = _NO_FOLLOW | os.O_CREAT | (os.O_EXCL if is_new else 0)
-        raw = io.FileIO(str(path), "r+", opener=lambda name, own: owner_only(name, own | flags))
-        try:
-            if _locked(raw.fileno()) is False:
-                raw.close()
+        with contextlib.ExitStack() as opened:
+            raw = io.FileIO(str(path), "r+", opener=lambda name, own: owner_only(name, own | flags))
+            opened.callback(raw.close)
+            if _locked(raw.fileno()) is False or not _is_same(path, os.fstat(raw.fileno())):
                 return None
-            found = os.fstat(raw.fileno())
-            is_there = _is_same(path, found)
-            if is_there and found.st_nlink == 1:
-                return PartFile(self, raw, is_resumable=not is_new)
-            if is_there:  # put in place by a process that was killed before it removed this name
-                path.unlink()
-        except BaseException:
-            raw.close()
-            raise
-        raw.close()
-        return None
+            if os.fstat(raw.fileno()).st_nlink > 1:
+                path.unlink()  # a process was killed after it had put it in place
+                return None
+            file = PartFile(self, raw, is_resumable=not is_new)
+            opened.pop_all()
+            return file
 
     def _sweep(self, path: Path, before: float) -> None:
         part, validator = path.with_suffix(".part"), path.with_suffix(_VALIDATOR)
@@ -339,7 +335,7 @@ class OutputFolder:
                 removed = _removed(part)
             finally:
                 os.close(descriptor)
-            if not removed:
+            if not removed:  # pragma: no cover - Windows removes only what is closed
                 _removed(part)
             _removed(validator)
 
@@ -408,7 +404,10 @@ def _removed(path: Path) -> bool:
 
 def _is_same(path: Path, known: os.stat_result) -> bool:
     """Whether a path leads to this very regular file, and not by a link."""
-    found = path.lstat()
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
     return stat.S_ISREG(found.st_mode) and os.path.samestat(found, known)
 
 

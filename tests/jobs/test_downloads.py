@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from mcp_server.clock import Clock
-from mcp_server.errors import DownloadError, InterruptedDownloadError, JournalError
+from mcp_server.errors import DownloadError, JournalError, UnreachableError
 from mcp_server.jobs.downloads import Downloads
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.sqlite import SqliteStore
@@ -375,7 +375,7 @@ async def test_a_download_goes_on_when_its_callers_leave_and_is_done_once(tmp_pa
 async def test_after_40_seconds_the_call_says_how_far_it_is_and_the_same_call_joins(
     tmp_path: Path,
 ) -> None:
-    host = MediaHost(film(31_000_000), bytes_per_s=400_000)
+    host = MediaHost(film(15_000_000), bytes_per_s=200_000)
     async with with_host(tmp_path, host) as harness:
         job_id, began = await completed(harness), asyncio.get_running_loop().time()
 
@@ -386,14 +386,14 @@ async def test_after_40_seconds_the_call_says_how_far_it_is_and_the_same_call_jo
         assert 39 <= taken_s <= 41
         assert "completed" == told.job["status"]
         assert "path" not in told.job["media"][0]
-        assert re.search(r"1[56]\.\d of 31\.0 MB saved so far", told.text)
+        assert re.search(r"[78]\.\d of 15\.0 MB saved so far", told.text)
         assert "call download_media" in told.text
         assert host.body == path_of(saved).read_bytes()
         assert [None] == host.ranges
 
 
 async def test_what_a_restart_cut_is_gone_on_with_after_what_there_is(tmp_path: Path) -> None:
-    host = MediaHost(film(20_000_000), bytes_per_s=400_000)
+    host = MediaHost(film(12_000_000), bytes_per_s=200_000)
     async with with_host(tmp_path, host) as harness:
         job_id, sandbox, clock = await completed(harness), harness.sandbox, harness.clock
         await leaves_after(30, harness.call("download_media", job_id=job_id))
@@ -403,7 +403,7 @@ async def test_what_a_restart_cut_is_gone_on_with_after_what_there_is(tmp_path: 
     async with running(tmp_path, sandbox=sandbox, network=network, clock=clock) as harness:
         saved = await harness.call("download_media", job_id=job_id)
 
-        assert had_bytes > 10_000_000
+        assert had_bytes > 5_000_000
         assert [None, f"bytes={had_bytes}-"] == host.ranges
         assert '"1"' == host.seen[1].headers["if-range"]
         assert host.body == path_of(saved).read_bytes()
@@ -470,9 +470,9 @@ async def test_a_call_while_the_server_stops_is_told_to_come_back(tmp_path: Path
 
     await some.close()
 
-    with pytest.raises(InterruptedDownloadError, match="stopping"):
+    with pytest.raises(UnreachableError, match="stopping"):
         await call
-    with pytest.raises(InterruptedDownloadError, match="stopping"):
+    with pytest.raises(UnreachableError, match="stopping"):
         await some.save(JOB, None, unheard)
     assert 0 == host.open
 

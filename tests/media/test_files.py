@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -304,6 +305,51 @@ def test_what_somebody_else_is_writing_is_left_to_them(tmp_path: Path) -> None:
     assert {"film.mp4"} == names(tmp_path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes nothing that is open")
+def test_a_file_that_a_sweep_took_before_it_was_locked_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    lock = fcntl.flock
+    taken: list[str] = []
+
+    def late(descriptor: int, operation: int) -> None:
+        if not taken:
+            taken.extend(names(tmp_path))
+            (tmp_path / taken[0]).unlink()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    folder = OutputFolder(tmp_path)
+
+    file = folder.begin()
+
+    assert {file.path.name} == names(tmp_path) != set(taken)
+    folder.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fcntl is not there")
+def test_without_locks_only_what_is_old_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network file system, say: nothing tells whether an owner is alive."""
+    import fcntl
+
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    others = OutputFolder(tmp_path)
+    old, new = others.begin(), others.begin()
+    os.utime(old.path, (1000, 1000))
+
+    OutputFolder(tmp_path).sweep(2000)
+
+    assert {new.path.name} == names(tmp_path)
+    others.close()
+
+
 def test_what_is_in_place_already_is_never_written_to(tmp_path: Path) -> None:
     """A process was killed after it had put the file in place, before it removed the other name."""
     folder = OutputFolder(tmp_path)
@@ -318,11 +364,15 @@ def test_what_is_in_place_already_is_never_written_to(tmp_path: Path) -> None:
     folder.close()
 
 
-def test_a_half_without_its_validator_is_begun_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [None, b"", b"\xff", b"x" * 600])
+def test_a_half_without_its_validator_is_begun_anew(tmp_path: Path, text: bytes | None) -> None:
     folder = OutputFolder(tmp_path)
     folder.set_aside(half(folder))
     for path in tmp_path.glob("*.validator"):
-        path.unlink()
+        if text is None:
+            path.unlink()
+        else:
+            path.write_bytes(text)
 
     file = folder.begin("film")
 

@@ -625,14 +625,15 @@ async def test_files_larger_than_allowed_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is a device of Linux")
-async def test_a_full_disk_is_told_as_that(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size_bytes", [100, 100_000], ids=["at the end", "meanwhile"])
+async def test_a_full_disk_is_told_as_that(tmp_path: Path, size_bytes: int) -> None:
     class FullDisk(OutputFolder):
         def begin(self, key: str | None = None) -> PartFile:
             place = self.path / "film.part"
             place.symlink_to("/dev/full")
             return PartFile(self, io.FileIO(str(place), "r+"), is_resumable=False)
 
-    line = Line(says({"rawBytes": base64.b64encode(bytes(100)).decode()}))
+    line = Line(says({"rawBytes": base64.b64encode(bytes(size_bytes)).decode()}))
     settings = Settings.read({"USEAPI_TOKEN": TOKEN})
     client = Upstream(settings, VirtualClock(), FullDisk(tmp_path), line)
 
