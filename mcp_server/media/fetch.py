@@ -4,11 +4,12 @@ import asyncio
 import logging
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies
 
 from mcp_server.clock import Clock, Turns
@@ -40,6 +41,7 @@ _WHOLE_S = 3600.0
 _SLOWEST_BYTES_PER_S, _SLOW_AFTER_S = 4096, 60.0
 _ADVANCE_BYTES = 1 << 20  # a try that brought this much was no failure
 _LONGEST_URL = 8192
+_LONGEST_HEADER_BYTES = 256 * 1024  # the beginning of the body may come with it
 _EXPIRED = {401, 403, 404, 410}  # the answers to a signed link that has expired
 _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
@@ -149,7 +151,8 @@ class Fetcher:
                     "GET",
                     target.url,
                     headers=target.headers | _range_after(file),
-                    extensions={"sni_hostname": target.name} if target.name else {},
+                    extensions={"trace": _HeaderLimit()}
+                    | ({"sni_hostname": target.name} if target.name else {}),
                 ) as response,
             ):
                 if not response.has_redirect_location:
@@ -255,6 +258,33 @@ class Fetcher:
                 "so it was not saved.",
                 hint="Use its link, or raise USEAPI_MAX_DOWNLOAD_MB.",
             )
+
+
+class _HeaderLimit:
+    """Ends a connection that brings too much before its answer: a `trace` of httpcore.
+
+    Any number of informational answers may come first (RFC 9110, 15.2), and httpcore reads them all
+    without a limit.
+    """
+
+    def __init__(self) -> None:
+        self._left_bytes = _LONGEST_HEADER_BYTES
+        self._is_over = False
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            stream = info["return_value"]
+            stream.read = partial(self._read, stream.read)
+        elif event.endswith(".receive_response_headers.complete"):
+            self._is_over = True
+
+    async def _read(self, read: Callable[..., Awaitable[bytes]], *how: Any, **named: Any) -> bytes:
+        data = await read(*how, **named)
+        if not self._is_over:
+            self._left_bytes -= len(data)
+            if self._left_bytes < 0:
+                raise _refused("is answered with a header without an end")
+        return data
 
 
 @dataclass

@@ -815,6 +815,32 @@ def test_over_tls_the_certificate_must_be_for_the_name_in_the_link(tmp_path: Pat
     asyncio.run(with_tls(tmp_path, work))
 
 
+def test_informational_answers_without_an_end_are_not_read_on() -> None:
+    """The client reads over them all; in real time, since only real connections do."""
+
+    async def work() -> int:
+        sent_bytes, piece = 0, b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal sent_bytes
+            await reader.readuntil(b"\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    writer.write(piece)
+                    await writer.drain()
+                    sent_bytes += len(piece)
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with server, asyncio.timeout(LONGEST_S):
+            with pytest.raises(DownloadError, match="a header without an end"):
+                await fetch(fetcher(None, base_url=base), f"{base}/media/clip.mp4")
+        return sent_bytes
+
+    assert asyncio.run(work()) < 20_000_000
+
+
 def test_the_environments_proxy_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
