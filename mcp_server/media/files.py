@@ -286,9 +286,11 @@ class OutputFolder:
     def full(self, error: OSError | None = None) -> OutputError:
         """The error for a file that does not fit or, with `error`, can't be written."""
         message = f"There is no room for the file in {self.path}."
+        hint = "Make room there or set USEAPI_OUTPUT_DIR to another folder."
         if error is not None:
             message = f"The file can't be written to {self.path} ({error.strerror})."
-        hint = "Make room there or set USEAPI_OUTPUT_DIR to another folder."
+        if error is not None and error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            hint = "Set USEAPI_OUTPUT_DIR to a folder that can."
         return OutputError(message=message, hint=hint)
 
     def discard_all(self) -> None:
