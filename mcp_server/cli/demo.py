@@ -17,6 +17,12 @@ from mcp.types import CallToolResult, TextContent
 
 from mcp_server.media.probe import probe
 
+NEXT = """\
+Next: put `useapi-mcp --sandbox` into your agent's host and say "upscale" with
+an id of `useapi-mcp sandbox --help`. With your useapi.net token in USEAPI_TOKEN
+`useapi-mcp check` says whether real work can begin. README has each host:
+https://github.com/useapi-mcp/useapi-mcp#connect-a-host"""
+
 Sources = Mapping[tuple[str, str], str]
 
 
@@ -105,7 +111,7 @@ async def run(folder: Path, sources: Sources, job_s: float = 3.0) -> None:
         failure = "The server did not start. Run `useapi-mcp --sandbox` alone to see why."
     if failure:
         raise SystemExit(failure)
-    print(f"\n{_table(demo.rows)}\n\nFiles in {files}")
+    print(f"\n{_table(demo.rows)}\n\nFiles in {files}\n\n{NEXT}")
 
 
 async def _all_jobs(demo: Demo, folder: Path, sources: Sources) -> None:
@@ -116,10 +122,10 @@ async def _all_jobs(demo: Demo, folder: Path, sources: Sources) -> None:
     flow_image = demo.add("Google Flow upscale image to 2k")
     pixverse = demo.add("PixVerse upscale video to 4K")
 
+    seen = await demo.call("get_job", job_id=sources["dreamina", "video"])  # a saved one: no link
     upscale.before = await demo.save(sources["dreamina", "video"], "dreamina-video-before")
     image.before = await demo.save(sources["dreamina", "image"], "dreamina-image-before")
     pixverse.before = await demo.save(sources["pixverse", "video"], "pixverse-video-before")
-    seen = await demo.call("get_job", job_id=sources["dreamina", "video"])
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(seen["media"][0]["url"]))
     flow.before = _flow_source(origin, sources["google-flow", "video"], folder, "video")
     flow_image.before = _flow_source(origin, sources["google-flow", "image"], folder, "image")
@@ -154,14 +160,11 @@ def _flow_source(origin: str, source_id: str, folder: Path, kind: str) -> Path:
 
 
 def _table(rows: list[Row]) -> str:
-    """Sizes, rates and lengths as read from the files themselves."""
-    lines = [("job", "before", "after", "file")]
-    lines += [
-        (row.title, _facts(row.before), _facts(row.after), row.after.name if row.after else "")
-        for row in rows
-    ]
+    """Sizes, rates and lengths as read from the files themselves; fits 80 columns."""
     return "\n".join(
-        f"{job:<32} {before:<30} {after:<31} {file}" for job, before, after, file in lines
+        f"{row.title}: {row.after.name if row.after else 'no file'}\n"
+        f"  {_facts(row.before)} -> {_facts(row.after)}"
+        for row in rows
     )
 
 

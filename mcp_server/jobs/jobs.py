@@ -15,7 +15,7 @@ from mcp_server.journal.journal import Journal
 from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder
 from mcp_server.media.names import check_file_name
-from mcp_server.models import OUR_ID_PREFIX, Job, Status
+from mcp_server.models import OUR_ID_PREFIX, Job, ListedJob, Status
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
 from mcp_server.settings import Settings
@@ -114,10 +114,20 @@ class Jobs:
         job = await self._poller.wait(job_id, seconds, report)
         return await self._downloads.with_paths(job)
 
-    async def recent(self, limit: int, status: Status | None = None) -> list[Job]:
-        """The jobs submitted here, newest first, as last known; all or those of one status."""
-        rows = await self._journal.recent(limit, status, origin=self._upstream.origin)
-        return [await self._downloads.with_paths(self._repository.to_job(row)) for row in rows]
+    async def recent(self, limit: int, status: Status | None = None) -> list[ListedJob]:
+        """The jobs submitted here, newest first, as last known; all or those of one status.
+
+        What was refused is no job: it is left out unless `status` is "failed".
+        """
+        rows = await self._journal.recent(
+            limit, status, origin=self._upstream.origin, refused=status == "failed"
+        )
+        return [
+            self._repository.to_listed(
+                row, await self._downloads.with_paths(self._repository.to_job(row))
+            )
+            for row in rows
+        ]
 
     async def known(self, job_id: str) -> Job | None:
         """A job submitted here, as last known; None if there is none with this id."""
@@ -154,18 +164,14 @@ class Jobs:
         if job.status in _UNDER_WAY:
             job = await self._poller.wait(job_id, LONGEST_CALL_S, report)
         if job.status in _UNDER_WAY:
-            return job, (
-                "It has not ended, so nothing is saved yet: call download_media with this job_id "
-                "again, which waits for the end and saves the file."
-            )
+            return job, "It has not ended, so nothing is saved yet."
         left_s = max(ends_s - self._clock.elapsed(), 0.0)
         job = await self._downloads.save(job, stem, report, left_s)
         progress = self._downloads.how_far(job.job_id)
         if progress is None or all(item.path for item in job.media or ()):
             return job, ""
         return job, (
-            f"{progress} saved so far, and the download goes on by itself: call download_media "
-            "with this job_id again, which joins it and returns the path."
+            f"{progress} saved so far: the download goes on by itself, and the same call joins it."
         )
 
     async def cancel(self, job_id: str, *, may_give_up: bool = True) -> tuple[Job, str]:

@@ -36,6 +36,9 @@ def test_the_demo_saves_a_larger_or_smoother_file_for_every_job(
     assert "640x360 24 fps 2.0 s" in printed
     assert "1280x720 60 fps 2.0 s" in printed
     assert str(folder / "sandbox") in printed
+    assert "useapi-mcp check" in printed
+    wide = [line for line in printed.splitlines() if len(line) > 80 and str(folder) not in line]
+    assert [] == wide
     line = f"{'Dreamina interpolate to 60 fps':<32} "
     assert [f"{line}running", f"{line}completed"] == [
         found for found in printed.splitlines() if re.fullmatch(rf"{line}\w+", found)
@@ -45,7 +48,7 @@ def test_the_demo_saves_a_larger_or_smoother_file_for_every_job(
 def test_a_job_that_fails_ends_the_demo_with_what_the_tool_said(tmp_path: Path) -> None:
     wrong = dict.fromkeys(GOOD, "nonsense")
 
-    with pytest.raises(SystemExit, match="download_media: This job_id has the form of no service"):
+    with pytest.raises(SystemExit, match="get_job: This job_id has the form of no service"):
         asyncio.run(demo.run(tmp_path, wrong, job_s=0.3))
 
 
