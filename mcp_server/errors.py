@@ -9,7 +9,9 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 │   ├── TokenError             401: useapi.net does not know the token
 │   ├── SubscriptionError      402: the useapi.net subscription has ended
 │   ├── CreditsError           412: the linked account is out of credits
-│   ├── RefusedError           400, 403, 422: this request will not be done
+│   ├── RefusedError           400, 403: this request will not be done
+│   │   ├── ModeratedError     its content was refused; asked again, it will be again
+│   │   └── NotReadyError      its source is not finished yet
 │   ├── NotFoundError          404
 │   ├── ExpiredError           410: the vendor keeps the job no longer
 │   ├── RateLimitError         429: later, perhaps at `retry_after_seconds`
@@ -28,8 +30,9 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 │   ├── OutputError            the output folder can't be written, or has no room
 │   ├── NoRouteError           a proxy is set, which downloads do not use
 │   └── FileGoneError          neither its file nor a link to it is left
-└── JournalError               the journal can't be written, so nothing is submitted
-    └── JournalBusyError       another process has locked it; soon it can
+├── JournalError               the journal can't be written, so nothing is submitted
+│   └── JournalBusyError       another process has locked it; soon it can
+└── InternalError              a fault in this server
 """
 
 from typing import ClassVar, Final, Self
@@ -38,6 +41,7 @@ from typing import ClassVar, Final, Self
 class UseapiError(Exception):
     """An error with one sentence for what happened and one for what to do next.
 
+    `retryable`: the same call again, at once or later, may go well; the hint says so then.
     The other fields reach the agent as data where they are known. None of them changes once the
     error is made: `about` makes a copy.
     """
@@ -149,6 +153,17 @@ class RefusedError(UpstreamError):
     next_action = "fix_arguments"
 
 
+class ModeratedError(RefusedError):
+    code = "moderated"
+    next_action = "use_another_source_or_prompt"
+
+
+class NotReadyError(RefusedError):
+    code = "not_ready"
+    retryable = True
+    next_action = "wait_then_retry"
+
+
 class NotFoundError(UpstreamError):
     code = "not_found"
     next_action = "check_id"
@@ -195,7 +210,8 @@ class UnansweredError(UseapiError):
     """
 
     code = "unanswered"
-    next_action = "list_jobs"
+    retryable = True
+    next_action = "call_again"
 
     def __init__(
         self,
@@ -215,11 +231,12 @@ class UnansweredError(UseapiError):
 
 class LostError(UnansweredError):
     code = "lost"
-    next_action = "submit_again"
 
 
 class UnexpectedAnswerError(UseapiError):
     code = "unexpected_answer"
+    retryable = True
+    next_action = "wait_then_retry"
 
 
 class BudgetError(UseapiError):
@@ -229,7 +246,7 @@ class BudgetError(UseapiError):
 
 class DeclinedError(UseapiError):
     code = "declined"
-    next_action = "ask_user"
+    next_action = "offer_something_else"
 
 
 class DownloadError(UseapiError):
@@ -273,3 +290,8 @@ class JournalBusyError(JournalError):
     code = "journal_busy"
     retryable = True
     next_action = "wait_then_retry"
+
+
+class InternalError(UseapiError):
+    code = "internal"
+    next_action = "tell_user"

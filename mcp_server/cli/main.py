@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mcp_server import __version__
 from mcp_server.errors import SettingsError
 from mcp_server.redaction import log_to_stderr
-from mcp_server.settings import Settings
+from mcp_server.settings import Settings, unknown_settings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = build_parser().parse_args(arguments)
     try:
         settings, given.fault = Settings.read_with_fault(os.environ)
+        for sentence in unknown_settings(os.environ):
+            print(f"useapi-mcp: {sentence}", file=sys.stderr)
         if given.fault is not None:
             print(f"useapi-mcp: {given.fault}", file=sys.stderr)
             if given.run is not _run_stdio:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from mcp_server.errors import RefusedError, RequestError, UnexpectedAnswerError, UnsupportedError
-from mcp_server.models import Job, Media, OperationName
+from mcp_server.models import Failure, Job, Media, OperationName
 from mcp_server.services.accounts import Account
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.responses import Answer, ServiceInfo, unexpected
@@ -314,7 +314,15 @@ class Service(ABC):
         """
 
     def unexpected(self, missing: str) -> UnexpectedAnswerError:
-        return unexpected(self.vendor, missing, "Call get_job or list_jobs in a minute.")
+        return unexpected(
+            self.vendor, missing, "Call again in a minute; list_jobs shows what was submitted."
+        )
+
+
+def moderated(title: str, reason: str = "") -> Failure:
+    """Why a job failed whose content a moderation refused, told alike for all services."""
+    because = f": {reason}" if reason else "."
+    return Failure(code="moderated", message=f"{title}'s moderation refused it{because}")
 
 
 def full_match(pattern: re.Pattern[str], some_id: object) -> re.Match[str] | None:

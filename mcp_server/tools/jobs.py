@@ -44,8 +44,8 @@ async def list_jobs(
 ) -> Annotated[CallToolResult, JobList]:
     """Jobs this server submitted, newest first, as last known; no network.
 
-    Call it after a lost answer, before submitting again. Submissions that were refused are listed
-    only with status failed.
+    Call it after a lost answer, before submitting again. Submissions that no job came of are
+    listed only with status failed.
     """
     app = app_of(ctx)
     jobs = await app.jobs.recent(limit, status)

@@ -42,7 +42,7 @@ ImageResolution = Annotated[
 FrameRate = Annotated[
     Literal[30, 60],
     BeforeValidator(lambda given: int(given) if given in ("30", "60") else given),
-    Field(description="Target frames per second (the source has 24)."),
+    Field(description="Target frames per second: 30 or 60 (the source has 24)."),
 ]
 ImageIndex = Annotated[
     int | None,

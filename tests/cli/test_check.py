@@ -218,6 +218,7 @@ def run(env: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[st
     )
 
 
+@pytest.mark.covered
 @pytest.mark.parametrize(
     ("arguments", "setting"), [(("--sandbox",), {}), ((), {"USEAPI_SANDBOX": "true"})]
 )

@@ -202,6 +202,7 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     assert value not in printed.err
 
 
+@pytest.mark.covered
 def test_a_process_with_a_wrong_setting_ends_with_exit_code_2(env: dict[str, str]) -> None:
     both = {"USEAPI_CAPTCHA_RETRY": "3", "USEAPI_CAPTCHA_ORDER": "CapSolver"}
 
@@ -275,6 +276,7 @@ def test_a_port_that_is_none_is_one_line(
     assert capsys.readouterr().err.startswith(f"useapi-mcp: port {port} can't be served")
 
 
+@pytest.mark.covered
 @pytest.mark.parametrize(("arguments", "level"), [([], "DEBUG"), (["--sandbox"], "WARNING")])
 def test_stdout_holds_nothing_but_the_protocol_and_the_end_of_input_leaves_no_temporary_file(
     env: dict[str, str],
@@ -386,6 +388,7 @@ STOPS = [
 ]
 
 
+@pytest.mark.covered
 @pytest.mark.parametrize("stop", STOPS)
 def test_a_stop_during_a_paid_request_lets_it_be_written_down(
     env: dict[str, str],
@@ -418,6 +421,7 @@ def test_the_sandbox_may_be_a_setting(env: dict[str, str], sessions: list[Sessio
 
     assert instructions.startswith("SANDBOX: nothing is real or charged.")
     assert "This is the sandbox" in content["text"]
+    assert content["text"].splitlines()[1].startswith("http://127.0.0.1:")
     assert session.end()[0] == 0
 
 
@@ -476,6 +480,7 @@ def sandbox(env: dict[str, str]) -> Iterator[str]:
     assert ("", "") == (out, err)
 
 
+@pytest.mark.covered
 def test_the_sandbox_on_a_port_tells_one_time(env: dict[str, str]) -> None:
     """Its own: the server that carries it would add another `Date`."""
     with sandbox(env) as address:
