@@ -68,10 +68,16 @@ class UseapiError(Exception):
         self.retry_after_seconds: Final = retry_after_seconds
         self.job_id: Final = job_id
 
+    def copy(self) -> Self:
+        """The same error without its traceback, whose frames hold what was asked for."""
+        copy = type(self).__new__(type(self), *self.args)
+        vars(copy).update(vars(self))
+        return copy
+
     def about(self, *, service: str, job_id: str) -> Self:
         """A copy of this error that names a job and its service."""
-        copy = type(self).__new__(type(self), *self.args)
-        vars(copy).update(vars(self), service=service, job_id=job_id)
+        copy = self.copy()
+        vars(copy).update(service=service, job_id=job_id)
         return copy
 
     def facts(self) -> dict[str, str | int | bool]:

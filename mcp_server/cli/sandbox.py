@@ -12,7 +12,7 @@ import uvicorn
 from pydantic import SecretStr
 
 from mcp_server.clock import Clock
-from mcp_server.http.uvicorn_server import EmbeddedServer
+from mcp_server.http.uvicorn_server import EmbeddedServer, config_for
 from mcp_server.sandbox.app import SOURCES, Sandbox
 from mcp_server.settings import Settings
 
@@ -54,11 +54,9 @@ def serve(settings: Settings, port: int) -> None:
 
 
 def _config(settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
+    return config_for(
         Sandbox(job_seconds=settings.sandbox_job_seconds, now=Clock().now),
         lifespan="off",
-        log_config=None,
-        access_log=False,
         timeout_graceful_shutdown=1,
         date_header=False,  # the sandbox tells its own time
     )

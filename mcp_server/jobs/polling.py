@@ -68,6 +68,10 @@ class _Watch:
     waiters: int = 0
     task: "asyncio.Task[None] | None" = None
 
+    def failure(self) -> UseapiError:
+        """The error to raise; a copy, for one that is raised again and again keeps all frames."""
+        return self.error.copy() if self.error is not None else _slow()
+
     @property
     def is_idle(self) -> bool:
         return self.task is None and self.waiters == 0
@@ -117,7 +121,7 @@ class Poller:
             return self._timed(known)
         seen = await _ended(self._begin_read(job_id, watch), LONGEST_READ_S)
         if watch.error is not None or watch.job is None or not seen:
-            raise watch.error or _slow()
+            raise watch.failure()
         return self._timed(watch.job)
 
     async def wait(self, job_id: str, seconds: float, report: Report) -> Job:
@@ -147,13 +151,13 @@ class Poller:
         while True:
             now, was_read = self._clock.elapsed(), watch.reads > reads_before
             if was_read and watch.error is not None and not isinstance(watch.error, _PASSING):
-                raise watch.error
+                raise watch.failure()
             best = await self._best_known(job_id, watch)
             if was_read and best is not None and (best.ended or best.status == "unconfirmed"):
                 return best
             if now >= deadline or watch.bad_reads >= MOST_BAD_READS:
                 if best is None:
-                    raise watch.error or _slow()
+                    raise watch.failure()
                 return self._timed(best)
             if now >= next_report:
                 status = best.status if best else "not read yet"
@@ -218,8 +222,10 @@ class Poller:
             watch.error, watch.bad_reads, watch.read_at = None, 0, self._clock.elapsed()
         except UseapiError as error:
             log.info("a read failed: %s", error.code)
-            watch.error = error
+            watch.error = error.copy()
             watch.bad_reads += 1
+            if watch.job is None and not isinstance(error, _PASSING):
+                self._watches.pop(job_id, None)  # nobody will ask again; callers keep theirs
             asked_s = float(error.retry_after_seconds or 0)
         finally:
             watch.task = None

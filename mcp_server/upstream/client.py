@@ -224,7 +224,9 @@ class Upstream:
             unusable = isinstance(error, ExtractionError | httpx.InvalidURL)
             reason = type(error).__name__
             if not sent:
-                return not_sent(vendor, reason)
+                from mcp_server.upstream.reachability import why_unreachable
+
+                return not_sent(vendor, *why_unreachable(error, self._settings.base_url))
             return interrupted(vendor, reason, paid=request.paid, unusable=unusable)
 
     async def _send_once(
@@ -323,6 +325,8 @@ class Upstream:
         Raises:
             SettingsError: a proxy or a CA file of the environment can't be used.
         """
+        from http.cookiejar import CookieJar, DefaultCookiePolicy
+
         import httpx
 
         if self._clients is None:
@@ -331,6 +335,8 @@ class Upstream:
                 "verify": self._tls_context() if self._transport is None else True,
                 "trust_env": not self._settings.is_loopback,
                 "transport": self._transport,
+                # No cookies: kept, they would grow until a gateway refuses the request's headers.
+                "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             }
             unpooled = httpx.Limits(max_keepalive_connections=0)
             try:
@@ -339,7 +345,9 @@ class Upstream:
                     httpx.AsyncClient(**options, limits=unpooled),
                 )
             except (ImportError, ValueError, httpx.InvalidURL) as error:
-                raise _wrong_proxy() from error
+                from mcp_server.upstream.reachability import wrong_proxy
+
+                raise wrong_proxy() from error
         return self._clients[1 if paid else 0]
 
     def _tls_context(self) -> "ssl.SSLContext":
@@ -358,16 +366,3 @@ class Upstream:
                 f" be read ({type(error).__name__}), so nothing was sent.",
                 hint="Unset it for this server, or name a file that is there; then restart it.",
             ) from error
-
-
-def _wrong_proxy() -> SettingsError:
-    """The error that names the variable whose proxy httpx can't use."""
-    from urllib.request import getproxies
-
-    names = (f"{scheme.upper()}_PROXY" for scheme, url in getproxies().items() if url)
-    return SettingsError(
-        message=f"The proxy of {' or '.join(sorted(names))} is of a kind that can't be used, so"
-        " nothing was sent.",
-        hint="Unset it for this server or name an http:// proxy; then restart it. A SOCKS proxy"
-        " works once the package socksio is installed beside useapi-mcp.",
-    )

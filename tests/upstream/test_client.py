@@ -7,6 +7,8 @@ import email.utils
 import gzip
 import io
 import json
+import socket
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -22,6 +24,7 @@ from mcp_server.errors import (
     RateLimitError,
     RefusedError,
     ServerError,
+    SettingsError,
     TokenError,
     UnansweredError,
     UnexpectedAnswerError,
@@ -193,6 +196,19 @@ async def test_a_send_that_can_t_be_written_down_does_not_happen(tmp_path: Path)
         )
 
     assert [] == line.sent
+
+
+async def test_no_cookie_of_the_vendor_is_sent_back(tmp_path: Path) -> None:
+    """They would pile up until a gateway refuses the request's headers."""
+    line = Line(says({"a": 1}, set_cookie=f"session={'x' * 3000}; Path=/; Secure"))
+    client = upstream(tmp_path, line)
+
+    for _ in range(2):
+        await client.get(PLAIN, PATH)
+        await Paying(client)()
+
+    assert 4 == len(line.sent)
+    assert not any("cookie" in request.headers for request in line.sent)
 
 
 # When it is sent again
@@ -781,7 +797,7 @@ def test_a_refused_connection_is_tried_three_times_and_nothing_was_sent(tmp_path
             port = server.port
         client = real(tmp_path, port)
         pay = Paying(client)
-        with pytest.raises(UnreachableError, match="ConnectError"):
+        with pytest.raises(UnreachableError, match="was refused"):
             await pay()
         await client.close()
         return pay.counted
@@ -865,7 +881,7 @@ def test_a_proxy_that_refuses_was_told_nothing_of_the_request(
             settings = Settings.read({"USEAPI_TOKEN": TOKEN})
             client = Upstream(settings, Impatient(), OutputFolder(tmp_path))
             pay = Paying(client)
-            with pytest.raises(UnreachableError, match="ProxyError"):
+            with pytest.raises(UnreachableError, match="502 Bad Gateway"):
                 await pay()
             await client.close()
             return pay.counted, [line for _, line in proxy.requests]
@@ -885,3 +901,98 @@ def test_this_machine_itself_is_never_reached_by_a_proxy(
             return proxy.connections
 
     assert 0 == asyncio.run(scenario())
+
+
+def failed(*causes: Exception) -> httpx.ConnectError:
+    """What httpx raises when it can't connect, with what led to it."""
+    error: Exception = httpx.ConnectError("All connection attempts failed")
+    first = error
+    for cause in causes:
+        error.__cause__ = error = cause
+    assert isinstance(first, httpx.ConnectError)
+    return first
+
+
+def untrusted() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED]")
+    error.verify_message = "self-signed certificate in certificate chain"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("proxies", "error", "why", "hint"),
+    [
+        ({}, failed(untrusted()), "not trusted: self-signed certificate", "SSL_CERT_FILE"),
+        ({}, failed(socket.gaierror(-2, "unknown")), "the name was not found", "USEAPI_BASE_URL"),
+        ({}, failed(OSError(), ConnectionRefusedError()), "the connection was refused", "network"),
+        ({}, failed(ExceptionGroup("all", [ConnectionRefusedError()])), "was refused", "network"),
+        ({}, failed(), "(ConnectError)", "network"),
+        (
+            {"HTTPS_PROXY": "http://jane:s3cret@proxy:1"},
+            failed(ConnectionRefusedError()),
+            "by the proxy that HTTPS_PROXY names: the connection was refused",
+            "unset HTTPS_PROXY",
+        ),
+        (
+            {"ALL_PROXY": "http://jane:s3cret@proxy:1"},
+            httpx.ProxyError("407 Proxy Authentication Required"),
+            "by the proxy that ALL_PROXY names: 407 Proxy Authentication Required",
+            "Correct ALL_PROXY",
+        ),
+        (
+            {"ALL_PROXY": "http://proxy:1", "NO_PROXY": "api.useapi.net"},
+            failed(socket.gaierror(-2, "unknown")),
+            "(the name was not found)",
+            "network",
+        ),
+    ],
+    ids=range(8),
+)
+async def test_why_the_vendor_can_not_be_reached_is_said_and_what_to_do(
+    tmp_path: Path,
+    no_proxy: pytest.MonkeyPatch,
+    proxies: dict[str, str],
+    error: httpx.TransportError,
+    why: str,
+    hint: str,
+) -> None:
+    for name, value in proxies.items():
+        no_proxy.setenv(name, value)
+
+    with pytest.raises(UnreachableError) as caught:
+        await upstream(tmp_path, Unconnected(error)).get(PLAIN, PATH)
+
+    assert why in caught.value.message
+    assert hint in caught.value.hint
+    assert "s3cret" not in str(caught.value)
+
+
+class Unconnected(httpx.AsyncBaseTransport):
+    """A network that never connects."""
+
+    def __init__(self, error: httpx.TransportError) -> None:
+        self._error = error
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("NO_PROXY", "localhost,[::1]"),
+        ("NO_PROXY", "fe80::/10"),
+        ("ALL_PROXY", "socks://jane:s3cret@proxy:1"),
+        ("HTTPS_PROXY", "foo://jane:s3cret@proxy:1"),
+    ],
+)
+def test_a_proxy_setting_that_can_not_be_used_is_named_without_its_value(
+    tmp_path: Path, no_proxy: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    no_proxy.setenv(variable, value)
+
+    with pytest.raises(SettingsError, match=variable) as caught:
+        upstream(tmp_path, None).require_ready()
+
+    assert value not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
