@@ -26,6 +26,10 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── DeclinedError              the user said no; nothing was sent
 ├── ConsentError               a new job would cost what nobody agreed to; nothing was sent
 ├── DownloadError              the file can't be had or can't be saved
+│   ├── InterruptedDownloadError  it broke off; called again, it goes on
+│   ├── OutputError            the output folder can't be written, or has no room
+│   ├── NoRouteError           a proxy is set, which downloads do not use
+│   └── FileGoneError          neither its file nor a link to it is left
 ├── JournalError               the journal can't be written, so nothing is submitted
 │   └── JournalBusyError       another process has locked it; soon it can
 └── InternalError              a fault in this server
@@ -253,6 +257,28 @@ class DeclinedError(UseapiError):
 
 class DownloadError(UseapiError):
     code = "download_failed"
+    next_action = "get_job"
+
+
+class InterruptedDownloadError(DownloadError):
+    code = "download_interrupted"
+    retryable = True
+    next_action = "wait_then_retry"
+
+
+class OutputError(DownloadError):
+    code = "output_folder"
+    next_action = "fix_settings"
+
+
+class NoRouteError(DownloadError):
+    code = "no_direct_route"
+    next_action = "open_link"
+
+
+class FileGoneError(DownloadError):
+    code = "file_gone"
+    next_action = "submit_again"
 
 
 class ConsentError(UseapiError):

@@ -476,7 +476,7 @@ def test_the_main_job_through_the_official_client(
     facts = probe(io.BytesIO(path.read_bytes()))
     assert facts is not None
     assert (1280, 720, 60) == (facts.width, facts.height, facts.frame_rate)
-    assert tmp_path / "output" / "smooth.mp4" == path
+    assert tmp_path / "output" / "sandbox" / "smooth.mp4" == path  # and the server has ended
 
 
 @contextlib.contextmanager
