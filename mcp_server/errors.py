@@ -23,6 +23,7 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── BudgetError                the day's credits are spent; nothing was sent
 ├── DeclinedError              the user said no; nothing was sent
 ├── ConsentError               a new job would cost what nobody agreed to; nothing was sent
+├── PriceError                 a new job would cost more than was agreed to; nothing was sent
 ├── DownloadError              the file can't be had or can't be saved
 └── JournalError               the journal can't be written, so nothing is submitted
     └── JournalBusyError       another process has locked it; soon it can
@@ -66,7 +67,7 @@ class UseapiError(Exception):
         vars(copy).update(vars(self), service=service, job_id=job_id)
         return copy
 
-    def facts(self) -> dict[str, str | int | bool]:
+    def facts(self) -> dict[str, str | int | float | bool]:
         """The fields an agent can branch on; what is unknown is absent."""
         known = {
             "code": self.code,
@@ -236,6 +237,23 @@ class ConsentError(UseapiError):
     code = "consent_needed"
     retryable = True
     next_action = "call_again"
+
+
+class PriceError(UseapiError):
+    """`price` is in credits; None: it is not known beforehand."""
+
+    code = "price"
+    next_action = "ask_user_then_set_max_credits"
+
+    def __init__(
+        self, *, message: str, hint: str, service: str | None = None, price: float | None = None
+    ) -> None:
+        super().__init__(message=message, hint=hint, service=service)
+        self.price: Final = price
+
+    def facts(self) -> dict[str, str | int | float | bool]:
+        price = {} if self.price is None else {"price": self.price}
+        return super().facts() | price
 
 
 class JournalError(UseapiError):

@@ -58,6 +58,7 @@ class Endpoint:
         source_is: the same in words, for a refusal.
         fixed: fields that are always sent.
         price: documented credits for the options that shape the result; None where not documented.
+        makes: what it makes, in words, where no option says it.
         repeats: what the vendor does with a request that it was sent before: it is `refused`;
             answered from a cache that a repeat may come too early for, so that only a free one is
             safe (`cached`); or made and charged again (`taken`).
@@ -71,6 +72,7 @@ class Endpoint:
     options: Mapping[str, Option]
     fixed: Mapping[str, Any] = field(default_factory=dict)
     price: Callable[[Mapping[str, Any]], float | None] = lambda result_arguments: None
+    makes: str = ""
     repeats: Literal["refused", "cached", "taken"] = "taken"
     answers_when_done: bool = False
     read_timeout_s: float = 150.0
@@ -94,6 +96,12 @@ class Order:
     def price(self) -> float | None:
         """Credits as documented; None where they are not."""
         return self.endpoint.price(self.result_arguments)
+
+    @property
+    def result(self) -> str:
+        """What it makes, in words: `resolution 4K`."""
+        named = (f"{name} {_shown(value)}" for name, value in self.result_arguments.items())
+        return self.endpoint.makes or ", ".join(named)
 
     @property
     def refuses_repeats(self) -> bool:
@@ -344,6 +352,10 @@ def _fitting(
         if option is not None and option.fits(value) and option.group not in groups:
             fitting[name] = value
     return fitting
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _normal(value: Any) -> Any:

@@ -206,6 +206,7 @@ class Dreamina(Service):
             source_is="the id of a generated video (no image, no upscale, no interpolation)",
             options=_COMMON,
             price=lambda _: 30,  # forecastCost in the documented answer
+            makes="twice its size",
             repeats="refused",
         ),
         "interpolate_video": Endpoint(

@@ -79,6 +79,7 @@ class PixVerse(Service):
                 "reply_ref": Option("replyRef"),
                 "max_jobs": Option("maxJobs", low=1, high=8),
             },
+            makes="4K",
         ),
     }
 

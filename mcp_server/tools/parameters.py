@@ -1,6 +1,7 @@
 """The arguments of the tools: what each may be, and what a model reads of it."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -11,6 +12,13 @@ def _any_case(*words: str) -> BeforeValidator:
     return BeforeValidator(
         lambda given: known.get(given.lower(), given) if isinstance(given, str) else given
     )
+
+
+def _plain_number(given: Any) -> Any:
+    """The number, unless it is text that could be misread: `1,000`, `1e3`, `50 credits`."""
+    if isinstance(given, str) and not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,3})?", given.strip()):
+        raise ValueError("no plain number")
+    return given
 
 
 SourceVideo = Annotated[
@@ -65,6 +73,16 @@ DetailStrength = Annotated[
         allow_inf_nan=False,
         description="Dreamina only: how much detail to add; default 0.5.",
     ),
+]
+MaxCredits = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="Pay at most this; a higher price is refused and told. 0 only asks the price.",
+    ),
+    BeforeValidator(_plain_number),
 ]
 ReplyUrl = Annotated[
     str | None,

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mcp.client import ClientRequestContext
-from mcp.types import ElicitRequestParams, ElicitResult
 
 from tests.support.harness import EPOCH, GOOD, Harness, running
 
@@ -97,14 +95,14 @@ async def test_every_tool_and_argument_is_described_in_a_few_words(tmp_path: Pat
 
 
 async def test_what_a_model_reads_is_short(tmp_path: Path) -> None:
-    """Design, section 2: 7,500 bytes for names, descriptions and input schemas, 21,000 in all."""
+    """Design, section 2: 12,500 bytes for names, descriptions and input schemas, 22,000 in all."""
     listed = await listing(tmp_path)
     names = ("name", "description", "inputSchema")
 
     read = [{name: tool[name] for name in names} for tool in listed["tools"]]
 
-    assert len(compact(read)) <= 7_500
-    assert len(compact(listed)) <= 21_000
+    assert len(compact(read)) <= 12_500
+    assert len(compact(listed)) <= 22_000
 
 
 async def test_input_schemas_hold_nothing_that_models_misread(tmp_path: Path) -> None:
@@ -487,94 +485,6 @@ async def test_a_webhook_on_an_allowed_host_is_passed_on(tmp_path: Path) -> None
         )
 
         assert {"jobid": VIDEO, "replyUrl": "https://hooks.example.com/yours"} == body(server)
-
-
-class Asked:
-    """A user who gives one answer to every question."""
-
-    def __init__(self, answer: ElicitResult) -> None:
-        self.questions: list[str] = []
-        self._answer = answer
-
-    async def __call__(
-        self, context: ClientRequestContext, params: ElicitRequestParams
-    ) -> ElicitResult:
-        self.questions.append(params.message)
-        return self._answer
-
-
-YES = ElicitResult(action="accept", content={"confirm": True})
-NOES = [
-    ElicitResult(action="accept", content={"confirm": False}),
-    ElicitResult(action="decline"),
-    ElicitResult(action="cancel"),
-]
-
-
-def asking(mode: str, user: Asked) -> dict[str, Any]:
-    return {"mode": mode, "elicitation_callback": user}
-
-
-@pytest.mark.parametrize("mode", ERAS)
-async def test_the_user_is_asked_about_a_dear_job_once(tmp_path: Path, mode: str) -> None:
-    user = Asked(YES)
-    async with running(tmp_path, client_options=asking(mode, user)) as server:
-        first = await server.call("upscale_video", source=FLOW_VIDEO, resolution="4K")
-        again = await server.call("upscale_video", source=FLOW_VIDEO, resolution="4K")
-
-        assert ["upscale video on Google Flow costs about 50 credits. Go on?"] == user.questions
-        assert first.job["job_id"] == again.job["job_id"]
-        assert again.job["reused"]
-        assert len(server.posts()) == 1
-
-
-@pytest.mark.parametrize("mode", ERAS)
-@pytest.mark.parametrize("no", NOES, ids=["unticked", "declined", "cancelled"])
-async def test_a_no_sends_nothing(tmp_path: Path, mode: str, no: ElicitResult) -> None:
-    user = Asked(no)
-    async with running(tmp_path, client_options=asking(mode, user)) as server:
-        reply = await server.call("interpolate_video", source=VIDEO, fps=60)
-
-        assert reply.error["code"] == "declined"
-        assert len(user.questions) == 1
-        assert [] == server.network.sent
-        assert {"jobs": []} == (await server.call("list_jobs")).job
-
-
-@pytest.mark.parametrize("mode", ERAS)
-async def test_nobody_is_asked_about_what_is_cheap_free_or_refused(
-    tmp_path: Path, mode: str
-) -> None:
-    user = Asked(NOES[0])
-    async with running(tmp_path, client_options=asking(mode, user)) as server:
-        await server.call("upscale_video", source=VIDEO)  # 30, below the limit
-        await server.call("upscale_video", source=FLOW_VIDEO)  # 1080p is free
-        await server.call("upscale_image", source=IMAGE)
-        await server.call("interpolate_video", source=VIDEO, fps=24)
-        await server.call("interpolate_video", source=PIXVERSE, fps=60)
-
-        assert [] == user.questions
-        assert len(server.posts()) == 3
-
-
-@pytest.mark.parametrize("mode", ERAS)
-async def test_a_client_that_cannot_ask_is_trusted(tmp_path: Path, mode: str) -> None:
-    async with running(tmp_path, client_options={"mode": mode}) as server:
-        reply = await server.call("interpolate_video", source=VIDEO, fps=60)
-
-        assert reply.job["status"] == "running"
-
-
-@pytest.mark.parametrize("limit", ["29.5", "30"])
-async def test_the_limit_above_which_the_user_is_asked_is_a_setting(
-    tmp_path: Path, limit: str
-) -> None:
-    user = Asked(NOES[0])
-    settings: Any = {"USEAPI_CONFIRM_CREDITS": limit}
-    async with running(tmp_path, client_options=asking("auto", user), **settings) as server:
-        reply = await server.call("upscale_video", source=VIDEO)
-
-        assert reply.error["code"] == "declined"
 
 
 @pytest.mark.parametrize("mode", ERAS)
