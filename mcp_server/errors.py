@@ -4,6 +4,8 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── SettingsError              a setting is wrong; the server does not start
 ├── RequestError               nothing was sent; change the arguments
 │   ├── UnknownIdError         no service owns this id
+│   │   ├── NoIdError          it is a file, a link or a part of an id: the user must know the id
+│   │   └── UnlistedIdError    it is something else: list_jobs may show the id
 │   └── UnsupportedError       this service can't do that, or takes no such argument
 ├── UpstreamError              the vendor answered with an error
 │   ├── TokenError             401: useapi.net does not know the token
@@ -93,6 +95,14 @@ class RequestError(UseapiError):
 
 class UnknownIdError(RequestError):
     code = "unknown_id"
+
+
+class NoIdError(UnknownIdError):
+    next_action = "ask_user"
+
+
+class UnlistedIdError(UnknownIdError):
+    next_action = "list_jobs"
 
 
 class UnsupportedError(RequestError):

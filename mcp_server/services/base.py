@@ -59,6 +59,7 @@ class Endpoint:
         fixed: fields that are always sent.
         price: documented credits for the options that shape the result; None where not documented.
         makes: what it makes, in words, where no option says it.
+        always: by argument, the values that name what it does anyway: taken, and not sent.
         repeats: what the vendor does with a request that it was sent before: it is `refused`;
             answered from a cache that a repeat may come too early for, so that only a free one is
             safe (`cached`); or made and charged again (`taken`).
@@ -73,6 +74,7 @@ class Endpoint:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     price: Callable[[Mapping[str, Any]], float | None] = lambda result_arguments: None
     makes: str = ""
+    always: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     repeats: Literal["refused", "cached", "taken"] = "taken"
     answers_when_done: bool = False
     read_timeout_s: float = 150.0
@@ -155,6 +157,10 @@ class Service(ABC):
     def owns(self, some_id: str) -> bool:
         """Whether an id is one of this service's, of whatever kind."""
 
+    def whole_form(self, part: str) -> str | None:
+        """The form of the whole id, where people tend to copy just this part of it."""
+        return None
+
     def order(
         self,
         operation: OperationName,
@@ -179,6 +185,7 @@ class Service(ABC):
                 hint=f"It can: {', '.join(self.endpoints)}. {self.abilities}",
                 service=self.name,
             )
+        given = {n: value for n, value in given.items() if value not in endpoint.always.get(n, ())}
         self._check_groups(endpoint, given)
         self.check_source(operation, endpoint, source)
         for name, value in given.items():

@@ -207,6 +207,7 @@ class Dreamina(Service):
             options=_COMMON,
             price=lambda _: 30,  # forecastCost in the documented answer
             makes="twice its size",
+            always={"resolution": ("2x",)},
             repeats="refused",
         ),
         "interpolate_video": Endpoint(

@@ -80,11 +80,17 @@ class PixVerse(Service):
                 "max_jobs": Option("maxJobs", low=1, high=8),
             },
             makes="4K",
+            always={"resolution": ("4K",)},
         ),
     }
 
     def owns(self, some_id: str) -> bool:
         return full_match(_ANY, some_id) is not None
+
+    def whole_form(self, part: str) -> str | None:
+        if not re.fullmatch(r"[0-9]{4,30}", part.strip(), re.ASCII):
+            return None
+        return f"user:<number>-pixverse:<e-mail>-video:{part.strip()}"
 
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         record = obj(answer.data)
