@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
@@ -81,8 +81,18 @@ class Failure(BaseModel):
     message: str
 
 
+Options = Annotated[
+    dict[str, Any] | None, Field(description="what shapes the result: resolution, fps, ...")
+]
+Next = Annotated[str | None, Field(description="the call to make now")]
+Note = Annotated[str | None, Field(description="what to mind, of money above all")]
+
+
 class Job(BaseModel):
-    """What is known of one job. A failed job is data: reading it succeeded."""
+    """What is known of one job. A failed job is data: reading it succeeded.
+
+    `next` and `note` are for the caller of a tool, and made when it is answered.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -95,6 +105,7 @@ class Job(BaseModel):
     source: Annotated[str | None, Field(validation_alias=AliasChoices("source", "source_id"))] = (
         None
     )
+    options: Options = None
     model: str | None = None
     media: tuple[Media, ...] | None = None
     forecast_credits: float | None = None
@@ -106,6 +117,8 @@ class Job(BaseModel):
         None
     )
     poll_after_seconds: int | None = None
+    next: Next = None
+    note: Note = None
 
     @property
     def ended(self) -> bool:
@@ -120,7 +133,24 @@ class Job(BaseModel):
         return self.model_copy(update=changes)
 
 
+class ListedJob(BaseModel):
+    """A job in a list: what tells it from others, without links."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job_id: str
+    service: str
+    operation: str
+    status: Status
+    source: str | None = None
+    options: Options = None
+    path: Annotated[str | None, Field(description="its first file on the server's disk")] = None
+    created_at: Annotated[str, Field(description="ISO 8601 UTC; newest first")]
+
+
 class JobList(BaseModel):
     """Jobs this server submitted, newest first."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[ListedJob, ...]
+    next: Next = None
+    note: Note = None

@@ -117,10 +117,10 @@ async def _all_jobs(demo: Demo, folder: Path, sources: Sources) -> None:
     flow_image = demo.add("Google Flow upscale image to 2k")
     pixverse = demo.add("PixVerse upscale video to 4K")
 
+    seen = await demo.call("get_job", job_id=sources["dreamina", "video"])  # a saved one: no link
     upscale.before = await demo.save(sources["dreamina", "video"], "dreamina-video-before")
     image.before = await demo.save(sources["dreamina", "image"], "dreamina-image-before")
     pixverse.before = await demo.save(sources["pixverse", "video"], "pixverse-video-before")
-    seen = await demo.call("get_job", job_id=sources["dreamina", "video"])
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(seen["media"][0]["url"]))
     flow.before = _flow_source(origin, sources["google-flow", "video"], folder, "video")
     flow_image.before = _flow_source(origin, sources["google-flow", "image"], folder, "image")

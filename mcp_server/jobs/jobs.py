@@ -13,7 +13,7 @@ from mcp_server.jobs.submission import Submitter
 from mcp_server.journal.journal import Journal
 from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder, check_file_name
-from mcp_server.models import OUR_ID_PREFIX, Job, Status
+from mcp_server.models import OUR_ID_PREFIX, Job, ListedJob, Status
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
 from mcp_server.settings import Settings
@@ -108,10 +108,20 @@ class Jobs:
         job = await self._poller.wait(job_id, seconds, report)
         return await self._downloads.with_paths(job)
 
-    async def recent(self, limit: int, status: Status | None = None) -> list[Job]:
-        """The jobs submitted here, newest first, as last known; all or those of one status."""
-        rows = await self._journal.recent(limit, status, origin=self._upstream.origin)
-        return [await self._downloads.with_paths(self._repository.to_job(row)) for row in rows]
+    async def recent(self, limit: int, status: Status | None = None) -> list[ListedJob]:
+        """The jobs submitted here, newest first, as last known; all or those of one status.
+
+        What was refused is no job: it is left out unless `status` is "failed".
+        """
+        rows = await self._journal.recent(
+            limit, status, origin=self._upstream.origin, refused=status == "failed"
+        )
+        return [
+            self._repository.to_listed(
+                row, await self._downloads.with_paths(self._repository.to_job(row))
+            )
+            for row in rows
+        ]
 
     async def known(self, job_id: str) -> Job | None:
         """A job submitted here, as last known; None if there is none with this id."""

@@ -18,7 +18,7 @@ from mcp_server.clock import iso
 from mcp_server.errors import JournalError, UseapiError
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
-from mcp_server.models import Failure, Job, OperationName, Status
+from mcp_server.models import Failure, Job, ListedJob, OperationName, Status
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
 
@@ -38,7 +38,8 @@ class JobRepository:
             return self._unwritten[row.id][1]
         if row.job is not None:
             with contextlib.suppress(ValidationError):  # else a newer version's: by its columns
-                return Job.model_validate(row.job)
+                job = Job.model_validate(row.job)
+                return job.evolve(options=job.options or _options(row))
         says_why = row.state in ("failed", "cancelled", "unconfirmed")
         failure = Failure(code=row.state, message=row.note) if says_why and row.note else None
         return Job.model_construct(  # not validated: a newer version knows more services
@@ -47,9 +48,23 @@ class JobRepository:
             operation=row.operation,
             status=_status(row),
             source=row.source,
+            options=_options(row),
             failure=failure,
             created_at=iso(row.created_at),
             updated_at=iso(row.updated_at),
+        )
+
+    def to_listed(self, row: Submission, job: Job) -> ListedJob:
+        """A submission as a row of a list; `job` is the same one with the paths of its files."""
+        return ListedJob.model_construct(  # not validated: a newer version knows more services
+            job_id=job.job_id,
+            service=job.service,
+            operation=job.operation,
+            status=job.status,
+            source=job.source,
+            options=job.options,
+            path=next((item.path for item in job.media or () if item.path), None),
+            created_at=iso(row.created_at),
         )
 
     def is_of(self, row: Submission, origin: str) -> bool:
@@ -65,6 +80,10 @@ class JobRepository:
         """Write down the job the vendor made of a submission, or had made before."""
         job = job.evolve(
             source=job.source or row.source,
+            options=_options(row),
+            forecast_credits=(row.price or None)
+            if charged and job.forecast_credits is None
+            else job.forecast_credits,
             created_at=job.created_at or iso(row.created_at),
         )
         vendor_id = None if job.job_id == row.id else job.job_id
@@ -93,6 +112,7 @@ class JobRepository:
         job = job.evolve(
             operation=row.operation,
             source=job.source or row.source,
+            options=known.options,
             forecast_credits=known.forecast_credits
             if job.forecast_credits is None
             else job.forecast_credits,
@@ -152,6 +172,11 @@ def is_worked_on(row: Submission) -> bool:
         return False
     order = order_of(row)
     return order is not None and order.endpoint.answers_when_done
+
+
+def _options(row: Submission) -> dict[str, Any] | None:
+    """What shapes the result of a submission, as its caller named it."""
+    return {name: value for name, value in row.arguments.items() if value is not None} or None
 
 
 def _status(row: Submission) -> Status:

@@ -80,13 +80,19 @@ class Journal:
         return _first(found)
 
     async def recent(
-        self, limit: int, status: str | None = None, *, origin: str
+        self, limit: int, status: str | None = None, *, origin: str, refused: bool = True
     ) -> list[Submission]:
-        """The newest rows first, all or those of one Job status; a freed row keeps its last one."""
+        """The newest rows first, all or those of one Job status; a freed row keeps its last one.
+
+        Args:
+            refused: whether those are among them that failed before there was a job.
+        """
         return await self._read(
-            "where ? in (status, '') and origin in (?, '') order by number desc limit ?",
+            "where ? in (status, '') and origin in (?, '')"
+            " and (? = 1 or state <> 'failed' or job_id is not null) order by number desc limit ?",
             status or "",
             origin,
+            int(refused),
             limit,
         )
 

@@ -19,7 +19,8 @@ from pydantic import Field
 from mcp_server.errors import ExpiredError, NotFoundError, RequestError, UseapiError
 from mcp_server.server.current import current_app
 from mcp_server.services.registry import service_of
-from mcp_server.tools.context import AppContext, Ctx, app_of
+from mcp_server.tools.context import AppContext, Ctx, app_of, is_remote
+from mcp_server.tools.results import job_answer, list_answer
 
 PROMPTS = {"enhance_clip": frozenset({"source"})}
 """The prompts, each with the arguments it requires."""
@@ -38,8 +39,9 @@ def add_resources(server: MCPServer[AppContext]) -> None:
         mime_type="application/json",
     )
     async def jobs() -> dict[str, Any]:
-        recent = await current_app().jobs.recent(_LISTED)
-        return {"jobs": [job.model_dump(mode="json", exclude_none=True) for job in recent]}
+        app = current_app()
+        answer = list_answer(await app.jobs.recent(_LISTED), sandbox=app.settings.sandbox)
+        return dict(answer.structured_content or {})
 
     @server.resource(
         "useapi://jobs/{job_id}",
@@ -48,13 +50,15 @@ def add_resources(server: MCPServer[AppContext]) -> None:
         mime_type="application/json",
     )
     async def job(ctx: Ctx, job_id: str) -> dict[str, Any]:
+        app = app_of(ctx)
         try:
-            found = await app_of(ctx).jobs.get(job_id)
+            found = await app.jobs.get(job_id)
         except (NotFoundError, ExpiredError, RequestError):
             raise ResourceNotFoundError("There is no job with this id.") from None
         except UseapiError as error:
             raise ResourceError(f"{error.message} {error.hint}") from None
-        return found.model_dump(mode="json", exclude_none=True)
+        answer = job_answer(found, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
+        return dict(answer.structured_content or {})
 
     @server.prompt(title="Enhance a clip")
     async def enhance_clip(

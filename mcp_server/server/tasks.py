@@ -160,15 +160,14 @@ def _created(
     """A paid call whose job still runs becomes a task; one that has ended is its own answer."""
     if params.name not in PAID_OPERATIONS or result.structured_content is None:
         return None
-    app: AppContext = ctx.lifespan_context
     job = Job.model_validate(result.structured_content)
-    return None if _ended(job) else _task(app, job.job_id, job)
+    return None if _ended(job) else _task(ctx, job.job_id, job)
 
 
 async def _get(ctx: RequestContext, task_id: str) -> Task | None:
     app: AppContext = ctx.lifespan_context
     try:
-        return _task(app, task_id, await app.jobs.get(task_id))
+        return _task(ctx, task_id, await app.jobs.get(task_id))
     except (NotFoundError, ExpiredError, RequestError):
         return None
     except UseapiError as error:
@@ -190,7 +189,8 @@ async def _cancel(ctx: RequestContext, task_id: str) -> Task | None:
     return task
 
 
-def _task(app: AppContext, task_id: str, job: Job) -> Task:
+def _task(ctx: RequestContext, task_id: str, job: Job) -> Task:
+    app: AppContext = ctx.lifespan_context
     now = iso(app.clock.now())
     status: TaskStatus = "completed" if _ended(job) else "working"
     if job.status == "cancelled":
@@ -203,7 +203,7 @@ def _task(app: AppContext, task_id: str, job: Job) -> Task:
         last_updated_at=job.updated_at or now,
         ttl_ms=_KEPT_MS,
         poll_interval_ms=_poll_ms(job) if status == "working" else None,
-        result=_result(app, job) if status == "completed" else None,
+        result=_result(ctx, job) if status == "completed" else None,
     )
 
 
@@ -231,8 +231,9 @@ def _ended(job: Job) -> bool:
     return job.ended or job.status == "unconfirmed"
 
 
-def _result(app: AppContext, job: Job) -> dict[str, object]:
-    answer = job_answer(job, sandbox=app.settings.sandbox)
+def _result(ctx: RequestContext, job: Job) -> dict[str, object]:
+    app: AppContext = ctx.lifespan_context
+    answer = job_answer(job, sandbox=app.settings.sandbox, is_remote=ctx.request is not None)
     # A job that failed is a completed task whose answer is an error: the protocol did not fail.
     answer.is_error = job.status == "failed"
     return answer.model_dump(by_alias=True, mode="json", exclude_none=True)

@@ -16,6 +16,7 @@ from mcp_server.errors import (
     UnreachableError,
     UseapiError,
 )
+from mcp_server.models import Next, Note
 from mcp_server.services.accounts import Account, subscription_is_active, without_secrets
 from mcp_server.services.base import Service
 from mcp_server.services.registry import SERVICES
@@ -63,6 +64,8 @@ class Check(BaseModel):
     problem: str | None = None
     hint: str | None = None
     services: tuple[ServiceCheck, ...] = ()
+    next: Next = None
+    note: Note = None
 
 
 async def check(upstream: Upstream) -> Check:

@@ -19,8 +19,10 @@ _MARKDOWN_LINK = re.compile(r"\[([^\[\]()\s]+)\]\((?:mailto:)?([^\[\]()\s]+)\)")
 _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 _BETWEEN = re.compile(r"[\s\"'`<>(){}\[\],;|/?#]+")
 _LINK = re.compile(r"(?i)(?:https?|ftp|data|blob|s3)(?:://|:)|www\.")
-_FILE = re.compile(r"(?i)file:|~?/|\.{1,2}[/\\]|~|[a-z]:[/\\]|\\\\|[^\n]*\.(?:mp4|mov|m4v|webm|avi|mkv|"
-                   r"gif|jpe?g|png|webp|heic)$")
+_FILE = re.compile(
+    r"(?i)file:|~?/|\.{1,2}[/\\]|~|[a-z]:[/\\]|\\\\|[^\n]*\.(?:mp4|mov|m4v|webm|avi|mkv|"
+    r"gif|jpe?g|png|webp|heic)$"
+)
 _NEARLY = re.compile(r"j[0-9]{4}|user:|[0-9]{8,}-user:|useapi-mcp:")
 
 

@@ -49,6 +49,11 @@ def app_of(ctx: Ctx) -> AppContext:
     return ctx.request_context.lifespan_context
 
 
+def is_remote(ctx: Ctx) -> bool:
+    """Whether the call came over HTTP, so that the server may run on another machine."""
+    return ctx.request_context.request is not None
+
+
 @asynccontextmanager
 async def open_app(
     settings: Settings,

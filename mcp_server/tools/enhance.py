@@ -12,7 +12,7 @@ from mcp.server.mcpserver.resolve import ElicitationResult, Resolve
 from mcp.types import CallToolResult
 
 from mcp_server.tools.consent import Consent, Plan, check_consent, consenter, make_plan
-from mcp_server.tools.context import Ctx, app_of
+from mcp_server.tools.context import Ctx, app_of, is_remote
 from mcp_server.tools.parameters import (
     CaptchaOrder,
     CaptchaRetry,
@@ -228,4 +228,9 @@ async def _submit(ctx: Ctx, plan: Plan, consent: ElicitationResult[Consent]) -> 
     may_charge = check_consent(plan, consent)
     app = app_of(ctx)
     job = await app.jobs.submit(plan.order, may_charge=may_charge)
-    return job_answer(job, note=plan.price_note(job), sandbox=app.settings.sandbox)
+    return job_answer(
+        job,
+        note=plan.price_note(job),
+        sandbox=app.settings.sandbox,
+        is_remote=is_remote(ctx),
+    )

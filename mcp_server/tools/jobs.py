@@ -9,13 +9,9 @@ from mcp.types import CallToolResult
 
 from mcp_server.models import JobList
 from mcp_server.services.health import Check, check
-from mcp_server.tools.context import Ctx, app_of
+from mcp_server.tools.context import Ctx, app_of, is_remote
 from mcp_server.tools.parameters import FileName, JobId, Limit, StatusFilter, WaitSeconds
 from mcp_server.tools.results import JobAnswer, check_answer, job_answer, list_answer
-
-_ANOTHER_DISK = (
-    "This server is reached over HTTP: a path is on its machine's disk, which may not be yours."
-)
 
 
 async def get_job(
@@ -33,7 +29,7 @@ async def get_job(
         job = await app.jobs.get(job_id)
     else:
         job = await app.jobs.wait(job_id, wait_seconds, ctx.report_progress)
-    return job_answer(job, sandbox=app.settings.sandbox)
+    return job_answer(job, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
 
 
 async def list_jobs(
@@ -43,10 +39,12 @@ async def list_jobs(
 ) -> Annotated[CallToolResult, JobList]:
     """Jobs this server submitted, newest first, as last known; no network.
 
-    Call it after a lost answer, before submitting again.
+    Call it after a lost answer, before submitting again. Submissions that were refused are listed
+    only with status failed.
     """
     app = app_of(ctx)
-    return list_answer(await app.jobs.recent(limit, status), sandbox=app.settings.sandbox)
+    jobs = await app.jobs.recent(limit, status)
+    return list_answer(jobs, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
 
 
 async def download_media(ctx: Ctx, job_id: JobId, file_name: FileName = None) -> JobAnswer:
@@ -57,8 +55,7 @@ async def download_media(ctx: Ctx, job_id: JobId, file_name: FileName = None) ->
     """
     app = app_of(ctx)
     job = await app.jobs.download(job_id, file_name, ctx.report_progress)
-    note = "" if ctx.request_context.request is None else _ANOTHER_DISK
-    return job_answer(job, note=note, sandbox=app.settings.sandbox)
+    return job_answer(job, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
 
 
 async def cancel_job(ctx: Ctx, job_id: JobId) -> JobAnswer:
@@ -69,7 +66,7 @@ async def cancel_job(ctx: Ctx, job_id: JobId) -> JobAnswer:
     """
     app = app_of(ctx)
     job, note = await app.jobs.cancel(job_id)
-    return job_answer(job, note=note, sandbox=app.settings.sandbox)
+    return job_answer(job, note=note, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
 
 
 async def check_accounts(ctx: Ctx) -> Annotated[CallToolResult, Check]:

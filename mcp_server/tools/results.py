@@ -1,14 +1,18 @@
-"""A job, a list of jobs, a check or an error as a tool's answer: a sentence, the data, links."""
+"""A job, a list of jobs, a check or an error as a tool's answer: as text and as data.
+
+Some hosts give a model only the text, others only the data: each holds what the other does. The
+text is a sentence about the data, then `note` and `next` in full, then where the files are.
+"""
 
 import json
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
 from typing import Annotated
-from urllib.parse import urlsplit
 
-from mcp.types import CallToolResult, ContentBlock, ResourceLink, TextContent
+from mcp.types import CallToolResult, TextContent
+from pydantic import BaseModel
 
 from mcp_server.errors import UseapiError
-from mcp_server.models import Job, JobList, Media, operation_named
+from mcp_server.models import Job, JobList, ListedJob, Media, operation_named
 from mcp_server.redaction import one_line
 from mcp_server.services.health import Check
 from mcp_server.services.registry import title_of
@@ -17,113 +21,184 @@ JobAnswer = Annotated[CallToolResult, Job]
 """What a tool about one job returns; the Job is its output schema."""
 
 LONGEST_TEXT = 8000
+LONGEST_LIST = (
+    17_000  # characters of JSON, at most 8,000 tokens: an id may take one for two letters
+)
 SANDBOX_NOTE = "This is the sandbox: nothing is real or charged."
+LINKS = "useapi-mcp/links"
+"""In an answer's `_meta`, for the viewer: the links of each file that was saved."""
+
+_WAIT = "get_job(job_id, wait_seconds=50)"
+_ANOTHER_DISK = (
+    "This server is reached over HTTP: a path is on its machine's disk, which may not be yours."
+)
 
 
-def job_answer(job: Job, *, note: str = "", sandbox: bool = False) -> CallToolResult:
-    """One job as text, structured content and a link for each of its files."""
-    parts = (note, _sentences(job), SANDBOX_NOTE if sandbox else "")
-    text = " ".join(part for part in parts if part)
-    lines, left = [text], LONGEST_TEXT - len(text)
-    for place in _places(job):
+def job_answer(
+    job: Job, *, note: str = "", sandbox: bool = False, is_remote: bool = False
+) -> CallToolResult:
+    """One job. A file that was saved is told by its path alone.
+
+    Args:
+        note: what to mind beside what the job itself says.
+        is_remote: whether the server may run on another machine than its caller.
+    """
+    media = job.media or ()
+    notes = (
+        note,
+        _note(job),
+        _ANOTHER_DISK if is_remote and any(item.path for item in media) else "",
+        SANDBOX_NOTE if sandbox else "",
+    )
+    told = job.evolve(
+        media=job.media and tuple(map(_without_links_if_saved, media)),
+        next=_next(job),
+        note=_joined(notes) or None,
+    )
+    lines = [_joined((_sentence(told), told.note, _next_sentence(told.next)))]
+    left = LONGEST_TEXT - len(lines[0])
+    for place in _places(told):
         left -= len(place) + 1
         if left >= 0:  # half a link is of no use; the data holds it whole
             lines.append(place)
-    return CallToolResult(
-        content=[_text("\n".join(lines)), *_links(job)],
-        structured_content=job.model_dump(mode="json", exclude_none=True),
+    return _answer(lines, told, meta=_links(job))
+
+
+def list_answer(
+    jobs: list[ListedJob], *, sandbox: bool = False, is_remote: bool = False
+) -> CallToolResult:
+    """Jobs, one a line: the newest that fit, as data and as text."""
+    kept = _that_fit(jobs)
+    notes = (
+        f"{len(jobs) - kept} older ones are left out: ask for one status." * (kept < len(jobs)),
+        _ANOTHER_DISK if is_remote and any(job.path for job in jobs[:kept]) else "",
+        SANDBOX_NOTE if sandbox else "",
     )
-
-
-def list_answer(jobs: list[Job], *, sandbox: bool = False) -> CallToolResult:
-    """Jobs, one a line: all of them as data, as many as fit as text."""
+    told = JobList(
+        jobs=tuple(jobs[:kept]),
+        next="get_job(job_id), which reads one as it is now" if jobs else None,
+        note=_joined(notes) or None,
+    )
     head = f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}, newest first, as last known."
-    if jobs:
-        head += " get_job reads one as it is now."
-    else:
+    if not jobs:
         head = "No such job: this server has submitted none that fits."
-    if sandbox:
-        head += f" {SANDBOX_NOTE}"
-    lines, left = [head], LONGEST_TEXT - len(head) - 40
-    for number, job in enumerate(jobs):
-        line = " ".join(p for p in (job.created_at, job.operation, job.status, job.job_id) if p)
+    lines = [_joined((head, told.note, _next_sentence(told.next)))]
+    left = LONGEST_TEXT - len(lines[0]) - 40
+    for number, job in enumerate(told.jobs):
+        line = _row(job)
         left -= len(line) + 1
         if left < 0:
             lines.append(f"… and {len(jobs) - number} more.")
             break
         lines.append(line)
-    listed = JobList(jobs=tuple(jobs)).model_dump(mode="json", exclude_none=True)
-    return CallToolResult(content=[_text("\n".join(lines))], structured_content=listed)
+    return _answer(lines, told)
 
 
 def check_answer(found: Check, *, sandbox: bool = False) -> CallToolResult:
-    """A check as text: a line for the whole, one a service, each fault with its hint."""
+    """A check: a line for the whole, one a service, each fault with its hint."""
+    told = found.model_copy(
+        update={
+            "next": None if found.ok else "check_accounts(), once that is mended",
+            "note": SANDBOX_NOTE if sandbox else None,
+        }
+    )
     whole = f"Token {found.token}, subscription {found.subscription}."
     if found.problem:
         whole = f"{found.problem} {found.hint}"
-    lines = ["Everything is there to work." if found.ok else "Not everything is there to work."]
-    lines[0] += f" {whole}{f' {SANDBOX_NOTE}' if sandbox else ''}"
+    head = "Everything is there to work." if found.ok else "Not everything is there to work."
+    lines = [_joined((head, whole, told.note, _next_sentence(told.next)))]
     for service in found.services:
         accounts = (f"{a.name} {a.problem or 'healthy'}" for a in service.accounts)
         parts = (service.problem, "; ".join(accounts), service.hint)
-        lines.append(f"{service.service}: {' '.join(part for part in parts if part)}")
-    return CallToolResult(
-        content=[_text("\n".join(lines))],
-        structured_content=found.model_dump(mode="json", exclude_none=True),
-    )
+        lines.append(f"{service.service}: {_joined(parts)}")
+    return _answer(lines, told)
 
 
 def error_answer(error: UseapiError, *, sandbox: bool = False) -> CallToolResult:
     """An error as text: what happened, what to do next, and one line of JSON to branch on."""
-    text = f"{error.message} {error.hint} {SANDBOX_NOTE if sandbox else ''}".rstrip()
+    text = _joined((error.message, error.hint, SANDBOX_NOTE if sandbox else ""))
     facts = json.dumps(error.facts(), separators=(",", ":"))
     return CallToolResult(content=[_text(f"{text}\n{facts}")], is_error=True)
 
 
-def _sentences(job: Job) -> str:
-    """Status, size, where the files are and what to call next."""
+def _sentence(job: Job) -> str:
+    """What the data says: status, price, size, and that places follow."""
     title = title_of(job.service)
     if job.status == "completed":
-        again = " An earlier call made it, so nothing was submitted now." if job.reused else ""
-        return f"Job {job.job_id} on {title} is completed{_result(job)}.{again} {_where(job)}"
+        return f"Job {job.job_id} on {title} is completed{_result(job)}.{_where(job)}"
     if job.status == "running":
         cost = f" (forecast: {job.forecast_credits:g} credits)" if job.forecast_credits else ""
-        again = " An earlier call started it, so nothing was submitted now." if job.reused else ""
-        doing = operation_named(job.operation).doing
-        return (
-            f"{title} is {doing}{cost}: job {job.job_id} is running.{again} "
-            "Call get_job with this job_id and wait_seconds=50 until it ends."
-        )
+        return f"{title} is {operation_named(job.operation).doing}{cost}: job {job.job_id} runs."
     if job.status == "submitting":
-        return (
-            f"{title} has not answered yet; the request goes on as job {job.job_id}. "
-            "Call get_job with this job_id and wait_seconds=50; "
-            "the same call again would join it, not pay again."
-        )
+        return f"{title} has not answered yet; the request goes on as job {job.job_id}."
     if job.status == "unconfirmed":
-        return (
-            f"It is not known whether {title} took job {job.job_id}{_because(job)}, "
-            "so it is not sent again. The same call or get_job looks for it again; cancel_job "
-            "with this job_id gives it up, and then the same call may be charged a second time."
-        )
+        return f"It is not known whether {title} took job {job.job_id}{_because(job)}."
     ended = "failed" if job.status == "failed" else "was cancelled"
-    return f"Job {job.job_id} on {title} {ended}{_because(job)}.{_after(job)}"
+    return f"Job {job.job_id} on {title} {ended}{_because(job)}."
+
+
+def _note(job: Job) -> str:
+    """What its caller must mind that no other field says."""
+    notes: list[str] = []
+    if job.reused and job.status in ("running", "completed"):
+        verb = "made" if job.ended else "started"
+        notes.append(f"An earlier call {verb} it, so nothing was submitted now.")
+    if job.status == "completed":
+        notes.append(_note_on_files(job.media or ()))
+    if job.status == "submitting":
+        notes.append("The same call again would join it, not pay again.")
+    if job.status == "unconfirmed":
+        notes.append(
+            "It is not sent again by itself. The same call or get_job looks for it again; "
+            "cancel_job with this job_id gives it up, and then the same call may be charged a "
+            "second time."
+        )
+    if job.status in ("failed", "cancelled"):
+        if job.failure is not None and job.failure.code == "moderated":
+            notes.append("The same source or prompt will be refused again; use another.")
+        elif job.source:
+            notes.append("The same call submits it anew, at its price.")
+    return _joined(notes)
+
+
+def _note_on_files(media: tuple[Media, ...]) -> str:
+    if not media:
+        return "Its record holds no file."
+    if not any(item.path or item.url for item in media):
+        return "There is no link to its file yet."
+    return "A link expires within hours." if _has_unsaved(media) else ""
+
+
+def _has_unsaved(media: tuple[Media, ...]) -> bool:
+    return any(item.url and not item.path for item in media)
+
+
+def _next(job: Job) -> str | None:
+    """The call to make now."""
+    if job.status in ("running", "submitting"):
+        return f"{_WAIT}, until it ends"
+    if job.status == "unconfirmed":
+        return _WAIT
+    if job.status != "completed":
+        return None
+    media = job.media or ()
+    if _has_unsaved(media):
+        return "download_media(job_id), which saves it"
+    return None if any(item.path for item in media) else "get_job(job_id), in a minute"
+
+
+def _next_sentence(call: str | None) -> str:
+    return f"Next: {call}." if call else ""
 
 
 def _because(job: Job) -> str:
     return f": {one_line(job.failure.message).rstrip('.')}" if job.failure else ""
 
 
-def _after(job: Job) -> str:
-    if job.failure is not None and job.failure.code == "moderated":
-        return " The same source will be refused again; use another."
-    return " The same call submits it anew, at its price." if job.source else ""
-
-
 def _result(job: Job) -> str:
     """The result as far as it is known: `: 2560x1440, 60 fps, 5.0 s`."""
     if not job.media:
-        return ", but its record holds no file"
+        return ""
     first, facts = job.media[0], []
     if len(job.media) > 1:
         facts.append(f"{len(job.media)} files")
@@ -138,19 +213,12 @@ def _result(job: Job) -> str:
 
 def _where(job: Job) -> str:
     media = job.media or ()
-    several = len(media) > 1
     if any(item.path for item in media):
-        files, are = ("files", "are") if several else ("file", "is")
-        return f"The {files} {are} saved on the server's disk, at the path below."
+        file_is = "files are" if len(media) > 1 else "file is"
+        return f" The {file_is} saved on the server's disk, at the path below."
     if any(item.url for item in media):
-        links, expire, files = (
-            ("links", "expire", "files") if several else ("link", "expires", "file")
-        )
-        return (
-            f"The {links} below {expire} within hours; "
-            f"download_media with this job_id saves the {files}."
-        )
-    return "Call get_job again later for a link."
+        return f" The link{'s are' if len(media) > 1 else ' is'} below."
+    return ""
 
 
 def _places(job: Job) -> list[str]:
@@ -160,26 +228,56 @@ def _places(job: Job) -> list[str]:
     return paths + [item.url for item in media if item.url]
 
 
-def _links(job: Job) -> list[ContentBlock]:
-    return [
-        ResourceLink(
-            type="resource_link",
-            uri=uri,
-            name=_name(item, number),
-            mime_type=item.mime_type,
-            size=item.size_bytes,
-        )
-        for number, item in enumerate(job.media or (), start=1)
-        for uri in (Path(item.path).as_uri() if item.path else None, item.url)
-        if uri
-    ]
+def _without_links_if_saved(item: Media) -> Media:
+    if not item.path:
+        return item
+    return item.model_copy(update={"url": None, "thumbnail_url": None})
 
 
-def _name(item: Media, number: int) -> str:
-    if item.path:
-        return Path(item.path).name
-    name = PurePosixPath(urlsplit(str(item.url)).path).name
-    return one_line(name, 80) or f"{item.kind}-{number}"
+def _links(job: Job) -> dict[str, object] | None:
+    """What the viewer shows of files that were saved; hosts keep `_meta` from the model."""
+    if not any(item.path and item.url for item in job.media or ()):
+        return None
+    return {
+        LINKS: [
+            item.model_dump(include={"url", "thumbnail_url"}, exclude_none=True)
+            for item in job.media or ()
+        ]
+    }
+
+
+def _row(job: ListedJob) -> str:
+    """`<time> upscale_image completed <id> of <source>, resolution 8k, in <path>`."""
+    options = (f", {name} {value}" for name, value in (job.options or {}).items())
+    return (
+        f"{job.created_at} {job.operation} {job.status} {job.job_id}"
+        f"{f' of {job.source}' if job.source else ''}{''.join(options)}"
+        f"{f', in {job.path}' if job.path else ''}"
+    )
+
+
+def _that_fit(jobs: list[ListedJob]) -> int:
+    """How many of them, from the first on, a list may hold."""
+    left = LONGEST_LIST
+    for number, job in enumerate(jobs):
+        left -= len(job.model_dump_json(exclude_none=True))
+        if left < 0:
+            return number
+    return len(jobs)
+
+
+def _joined(sentences: Iterable[str | None]) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _answer(
+    lines: list[str], data: BaseModel, meta: dict[str, object] | None = None
+) -> CallToolResult:
+    return CallToolResult(
+        content=[_text("\n".join(lines))],
+        structured_content=data.model_dump(mode="json", exclude_none=True),
+        _meta=meta,
+    )
 
 
 def _text(text: str) -> TextContent:

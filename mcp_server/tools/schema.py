@@ -1,4 +1,4 @@
-"""A lean JSON schema of a pydantic one: short, and free of what some models misread.
+"""A lean JSON schema of a pydantic one: short, and free of what some models and hosts misread.
 
 Written against mcp 2.3.0 and pydantic 2.12, which put every model into `$defs`, a `title` on every
 part, and `anyOf` with null and a null default on every argument that can be left out.
@@ -26,8 +26,8 @@ def _lean(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
         return _lean(_without(schema, "anyOf", "default") | choices[0], definitions)
     leaned: Schema = {}
     for keyword, value in schema.items():
-        if keyword in ("$defs", "title"):
-            continue
+        if keyword in ("$defs", "title", "additionalProperties"):
+            continue  # the last is unknown to some hosts; StrictTool refuses unknown names itself
         if keyword == "description" and "properties" in schema:
             continue  # a class's docstring; each argument has a description of its own
         if keyword == "default" and value is None:

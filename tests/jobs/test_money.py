@@ -636,7 +636,14 @@ class Money(RuleBasedStateMachine):
                 self._every_call_is_made_again()
         finally:
             self._runner.close()
+            asyncio.run(self._close_files())
             self._folder.cleanup()
+
+    async def _close_files(self) -> None:
+        """What a kernel does for its dead."""
+        for process in self._lives.values():
+            if process.store is not None:
+                await process.store.close()
 
     def _every_call_is_made_again(self) -> None:
         """Once all is well again, no job is unknown, and what is unconfirmed has a reason."""

@@ -250,6 +250,32 @@ async def test_a_strangers_job_that_fails_beside_ours_is_not_ours(tmp_path: Path
     assert 1 == len(vendor.posted_at)
 
 
+@pytest.mark.parametrize("how", ["the same call", "get_job"])
+async def test_a_strangers_job_that_was_taken_for_ours_and_fails_frees_nothing(
+    tmp_path: Path, how: str
+) -> None:
+    """It was found by what it does while ours was not there yet: its failure is not ours."""
+    vendor = PixVerse(work_s=100)
+    async with running(tmp_path, vendor=vendor) as h:
+        h.network.faults = [CUT]
+        calling = asyncio.create_task(upscale(h, PIXVERSE_VIDEO))
+        await asyncio.sleep(1.5)
+        theirs = strangers(vendor)
+        taken = await calling
+        vendor.jobs[theirs]["video_status"] = 8
+        if how == "get_job":
+            read = await h.call("get_job", job_id=theirs)
+        else:
+            read = await upscale(h, PIXVERSE_VIDEO)
+        await asyncio.sleep(LATER_S)
+        again = await upscale(h, PIXVERSE_VIDEO)
+
+    assert theirs == taken.job["job_id"]
+    assert "unconfirmed" == read.job["status"]
+    assert ours(vendor) == again.job["job_id"]
+    assert 1 == len(vendor.posted_at)
+
+
 @TAKING
 @pytest.mark.parametrize("wrong_s", [-3600.0, 3600.0])
 @pytest.mark.parametrize("tells_time", [True, False])

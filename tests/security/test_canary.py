@@ -105,7 +105,7 @@ async def test_a_broad_session_tells_no_secret_anywhere(tmp_path: Path) -> None:
         async with running(tmp_path) as harness:
             replies = await broad_session(harness)
 
-    answers = [reply.text + json.dumps(reply.data) + str(reply.links) for reply in replies]
+    answers = [reply.text + json.dumps([reply.data, reply.meta]) for reply in replies]
     assert len(answers) > 100
     raw_log = "\n".join(record.getMessage() for record in records)
     assert len(raw_log) > 1000

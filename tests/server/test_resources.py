@@ -52,6 +52,7 @@ async def test_the_jobs_are_a_resource_as_last_known(tmp_path: Path, mode: str) 
 
     assert before == {"jobs": []}
     assert after == listed
+    assert after["next"]
     assert len(after["jobs"]) == 2
     assert asked == len(server.network.sent)
 

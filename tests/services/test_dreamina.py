@@ -550,7 +550,7 @@ async def test_a_finished_video_is_told_as_its_record_says(tmp_path: Path) -> No
         "forecast_credits": 30,
         "created_at": "2026-05-28T20:26:40.000Z",
         "updated_at": "2026-05-28T20:28:00.000Z",
-    } == reply.job
+    } == reply.record
 
 
 async def test_an_interpolation_tells_its_frame_rate(tmp_path: Path) -> None:
@@ -591,7 +591,7 @@ async def test_all_images_of_a_job_are_told(tmp_path: Path) -> None:
     types = [item.get("mime_type") for item in reply.job["media"]]
     assert ["image/jpeg", "image/webp", None, None] == types
     assert {("image", 2560)} == {(item["kind"], item["width"]) for item in reply.job["media"]}
-    assert 4 == len(reply.links)
+    assert 4 == len(reply.text.splitlines()[1:])
 
 
 @pytest.mark.parametrize("word", ["created", "queued", "processing", "Completed", "", "cancelled"])
@@ -658,7 +658,7 @@ async def test_a_record_of_odd_things_is_told_as_far_as_it_goes(tmp_path: Path) 
         "operation": "upscale_video",
         "status": "completed",
         "media": [{"kind": "video"}],
-    } == reply.job
+    } == reply.record
 
 
 # Ends

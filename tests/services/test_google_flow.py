@@ -581,7 +581,7 @@ async def test_a_job_without_any_link_is_completed_all_the_same(
     assert [{"kind": "video", "mime_type": "video/mp4", "media_id": UPSAMPLED}] == reply.job[
         "media"
     ]
-    assert [] == reply.links
+    assert "There is no link to its file yet." in reply.text
 
 
 async def test_only_a_missing_link_is_asked_for(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ async def test_when_all_is_well_it_says_so_in_data_and_in_words(tmp_path: Path) 
                 "accounts": [{"name": "jo***@ex***.com", "healthy": True}],
             },
         ],
-    } == reply.job
+    } == reply.record
     assert reply.text.splitlines() == [
         "Everything is there to work. Token accepted, subscription active.",
         "dreamina: CA:jo***@ex***.com healthy",
@@ -129,7 +129,7 @@ async def test_without_a_token_nothing_is_sent(tmp_path: Path) -> None:
             "hint": "Set USEAPI_TOKEN in the server's environment and restart it; "
             "to try it without a token, start the server with --sandbox.",
             "services": [],
-        } == reply.job
+        } == reply.record
         assert "No useapi.net token is set" in reply.text
 
 

@@ -79,7 +79,7 @@ async def test_a_finished_upscale_is_told_as_its_record_says(tmp_path: Path) -> 
             }
         ],
         "created_at": NOW,
-    } == reply.job
+    } == reply.record
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 `make offsets` breaks it at every byte in each of three ways, and lets a gateway go on in the
 vendor's place at every byte, in JSON and HTML by turns; it prints the table. The test takes the
-edges and every 41st byte. Other jobs are in the vendor's lists: strangers', a second account's,
+edges and every 211th byte. Other jobs are in the vendor's lists: strangers', a second account's,
 older ones that do the same, unreadable ones. All of it is our server's own path: `submit`, the
 journal on a disk, httpx on a real socket. Only time is virtual.
 """
@@ -345,7 +345,7 @@ def _table(tally: Tally) -> str:
 async def test_a_wire_that_breaks_at_any_byte_loses_no_job_and_pays_for_none_twice(
     story: Story,
 ) -> None:
-    tally = await breaks(story, stride=41)
+    tally = await breaks(story, stride=211)
 
     assert [] == tally.wrong[:10]
     assert sum(tally.came_to.values()) > 12

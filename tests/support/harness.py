@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import httpx
 from mcp import Client
-from mcp.types import CallToolResult, ResourceLink, TextContent
+from mcp.types import CallToolResult, TextContent
 
 from mcp_server.clock import Clock
 from mcp_server.journal.locks import KeyLocks
@@ -147,7 +147,7 @@ class Reply:
     text: str
     data: dict[str, Any] | None
     is_error: bool
-    links: list[ResourceLink] = field(default_factory=list)
+    meta: dict[str, Any] = field(default_factory=dict)
 
     @property
     def error(self) -> dict[str, Any]:
@@ -162,6 +162,11 @@ class Reply:
         assert not self.is_error, self.text
         assert self.data is not None
         return self.data
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The job as it is, without what its caller is told to do and to mind."""
+        return {name: part for name, part in self.job.items() if name not in ("next", "note")}
 
 
 @dataclass
@@ -186,9 +191,11 @@ class Harness:
 
 def reply(result: Any) -> Reply:
     assert isinstance(result, CallToolResult)
-    text = "\n".join(c.text for c in result.content if isinstance(c, TextContent))
-    links = [c for c in result.content if isinstance(c, ResourceLink)]
-    return Reply(text, result.structured_content, bool(result.is_error), links)
+    (content,) = result.content  # hosts that do not know a kind of content lose the whole answer
+    assert isinstance(content, TextContent)
+    return Reply(
+        content.text, result.structured_content, bool(result.is_error), dict(result.meta or {})
+    )
 
 
 @contextlib.asynccontextmanager

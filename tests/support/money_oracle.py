@@ -11,7 +11,9 @@ What is excused, and why:
   was cancelled, is no longer kept, or that the user gave up: the next one is asked for anew;
 - a stranger's job that cannot be told from ours may be taken for it: same source, same arguments,
   made after our request had left. The result is the same; ours is then not known by its id. It
-  never excuses two accepted of ours.
+  never excuses two accepted of ours;
+- one made before, where nothing could be read before our request left and our clock was set since:
+  then nothing tells how old it is.
 """
 
 import json
@@ -187,6 +189,9 @@ class Facts:
             if not wish.is_of(maker.path, maker.body):
                 found.append(f"took another order's job: {row} has {_told(maker)}")
             ours = [post for post in self.posts if post.row_id == row["id"]]
+            dates_it = json.loads(row["evidence"]).keys() & {"before", "clock_s"}
+            if self.clock_was_set and not dates_it:
+                continue
             is_older = not ours or maker.accepted_at < ours[0].left_at - _SKEW_S
             if is_older and not maker.is_ours and not wish.may_be_sent_twice:
                 found.append(f"took an older job for its own: {row} has {_told(maker)}")

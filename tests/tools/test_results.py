@@ -1,5 +1,6 @@
 """How answers read: every state of every service as text, data and links, and every error."""
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -7,13 +8,14 @@ from typing import Any
 
 import jsonschema
 import pytest
-from mcp.types import ResourceLink, TextContent
+from mcp.types import TextContent
 
+from mcp_server.clock import iso
 from mcp_server.errors import DownloadError, RateLimitError, RequestError, UseapiError
-from mcp_server.models import Failure, Job, Media
+from mcp_server.models import Failure, Job, ListedJob, Media
 from mcp_server.sandbox.app import SOURCES
 from mcp_server.tools.results import LONGEST_TEXT, error_answer, job_answer, list_answer
-from tests.support.harness import GOOD, Fault, Harness, Reply, running
+from tests.support.harness import EPOCH, GOOD, Fault, Harness, Reply, running
 
 VIDEO = GOOD["dreamina", "video"]
 IMAGE = GOOD["dreamina", "image"]
@@ -45,15 +47,15 @@ async def checked(server: Harness, tool: str, **given: Any) -> Reply:
     for job in jobs:
         assert job["job_id"] in reply.text
         assert job.get("reused", True) is True  # left out unless true
+    said = reply.text.splitlines()[0]
+    assert reply.job.get("note", "") in said
+    assert reply.job.get("next", "") in said
     if tool != "list_jobs":
         media = reply.job.get("media", [])
-        urls = [item["url"] for item in media if "url" in item]
-        assert set(urls) <= set(reply.text.splitlines()[1:])
-        assert [item.get("url") for item in media if "url" in item] == [
-            link.uri for link in reply.links if link.uri.startswith("http")
-        ]
-        places = sum(("url" in item) + ("path" in item) for item in media)
-        assert places == len(reply.links) == len(reply.text.splitlines()) - 1
+        assert [item.get("path") or item["url"] for item in media] == reply.text.splitlines()[1:]
+        assert not any(
+            "path" in item and ("url" in item or "thumbnail_url" in item) for item in media
+        )
     return reply
 
 
@@ -87,16 +89,15 @@ async def test_a_job_reads_well_from_its_start_to_its_end(
         again = await checked(server, tool, **given)
 
         if started.job["status"] == "running":
-            assert "Call get_job with this job_id and wait_seconds=50" in started.text
+            assert "get_job(job_id, wait_seconds=50), until it ends" == started.job["next"]
         assert done.job["status"] == "completed"
         assert size in done.text.splitlines()[0]
-        assert done.links
         if "path" in done.job["media"][0]:
             assert "saved on the server's disk" in done.text
             assert done.job["media"][0]["path"] in done.text.splitlines()
-            assert done.links[0].uri.startswith("file://")
         else:
-            assert "The link below expires within hours; download_media" in done.text
+            assert "A link expires within hours." == done.job["note"]
+            assert "download_media(job_id), which saves it" == done.job["next"]
         assert again.job["reused"]
         assert "An earlier call made it, so nothing was submitted now." in again.text
 
@@ -108,7 +109,11 @@ async def test_a_job_reads_well_from_its_start_to_its_end(
         ("google-flow", "then the job fails", "failed: "),
         ("google-flow", "a failed media", "failed: "),
         ("pixverse", "FAILED (8)", "failed: PixVerse failed."),
-        ("pixverse", "MODERATED (7)", "The same source will be refused again; use another."),
+        (
+            "pixverse",
+            "MODERATED (7)",
+            "The same source or prompt will be refused again; use another.",
+        ),
     ],
 )
 async def test_a_failed_job_says_why_and_what_then(
@@ -123,7 +128,6 @@ async def test_a_failed_job_says_why_and_what_then(
         assert failed.job["failure"]["message"]
         assert says in failed.text
         assert failed.text.endswith(".")
-        assert [] == failed.links
 
 
 async def test_a_running_job_that_is_asked_for_again_says_so(tmp_path: Path) -> None:
@@ -158,7 +162,7 @@ async def test_a_vendor_that_is_slow_gives_an_id_to_follow(tmp_path: Path) -> No
         assert reply.job["status"] == "submitting"
         assert reply.job["job_id"].startswith("useapi-mcp:")
         assert "Google Flow has not answered yet; the request goes on" in reply.text
-        assert "the same call again would join it, not pay again" in reply.text
+        assert "The same call again would join it, not pay again." in reply.text
 
 
 async def test_a_job_nobody_knows_of_says_how_to_go_on(tmp_path: Path) -> None:
@@ -184,7 +188,7 @@ async def test_several_files_are_told_as_several(tmp_path: Path) -> None:
 
         assert len(reply.job["media"]) == 4
         assert "is completed: 4 files, 1280x720." in reply.text
-        assert "The links below expire within hours; download_media" in reply.text
+        assert "The links are below." in reply.text
 
 
 @pytest.mark.parametrize("sandbox", [True, False])
@@ -205,6 +209,56 @@ async def test_every_answer_of_the_sandbox_says_so_and_no_other(
             assert sandbox == (
                 "This is the sandbox: nothing is real or charged." in reply.text.splitlines()[0]
             )
+
+
+async def test_a_list_holds_no_refused_submission_unless_it_is_asked_for(tmp_path: Path) -> None:
+    refused = source("dreamina", "412: out of credits")
+    failing = source("dreamina", "fails with fail_code")
+    async with running(tmp_path) as server:
+        await server.call("upscale_video", source=refused)
+        job = (await server.call("upscale_video", source=failing)).job
+        await server.call("get_job", job_id=job["job_id"], wait_seconds=50)
+
+        told = (await checked(server, "list_jobs")).job["jobs"]
+        failed = (await checked(server, "list_jobs", status="failed")).job["jobs"]
+
+        assert [failing] == [job["source"] for job in told]
+        assert [failing, refused] == [job["source"] for job in failed]
+
+
+async def test_a_list_tells_the_time_that_it_is_sorted_by(tmp_path: Path) -> None:
+    """Ours: a vendor's clock may be ahead of it or behind."""
+    async with running(tmp_path) as server:
+        for clip in (VIDEO, FLOW_VIDEO, PIXVERSE):
+            await server.call("upscale_video", source=clip)
+            await asyncio.sleep(60)
+
+        told = (await checked(server, "list_jobs")).job["jobs"]
+
+        assert [PIXVERSE, FLOW_VIDEO, VIDEO] == [job["source"] for job in told]
+        assert [iso(EPOCH + age) for age in (120, 60, 0)] == [job["created_at"] for job in told]
+
+
+async def test_a_documented_price_is_told_where_the_vendor_names_none(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        reply = await checked(server, "upscale_video", source=FLOW_VIDEO, resolution="4K")
+
+        assert reply.job["forecast_credits"] == 50
+        assert "(forecast: 50 credits)" in reply.text
+
+
+async def test_what_shaped_the_result_is_told_from_its_start_to_its_end(tmp_path: Path) -> None:
+    given = {"source": IMAGE, "resolution": "8k", "image_index": 2}
+    async with running(tmp_path) as server:
+        replies = [
+            started := await checked(server, "upscale_image", **given),
+            await checked(server, "get_job", job_id=started.job["job_id"], wait_seconds=50),
+            await checked(server, "download_media", job_id=started.job["job_id"]),
+        ]
+
+        for reply in replies:
+            told = reply.job["options"]
+            assert ("8k", 2) == (told["resolution"], told["image_index"])
 
 
 async def test_an_answer_never_holds_the_file_itself(tmp_path: Path) -> None:
@@ -238,13 +292,12 @@ def test_links_that_do_not_fit_are_left_to_the_data() -> None:
     lines = text(answer).splitlines()
     assert len(text(answer)) <= LONGEST_TEXT
     assert [item.url for item in media[:2]] == lines[1:]
-    assert len([c for c in answer.content if isinstance(c, ResourceLink)]) == 4
     assert answer.structured_content is not None
     assert len(answer.structured_content["media"]) == 4
 
 
 def test_a_completed_job_without_a_file_says_so() -> None:
-    assert "is completed, but its record holds no file. Call get_job again later" in text(
+    assert "is completed. Its record holds no file. Next: get_job(job_id), in a minute." in text(
         job_answer(job())
     )
 
@@ -252,19 +305,30 @@ def test_a_completed_job_without_a_file_says_so() -> None:
 def test_a_completed_job_without_a_link_says_when_to_look_again() -> None:
     answer = job_answer(job(media=(Media(kind="video", width=2, height=1),)))
 
-    assert "is completed: 2x1. Call get_job again later for a link." in text(answer)
-    assert len(answer.content) == 1
+    assert "is completed: 2x1. There is no link to its file yet. Next: get_job" in text(answer)
 
 
-def test_a_saved_file_that_still_has_a_link_shows_both() -> None:
-    item = Media(kind="video", url="https://e.example/a.mp4", path="/out/b.mp4", size_bytes=7)
+def test_a_saved_file_is_told_by_its_path_and_its_links_are_left_to_the_viewer() -> None:
+    saved = Media(
+        kind="image", url="https://e.example/a.jpg", thumbnail_url="https://e.example/t.jpg"
+    ).model_copy(update={"path": "/out/b.jpg", "size_bytes": 7})
+    other = Media(kind="image", url="https://e.example/c.jpg")
 
-    answer = job_answer(job(media=(item,)))
+    answer = job_answer(job(media=(saved, other)))
 
-    links = [c for c in answer.content if isinstance(c, ResourceLink)]
-    assert ["/out/b.mp4", "https://e.example/a.mp4"] == text(answer).splitlines()[1:]
-    assert ["file:///out/b.mp4", "https://e.example/a.mp4"] == [link.uri for link in links]
-    assert {("b.mp4", 7)} == {(link.name, link.size) for link in links}
+    assert answer.structured_content is not None
+    assert [
+        {"kind": "image", "path": "/out/b.jpg", "size_bytes": 7},
+        {"kind": "image", "url": "https://e.example/c.jpg"},
+    ] == answer.structured_content["media"]
+    assert ["/out/b.jpg", "https://e.example/c.jpg"] == text(answer).splitlines()[1:]
+    assert answer.structured_content["next"].startswith("download_media(job_id)")
+    assert {
+        "useapi-mcp/links": [
+            {"url": "https://e.example/a.jpg", "thumbnail_url": "https://e.example/t.jpg"},
+            {"url": "https://e.example/c.jpg"},
+        ]
+    } == answer.meta
 
 
 def test_what_a_vendor_says_stays_on_one_short_line() -> None:
@@ -284,25 +348,60 @@ def test_why_nothing_is_known_is_told_where_it_is_known() -> None:
 
     told = text(job_answer(job(status="unconfirmed", failure=failure)))
 
-    assert f"took job {VIDEO}: PixVerse was asked 6 times, so it is not sent again." in told
+    assert f"took job {VIDEO}: PixVerse was asked 6 times. It is not sent again by itself." in told
+
+
+def listed(**changes: Any) -> ListedJob:
+    plain = {
+        "job_id": VIDEO,
+        "service": "dreamina",
+        "operation": "upscale_video",
+        "status": "completed",
+        "source": VIDEO,
+        "options": {"fps": 60},
+        "path": "/home/me/Downloads/useapi-mcp/dreamina-interpolate-2560x1440-20260302-k3j4h5.mp4",
+        "created_at": "2026-11-21T10:00:00.000Z",
+    }
+    return ListedJob.model_validate(plain | changes)
 
 
 @pytest.mark.parametrize("count", [1, 20, 100])
 def test_a_long_list_says_how_many_more_there_are(count: int) -> None:
-    some = job(created_at="2026-11-21T10:00:00.000Z", status="running")
-
-    answer = list_answer([some] * count, sandbox=True)
+    answer = list_answer([listed()] * count, sandbox=True)
 
     lines = text(answer).splitlines()
-    listed = [line for line in lines if line.startswith("2026")]
+    shown = [line for line in lines if line.startswith("2026")]
     assert len(text(answer)) <= LONGEST_TEXT
-    if count == 100:
-        assert 50 < len(listed) < 100
-        assert f"… and {100 - len(listed)} more." == lines[-1]
-    else:
-        assert count == len(listed) == len(lines) - 1
     assert answer.structured_content is not None
-    assert count == len(answer.structured_content["jobs"])
+    told = len(answer.structured_content["jobs"])
+    if count == 100:
+        assert 20 < len(shown) < told < 100
+        assert f"… and {100 - len(shown)} more." == lines[-1]
+        assert f"{100 - told} older ones are left out" in answer.structured_content["note"]
+    else:
+        assert count == told == len(shown) == len(lines) - 1
+
+
+@pytest.mark.parametrize("id_", [VIDEO, FLOW_VIDEO, PIXVERSE])
+def test_a_hundred_rows_take_at_most_8000_tokens(id_: str) -> None:
+    """Counted with o200k_base: 125 tokens for such a row of Dreamina, 2.9 characters for each."""
+    answer = list_answer([listed(job_id=id_, source=id_)] * 100)
+
+    told = json.dumps(answer.structured_content, separators=(",", ":"))
+    assert len(told) < 19_000
+
+
+def test_a_list_tells_jobs_apart_by_source_options_and_file() -> None:
+    row = listed()
+
+    answer = list_answer([row])
+
+    assert (
+        f"{row.created_at} upscale_video completed {VIDEO} of {VIDEO}, fps 60, in {row.path}"
+        == text(answer).splitlines()[1]
+    )
+    assert answer.structured_content is not None
+    assert [row.model_dump()] == answer.structured_content["jobs"]
 
 
 def test_an_empty_list_says_so() -> None:
@@ -310,7 +409,7 @@ def test_an_empty_list_says_so() -> None:
 
 
 def test_one_job_is_no_jobs() -> None:
-    assert text(list_answer([job()])).startswith("1 job, newest first")
+    assert text(list_answer([listed()])).startswith("1 job, newest first")
 
 
 @pytest.mark.parametrize(

@@ -95,21 +95,20 @@ async def test_every_tool_and_argument_is_described_in_a_few_words(tmp_path: Pat
 
 
 async def test_what_a_model_reads_is_short(tmp_path: Path) -> None:
-    """Design, section 2: 12,500 bytes for names, descriptions and input schemas, 22,000 in all."""
+    """Design, section 2: 12,500 bytes for names, descriptions and input schemas."""
     listed = await listing(tmp_path)
     names = ("name", "description", "inputSchema")
 
     read = [{name: tool[name] for name in names} for tool in listed["tools"]]
 
     assert len(compact(read)) <= 12_500
-    assert len(compact(listed)) <= 22_000
 
 
 async def test_input_schemas_hold_nothing_that_models_misread(tmp_path: Path) -> None:
     for tool in await tools(tmp_path):
         schema = tool["inputSchema"]
         assert schema["type"] == "object"
-        assert schema["additionalProperties"] is False
+        assert "additionalProperties" not in schema
         for part in parts(schema):
             assert not {"$ref", "$defs", "anyOf", "oneOf", "allOf"} & part.keys()
         for name, argument in schema["properties"].items():
