@@ -6,7 +6,9 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 │   ├── UnknownIdError         no service owns this id
 │   │   ├── NoIdError          it is a file, a link or a part of an id: the user must know the id
 │   │   └── UnlistedIdError    it is something else: list_jobs may show the id
+│   ├── NotFinishedError       its source has no result yet
 │   └── UnsupportedError       this service can't do that, or takes no such argument
+│       └── WrongSourceError   this operation can't take such a source
 ├── UpstreamError              the vendor answered with an error
 │   ├── TokenError             401: useapi.net does not know the token
 │   ├── SubscriptionError      402: the useapi.net subscription has ended
@@ -107,6 +109,15 @@ class UnlistedIdError(UnknownIdError):
 
 class UnsupportedError(RequestError):
     code = "unsupported"
+
+
+class WrongSourceError(UnsupportedError): ...
+
+
+class NotFinishedError(RequestError):
+    code = "not_finished"
+    retryable = True
+    next_action = "wait_then_retry"
 
 
 class UpstreamError(UseapiError):

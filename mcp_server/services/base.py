@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from mcp_server.errors import RefusedError, RequestError, UnexpectedAnswerError, UnsupportedError
+from mcp_server.errors import (
+    RefusedError,
+    RequestError,
+    UnexpectedAnswerError,
+    UnsupportedError,
+    WrongSourceError,
+)
 from mcp_server.models import Job, Media, OperationName
 from mcp_server.services.accounts import Account
 from mcp_server.upstream.client import Upstream
@@ -157,6 +163,18 @@ class Service(ABC):
     def owns(self, some_id: str) -> bool:
         """Whether an id is one of this service's, of whatever kind."""
 
+    def takes_as_source(self, some_id: str) -> bool:
+        """Whether an id of this service can be a source itself; else it is that of a job alone."""
+        return True
+
+    def what_it_is(self, some_id: str) -> str | None:
+        """What an id names, as far as it tells: `this is an upscale`."""
+        return None
+
+    def instead(self, operation: OperationName, some_id: str) -> str | None:
+        """What can be done with what an id names, where this operation can't take it."""
+        return None
+
     def whole_form(self, part: str) -> str | None:
         """The form of the whole id, where people tend to copy just this part of it."""
         return None
@@ -209,10 +227,10 @@ class Service(ABC):
     def check_source(self, operation: OperationName, endpoint: Endpoint, source: str) -> None:
         """Refuse an id of ours that this operation can't take."""
         if not full_match(endpoint.source_pattern, source):
-            raise UnsupportedError(
+            raise WrongSourceError(
                 message=f"{operation} on {self.vendor.title} takes {endpoint.source_is}; "
-                "this id is another kind, so nothing was sent.",
-                hint=f"Give such an id. {self.where_ids_are}",
+                f"{self.what_it_is(source) or 'this id is another kind'}, so nothing was sent.",
+                hint=self.instead(operation, source) or f"Give such an id. {self.where_ids_are}",
                 service=self.name,
             )
 

@@ -40,6 +40,13 @@ _OPERATIONS: Mapping[str, OperationName] = {
     "i": "generate_image",
     "I": "upscale_image",
 }
+_NAMES = {
+    "v": "this is a generated video",
+    "V": "this is already an upscale",
+    "F": "this is already an interpolated video",
+    "i": "this is an image",
+    "I": "this is already an upscaled image",
+}
 _STATUSES: Mapping[str, Status] = {"completed": "completed", "failed": "failed"}
 
 
@@ -262,6 +269,19 @@ class Dreamina(Service):
 
     def owns(self, some_id: str) -> bool:
         return is_id(some_id)
+
+    def what_it_is(self, some_id: str) -> str | None:
+        return _NAMES.get(letter_of(some_id))
+
+    def instead(self, operation: OperationName, some_id: str) -> str | None:
+        letter = letter_of(some_id)
+        if letter == "i":
+            return "Call upscale_image for it."
+        if letter == "I" or operation == "upscale_image":
+            return "Save it with download_media." if letter == "I" else "Call upscale_video for it."
+        if letter == "V":
+            return "Interpolate it with interpolate_video, or save it with download_media."
+        return "Save it with download_media. To have both, upscale first and interpolate that."
 
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         job_id = obj(answer.data).get("jobid")

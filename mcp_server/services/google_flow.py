@@ -376,6 +376,19 @@ class GoogleFlow(Service):
     def owns(self, some_id: str) -> bool:
         return is_media_id(some_id) or is_job_id(some_id)
 
+    def takes_as_source(self, some_id: str) -> bool:
+        return is_media_id(some_id)
+
+    def what_it_is(self, some_id: str) -> str | None:
+        if full_match(VIDEO, some_id):
+            return "this is a video"
+        return "this is an image" if full_match(IMAGE, some_id) else None
+
+    def instead(self, operation: OperationName, some_id: str) -> str | None:
+        if full_match(VIDEO, some_id):
+            return "Call upscale_video for it."
+        return "Call upscale_image for it." if full_match(IMAGE, some_id) else None
+
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         record = obj(answer.data)
         job_id = next((i for i in (record.get("jobid"), record.get("jobId")) if is_job_id(i)), None)

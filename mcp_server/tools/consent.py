@@ -23,12 +23,13 @@ from mcp.types import ElicitResult
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, Field, ValidationError
 
-from mcp_server.errors import DeclinedError, PriceError, RequestError
+from mcp_server.errors import DeclinedError, PriceError, RequestError, WrongSourceError
 from mcp_server.models import Job, OperationName
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_of, title_of
 from mcp_server.settings import is_https
 from mcp_server.tools.context import Ctx, app_of
+from mcp_server.tools.sources import source_id
 
 UNKNOWN_PRICE = 50  # what a price that nobody documents is taken as, to decide whether to ask
 ANSWER_S = 60.0
@@ -93,12 +94,21 @@ async def make_plan(
 
     Raises:
         RequestError: an argument does not fit, or this service doesn't take it.
+        UseapiError: the source is a job that can't be read.
         TokenError, JournalError, BudgetError: it would be refused.
     """
     app = app_of(ctx)
     given = {name: value for name, value in arguments.items() if value is not None}
+    source = await source_id(app, source)
     service = service_of(source, "source")
-    order = service.order(operation, source, given, app.settings.job_defaults)
+    try:
+        order = service.order(operation, source, given, app.settings.job_defaults)
+    except WrongSourceError as error:
+        made = await app.jobs.known(source)
+        if made is None or made.source is None:
+            raise
+        hint = f"{error.hint} It was made of {made.source}."
+        raise WrongSourceError(message=error.message, hint=hint, service=error.service) from None
     if "reply_url" in given:
         _check_reply_url(str(given["reply_url"]), app.settings.allowed_reply_hosts)
     is_live = await app.jobs.is_live(order)

@@ -26,7 +26,7 @@ async def get_job(
     """
     app = app_of(ctx)
     if wait_seconds == 0:
-        job = await app.jobs.get(job_id)
+        job = await app.jobs.get(job_id, held=True)
     else:
         job = await app.jobs.wait(job_id, wait_seconds, ctx.report_progress)
     return job_answer(job, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
@@ -39,8 +39,7 @@ async def list_jobs(
 ) -> Annotated[CallToolResult, JobList]:
     """Jobs this server submitted, newest first, as last known; no network.
 
-    Call it after a lost answer, before submitting again. Submissions that were refused are listed
-    only with status failed.
+    Submissions that were refused are listed only with status failed.
     """
     app = app_of(ctx)
     jobs = await app.jobs.recent(limit, status)
