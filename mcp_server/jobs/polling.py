@@ -64,6 +64,7 @@ class _Watch:
     error: UseapiError | None = None
     read_at: float | None = None
     next_read: float = 0.0
+    too_early_until: float = 0.0
     reads: int = 0
     bad_reads: int = 0
     waiters: int = 0
@@ -196,9 +197,9 @@ class Poller:
 
     def _too_early_s(self, watch: _Watch) -> float:
         """How long until a read of a job that was running is worth while."""
-        if watch.job is None or watch.job.ended or watch.read_at is None:
+        if watch.job is None or watch.job.ended:
             return 0.0
-        return watch.read_at + self.poll_after_s(watch.job) - self._clock.elapsed()
+        return watch.too_early_until - self._clock.elapsed()
 
     async def _watch(self, job_id: str) -> _Watch:
         """The watch of a job; none is made for what can't be the id of one.
@@ -234,6 +235,7 @@ class Poller:
             was = watch.job
             watch.job = was if was is not None and was.ended and was.status != job.status else job
             watch.error, watch.bad_reads, watch.read_at = None, 0, self._clock.elapsed()
+            watch.too_early_until = watch.read_at + self.poll_after_s(watch.job)
         except UseapiError as error:
             log.info("a read failed: %s", error.code)
             watch.error = error

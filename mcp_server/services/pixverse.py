@@ -95,10 +95,11 @@ class PixVerse(Service):
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         record = obj(answer.data)
         job_id = record.get("video_id")
-        if not isinstance(job_id, str) or not self.owns(job_id) or job_id == order.source:
+        is_new = job_id != order.source and full_match(_VIDEO, job_id) is not None
+        if not is_new or _account_of(str(job_id)) != _account_of(order.source):
             raise self.unexpected("video id")
         return Job(
-            job_id=job_id,
+            job_id=str(job_id),
             service="pixverse",
             operation="upscale_video",
             status="running",
@@ -218,6 +219,10 @@ class PixVerse(Service):
             failure=failure,
             created_at=moment(record.get("created_at")),
         )
+
+
+def _account_of(some_id: str) -> str:
+    return some_id.rsplit("-", 1)[0].lower()
 
 
 def _is_record(data: Any) -> bool:

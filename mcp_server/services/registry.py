@@ -52,7 +52,7 @@ def unknown_id(text: str, argument: str) -> UnknownIdError:
     if within:
         return UnknownIdError(
             message=f"This {argument} holds more than an id, so nothing was sent.",
-            hint=f"Did you mean {argument}={within.pop()} ?",
+            hint=f"If {within.pop()} is meant, give that alone.",
         )
     if is_link(text) or is_file(text):
         what = "A link" if is_link(text) else "A file"

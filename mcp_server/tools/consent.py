@@ -59,15 +59,11 @@ class Plan:
         return f"it costs about {price:g} credits"
 
     def price_note(self, job: Job) -> str:
-        """What to add about the price to the answer that names the job."""
-        price = self.order.price
-        if job.reused or job.forecast_credits is not None or job.failure is not None or price == 0:
+        """What the answer that names the job has to say about a cap that proved nothing."""
+        is_checked = self.max_credits is None or self.order.price is not None
+        if is_checked or job.reused or job.failure is not None:
             return ""
-        if price is not None:
-            return f"It is documented to cost {price:g} credits."
-        if self.max_credits is not None:
-            return f"{self.cost[0].upper()}{self.cost[1:]}: max_credits could not be checked."
-        return ""
+        return f"{self.cost[0].upper()}{self.cost[1:]}: max_credits could not be checked."
 
 
 class Consent(BaseModel):

@@ -412,10 +412,3 @@ async def test_a_cap_that_could_be_misread_is_refused(tmp_path: Path, max_credit
         assert "invalid_argument" == reply.error["code"]
         assert "max_credits must be a number" in reply.text
         assert await nothing_was_sent(h)
-
-
-async def test_the_answer_names_the_price_where_the_vendor_does_not(tmp_path: Path) -> None:
-    async with running(tmp_path) as h:
-        reply = await h.call("upscale_video", **FLOW_4K)
-
-        assert "documented to cost 50 credits" in reply.text
