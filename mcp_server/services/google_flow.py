@@ -39,8 +39,11 @@ from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text
 from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failure_text
 
-_MEDIA = r"(?!.*\.\.)user:[0-9]{1,20}-email:[0-9A-Fa-f]{2,300}-%s:[A-Za-z0-9._~+=-]{0,299}[A-Za-z0-9_~+=-]"
 # That none ends in a dot is *assumed*: one there is the end of a sentence.
+_MEDIA = (
+    r"(?!.*\.\.)user:[0-9]{1,20}-email:[0-9A-Fa-f]{2,300}"
+    r"-%s:[A-Za-z0-9._~+=-]{0,299}[A-Za-z0-9_~+=-]"
+)
 VIDEO = re.compile(_MEDIA % "video", re.ASCII)
 IMAGE = re.compile(_MEDIA % "image", re.ASCII)
 _ANY_MEDIA = re.compile(_MEDIA % "[a-z]{2,20}", re.ASCII)
