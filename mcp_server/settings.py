@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -20,7 +21,10 @@ from pydantic import (
 from mcp_server.errors import SettingsError
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_TEMPLATE = re.compile(r"\$\{[^}]*\}")
+_TEMPLATE = re.compile(r"\$\{[^}]*\}|\$\w+|%\w+%")
+_UNSET = frozenset({"null", "undefined"})  # what a host's template of an absent value becomes
+_TOKENS = ("token", "http_token")
+_QUOTED = re.compile(r"""(["'`])(.*)\1""", re.DOTALL)
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -47,7 +51,8 @@ def _setting(name: str, description: str, default: T, **limits: Any) -> T:
 class Settings(BaseModel):
     """Made by `Settings.read(environment)`.
 
-    A variable that is unset, empty or a `${template}` means the default.
+    A variable that is unset, empty, `null`, `undefined` or nothing but a `${template}` means the
+    default.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, hide_input_in_errors=True)
@@ -140,21 +145,58 @@ class Settings(BaseModel):
         Raises:
             SettingsError: one line that names the first wrong setting, never its value.
         """
-        given = {
-            name: text.strip()
+        try:
+            return cls.model_validate(cls._given(environment))
+        except ValidationError as error:
+            raise _fault(error) from None
+
+    @classmethod
+    def read_with_fault(cls, environment: Mapping[str, str]) -> tuple[Self, SettingsError | None]:
+        """The settings in an environment without those that are wrong, and what `read` raises.
+
+        For a server that starts all the same and says at each call what is wrong: its host shows
+        nothing of a process that ends.
+        """
+        given, first = cls._given(environment), None
+        while True:
+            try:
+                return cls.model_validate(given), first
+            except ValidationError as error:
+                first = first or _fault(error)
+                wrong = str(error.errors(include_url=False, include_input=False))
+                given = {name: value for name, value in given.items() if name not in wrong}
+
+    @classmethod
+    def _given(cls, environment: Mapping[str, str]) -> dict[str, str]:
+        return {
+            name: text
             for field in cls.model_fields.values()
             if (name := str(field.alias)) in environment
-            and (text := environment[name]).strip()
-            and not _TEMPLATE.search(text)
+            and (text := environment[name].strip())
+            and text.lower() not in _UNSET
+            and not _TEMPLATE.fullmatch(text)
         }
-        try:
-            return cls.model_validate(given)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            what = first["msg"].removeprefix("Value error, ")
-            name = str(first["loc"][0]) if first["loc"] else ""
-            sentence = f"{name}: {what[:1].lower()}{what[1:]}." if name else f"{what}."
-            raise SettingsError(message=sentence, hint="Correct it and start again.") from None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_plain(cls, value: Any, field: ValidationInfo) -> Any:
+        """Refuse what only a shell would take away or fill in."""
+        if isinstance(value, str) and field.field_name not in _TOKENS:
+            if _QUOTED.fullmatch(value):
+                raise ValueError("the value is in quotes: take them off")
+            if "${" in value:
+                raise ValueError("the template in it is not filled in here: write it out")
+        return value
+
+    @field_validator(*_TOKENS, mode="before")
+    @classmethod
+    def _bare(cls, token: Any) -> Any:
+        """The token alone: without the quotes and the `Bearer ` it was copied with."""
+        if not isinstance(token, str):
+            return token
+        found = _QUOTED.fullmatch(token)
+        bare = found[2] if found else token
+        return re.sub(r"(?i)^bearer\s+", "", bare.strip())
 
     @field_validator("token")
     @classmethod
@@ -193,9 +235,14 @@ class Settings(BaseModel):
     @classmethod
     def _whole(cls, path: Path | None) -> Path | None:
         try:
-            return path and path.expanduser().absolute()
+            path = path and path.expanduser()
         except RuntimeError:
             raise ValueError("there is no such home folder") from None
+        if path is not None and not path.is_absolute():
+            raise ValueError(
+                "it must be a whole path; ~ at its start is your home, $NAME is not filled in"
+            )
+        return path
 
     @field_validator("reply_url")
     @classmethod
@@ -207,7 +254,9 @@ class Settings(BaseModel):
     @field_validator("log_level", mode="before")
     @classmethod
     def _any_case(cls, level: Any) -> Any:
-        return level.upper() if isinstance(level, str) else level
+        if not isinstance(level, str):
+            return level
+        return "WARNING" if level.upper() == "WARN" else level.upper()
 
     @model_validator(mode="after")
     def _one_captcha_setting(self) -> Self:
@@ -247,6 +296,31 @@ class Settings(BaseModel):
         import platformdirs
 
         return self.state_dir or Path(platformdirs.user_state_dir("useapi-mcp", appauthor=False))
+
+
+def _fault(error: ValidationError) -> SettingsError:
+    """The first fault in one line."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    what = first["msg"].removeprefix("Value error, ")
+    name = str(first["loc"][0]) if first["loc"] else ""
+    sentence = f"{name}: {what[:1].lower()}{what[1:]}." if name else f"{what}."
+    return SettingsError(message=sentence, hint="Correct it and start again.")
+
+
+def unknown_settings(environment: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that looks like a setting and is none: it may be misspelt."""
+    from difflib import get_close_matches
+
+    prefix = "USEAPI_"
+    known = {str(field.alias).removeprefix(prefix) for field in Settings.model_fields.values()}
+    sentences = []
+    for name in sorted(environment):
+        rest = name.removeprefix(prefix)
+        if rest not in (name, *known):
+            near = get_close_matches(rest, known, n=1)
+            meant = f" Do you mean {prefix}{near[0]}?" if near else ""
+            sentences.append(f"{name} is no setting of this version, so it does nothing.{meant}")
+    return sentences
 
 
 def is_https(url: str) -> bool:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_server.errors import SettingsError
-from mcp_server.settings import Settings, is_https
+from mcp_server.settings import Settings, is_https, unknown_settings
 
 FIELDS = {str(field.alias): name for name, field in Settings.model_fields.items()}
 
@@ -85,15 +85,80 @@ def test_every_setting_can_be_set() -> None:
     )
 
 
-@pytest.mark.parametrize("unset", ["", "  ", "${user_config.x}", "prefix ${HOME}"])
+@pytest.mark.parametrize(
+    "unset", ["", "  ", "${user_config.x}", " ${HOME} ", "$HOME", "%HOME%", "null", "undefined"]
+)
 def test_an_empty_value_or_a_template_nobody_filled_in_is_unset(unset: str) -> None:
     environment = dict.fromkeys(FIELDS, unset)
 
     assert Settings.read({}) == Settings.read(environment)
 
 
+@pytest.mark.parametrize("name", sorted(FIELDS))
+def test_quotes_and_templates_that_only_a_shell_takes_away_are_refused(name: str) -> None:
+    if name in ("USEAPI_TOKEN", "USEAPI_HTTP_TOKEN"):
+        return
+    for value in ("'x'", '"/tmp/out"', "`x`"):
+        assert refusal(**{name: value}).startswith(f"{name}: the value is in quotes")
+    assert refusal(**{name: "${HOME}/clips"}).startswith(f"{name}: the template in it")
+
+
+@pytest.mark.parametrize(
+    "given", ["Bearer user:1-abc", "bearer  user:1-abc", '"user:1-abc"', "'Bearer user:1-abc'"]
+)
+def test_a_token_may_be_copied_with_its_quotes_and_its_scheme(given: str) -> None:
+    settings = Settings.read({"USEAPI_TOKEN": given, "USEAPI_HTTP_TOKEN": given})
+
+    assert "user:1-abc" == settings.secret
+    assert settings.http_token is not None
+    assert "user:1-abc" == settings.http_token.get_secret_value()
+
+
+def test_warn_is_the_level_of_warnings() -> None:
+    assert "WARNING" == Settings.read({"USEAPI_LOG_LEVEL": "warn"}).log_level
+
+
+@pytest.mark.parametrize("relative", ["clips", "./clips", "$HOME/clips", "%USERPROFILE%/clips"])
+@pytest.mark.parametrize("name", ["USEAPI_OUTPUT_DIR", "USEAPI_STATE_DIR"])
+def test_a_folder_that_would_be_another_one_in_each_host_is_refused(
+    name: str, relative: str
+) -> None:
+    assert "it must be a whole path" in refusal(**{name: relative})
+
+
+def test_what_is_wrong_can_be_left_out_and_told() -> None:
+    settings, fault = Settings.read_with_fault(
+        {
+            "USEAPI_TOKEN": "user:1-abc",
+            "USEAPI_MAX_JOBS": "51",
+            "USEAPI_OUTPUT_DIR": "clips",
+            "USEAPI_CAPTCHA_RETRY": "2",
+            "USEAPI_CAPTCHA_ORDER": "a,b",
+        }
+    )
+
+    assert ("user:1-abc", {}) == (settings.secret, settings.job_defaults)
+    assert str(fault).startswith("USEAPI_OUTPUT_DIR: it must be a whole path")
+
+
+def test_with_nothing_wrong_there_is_no_fault() -> None:
+    given = {"USEAPI_TOKEN": "user:1-abc"}
+
+    assert (Settings.read(given), None) == Settings.read_with_fault(given)
+
+
 def test_a_value_may_have_spaces_round_it() -> None:
     assert "user:1-abc" == Settings.read({"USEAPI_TOKEN": " user:1-abc\n"}).secret
+
+
+def test_a_setting_that_is_none_may_be_misspelt() -> None:
+    told = unknown_settings({"USEAPI_TOKN": "x", "USEAPI_TOKEN": "y", "USEAPI_ZZZ": "", "HOME": ""})
+
+    nothing = "is no setting of this version, so it does nothing."
+    assert [
+        f"USEAPI_TOKN {nothing} Do you mean USEAPI_TOKEN?",
+        f"USEAPI_ZZZ {nothing}",
+    ] == told
 
 
 def test_other_variables_are_none_of_ours() -> None:
@@ -215,11 +280,11 @@ def test_without_a_list_only_the_host_of_the_default_webhook_is_allowed() -> Non
     assert {"hooks.example.com"} == settings.allowed_reply_hosts
 
 
-def test_a_folder_may_begin_at_home_or_here() -> None:
-    settings = Settings.read({"USEAPI_OUTPUT_DIR": "~/films", "USEAPI_STATE_DIR": "state"})
+def test_a_folder_may_begin_at_home() -> None:
+    settings = Settings.read({"USEAPI_OUTPUT_DIR": "~/clips", "USEAPI_STATE_DIR": "~"})
 
-    assert Path.home() / "films" == settings.output_folder()
-    assert Path.cwd() / "state" == settings.state_folder()
+    assert Path.home() / "clips" == settings.output_folder()
+    assert Path.home() == settings.state_folder()
 
 
 def test_the_default_folders_are_the_users_own() -> None:

@@ -1,4 +1,9 @@
-"""`useapi-mcp check`: a report on token, subscription and accounts, as a table or as JSON."""
+"""`useapi-mcp check`: a report on token, accounts and folders, as a table or as JSON."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
 
 from mcp_server import __version__
 from mcp_server.clock import Clock
@@ -8,6 +13,7 @@ from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 
 _STATES = {
+    "ok": "ok",
     "accepted": "ok",
     "active": "ok",
     "ready": "ok",
@@ -15,6 +21,7 @@ _STATES = {
     "in_error": "FAULT",
     "unknown": "?",
 }
+_CHOOSE_A_FOLDER = "Set USEAPI_OUTPUT_DIR (files) or USEAPI_STATE_DIR (journal) to one of yours."
 _INDENT = " " * 22
 
 
@@ -27,13 +34,18 @@ async def run(
         found = await check(upstream)
     finally:
         await upstream.close()
+    folders = {"files": settings.output_folder(), "journal": settings.state_folder()}
+    ok = found.ok and all(map(_takes_files, folders.values()))
     if as_json:
-        return found.model_dump_json(indent=2, exclude_none=True), found.ok
-    return table(found, sandbox=settings.sandbox), found.ok
+        facts = found.model_dump(exclude_none=True) | {"ok": ok}
+        facts |= {f"{part}_folder": str(folder) for part, folder in folders.items()}
+        return json.dumps(facts, indent=2), ok
+    return table(found, folders, sandbox=settings.sandbox), ok
 
 
-def table(found: Check, *, sandbox: bool = False) -> str:
+def table(found: Check, folders: Mapping[str, Path], *, sandbox: bool = False) -> str:
     """A line for each part, each fault with its remedy, and a last line with the result."""
+    unusable = [folder for folder in folders.values() if not _takes_files(folder)]
     lines = [
         f"useapi-mcp {__version__} at {found.base_url}{' (the sandbox)' if sandbox else ''}",
         "",
@@ -41,13 +53,23 @@ def table(found: Check, *, sandbox: bool = False) -> str:
     lines += [_line("token", found.token), _line("subscription", found.subscription)]
     for service in found.services:
         lines += _service(service)
+    lines += [
+        _line(part, "not usable" if folder in unusable else "ok", str(folder))
+        for part, folder in folders.items()
+    ]
     if found.problem:
         lines += ["", found.problem, f"-> {found.hint}"]
-    lines += [
-        "",
-        "Everything is there to work." if found.ok else "Not everything is there to work.",
-    ]
+    if unusable:
+        lines += ["", f"Files can't be made in {unusable[0]}.", f"-> {_CHOOSE_A_FOLDER}"]
+    ready = found.ok and not unusable
+    lines += ["", "Ready to work." if ready else "Not ready to work: see above."]
     return "\n".join(lines)
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether files can be made in a folder, which need not be there yet."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _service(service: ServiceCheck) -> list[str]:

@@ -17,6 +17,12 @@ from mcp.types import CallToolResult, TextContent
 
 from mcp_server.media.probe import probe
 
+NEXT = """\
+Next: put `useapi-mcp --sandbox` into your agent's host and say "upscale" with
+an id of `useapi-mcp sandbox --help`. With your useapi.net token in USEAPI_TOKEN
+`useapi-mcp check` says whether real work can begin. README has each host:
+https://github.com/useapi-mcp/useapi-mcp#connect-a-host"""
+
 Sources = Mapping[tuple[str, str], str]
 
 _MOST_CREDITS = 100  # for one job of the sandbox, which charges nothing: nobody has to be asked
@@ -106,7 +112,7 @@ async def run(folder: Path, sources: Sources, job_s: float = 3.0) -> None:
         failure = "The server did not start. Run `useapi-mcp --sandbox` alone to see why."
     if failure:
         raise SystemExit(failure)
-    print(f"\n{_table(demo.rows)}\n\nFiles in {folder}")
+    print(f"\n{_table(demo.rows)}\n\nFiles in {folder}\n\n{NEXT}")
 
 
 async def _all_jobs(demo: Demo, folder: Path, sources: Sources) -> None:
@@ -155,14 +161,11 @@ def _flow_source(origin: str, source_id: str, folder: Path, kind: str) -> Path:
 
 
 def _table(rows: list[Row]) -> str:
-    """Sizes, rates and lengths as read from the files themselves."""
-    lines = [("job", "before", "after", "file")]
-    lines += [
-        (row.title, _facts(row.before), _facts(row.after), row.after.name if row.after else "")
-        for row in rows
-    ]
+    """Sizes, rates and lengths as read from the files themselves; fits 80 columns."""
     return "\n".join(
-        f"{job:<32} {before:<30} {after:<31} {file}" for job, before, after, file in lines
+        f"{row.title}: {row.after.name if row.after else 'no file'}\n"
+        f"  {_facts(row.before)} -> {_facts(row.after)}"
+        for row in rows
     )
 
 

@@ -11,27 +11,39 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcp_server import __version__
 from mcp_server.errors import SettingsError
 from mcp_server.redaction import log_to_stderr
-from mcp_server.settings import Settings
+from mcp_server.settings import Settings, unknown_settings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+README = "https://github.com/useapi-mcp/useapi-mcp"
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; a wrong setting ends it with one line and exit code 2."""
+    """Run the command; a wrong setting ends it with one line and exit code 2, Ctrl-C with 130.
+
+    The server on stdio starts all the same, and says what is wrong at each call.
+    """
     given = build_parser().parse_args(arguments)
     try:
-        settings = Settings.read(os.environ)
+        settings, given.fault = Settings.read_with_fault(os.environ)
+        for sentence in unknown_settings(os.environ):
+            print(f"useapi-mcp: {sentence}", file=sys.stderr)
+        if given.fault is not None:
+            print(f"useapi-mcp: {given.fault}", file=sys.stderr)
+            if given.run is not _run_stdio:
+                raise SystemExit(2)
         log_to_stderr(settings.log_level, settings.secret)
         if given.sandbox:
             settings = settings.model_copy(update={"sandbox": True})
-        with contextlib.suppress(KeyboardInterrupt):
-            given.run(settings, given)
+        given.run(settings, given)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     except SettingsError as error:
         print(f"useapi-mcp: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -70,14 +82,16 @@ def build_parser() -> argparse.ArgumentParser:
         prog="useapi-mcp",
         description="MCP server that upscales video, raises frame rates and upscales images "
         "on useapi.net. Without a command it serves MCP over stdio.",
-        epilog="Settings are environment variables: USEAPI_TOKEN first; README names them all.",
+        epilog="Settings are environment variables: USEAPI_TOKEN first; all of them are in "
+        f"{README}#settings",
     )
     parser.add_argument("--version", action="version", version=f"useapi-mcp {__version__}")
-    parser.add_argument(
-        "--sandbox", action="store_true", help="serve a built-in sandbox: no token, no cost"
-    )
+    _add_sandbox(parser, default=False)
     parser.set_defaults(run=_run_stdio)
     commands = parser.add_subparsers(metavar="command")
+
+    stdio = commands.add_parser("stdio", help="serve MCP over stdio, as without a command")
+    stdio.set_defaults(run=_run_stdio)
 
     sandbox = commands.add_parser(
         "sandbox",
@@ -90,7 +104,12 @@ def build_parser() -> argparse.ArgumentParser:
     sandbox.add_argument("--port", type=int, default=8001, help="port to serve on (default 8001)")
     sandbox.set_defaults(run=_run_sandbox)
 
-    http = commands.add_parser("http", help="serve MCP over Streamable HTTP at /mcp")
+    http = commands.add_parser(
+        "http",
+        help="serve MCP over Streamable HTTP at /mcp",
+        epilog="Clients must send the token in USEAPI_HTTP_TOKEN as `Authorization: Bearer ...`. "
+        "Where it is not set, a token is made, kept and printed; in the sandbox at each start.",
+    )
     http.add_argument("--host", default="127.0.0.1", help="address to bind (default 127.0.0.1)")
     http.add_argument(
         "--port", type=int, default=8000, help="port to serve on (default 8000; 0 = any free one)"
@@ -130,11 +149,30 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder for the files (default: useapi-mcp-demo)",
     )
     demo.set_defaults(run=_run_demo)
+    for command in commands.choices.values():
+        _add_sandbox(command)
     return parser
 
 
-def _run_stdio(settings: Settings, _: argparse.Namespace) -> None:
+def _add_sandbox(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRESS) -> None:
+    """Take --sandbox; after a command it does not undo one before it."""
+    parser.add_argument(
+        "--sandbox",
+        action="store_true",
+        default=default,
+        help="use a built-in sandbox: no token, no cost",
+    )
+
+
+def _run_stdio(settings: Settings, given: argparse.Namespace) -> None:
     from mcp_server.server.factory import create_server
+
+    if sys.stdin.isatty():
+        print(
+            "useapi-mcp waits for an MCP host to talk to it here, over stdin. "
+            "To try it by hand: useapi-mcp demo",
+            file=sys.stderr,
+        )
 
     async def serve() -> None:
         async with _with_sandbox(settings) as (used, sources, folder):
@@ -145,7 +183,7 @@ def _run_stdio(settings: Settings, _: argparse.Namespace) -> None:
                 sys.stderr.flush()
                 os._exit(0)
 
-            server = create_server(used, sandbox_sources=sources, leave=leave)
+            server = create_server(used, sandbox_sources=sources, leave=leave, fault=given.fault)
             await server.run_stdio_async()
 
     asyncio.run(serve())

@@ -44,8 +44,11 @@ def serve(settings: Settings, port: int) -> None:
             print(f"useapi-mcp: port {port} can't be served ({error}).", file=sys.stderr)
             raise SystemExit(2) from None
         chosen = listener.getsockname()[1]
+        origin = f"http://127.0.0.1:{chosen}"
         print(
-            f"Sandbox of api.useapi.net at http://127.0.0.1:{chosen} (Ctrl-C ends it)", flush=True
+            f"Sandbox of api.useapi.net at {origin} (Ctrl-C ends it). A server uses it with:\n"
+            f"USEAPI_BASE_URL={origin} USEAPI_TOKEN=user:1-any useapi-mcp",
+            flush=True,
         )
         asyncio.run(uvicorn.Server(_config(settings)).serve(sockets=[listener]))
 

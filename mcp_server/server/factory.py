@@ -16,6 +16,7 @@ from mcp.types import Icon
 
 from mcp_server import __version__
 from mcp_server.clock import Clock
+from mcp_server.errors import SettingsError
 from mcp_server.journal.locks import KeyLocks
 from mcp_server.server.current import with_current_app
 from mcp_server.server.middleware import only_known
@@ -59,6 +60,7 @@ def create_server(
     leave: Callable[[], None] | None = None,
     drain_s: float = DRAIN_S,
     request_state_key: bytes | None = None,
+    fault: SettingsError | None = None,
 ) -> MCPServer[AppContext]:
     """A server with everything it needs, ready to be run on any transport.
 
@@ -69,12 +71,16 @@ def create_server(
             be answered, then call it. None: signals are left alone.
         drain_s: how long paid requests may take to be answered when the server stops.
         request_state_key: seals a question to the user; workers behind one port share it.
+        fault: a wrong setting, left out of `settings`: every call is answered with it.
     """
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[AppContext]) -> AsyncIterator[AppContext]:
-        async with open_app(settings, clock or Clock(), transport, locks, drain_s) as app:
-            await app.journal.check()
+        async with open_app(
+            settings, clock or Clock(), transport, locks, drain_s, fault=fault
+        ) as app:
+            if fault is None:
+                await app.journal.check()
             if app.journal.fault is not None:
                 log.error("%s Paid calls are refused until then.", app.journal.fault)
             if leave is not None:

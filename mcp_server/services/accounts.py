@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mcp_server.errors import NotFoundError, SettingsError
 from mcp_server.redaction import one_line, quoted
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import obj
@@ -44,7 +45,13 @@ async def subscription_is_active(upstream: Upstream) -> bool:
     Raises:
         UseapiError: there is no usable answer.
     """
-    account = obj((await upstream.get(PLATFORM, "/v2/account")).data)
+    try:
+        account = obj((await upstream.get(PLATFORM, "/v2/account")).data)
+    except NotFoundError:
+        raise SettingsError(
+            message="There is no account endpoint at the address in USEAPI_BASE_URL.",
+            hint="Unset it, or correct it: it is where the API of useapi.net is.",
+        ) from None
     active = account.get("subscriptionIsActive")
     if not isinstance(active, bool):
         raise unexpected(PLATFORM, "subscription", _AGAIN)

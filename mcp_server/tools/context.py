@@ -10,6 +10,7 @@ import anyio
 from mcp.server.mcpserver import Context
 
 from mcp_server.clock import Clock
+from mcp_server.errors import SettingsError
 from mcp_server.jobs.jobs import Jobs
 from mcp_server.journal.base import Store
 from mcp_server.journal.journal import Journal
@@ -31,7 +32,8 @@ DRAIN_S = 15.0
 class AppContext:
     """What the handlers of a server share: made when it starts, closed when it stops.
 
-    `journal` is here because it is open; only `jobs` reads it and writes to it.
+    `journal` is here because it is open; only `jobs` reads it and writes to it. `fault` is a wrong
+    setting, with which the server runs only to say so at each call.
     """
 
     settings: Settings
@@ -39,6 +41,7 @@ class AppContext:
     upstream: Upstream
     journal: Journal
     jobs: Jobs
+    fault: SettingsError | None = None
 
 
 Ctx = Context[AppContext]
@@ -63,6 +66,7 @@ async def open_app(
     drain_s: float = DRAIN_S,
     resolve: Resolver = system_resolver,
     open_store: Callable[[Path, Clock, KeyLocks | None], Store] = SqliteStore,
+    fault: SettingsError | None = None,
 ) -> AsyncIterator[AppContext]:
     """An AppContext, closed at the end in the order that loses nothing.
 
@@ -75,7 +79,7 @@ async def open_app(
     fetcher = Fetcher(settings, clock, outputs, transport, resolve)
     jobs = Jobs(settings, clock, upstream, journal, outputs, fetcher, drain_s=drain_s)
     try:
-        yield AppContext(settings, clock, upstream, journal, jobs)
+        yield AppContext(settings, clock, upstream, journal, jobs, fault)
     finally:
         with anyio.CancelScope(shield=True):
             await jobs.close()

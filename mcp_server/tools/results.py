@@ -105,7 +105,7 @@ def check_answer(found: Check, *, sandbox: bool = False) -> CallToolResult:
     whole = f"Token {found.token}, subscription {found.subscription}."
     if found.problem:
         whole = f"{found.problem} {found.hint}"
-    head = "Everything is there to work." if found.ok else "Not everything is there to work."
+    head = "Ready to work." if found.ok else "Not ready to work."
     lines = [_joined((head, whole, told.note, _next_sentence(told.next)))]
     for service in found.services:
         accounts = (f"{a.name} {a.problem or 'healthy'}" for a in service.accounts)

@@ -66,6 +66,9 @@ class StrictTool(Tool):
     async def run(
         self, arguments: dict[str, Any], context: Any, convert_result: bool = False
     ) -> Any:
+        fault = context.request_context.lifespan_context.fault
+        if fault is not None:  # the server runs only to say so
+            return error_answer(fault)
         try:
             return await super().run(arguments, context, convert_result)
         except ToolError as error:

@@ -23,6 +23,7 @@ from tests.support import virtual_time
 from tests.support.harness import ORIGIN, TOKEN, Fault, Network, VirtualClock
 from tests.support.limits import LONGEST_S
 
+FOLDERS = {"files": Path.home() / "no-such-folder" / "files", "journal": Path.home() / "journal"}
 TABLE = f"""\
 useapi-mcp {__version__} at {ORIGIN}
 
@@ -35,8 +36,10 @@ dreamina      FAULT   Dreamina: 1 of 2 linked accounts in error.
 google-flow   ok      an***@ex***.com
 pixverse      none    No PixVerse account is linked.
                       -> Link one.
+files         ok      {FOLDERS["files"]}
+journal       ok      {FOLDERS["journal"]}
 
-Not everything is there to work."""
+Not ready to work: see above."""
 
 FOUND = Check(
     ok=False,
@@ -79,12 +82,12 @@ async def printed(
 
 
 def test_the_table_is_aligned_and_plain() -> None:
-    assert TABLE == check_command.table(FOUND)
+    assert TABLE == check_command.table(FOUND, FOLDERS)
     assert TABLE.isascii()
 
 
 def test_in_the_sandbox_the_table_says_so() -> None:
-    assert "(the sandbox)" in check_command.table(FOUND, sandbox=True).splitlines()[0]
+    assert "(the sandbox)" in check_command.table(FOUND, FOLDERS, sandbox=True).splitlines()[0]
 
 
 def test_it_makes_no_folder_and_no_journal(tmp_path: Path) -> None:
@@ -100,7 +103,20 @@ async def test_the_json_is_the_data_of_the_tool(tmp_path: Path) -> None:
     data = json.loads(report)
     assert ok is data["ok"] is True
     assert ["dreamina", "google-flow", "pixverse"] == [each["service"] for each in data["services"]]
+    folders = {name: data.pop(name) for name in ("files_folder", "journal_folder")}
+    assert all(map(os.path.isabs, folders.values()))
     assert data == Check.model_validate(data).model_dump(mode="json", exclude_none=True)
+
+
+def test_a_folder_that_takes_no_files_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    unusable = tmp_path / "file" / "below"
+
+    text = check_command.table(FOUND.model_copy(update={"ok": True}), {"files": unusable})
+
+    assert f"files         FAULT   {unusable}" in text
+    assert f"Files can't be made in {unusable}.\n-> Set USEAPI_OUTPUT_DIR" in text
+    assert text.endswith("Not ready to work: see above.")
 
 
 @pytest.mark.parametrize(
@@ -115,6 +131,11 @@ async def test_the_json_is_the_data_of_the_tool(tmp_path: Path) -> None:
             HTMLResponse("<html>Welcome to the hotel</html>"),
             "The account endpoint answered with status 200 and without usable JSON.",
             "check USEAPI_BASE_URL",
+        ),
+        (
+            JSONResponse({"error": "Not found"}, 404),
+            "There is no account endpoint at the address in USEAPI_BASE_URL.",
+            "Unset it, or correct it",
         ),
         (
             JSONResponse({"subscriptionIsActive": False}),
@@ -133,7 +154,7 @@ async def test_each_fault_is_a_sentence_and_a_hint(
     assert sentence.startswith(says)
     assert arrow.startswith("-> ")
     assert hint in arrow
-    assert "Not everything is there to work." == last
+    assert "Not ready to work: see above." == last
 
 
 async def test_without_a_token_nothing_is_sent(tmp_path: Path) -> None:
@@ -197,6 +218,7 @@ def run(env: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[st
     )
 
 
+@pytest.mark.covered
 @pytest.mark.parametrize(
     ("arguments", "setting"), [(("--sandbox",), {}), ((), {"USEAPI_SANDBOX": "true"})]
 )
@@ -207,7 +229,7 @@ def test_in_the_built_in_sandbox_all_is_well(
 
     assert (0, "") == (done.returncode, done.stderr)
     assert "(the sandbox)" in done.stdout
-    assert done.stdout.endswith("Everything is there to work.\n")
+    assert done.stdout.endswith("Ready to work.\n")
 
 
 def test_the_exit_code_is_1_when_something_is_missing(env: dict[str, str], sandbox: str) -> None:

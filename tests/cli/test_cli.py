@@ -26,7 +26,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
 import mcp_server
-from mcp_server.cli.main import main
+from mcp_server.cli.main import build_parser, main
 from mcp_server.media.probe import probe
 from mcp_server.sandbox.app import SOURCES
 from tests.support.harness import GOOD, reply
@@ -193,7 +193,7 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     monkeypatch.setenv(name, value)
 
     with pytest.raises(SystemExit) as left:
-        main([])
+        main(["check"])
 
     printed = capsys.readouterr()
     assert left.value.code == 2
@@ -202,14 +202,56 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     assert value not in printed.err
 
 
+@pytest.mark.covered
 def test_a_process_with_a_wrong_setting_ends_with_exit_code_2(env: dict[str, str]) -> None:
     both = {"USEAPI_CAPTCHA_RETRY": "3", "USEAPI_CAPTCHA_ORDER": "CapSolver"}
 
-    ended = run(env | both)
+    ended = run(env | both, "http")
 
     assert (2, "") == (ended.returncode, ended.stdout)
     assert len(ended.stderr.splitlines()) == 1
     assert "can't both be set" in ended.stderr
+
+
+def test_on_stdio_a_wrong_setting_is_told_at_each_call(
+    env: dict[str, str], sessions: list[Session]
+) -> None:
+    """A host shows nothing but "disconnected" of a server that ends."""
+    session = start(sessions, env | {"USEAPI_MAX_JOBS": "many"}, "--sandbox")
+
+    session.initialize()
+    session.call("list_jobs")
+    (content,) = session.read()["result"]["content"]
+
+    assert content["text"].startswith("USEAPI_MAX_JOBS: ")
+    assert "wrong_setting" == json.loads(content["text"].splitlines()[-1])["code"]
+    code, _, err = session.end()
+    assert (0, 1) == (code, len(err.splitlines()))
+
+
+@pytest.mark.parametrize("command", ["stdio", "http", "check", "demo", "sandbox"])
+def test_the_sandbox_may_be_asked_for_before_and_after_a_command(command: str) -> None:
+    for line in (["--sandbox", command], [command, "--sandbox"]):
+        assert build_parser().parse_args(line).sandbox
+    assert not build_parser().parse_args([command]).sandbox
+
+
+@needs_signals
+def test_ctrl_c_ends_a_command_with_130_and_no_traceback(env: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as vendor:  # it never answers
+        address = f"http://127.0.0.1:{vendor.getsockname()[1]}"
+        process = subprocess.Popen(
+            command("check"),
+            env=env | {"USEAPI_BASE_URL": address, "USEAPI_TOKEN": TOKEN},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        connected, _ = vendor.accept()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=LONGEST_S)
+        connected.close()
+
+    assert (130, "") == (process.returncode, err)
 
 
 @pytest.mark.parametrize("arguments", [["--token", "x"], ["sandbox", "--port", "x"], ["serve"]])
@@ -234,6 +276,7 @@ def test_a_port_that_is_none_is_one_line(
     assert capsys.readouterr().err.startswith(f"useapi-mcp: port {port} can't be served")
 
 
+@pytest.mark.covered
 @pytest.mark.parametrize(("arguments", "level"), [([], "DEBUG"), (["--sandbox"], "WARNING")])
 def test_stdout_holds_nothing_but_the_protocol_and_the_end_of_input_leaves_no_temporary_file(
     env: dict[str, str],
@@ -340,6 +383,7 @@ STOPS = [
 ]
 
 
+@pytest.mark.covered
 @pytest.mark.parametrize("stop", STOPS)
 def test_a_stop_during_a_paid_request_lets_it_be_written_down(
     env: dict[str, str],
@@ -368,11 +412,10 @@ def test_the_sandbox_may_be_a_setting(env: dict[str, str], sessions: list[Sessio
 
     instructions = session.initialize()["instructions"]
     session.call("get_job", job_id=VIDEO)
-    (content, link) = session.read()["result"]["content"]
+    (content,) = session.read()["result"]["content"]
 
     assert instructions.startswith("SANDBOX: nothing is real or charged.")
     assert "This is the sandbox" in content["text"]
-    assert link["uri"].startswith("http://127.0.0.1:")
     assert session.end()[0] == 0
 
 
@@ -420,8 +463,10 @@ def sandbox(env: dict[str, str]) -> Iterator[str]:
     )
     try:
         assert process.stdout is not None
-        found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+        first, second = process.stdout.readline(), process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", first)
         assert found
+        assert f"USEAPI_BASE_URL={found[0]} " in second
         yield found[0]
     finally:
         process.terminate()
@@ -429,6 +474,7 @@ def sandbox(env: dict[str, str]) -> Iterator[str]:
     assert ("", "") == (out, err)
 
 
+@pytest.mark.covered
 def test_the_sandbox_on_a_port_tells_one_time(env: dict[str, str]) -> None:
     """Its own: the server that carries it would add another `Date`."""
     with sandbox(env) as address:

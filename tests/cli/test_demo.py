@@ -36,6 +36,9 @@ def test_the_demo_saves_a_larger_or_smoother_file_for_every_job(
     assert "640x360 24 fps 2.0 s" in printed
     assert "1280x720 60 fps 2.0 s" in printed
     assert str(folder) in printed
+    assert "useapi-mcp check" in printed
+    wide = [line for line in printed.splitlines() if len(line) > 80 and str(folder) not in line]
+    assert [] == wide
     line = f"{'Dreamina interpolate to 60 fps':<32} "
     assert [f"{line}running", f"{line}completed"] == [
         found for found in printed.splitlines() if re.fullmatch(rf"{line}\w+", found)

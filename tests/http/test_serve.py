@@ -63,6 +63,7 @@ async def refusal(folder: Path, /, environment: dict[str, str] | None = None, **
     return str(error.value)
 
 
+@pytest.mark.covered
 def test_a_refused_start_ends_with_code_2_and_one_line(tmp_path: Path) -> None:
     refused = run_to_the_end(tmp_path, ["--host", "0.0.0.0"])
 
@@ -264,6 +265,7 @@ def test_without_auth_nobody_is_asked_for_a_token(tmp_path: Path) -> None:
     assert "Bearer" not in said
 
 
+@pytest.mark.covered
 @needs_signals
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_signal_ends_it_and_leaves_nothing_behind(
@@ -454,6 +456,7 @@ def test_workers_do_not_pretend_to_be_the_sandbox() -> None:
         worker(settings)
 
 
+@pytest.mark.covered
 def test_a_worker_that_can_not_start_says_why_and_ends(tmp_path: Path) -> None:
     with (
         pytest.raises(AssertionError) as error,

@@ -120,7 +120,7 @@ def run(command: list[str], file: Path, text: str, env: dict[str, str]) -> bool:
 
 def main() -> int:
     results = []
-    first, *examples = blocks(README, "python")
+    first, *examples, _ = blocks(README, "python")  # the last needs a server
     with tempfile.TemporaryDirectory() as name, model() as address:
         folder = Path(name)
         uvx = folder / "uvx"

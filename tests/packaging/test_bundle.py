@@ -16,9 +16,8 @@ ROOT = Path(__file__).parents[2]
 MANIFEST = json.loads((ROOT / "mcpb" / "manifest.json").read_text("utf-8"))
 SERVER = json.loads((ROOT / "server.json").read_text("utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-FIELDS = {  # a host starts the bundle over stdio, where no token is needed
-    name: field for name, field in Settings.model_fields.items() if name != "http_token"
-}
+ASKED = ("token", "sandbox", "output_dir", "max_credits_per_day")
+FIELDS = {name: Settings.model_fields[name] for name in ASKED}
 TYPES = {"boolean": "boolean", "number": "number", "filepath": "directory", "string": "string"}
 
 
@@ -32,7 +31,8 @@ def test_name_and_version_are_those_of_the_package() -> None:
     assert PROJECT["requires-python"] == MANIFEST["compatibility"]["runtimes"]["python"]
 
 
-def test_every_setting_but_that_of_http_can_be_set_by_the_user() -> None:
+def test_the_dialog_asks_for_what_most_users_set_and_sets_it() -> None:
+    """Token, sandbox, folder and credits per day; the others are set by environment."""
     assert list(FIELDS) == list(MANIFEST["user_config"])
     assert {field.alias: f"${{user_config.{name}}}" for name, field in FIELDS.items()} == (
         MANIFEST["server"]["mcp_config"]["env"]

@@ -21,6 +21,7 @@ from mcp_server.cli import main as cli
 from mcp_server.settings import Settings
 from mcp_server.tools.registry import all_tools
 from tests.support.limits import LONGEST_S
+from tests.support.serving import http_server
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -168,11 +169,17 @@ def test_uvicorn_takes_the_command_for_workers() -> None:
 
 
 def test_json_blocks_are_json() -> None:
-    servers = [json.loads(block) for block in blocks(README, "json")]
+    files = [json.loads(block) for block in blocks(README, "json")]
+    servers = [
+        server for file in files for server in file.get("mcpServers", file.get("servers")).values()
+    ]
 
-    assert len(servers) >= 3
-    for server in servers:
-        (entry,) = server.get("mcpServers", server.get("servers")).values()
+    assert len(servers) >= 4
+    for entry in servers:
+        if entry.get("type") == "http":
+            assert entry["url"].endswith("/mcp")
+            assert entry["headers"]["Authorization"].startswith("Bearer ")
+            continue
         assert ("uvx", ["useapi-mcp"]) == (entry["command"], entry["args"])
         assert {"USEAPI_TOKEN"} == entry["env"].keys()
 
@@ -200,7 +207,10 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            block.replace("args=[", f'env={{"PYTHONPATH": {folder!r}}}, args=['),
+            block.replace(
+                "args=[",
+                f'env={{"PYTHONPATH": {folder!r}, "USEAPI_OUTPUT_DIR": {str(tmp_path)!r}}}, args=[',
+            ),
         ],
         env=own | {"PYTHONPATH": folder},
         cwd=tmp_path,
@@ -211,14 +221,28 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     )
 
     assert (0, "") == (ended.returncode, ended.stderr)
-    assert re.fullmatch(
-        r"http://127\.0\.0\.1:\d+/media/clip-1280x720-24fps\.mp4\?\S+\n", ended.stdout
-    )
+    assert Path(ended.stdout.strip()).is_file()
+
+
+def test_the_python_example_for_http_runs(tmp_path: Path) -> None:
+    block = blocks(README, "python")[-1]
+    with http_server(tmp_path) as served:
+        ended = subprocess.run(
+            [sys.executable, "-c", block.replace("http://127.0.0.1:8000/mcp", served.url)],
+            env={**os.environ, "USEAPI_HTTP_TOKEN": served.token},
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_S,
+            check=False,
+        )
+
+    assert (0, "") == (ended.returncode, ended.stderr)
+    assert ended.stdout.startswith("{'jobs': []")
 
 
 def test_the_agents_of_the_examples_start_our_command_in_the_sandbox() -> None:
     """`make examples` runs them."""
-    examples = [*blocks(README, "python")[1:], *blocks(README, "js")]
+    examples = [*blocks(README, "python")[1:-1], *blocks(README, "js")]
 
     assert 4 == len(examples)
     for example in examples:
@@ -240,11 +264,14 @@ def test_the_readme_keeps_its_order() -> None:
 
     assert [
         "Try it without a token",
+        "Install",
+        "Costs and limits",
         "Connect a host",
+        "Serve it over HTTP",
+        "Run it in a container",
         "Tools",
         "Where source ids come from",
         "Settings",
-        "Costs and limits",
         "How it keeps your money safe",
         "How it is built",
         "Working on it",

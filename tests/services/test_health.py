@@ -98,7 +98,7 @@ async def test_when_all_is_well_it_says_so_in_data_and_in_words(tmp_path: Path) 
         ],
     } == reply.record
     assert reply.text.splitlines() == [
-        "Everything is there to work. Token accepted, subscription active.",
+        "Ready to work. Token accepted, subscription active.",
         "dreamina: CA:jo***@ex***.com healthy",
         "google-flow: jo***@ex***.com healthy",
         "pixverse: jo***@ex***.com healthy",
