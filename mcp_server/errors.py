@@ -4,16 +4,14 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── SettingsError              a setting is wrong; the server does not start
 ├── RequestError               nothing was sent; change the arguments
 │   ├── UnknownIdError         no service owns this id
-│   │   ├── NoIdError          it is a file, a link or a part of an id: the user must know the id
-│   │   └── UnlistedIdError    it is something else: list_jobs may show the id
-│   ├── NotFinishedError       its source has no result yet
 │   └── UnsupportedError       this service can't do that, or takes no such argument
-│       └── WrongSourceError   this operation can't take such a source
 ├── UpstreamError              the vendor answered with an error
 │   ├── TokenError             401: useapi.net does not know the token
 │   ├── SubscriptionError      402: the useapi.net subscription has ended
 │   ├── CreditsError           412: the linked account is out of credits
-│   ├── RefusedError           400, 403, 422: this request will not be done
+│   ├── RefusedError           400, 403: this request will not be done
+│   │   ├── ModeratedError     its content was refused; asked again, it will be again
+│   │   └── NotReadyError      its source is not finished yet
 │   ├── NotFoundError          404
 │   ├── ExpiredError           410: the vendor keeps the job no longer
 │   ├── RateLimitError         429: later, perhaps at `retry_after_seconds`
@@ -29,16 +27,18 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── ConsentError               a new job would cost what nobody agreed to; nothing was sent
 ├── PriceError                 a new job would cost more than was agreed to; nothing was sent
 ├── DownloadError              the file can't be had or can't be saved
-└── JournalError               the journal can't be written, so nothing is submitted
-    └── JournalBusyError       another process has locked it; soon it can
+├── JournalError               the journal can't be written, so nothing is submitted
+│   └── JournalBusyError       another process has locked it; soon it can
+└── InternalError              a fault in this server
 """
 
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Literal, Self
 
 
 class UseapiError(Exception):
     """An error with one sentence for what happened and one for what to do next.
 
+    `retryable`: the same call again, at once or later, may go well; the hint says so then.
     The other fields reach the agent as data where they are known. None of them changes once the
     error is made: `about` makes a copy.
     """
@@ -96,28 +96,22 @@ class RequestError(UseapiError):
 
 
 class UnknownIdError(RequestError):
+    """`asks` says who may know the id, where it is no matter of how it was written."""
+
     code = "unknown_id"
 
+    def __init__(
+        self, *, message: str, hint: str, asks: Literal["ask_user", "list_jobs"] | None = None
+    ) -> None:
+        super().__init__(message=message, hint=hint)
+        self.asks: Final = asks
 
-class NoIdError(UnknownIdError):
-    next_action = "ask_user"
-
-
-class UnlistedIdError(UnknownIdError):
-    next_action = "list_jobs"
+    def facts(self) -> dict[str, str | int | float | bool]:
+        return super().facts() | ({"next_action": self.asks} if self.asks else {})
 
 
 class UnsupportedError(RequestError):
     code = "unsupported"
-
-
-class WrongSourceError(UnsupportedError): ...
-
-
-class NotFinishedError(RequestError):
-    code = "not_finished"
-    retryable = True
-    next_action = "wait_then_retry"
 
 
 class UpstreamError(UseapiError):
@@ -167,6 +161,17 @@ class RefusedError(UpstreamError):
     next_action = "fix_arguments"
 
 
+class ModeratedError(RefusedError):
+    code = "moderated"
+    next_action = "use_another_source_or_prompt"
+
+
+class NotReadyError(RefusedError):
+    code = "not_ready"
+    retryable = True
+    next_action = "wait_then_retry"
+
+
 class NotFoundError(UpstreamError):
     code = "not_found"
     next_action = "check_id"
@@ -213,7 +218,8 @@ class UnansweredError(UseapiError):
     """
 
     code = "unanswered"
-    next_action = "list_jobs"
+    retryable = True
+    next_action = "call_again"
 
     def __init__(
         self,
@@ -233,11 +239,12 @@ class UnansweredError(UseapiError):
 
 class LostError(UnansweredError):
     code = "lost"
-    next_action = "submit_again"
 
 
 class UnexpectedAnswerError(UseapiError):
     code = "unexpected_answer"
+    retryable = True
+    next_action = "wait_then_retry"
 
 
 class BudgetError(UseapiError):
@@ -247,7 +254,7 @@ class BudgetError(UseapiError):
 
 class DeclinedError(UseapiError):
     code = "declined"
-    next_action = "ask_user"
+    next_action = "offer_something_else"
 
 
 class DownloadError(UseapiError):
@@ -286,3 +293,8 @@ class JournalBusyError(JournalError):
     code = "journal_busy"
     retryable = True
     next_action = "wait_then_retry"
+
+
+class InternalError(UseapiError):
+    code = "internal"
+    next_action = "tell_user"

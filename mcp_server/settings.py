@@ -30,7 +30,7 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 T = TypeVar("T")
 
-Hosts = Annotated[
+Names = Annotated[
     tuple[str, ...],
     BeforeValidator(
         lambda given: (
@@ -89,13 +89,19 @@ class Settings(BaseModel):
         None,
         max_length=1024,
     )
-    reply_url_hosts: Hosts = _setting(
+    reply_url_hosts: Names = _setting(
         "USEAPI_REPLY_URL_HOSTS",
         "Hosts that `reply_url` may name, comma-separated; default: only that of USEAPI_REPLY_URL.",
         (),
     )
     reply_ref: str | None = _setting(
         "USEAPI_REPLY_REF", "Default reference echoed to the webhook.", None, max_length=1024
+    )
+    hide_arguments: Names = _setting(
+        "USEAPI_HIDE_ARGUMENTS",
+        "Arguments left out of what models read, and still taken, comma-separated: `common`"
+        " (reply_url, reply_ref, max_jobs), `captcha`, or any that can be left out.",
+        (),
     )
     max_jobs: int | None = _setting(
         "USEAPI_MAX_JOBS",

@@ -54,6 +54,7 @@ def test_every_setting_can_be_set() -> None:
             "USEAPI_REPLY_URL": "https://hooks.example.com/x",
             "USEAPI_REPLY_URL_HOSTS": " A.example.com, b.example.com ,",
             "USEAPI_REPLY_REF": "film 7",
+            "USEAPI_HIDE_ARGUMENTS": "common, limit",
             "USEAPI_MAX_JOBS": "8",
             "USEAPI_CAPTCHA_RETRY": "5",
             "USEAPI_MAX_CREDITS_PER_DAY": "300.5",

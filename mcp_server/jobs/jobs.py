@@ -3,7 +3,7 @@
 import anyio
 
 from mcp_server.clock import Clock
-from mcp_server.errors import UnsupportedError
+from mcp_server.errors import UnansweredError
 from mcp_server.jobs.downloads import Downloads
 from mcp_server.jobs.downloads import Report as BytesReport
 from mcp_server.jobs.polling import Poller
@@ -179,9 +179,9 @@ class Jobs:
         if job.ended:
             return job, "There was nothing to cancel."
         if job.job_id.startswith(OUR_ID_PREFIX):
-            raise UnsupportedError(
+            raise UnansweredError(
                 message="This request has no answer from the vendor yet, so it can't be cancelled.",
-                hint="Call get_job with this job_id in a minute.",
+                hint="Call get_job with this job_id in a minute, then cancel it again.",
                 job_id=job.job_id,
             )
         await service_named(job.service).cancel(self._upstream, job.job_id)

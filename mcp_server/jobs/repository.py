@@ -81,9 +81,6 @@ class JobRepository:
         job = job.evolve(
             source=job.source or row.source,
             options=_options(row),
-            forecast_credits=(row.price or None)
-            if charged and job.forecast_credits is None
-            else job.forecast_credits,
             created_at=job.created_at or iso(row.created_at),
         )
         vendor_id = None if job.job_id == row.id else job.job_id

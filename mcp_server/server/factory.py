@@ -26,7 +26,7 @@ from mcp_server.server.viewer import viewer
 from mcp_server.services.registry import SERVICES
 from mcp_server.settings import Settings
 from mcp_server.tools.context import DRAIN_S, AppContext, open_app
-from mcp_server.tools.registry import all_tools
+from mcp_server.tools.registry import all_tools, tools_hiding
 
 if TYPE_CHECKING:
     from mcp_server.upstream.client import Transport
@@ -87,7 +87,10 @@ def create_server(
                 _leave_on_signals(app, leave)
             yield app
 
-    tools = all_tools()
+    try:
+        tools = tools_hiding(settings.hide_arguments)
+    except SettingsError as wrong:
+        tools, fault = all_tools(), fault or wrong
     known = only_known(frozenset(tool.name for tool in tools), PROMPTS)
     server: MCPServer[AppContext] = MCPServer(
         "useapi-mcp",

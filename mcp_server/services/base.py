@@ -11,9 +11,8 @@ from mcp_server.errors import (
     RequestError,
     UnexpectedAnswerError,
     UnsupportedError,
-    WrongSourceError,
 )
-from mcp_server.models import Job, Media, OperationName
+from mcp_server.models import Failure, Job, Media, OperationName
 from mcp_server.services.accounts import Account
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.responses import Answer, ServiceInfo, unexpected
@@ -185,12 +184,15 @@ class Service(ABC):
         source: str,
         given: Mapping[str, Any],
         defaults: Mapping[str, Any],
+        *,
+        made_of: str | None = None,
     ) -> Order:
         """An order made of what the caller gave, checked; nothing is sent.
 
         Args:
             given: the arguments the caller gave, by tool argument name.
             defaults: settings for arguments not given; dropped where they don't fit.
+            made_of: what the source was made of, for a refusal.
 
         Raises:
             UnsupportedError: the service has no such operation, or takes no such argument or id.
@@ -205,7 +207,7 @@ class Service(ABC):
             )
         given = {n: value for n, value in given.items() if value not in endpoint.always.get(n, ())}
         self._check_groups(endpoint, given)
-        self.check_source(operation, endpoint, source)
+        self._check_source(operation, endpoint, source, made_of)
         for name, value in given.items():
             self._check(operation, endpoint, name, value)
         arguments = _fitting(endpoint, given, defaults) | dict(given)
@@ -224,13 +226,16 @@ class Service(ABC):
         }
         return Order(self.name, operation, source, endpoint, body, result_arguments)
 
-    def check_source(self, operation: OperationName, endpoint: Endpoint, source: str) -> None:
-        """Refuse an id of ours that this operation can't take."""
+    def _check_source(
+        self, operation: OperationName, endpoint: Endpoint, source: str, made_of: str | None
+    ) -> None:
+        """Refuse an id of this service that this operation can't take."""
         if not full_match(endpoint.source_pattern, source):
-            raise WrongSourceError(
+            hint = self.instead(operation, source) or f"Give such an id. {self.where_ids_are}"
+            raise UnsupportedError(
                 message=f"{operation} on {self.vendor.title} takes {endpoint.source_is}; "
                 f"{self.what_it_is(source) or 'this id is another kind'}, so nothing was sent.",
-                hint=self.instead(operation, source) or f"Give such an id. {self.where_ids_are}",
+                hint=f"{hint} It was made of {made_of}." if made_of else hint,
                 service=self.name,
             )
 
@@ -347,7 +352,15 @@ class Service(ABC):
         """
 
     def unexpected(self, missing: str) -> UnexpectedAnswerError:
-        return unexpected(self.vendor, missing, "Call get_job or list_jobs in a minute.")
+        return unexpected(
+            self.vendor, missing, "Call again in a minute; list_jobs shows what was submitted."
+        )
+
+
+def moderated(title: str, reason: str = "") -> Failure:
+    """Why a job failed whose content a moderation refused, told alike for all services."""
+    because = f": {reason}" if reason else "."
+    return Failure(code="moderated", message=f"{title}'s moderation refused it{because}")
 
 
 def full_match(pattern: re.Pattern[str], some_id: object) -> re.Match[str] | None:

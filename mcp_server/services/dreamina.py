@@ -10,10 +10,17 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeGuard
 
-from mcp_server.errors import ExpiredError, NotFoundError, RateLimitError, RefusedError, UseapiError
+from mcp_server.errors import (
+    ExpiredError,
+    NotFoundError,
+    NotReadyError,
+    RateLimitError,
+    RefusedError,
+    UseapiError,
+)
 from mcp_server.models import MOST_MEDIA, OPERATIONS, Failure, Job, Media, OperationName, Status
 from mcp_server.services.accounts import Account, linked
-from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match
+from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match, moderated
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text, whole
 from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failure_text
@@ -47,6 +54,8 @@ _NAMES = {
     "i": "this is an image",
     "I": "this is already an upscaled image",
 }
+# 2043 is the one code that is documented; *assumed*: a moderation's other codes name it.
+_MODERATED = re.compile(r"\bfail_code: 2043\b|\bmoderation\b", re.IGNORECASE)
 _STATUSES: Mapping[str, Status] = {"completed": "completed", "failed": "failed"}
 
 
@@ -75,10 +84,11 @@ def as_job(job_id: str, record: Any) -> Job:
     failure = None
     if status == "failed":
         reason = failure_text(record) or "Dreamina gave no reason."
+        failure = Failure(code="vendor_failed", message=reason)
         if "cancelled by user" in reason.lower():
-            status = "cancelled"
-        code = "cancelled" if status == "cancelled" else "vendor_failed"
-        failure = Failure(code=code, message=reason)
+            status, failure = "cancelled", Failure(code="cancelled", message=reason)
+        elif _MODERATED.search(reason):
+            failure = moderated("Dreamina", reason)
     source = request.get("jobid")
     return Job(
         job_id=job_id,
@@ -151,7 +161,7 @@ _ERROR_RULES = (
     ErrorRule(
         status=400,
         text="must be completed",
-        error=RefusedError,
+        error=NotReadyError,
         message="the source job is not finished yet.",
         hint="Wait for it with get_job(job_id=source, wait_seconds=50), then call again.",
     ),

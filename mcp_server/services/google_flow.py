@@ -15,6 +15,7 @@ from urllib.parse import quote
 from mcp_server.errors import (
     CaptchaError,
     CreditsError,
+    ModeratedError,
     NotFoundError,
     RateLimitError,
     RefusedError,
@@ -34,7 +35,7 @@ from mcp_server.models import (
 )
 from mcp_server.redaction import quoted
 from mcp_server.services.accounts import Account, linked
-from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match
+from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match, moderated
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text
 from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failure_text
@@ -94,9 +95,9 @@ def as_job(job_id: str, answer: Answer) -> Job:
     holder, failure = holder_of(record), None
     media = media_of(operation, holder, answer.files) if status == "completed" else ()
     if status == "completed" and not media and (reason := _media_error(holder)):
-        status, failure = "failed", Failure(code="vendor_failed", message=reason)
+        status, failure = "failed", _failure(reason)
     elif status == "failed":
-        failure = Failure(code="vendor_failed", message=failure_text(record) or _NO_REASON)
+        failure = _failure(failure_text(record) or _NO_REASON)
     return Job(
         job_id=job_id,
         service="google-flow",
@@ -200,8 +201,20 @@ def _media_status(entry: Mapping[str, Any]) -> object:
     return status.get("mediaGenerationStatus")
 
 
+# Seen: PUBLIC_ERROR_UNSAFE_GENERATION, PUBLIC_ERROR_AUDIO_FILTERED; and the vendor's own scripts
+# (September 2026) take SAFETY and "policy" in an error's text for it.
+_MODERATION_WORDS = ("UNSAFE", "FILTERED", "SAFETY", "policy")
+_MODERATED = re.compile("|".join(_MODERATION_WORDS), re.IGNORECASE)
+
+
 def _failed(status: object) -> bool:
     return isinstance(status, str) and status.endswith("_FAILED")
+
+
+def _failure(reason: str) -> Failure:
+    if _MODERATED.search(reason):
+        return moderated("Google Flow", reason)
+    return Failure(code="vendor_failed", message=reason)
 
 
 def _media_error(holder: Mapping[str, Any]) -> str | None:
@@ -238,6 +251,16 @@ _ERROR_RULES = (
         message="Google rejected the captcha (for a 4k image it may mean: no Ultra plan).",
         hint=_CAPTCHA_DO,
     ),
+    *(
+        ErrorRule(
+            status=400,
+            text=word,
+            error=ModeratedError,
+            message="moderation refused the request.",
+            hint="Use another source or prompt; the same one will be refused again.",
+        )
+        for word in _MODERATION_WORDS
+    ),
     ErrorRule(
         status=403,
         text="MODEL_ACCESS_DENIED",
@@ -258,7 +281,7 @@ _ERROR_RULES = (
         text="PUBLIC_ERROR_USER_QUOTA_REACHED",
         error=RateLimitError,
         message="the account's quota is used up.",
-        hint="Wait, or link further accounts on useapi.net.",
+        hint="Call again later, or link further accounts on useapi.net.",
         cooldown_s=1800,
     ),
     ErrorRule(
@@ -266,7 +289,7 @@ _ERROR_RULES = (
         text="PUBLIC_ERROR_PER_MODEL_DAILY_QUOTA_REACHED",
         error=RateLimitError,
         message="this account's daily quota for the model is used up.",
-        hint="Wait until the next UTC midnight.",
+        hint="Call again after the next UTC midnight.",
         cooldown_s="until UTC midnight",
     ),
     ErrorRule(
@@ -282,7 +305,7 @@ _ERROR_RULES = (
         text="no_eligible_account",
         error=RateLimitError,
         message="every linked account is in a cool-down for this.",
-        hint="Wait as long as told, or link further accounts on useapi.net.",
+        hint="Call again after the wait that is told, or link further accounts on useapi.net.",
     ),
     ErrorRule(
         status=503,

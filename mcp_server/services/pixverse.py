@@ -21,7 +21,7 @@ from mcp_server.errors import (
 )
 from mcp_server.models import Failure, Job, Media, OperationName, Status
 from mcp_server.services.accounts import Account, linked
-from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match
+from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match, moderated
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text, whole
 from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo
@@ -189,13 +189,11 @@ class PixVerse(Service):
         upscaled = bool(record.get("upscaled"))
         failure = None
         if status == "failed":
-            moderated = record.get("video_status") == _MODERATED or (
+            failure = Failure(code="vendor_failed", message="PixVerse failed.")
+            if record.get("video_status") == _MODERATED or (
                 record.get("video_status_name") == "MODERATED"
-            )
-            failure = Failure(
-                code="moderated" if moderated else "vendor_failed",
-                message="PixVerse's moderation refused it." if moderated else "PixVerse failed.",
-            )
+            ):
+                failure = moderated("PixVerse")
         return Job(
             job_id=job_id,
             service="pixverse",

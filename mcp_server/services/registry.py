@@ -2,7 +2,7 @@
 
 import re
 
-from mcp_server.errors import NoIdError, UnknownIdError, UnlistedIdError, UnsupportedError
+from mcp_server.errors import UnknownIdError, UnsupportedError
 from mcp_server.models import OUR_ID_PREFIX
 from mcp_server.services.base import Service
 from mcp_server.services.dreamina import Dreamina
@@ -56,29 +56,33 @@ def unknown_id(text: str, argument: str) -> UnknownIdError:
         )
     if is_link(text) or is_file(text):
         what = "A link" if is_link(text) else "A file"
-        return NoIdError(
+        return UnknownIdError(
             message=f"{what} is no {argument}: {_MADE_THERE}, not on files or links; nothing was"
             " sent.",
             hint="Ask the user for the id of what was made there; list_jobs shows what was"
             " submitted here.",
+            asks="ask_user",
         )
     for service in SERVICES:
         if whole := service.whole_form(text):
-            return NoIdError(
+            return UnknownIdError(
                 message=f"This {argument} is a part of an id, so nothing was sent.",
                 hint=f"Ids of {service.vendor.title} are whole: {whole}. Ask the user for it.",
+                asks="ask_user",
             )
     if is_nearly_an_id(text):
         forms = "; ".join(f"{s.vendor.title}: {' or '.join(s.id_forms)}" for s in SERVICES)
-        return UnlistedIdError(
+        return UnknownIdError(
             message=f"This {argument} is no whole id, so nothing was sent.",
             hint="Take it from list_jobs or from the answer that named it, and don't complete it"
             f" yourself. Forms: {forms}.",
+            asks="list_jobs",
         )
-    return UnlistedIdError(
+    return UnknownIdError(
         message=f"This {argument} is no id, so nothing was sent.",
         hint="list_jobs shows the ids of what was submitted here; for anything else ask the user"
         f" for the id: {_MADE_THERE}.",
+        asks="list_jobs",
     )
 
 

@@ -23,7 +23,7 @@ from mcp.types import ElicitResult
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, Field, ValidationError
 
-from mcp_server.errors import DeclinedError, PriceError, RequestError, WrongSourceError
+from mcp_server.errors import DeclinedError, PriceError, RequestError
 from mcp_server.models import Job, OperationName
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_of, title_of
@@ -97,14 +97,10 @@ async def make_plan(
     given = {name: value for name, value in arguments.items() if value is not None}
     source = await source_id(app, source)
     service = service_of(source, "source")
-    try:
-        order = service.order(operation, source, given, app.settings.job_defaults)
-    except WrongSourceError as error:
-        made = await app.jobs.known(source)
-        if made is None or made.source is None:
-            raise
-        hint = f"{error.hint} It was made of {made.source}."
-        raise WrongSourceError(message=error.message, hint=hint, service=error.service) from None
+    made = await app.jobs.known(source)
+    order = service.order(
+        operation, source, given, app.settings.job_defaults, made_of=made and made.source
+    )
     if "reply_url" in given:
         _check_reply_url(str(given["reply_url"]), app.settings.allowed_reply_hosts)
     is_live = await app.jobs.is_live(order)

@@ -39,7 +39,7 @@ async def list_jobs(
 ) -> Annotated[CallToolResult, JobList]:
     """Jobs this server submitted, newest first, as last known; no network.
 
-    Submissions that were refused are listed only with status failed.
+    Submissions that no job came of are listed only with status failed.
     """
     app = app_of(ctx)
     jobs = await app.jobs.recent(limit, status)

@@ -1,6 +1,6 @@
 """The source of a paid call: the id that its service takes, found from whatever id was given."""
 
-from mcp_server.errors import NotFinishedError, UnlistedIdError, WrongSourceError
+from mcp_server.errors import NotReadyError, UnknownIdError, UnsupportedError
 from mcp_server.models import OUR_ID_PREFIX, Job
 from mcp_server.services.registry import service_of, title_of
 from mcp_server.tools.context import AppContext
@@ -13,16 +13,17 @@ async def source_id(app: AppContext, given: str) -> str:
 
     Raises:
         UnknownIdError: no service owns this id, or we never gave it.
-        NotFinishedError: the job has no result yet.
-        WrongSourceError: the job has no result to work on, or several.
+        NotReadyError: the job has no result yet.
+        UnsupportedError: the job has no result to work on, or several.
     """
     some_id = given
     if given.startswith(OUR_ID_PREFIX):
         job = await app.jobs.known(given)
         if job is None:
-            raise UnlistedIdError(
+            raise UnknownIdError(
                 message="No submission of this server has this id, so nothing was sent.",
                 hint="Call list_jobs for the ids there are.",
+                asks="list_jobs",
             )
         if job.job_id.startswith(OUR_ID_PREFIX):
             return _medium_of(await app.jobs.get(given))
@@ -41,7 +42,7 @@ def _medium_of(job: Job) -> str:
     if len(ids) == 1 and job.status == "completed":
         return ids[0]
     if not job.ended:
-        raise NotFinishedError(
+        raise NotReadyError(
             message="The source is a job that is not finished yet, so nothing was sent.",
             hint="Wait for it with get_job(job_id=source, wait_seconds=50), then call again.",
             service=job.service,
@@ -49,12 +50,12 @@ def _medium_of(job: Job) -> str:
         )
     title = title_of(job.service)
     if len(ids) > 1:
-        raise WrongSourceError(
+        raise UnsupportedError(
             message=f"This job of {title} made several files, so nothing was sent.",
             hint=f"Give the media_id of one as source: {', '.join(ids)}.",
             service=job.service,
         )
-    raise WrongSourceError(
+    raise UnsupportedError(
         message=f"This job of {title} is {job.status} and has no media_id to work on, so nothing"
         " was sent.",
         hint="Use another source.",

@@ -12,6 +12,7 @@ from mcp_server.errors import (
     AccountError,
     CreditsError,
     ExpiredError,
+    ModeratedError,
     NotFoundError,
     RateLimitError,
     RefusedError,
@@ -121,9 +122,9 @@ _PLATFORM_RULES = (
     ErrorRule(
         status=422,
         text=None,
-        error=RefusedError,
+        error=ModeratedError,
         message="moderation refused the request.",
-        hint="Use another source; the same one will be refused again.",
+        hint="Use another source or prompt; the same one will be refused again.",
     ),
     ErrorRule(
         status=429,

@@ -6,6 +6,7 @@ fail: refuse connections, cut them before or after the vendor acted, be slow, or
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -191,11 +192,23 @@ class Harness:
 
 def reply(result: Any) -> Reply:
     assert isinstance(result, CallToolResult)
-    (content,) = result.content  # hosts that do not know a kind of content lose the whole answer
-    assert isinstance(content, TextContent)
-    return Reply(
-        content.text, result.structured_content, bool(result.is_error), dict(result.meta or {})
-    )
+    # A host that does not know another kind of content would lose the whole answer.
+    texts = [content.text for content in result.content if isinstance(content, TextContent)]
+    assert len(texts) == len(result.content)
+    meta = dict(result.meta or {})
+    return Reply("\n".join(texts), result.structured_content, bool(result.is_error), meta)
+
+
+def check_agreement(reply: Reply) -> None:
+    """Whether the sentence of an error and its JSON say the same."""
+    said, _ = reply.text.rsplit("\n", 1)
+    action = reply.error["next_action"]
+    assert reply.error["retryable"] == (action in ("wait_then_retry", "call_again")), reply.text
+    if reply.error["retryable"]:
+        assert re.search(r"\bagain\b", said), said
+    else:
+        assert "retry_after_seconds" not in reply.error, reply.text
+        assert not re.search(r"\bin a (minute|few seconds)\b|\bWait\b", said), said
 
 
 @contextlib.asynccontextmanager

@@ -15,7 +15,7 @@ from mcp_server.errors import DownloadError, RateLimitError, RequestError, Useap
 from mcp_server.models import Failure, Job, ListedJob, Media
 from mcp_server.sandbox.app import SOURCES
 from mcp_server.tools.results import LONGEST_TEXT, error_answer, job_answer, list_answer
-from tests.support.harness import EPOCH, GOOD, Fault, Harness, Reply, running
+from tests.support.harness import EPOCH, GOOD, Fault, Harness, Reply, check_agreement, running
 
 VIDEO = GOOD["dreamina", "video"]
 IMAGE = GOOD["dreamina", "image"]
@@ -105,7 +105,11 @@ async def test_a_job_reads_well_from_its_start_to_its_end(
 @pytest.mark.parametrize(
     ("service", "use", "says"),
     [
-        ("dreamina", "fails with fail_code", "failed: fail_code: 2043"),
+        (
+            "dreamina",
+            "fails with fail_code",
+            "failed: Dreamina's moderation refused it: fail_code: 2043",
+        ),
         ("google-flow", "then the job fails", "failed: "),
         ("google-flow", "a failed media", "failed: "),
         ("pixverse", "FAILED (8)", "failed: PixVerse failed."),
@@ -237,14 +241,6 @@ async def test_a_list_tells_the_time_that_it_is_sorted_by(tmp_path: Path) -> Non
 
         assert [PIXVERSE, FLOW_VIDEO, VIDEO] == [job["source"] for job in told]
         assert [iso(EPOCH + age) for age in (120, 60, 0)] == [job["created_at"] for job in told]
-
-
-async def test_a_documented_price_is_told_where_the_vendor_names_none(tmp_path: Path) -> None:
-    async with running(tmp_path) as server:
-        reply = await checked(server, "upscale_video", source=FLOW_VIDEO, resolution="4K")
-
-        assert reply.job["forecast_credits"] == 50
-        assert "(forecast: 50 credits)" in reply.text
 
 
 async def test_what_shaped_the_result_is_told_from_its_start_to_its_end(tmp_path: Path) -> None:
@@ -466,6 +462,7 @@ ERRORS = [
     ("google-flow", "429: every account", 429, "rate_limited", True),
     ("google-flow", "503: captcha service", 503, "captcha", False),
     ("pixverse", "429: the account is full", 429, "rate_limited", True),
+    ("dreamina", "not finished: 400", 400, "not_ready", True),
 ]
 
 
@@ -485,6 +482,7 @@ async def test_an_error_of_the_vendor_says_what_to_do(
             error["retryable"],
         )
         assert error["next_action"]
-        assert retryable == ("retry_after_seconds" in error)
+        assert ("retry_after_seconds" in error) == (code == "rate_limited")
         assert said.endswith(".")
         assert reply.data is None
+        check_agreement(reply)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import EPOCH, GOOD, Harness, running
+from tests.support.harness import EPOCH, GOOD, Harness, check_agreement, running
 
 STORED = Path(__file__).parent / "tools.json"
 ERAS = ("auto", "legacy")  # 2026-07-28, and the handshake of 2025-11-25 and before
@@ -104,16 +104,77 @@ async def test_what_a_model_reads_is_short(tmp_path: Path) -> None:
     assert len(compact(read)) <= 12_500
 
 
-async def test_input_schemas_hold_nothing_that_models_misread(tmp_path: Path) -> None:
+# What the function declarations of all model vendors know of JSON schema, and what they mean by it.
+KNOWN_TO_ALL = {
+    "string": {"type", "description", "default", "enum", "pattern", "minLength", "maxLength"},
+    "integer": {"type", "description", "default", "minimum", "maximum"},
+    "number": {"type", "description", "default", "minimum", "maximum"},
+}
+
+
+async def test_input_schemas_hold_only_what_every_model_takes(tmp_path: Path) -> None:
+    """No reference, choice of schemas, null, nested object, closed object, or enum of numbers."""
     for tool in await tools(tmp_path):
         schema = tool["inputSchema"]
         assert schema["type"] == "object"
-        assert "additionalProperties" not in schema
-        for part in parts(schema):
-            assert not {"$ref", "$defs", "anyOf", "oneOf", "allOf"} & part.keys()
+        assert {"type", "properties", "required"} >= schema.keys()
         for name, argument in schema["properties"].items():
-            assert argument["type"] in {"string", "integer", "number"}, name
-            assert argument.get("default", 0) is not None
+            assert KNOWN_TO_ALL[argument["type"]] >= argument.keys(), name
+            assert all(isinstance(choice, str) for choice in argument.get("enum", ()))
+            python = {"string": str, "integer": int, "number": float}[argument["type"]]
+            assert type(argument.get("default", python())) is python
+
+
+async def published(folder: Path, **settings: Any) -> dict[str, set[str]]:
+    async with running(folder, **settings) as server:
+        return {
+            tool.name: set(tool.input_schema["properties"])
+            for tool in (await server.client.list_tools()).tools
+        }
+
+
+CAPTCHA = {"captcha_token", "captcha_retry", "captcha_order"}
+COMMON = {"reply_url", "reply_ref", "max_jobs"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "hidden"),
+    [
+        ("common", COMMON),
+        ("captcha", CAPTCHA),
+        ("Common, captcha", COMMON | CAPTCHA),
+        ("resolution,limit", {"resolution", "limit"}),
+    ],
+)
+async def test_hidden_arguments_are_not_published(
+    tmp_path: Path, setting: str, hidden: set[str]
+) -> None:
+    everything = await published(tmp_path / "all")
+
+    told = await published(tmp_path / "some", USEAPI_HIDE_ARGUMENTS=setting)
+
+    assert {name: names - hidden for name, names in everything.items()} == told
+    assert any(names & hidden for names in everything.values())
+
+
+async def test_a_hidden_argument_is_taken_and_checked_all_the_same(tmp_path: Path) -> None:
+    async with running(tmp_path, USEAPI_HIDE_ARGUMENTS="common,captcha") as server:
+        await server.call("upscale_video", source=VIDEO, max_jobs=3)
+        refused = await server.call("upscale_video", source=PIXVERSE, max_jobs=51)
+
+        assert {"jobid": VIDEO, "maxJobs": 3} == body(server)
+        assert "max_jobs must be a whole number from 1 to 50" in refused.text
+
+
+@pytest.mark.parametrize("wrong", ["source", "fps", "resolutoin", "\x1b[31m", "common captcha"])
+async def test_what_can_not_be_hidden_is_a_wrong_setting(tmp_path: Path, wrong: str) -> None:
+    async with running(tmp_path, USEAPI_HIDE_ARGUMENTS=wrong) as server:
+        told = await server.call("get_job", job_id=VIDEO)
+
+        assert "wrong_setting" == told.error["code"]
+        assert "USEAPI_HIDE_ARGUMENTS can't hide" in told.text
+        assert "It takes: common, captcha, " in told.text
+        assert [] == server.network.sent
 
 
 async def test_output_schemas_hold_no_references_either(tmp_path: Path) -> None:
@@ -385,6 +446,7 @@ async def test_a_wrong_call_is_told_what_to_do_and_sends_nothing(
         assert says in said
         assert said.endswith(".")
         assert len(said) < 700
+        check_agreement(reply)
         told = json.loads(facts)
         assert (code, False) == (told["code"], told["retryable"])
         assert told["next_action"] == "fix_arguments" or code == "unknown_id"
