@@ -248,8 +248,8 @@ _ERROR_RULES = (
         status=403,
         text="captcha_quality",
         error=CaptchaError,
-        message="Google rejected the captcha (for a 4k image it may mean: no Ultra plan).",
-        hint=_CAPTCHA_DO,
+        message="Google rejected the captcha.",
+        hint=f"{_CAPTCHA_DO} An image at 4k is refused so without an Ultra plan, too.",
     ),
     *(
         ErrorRule(

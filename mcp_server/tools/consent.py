@@ -99,7 +99,7 @@ async def make_plan(
     service = service_of(source, "source")
     made = await app.jobs.known(source)
     order = service.order(
-        operation, source, given, app.settings.job_defaults, made_of=made and made.source
+        operation, source, given, app.settings.job_defaults, made_of=made.source if made else None
     )
     if "reply_url" in given:
         _check_reply_url(str(given["reply_url"]), app.settings.allowed_reply_hosts)

@@ -80,6 +80,7 @@ async def upscale_video(
 
     Returns at once with a job; then call get_job with wait_seconds until it ends.
     Costs credits: Google Flow 1080p free, 4K 50; Dreamina about 30; PixVerse by length.
+    Where it may cost 50 or more, ask the user first and set max_credits, or it may be refused.
     The same call again never pays twice: it returns the job there is (reused: true).
     Dreamina upscales a generated video once; upscale before interpolating.
     """
@@ -134,8 +135,8 @@ async def interpolate_video(
     """Start raising a finished Dreamina video to 30 or 60 frames per second.
 
     Returns at once with a job; then call get_job with wait_seconds until it ends.
-    Costs credits, about 66 for 60 fps; each video once. For both, upscale first, then interpolate
-    the result. The same call again never pays twice: it returns the job there is.
+    Costs credits, about 66 for 60 fps; each video once. Ask the user first and set max_credits, or
+    it may be refused. For both, upscale first, then interpolate the result. The same call again never pays twice: it returns the job there is.
     """
     plan = await _plan_interpolate_video(
         ctx,
