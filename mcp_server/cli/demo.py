@@ -25,6 +25,8 @@ https://github.com/useapi-mcp/useapi-mcp#connect-a-host"""
 
 Sources = Mapping[tuple[str, str], str]
 
+_MOST_CREDITS = 100  # for one job of the sandbox, which charges nothing: nobody has to be asked
+
 
 class FailedError(Exception):
     """A job of the demo did not end as it should."""
@@ -52,7 +54,7 @@ class Demo:
 
     async def job(self, row: Row, source: str, tool: str, **options: Any) -> str:
         """Submit, wait for the end, save; prints each status. Gives the job's id."""
-        job = await self.call(tool, source=source, **options)
+        job = await self.call(tool, source=source, max_credits=_MOST_CREDITS, **options)
         status = ""
         while True:
             if job["status"] != status:

@@ -94,13 +94,16 @@ class Jobs:
             job = job.evolve(poll_after_seconds=self._poller.poll_after_s(job))
         return await self._downloads.with_paths(job)
 
-    async def get(self, job_id: str) -> Job:
+    async def get(self, job_id: str, *, held: bool = False) -> Job:
         """The job as it is now, read once, by an id of ours or of its service.
+
+        Args:
+            held: whoever asks again too early waits for it, up to 4 s.
 
         Raises:
             UseapiError: it can't be read; the job itself may be in any state.
         """
-        return await self._downloads.with_paths(await self._poller.read(job_id))
+        return await self._downloads.with_paths(await self._poller.read(job_id, held=held))
 
     async def wait(self, job_id: str, seconds: float, report: WaitReport) -> Job:
         """The job when it ends, or as it is when the time is up.

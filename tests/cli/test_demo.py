@@ -48,7 +48,7 @@ def test_the_demo_saves_a_larger_or_smoother_file_for_every_job(
 def test_a_job_that_fails_ends_the_demo_with_what_the_tool_said(tmp_path: Path) -> None:
     wrong = dict.fromkeys(GOOD, "nonsense")
 
-    with pytest.raises(SystemExit, match="get_job: This job_id has the form of no service"):
+    with pytest.raises(SystemExit, match="This job_id is no id"):
         asyncio.run(demo.run(tmp_path, wrong, job_s=0.3))
 
 

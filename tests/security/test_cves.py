@@ -182,7 +182,15 @@ def test_no_tool_takes_an_address_a_header_or_a_path_to_read() -> None:
     allowed = {
         *("source", "job_id", "resolution", "fps", "image_index", "original_image_strength"),
         *("detail_strength", "reply_url", "reply_ref", "max_jobs", "captcha_token"),
-        *("captcha_retry", "captcha_order", "wait_seconds", "status", "limit", "file_name"),
+        *(
+            "max_credits",
+            "captcha_retry",
+            "captcha_order",
+            "wait_seconds",
+            "status",
+            "limit",
+            "file_name",
+        ),
     }
 
     for tool in all_tools():
