@@ -73,9 +73,6 @@ def create_server(
         drain_s: how long paid requests may take to be answered when the server stops.
         request_state_key: seals a question to the user; workers behind one port share it.
         fault: a wrong setting, left out of `settings`: every call is answered with it.
-
-    Raises:
-        SettingsError: arguments are to be hidden that can't be.
     """
 
     @asynccontextmanager
