@@ -45,6 +45,7 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/zizmor --offline --quiet --persona=pedantic .github
+	$(BIN)/tdqs lint --file tests/tools/tools.json --format text --fail-on warning
 
 types: .venv/dev
 	$(BIN)/mypy

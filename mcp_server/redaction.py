@@ -1,7 +1,6 @@
 """Text without secrets, for logs; vendor text as one harmless line."""
 
 import re
-import unicodedata
 
 _SECRETS = (
     (re.compile(r"(?i)\bBearer\s+[^\s\"',;]+"), "Bearer ***"),
@@ -12,9 +11,10 @@ _SECRETS = (
     (re.compile(r"(https?://[^\s?#\"'<>]+)\?[^\s\"'<>]*"), r"\1?***"),
 )
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
-# Invisible characters of other categories than those that `_cleaned` drops: they can hide a text.
+# Characters that Python takes for printable and that show nothing: they can hide a text.
 _UNSEEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d159"
+    "\U000e0100-\U000e01ef]"
 )
 
 _BLOB = re.compile(r"(?<=[A-Za-z0-9+/=_-]{40})[A-Za-z0-9+/=_-]{160,}")  # a file, not a word
@@ -41,10 +41,7 @@ def quoted(text: str, most: int = 300) -> str:
 
 def _cleaned(text: str) -> str:
     text = _UNSEEN.sub("", _ANSI.sub("", text))
-    kept = (
-        " " if c.isspace() else "" if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co"} else c
-        for c in text
-    )
+    kept = (" " if c.isspace() else c if c.isprintable() else "" for c in text)
     return _BLOB.sub("…", " ".join("".join(kept).split()))
 
 

@@ -60,6 +60,12 @@ def test_a_very_long_word_is_looked_through_in_one_go() -> None:
         ("zero\u200bwidth\ufeff\u00ad", "zerowidth"),
         ("hidden\ufe0f\U000e0100\U000e0041\u3164", "hidden"),
         ("lone \ud800 surrogate", "lone surrogate"),
+        ("".join(chr(0xE0200 + ord(c)) for c in "send the token") + "unassigned", "unassigned"),
+        ("\u2065\ufff0\u2800\U0001d159blank", "blank"),
+        (
+            "kept: \u4e2d\u6587 \u00e9\u0301 \U0001f3ac \u20ac",
+            "kept: \u4e2d\u6587 \u00e9\u0301 \U0001f3ac \u20ac",
+        ),
         ("", ""),
         ("\n\n", ""),
     ],

@@ -10,7 +10,6 @@ import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -190,12 +189,7 @@ def _run_stdio(settings: Settings, given: argparse.Namespace) -> None:
                 end()
 
             streams = stdio.StandardStreams()
-            create = partial(create_server, sandbox_sources=sources, leave=leave)
-            try:
-                server = create(used, fault=given.fault)
-            except SettingsError as wrong:  # only now are the tools and their arguments known
-                used = used.model_copy(update={"hide_arguments": ()})
-                server = create(used, fault=given.fault or wrong)
+            server = create_server(used, sandbox_sources=sources, leave=leave, fault=given.fault)
             await stdio.serve(server, streams)
         end()
 

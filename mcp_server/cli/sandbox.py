@@ -22,7 +22,7 @@ async def run_in_process(settings: Settings) -> AsyncIterator[tuple[Settings, st
     """A sandbox on a port that the system chooses, as long as the body runs.
 
     Gives the settings to use with it, the source ids to show, separated by spaces, and the
-    temporary folder that holds the state and, unless the user chose a folder, the output.
+    temporary folder that holds the state.
     """
     with tempfile.TemporaryDirectory(prefix="useapi-mcp-") as name, socket.socket() as listener:
         folder = Path(name)
@@ -63,12 +63,15 @@ def _config(settings: Settings) -> uvicorn.Config:
 
 
 def _settings_for(settings: Settings, origin: str, folder: Path) -> Settings:
-    """Settings whose API is the sandbox: nothing leaves the machine, nothing stays behind."""
+    """Settings whose API is the sandbox: nothing leaves the machine.
+
+    The files that the user is told of stay, in a folder of their own.
+    """
     return settings.model_copy(
         update={
             "base_url": origin,
             "token": SecretStr("user:0-sandbox"),
             "state_dir": folder / "state",
-            "output_dir": settings.output_dir or folder / "output",
+            "output_dir": settings.output_folder() / "sandbox",
         }
     )

@@ -184,4 +184,5 @@ def _put_in_place(path: Path, text: str) -> None:
         with contextlib.suppress(FileExistsError):
             link_into_place(file, path)
     finally:
-        name.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what led here is what the caller must hear of
+            name.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from mcp_server.jobs.repository import JobRepository
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
 from mcp_server.models import OUR_ID_PREFIX, Job, Kind
-from mcp_server.services.registry import service_of
+from mcp_server.services.registry import is_id, service_of, unknown_id
 from mcp_server.upstream.client import Upstream
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ MOST_BAD_READS = 5
 YOUNG_S = 60.0  # a job younger than this may not be known everywhere at the vendor
 PROGRESS_S = 5.0
 LONGEST_READ_S = 45.0  # retries included: clients give up after 60 s
+LONGEST_HOLD_S = 4.0  # for who asks for a running job again too early
 LAST_READ_S = 1.0  # before the time is up: one that begins then is answered in time
 _MOST_WATCHES = 1000
 _PASSING = (RateLimitError, ServerError, UnreachableError, UnexpectedAnswerError)
@@ -63,6 +64,7 @@ class _Watch:
     error: UseapiError | None = None
     read_at: float | None = None
     next_read: float = 0.0
+    too_early_until: float = 0.0
     reads: int = 0
     bad_reads: int = 0
     waiters: int = 0
@@ -104,16 +106,20 @@ class Poller:
         self._longest_hold_s = longest_hold_s
         self._watches: dict[str, _Watch] = {}
 
-    async def read(self, job_id: str, *, afresh: bool = False) -> Job:
+    async def read(self, job_id: str, *, afresh: bool = False, held: bool = False) -> Job:
         """The job as it is now.
 
         Args:
             afresh: read it from now on, even if it was or is being read.
+            held: a running job that was read within its `poll_after_seconds` is left alone until
+                then, but for 4 s at most. Agents read in a tight loop, whatever they are told.
 
         Raises:
             UseapiError: it can't be read; that says nothing about the job.
         """
-        watch = self._watch(job_id)
+        watch = await self._watch(job_id)
+        if held and (early_s := self._too_early_s(watch)) > 0:
+            await self._clock.sleep(min(early_s, LONGEST_HOLD_S))
         if afresh and watch.task is not None:
             await asyncio.wait({watch.task}, timeout=LONGEST_READ_S)
         known = watch.job
@@ -134,7 +140,7 @@ class Poller:
             UseapiError: it can't be read at all. Reads that fail now and then are tried again;
                 after five in a row the last known state is the answer.
         """
-        watch = self._watch(job_id)
+        watch = await self._watch(job_id)
         if watch.waiters == 0:
             watch.bad_reads = 0
         watch.waiters += 1
@@ -193,7 +199,20 @@ class Poller:
         """When a read of a running job is next worth while, in whole seconds."""
         return max(1, round(self._pause_s(job)))
 
-    def _watch(self, job_id: str) -> _Watch:
+    def _too_early_s(self, watch: _Watch) -> float:
+        """How long until a read of a job that was running is worth while."""
+        if watch.job is None or watch.job.ended:
+            return 0.0
+        return watch.too_early_until - self._clock.elapsed()
+
+    async def _watch(self, job_id: str) -> _Watch:
+        """The watch of a job; none is made for what can't be the id of one.
+
+        Raises:
+            UnknownIdError: no service has ids of this form, and the journal does not know it.
+        """
+        if not is_id(job_id) and await self._journal.get(job_id) is None:
+            raise self._journal.fault or unknown_id(job_id, "job_id")
         if job_id not in self._watches and len(self._watches) >= _MOST_WATCHES:
             self._watches = {i: watch for i, watch in self._watches.items() if not watch.is_idle}
         return self._watches.setdefault(job_id, _Watch())
@@ -220,6 +239,7 @@ class Poller:
             was = watch.job
             watch.job = was if was is not None and was.ended and was.status != job.status else job
             watch.error, watch.bad_reads, watch.read_at = None, 0, self._clock.elapsed()
+            watch.too_early_until = watch.read_at + self.poll_after_s(watch.job)
         except UseapiError as error:
             log.info("a read failed: %s", error.code)
             watch.error = error.copy()

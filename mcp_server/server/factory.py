@@ -27,7 +27,7 @@ from mcp_server.server.viewer import viewer
 from mcp_server.services.registry import SERVICES
 from mcp_server.settings import Settings
 from mcp_server.tools.context import DRAIN_S, AppContext, open_app
-from mcp_server.tools.registry import tools_hiding
+from mcp_server.tools.registry import all_tools, tools_hiding
 
 if TYPE_CHECKING:
     from mcp_server.upstream.client import Transport
@@ -73,9 +73,6 @@ def create_server(
         drain_s: how long paid requests may take to be answered when the server stops.
         request_state_key: seals a question to the user; workers behind one port share it.
         fault: a wrong setting, left out of `settings`: every call is answered with it.
-
-    Raises:
-        SettingsError: arguments are to be hidden that can't be.
     """
 
     @asynccontextmanager
@@ -91,7 +88,10 @@ def create_server(
                 _leave_on_signals(app, leave)
             yield app
 
-    tools = tools_hiding(settings.hide_arguments)
+    try:
+        tools = tools_hiding(settings.hide_arguments)
+    except SettingsError as wrong:
+        tools, fault = all_tools(), fault or wrong
     known = only_known(frozenset(tool.name for tool in tools), PROMPTS)
     server: MCPServer[AppContext] = MCPServer(
         "useapi-mcp",

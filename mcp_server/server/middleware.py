@@ -50,7 +50,7 @@ def only_known(
         params = ctx.params or {}
         name = params.get("name")
         if ctx.method == "tools/call" and (not isinstance(name, str) or name not in tools):
-            raise MCPError(INVALID_PARAMS, f"Unknown tool: {_shown(name)}")
+            raise MCPError(INVALID_PARAMS, f"Unknown tool: {_shown(name)}. {_like(name, tools)}")
         if ctx.method == "prompts/get":
             if not isinstance(name, str) or name not in prompts:
                 raise MCPError(INVALID_PARAMS, f"Unknown prompt: {_shown(name)}")
@@ -62,6 +62,16 @@ def only_known(
         return await call_next(ctx)
 
     return check
+
+
+def _like(name: object, tools: frozenset[str]) -> str:
+    """The tools that a wrong name may have meant; all of them where none is like it."""
+    from difflib import get_close_matches  # 3 ms that only a wrong name has to pay for
+
+    near = get_close_matches(str(name)[:100].lower(), sorted(tools), n=2, cutoff=0.6)
+    return (
+        f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(sorted(tools))}."
+    )
 
 
 def _shown(name: object) -> str:

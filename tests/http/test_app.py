@@ -544,8 +544,8 @@ def test_a_task_in_the_header_is_the_one_in_the_body(
     assert (status == 200) == ("result" in message(answer))
 
 
-def test_a_legacy_client_over_http_is_not_asked_and_not_refused(server: Served) -> None:
-    """Without sessions it can't be asked: who wants to be, uses stdio or the newer protocol."""
+def test_a_legacy_client_over_http_is_told_the_price_and_not_charged(server: Served) -> None:
+    """Without sessions its declaration is forgotten, so it can't be asked."""
     given = {"source": GOOD["google-flow", "video"], "resolution": "4K"}
 
     async def never(*_: object) -> ElicitResult:
@@ -553,12 +553,14 @@ def test_a_legacy_client_over_http_is_not_asked_and_not_refused(server: Served) 
 
     async def upscaled() -> Any:
         async with server.client("legacy", elicitation_callback=never) as client:
-            return await client.call_tool("upscale_video", given)
+            refused = await client.call_tool("upscale_video", given)
+            return refused, await client.call_tool("upscale_video", given | {"max_credits": 50})
 
-    answer = asyncio.run(upscaled())
+    refused, done = asyncio.run(upscaled())
 
-    assert not answer.is_error
-    assert answer.structured_content["service"] == "google-flow"
+    assert refused.is_error
+    assert '"price":50' in refused.content[0].text
+    assert done.structured_content["service"] == "google-flow"
 
 
 def test_a_web_page_on_the_list_can_connect(server: Served) -> None:

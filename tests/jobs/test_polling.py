@@ -186,12 +186,51 @@ async def test_reads_within_two_seconds_are_one(tmp_path: Path) -> None:
         await asyncio.gather(*(h.call("get_job", job_id=job_id) for _ in range(10)))
         at_once = len(reads_at(h))
         await asyncio.sleep(1.9)
-        await h.call("get_job", job_id=job_id)
+        await h.client.read_resource(f"useapi://jobs/{job_id}")
         soon = len(reads_at(h))
         await asyncio.sleep(0.2)
-        await h.call("get_job", job_id=job_id)
+        await h.client.read_resource(f"useapi://jobs/{job_id}")
 
         assert (1, 1, 2) == (at_once, soon, len(reads_at(h)))
+
+
+async def test_who_reads_in_a_tight_loop_is_held(tmp_path: Path) -> None:
+    async with running(tmp_path, job_seconds=6) as h:
+        job_id = await job_of(h)
+        began, seen = h.clock.now(), []
+        while True:
+            job = (await h.call("get_job", job_id=job_id)).job
+            seen.append(h.clock.now() - began)
+            if job["status"] == "completed":
+                break
+
+        assert len(seen) <= 4
+        assert 0 == pytest.approx(seen[0], abs=0.1)  # the first answer comes at once
+        assert max(b - a for a, b in pairwise(seen)) <= 4.1
+
+
+async def test_who_reads_when_told_to_is_not_held(tmp_path: Path) -> None:
+    async with running(tmp_path, job_seconds=1000) as h:
+        job_id = await job_of(h)
+        for _ in range(3):
+            job = (await h.call("get_job", job_id=job_id)).job
+            await asyncio.sleep(job["poll_after_seconds"])
+            asked_at = h.clock.now()
+            await h.call("get_job", job_id=job_id)
+
+            assert h.clock.now() == pytest.approx(asked_at, abs=0.1)
+            await asyncio.sleep(60)
+
+
+async def test_a_job_that_has_ended_is_read_at_once(tmp_path: Path) -> None:
+    async with running(tmp_path, job_seconds=3) as h:
+        job_id = await job_of(h)
+        await h.call("get_job", job_id=job_id, wait_seconds=50)
+        began = h.clock.now()
+        for _ in range(5):
+            await h.call("get_job", job_id=job_id)
+
+        assert h.clock.now() == pytest.approx(began, abs=0.1)
 
 
 async def test_a_failed_read_does_not_hide_what_was_read_a_moment_before(tmp_path: Path) -> None:

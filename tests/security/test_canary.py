@@ -229,7 +229,8 @@ def test_a_real_process_writes_no_secret_to_stdout_or_stderr(tmp_path: Path) -> 
                 )
                 await client.tell("notifications/initialized")
                 for service, kind in GOOD:
-                    made = await client.call(f"upscale_{kind}", source=GOOD[service, kind])
+                    given = {"source": GOOD[service, kind], "max_credits": 50}
+                    made = await client.call(f"upscale_{kind}", **given)
                     job_id = made["structuredContent"]["job_id"]
                     read = await client.call("get_job", job_id=job_id)
                     assert "completed" == read["structuredContent"]["status"]

@@ -27,7 +27,7 @@ async def call(function: Callable[..., Any], **arguments: Any) -> Reply:
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[SimpleNamespace]:
-        yield SimpleNamespace(settings=SimpleNamespace(sandbox=False))
+        yield SimpleNamespace(settings=SimpleNamespace(sandbox=False), fault=None)
 
     tool = StrictTool.of(function, description="For a test.")
     server: MCPServer[Any] = MCPServer("test", tools=[tool], lifespan=lifespan)

@@ -5,13 +5,14 @@ import base64
 import contextlib
 import email.utils
 import gzip
+import io
 import json
 import socket
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -30,7 +31,8 @@ from mcp_server.errors import (
     UnreachableError,
     UseapiError,
 )
-from mcp_server.media.files import OutputFolder
+from mcp_server.media.files import OutputFolder, PartFile
+from mcp_server.media.names import MadeName
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.responses import ServiceInfo
@@ -526,10 +528,10 @@ async def test_base64_is_cut_into_a_file_however_long_it_is(tmp_path: Path) -> N
     film = bytes(range(256)) * (9 << 12)  # 9 MiB
     line = Line(says({"rawBytes": base64.b64encode(film).decode(), "a": 1}))
 
-    answer = await upstream(tmp_path, line).get(FILES, PATH, stem="film")
+    answer = await upstream(tmp_path, line).get(FILES, PATH, name=MadeName("film", "1"))
 
     assert {"rawBytes": "file:0", "a": 1} == answer.data
-    assert tmp_path / "film.bin" == answer.files[0].path
+    assert {answer.files[0].path.name} == names(tmp_path)
     assert film == answer.files[0].path.read_bytes()
 
 
@@ -547,8 +549,9 @@ async def test_several_files_are_numbered_and_an_empty_one_is_none(tmp_path: Pat
 
     answer = await upstream(tmp_path, line).get(FILES, PATH)
 
-    assert ["films.bin", "films-2.bin"] == [file.path.name for file in answer.files]
-    assert {"films.bin", "films-2.bin"} == names(tmp_path)
+    saved = [file.path.name for file in answer.files]
+    assert saved == sorted(names(tmp_path))
+    assert ["1.bin", "2.bin"] == [name.rpartition("-")[2] for name in saved]
 
 
 @pytest.mark.parametrize(
@@ -575,6 +578,61 @@ async def test_no_file_is_left_of_an_answer_that_was_none(
     assert set() == names(tmp_path)
 
 
+class Endless(httpx.AsyncByteStream):
+    """The same piece for ever, after a first one, and without a pause."""
+
+    def __init__(self, first: bytes, piece: bytes) -> None:
+        self._first = first
+        self._piece = piece
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._first
+        while True:
+            yield self._piece
+
+
+@pytest.mark.parametrize(
+    ("first", "piece", "encoding"),
+    [
+        (b'{"rawBytes": "', b" " * 65_536, "identity"),
+        (b"", gzip.compress(b"") * 3000, "gzip"),
+        (gzip.compress(b'{"rawBytes": "'), gzip.compress(b" " * 1_000_000), "gzip"),
+    ],
+    ids=["white space in base64", "empty gzip members", "white space out of gzip"],
+)
+async def test_what_goes_on_for_ever_and_holds_nothing_is_ended(
+    tmp_path: Path, first: bytes, piece: bytes, encoding: str
+) -> None:
+    endless, headers = Endless(first, piece), {"content-encoding": encoding}
+    line = Line(lambda _: httpx.Response(200, headers=headers, stream=endless))
+
+    with pytest.raises(UnansweredError, match="ExtractionError"):
+        await Paying(upstream(tmp_path, line))()
+
+    assert set() == names(tmp_path)
+
+
+async def test_small_pieces_of_an_answer_let_others_run(tmp_path: Path) -> None:
+    turns, body = 0, json.dumps({"a": "x" * 20_000}).encode()
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    class Single(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for at in range(len(body)):
+                yield body[at : at + 1]
+
+    other = asyncio.create_task(others())
+    await upstream(tmp_path, Line(lambda _: httpx.Response(200, stream=Single()))).get(PLAIN, PATH)
+    other.cancel()
+
+    assert turns > 20_000 / 100
+
+
 async def test_files_larger_than_allowed_are_refused(tmp_path: Path) -> None:
     line = Line(says({"rawBytes": base64.b64encode(bytes(2 << 20)).decode()}))
 
@@ -583,14 +641,15 @@ async def test_files_larger_than_allowed_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is a device of Linux")
-async def test_a_full_disk_is_told_as_that(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size_bytes", [100, 100_000], ids=["at the end", "meanwhile"])
+async def test_a_full_disk_is_told_as_that(tmp_path: Path, size_bytes: int) -> None:
     class FullDisk(OutputFolder):
-        def begin(self) -> BinaryIO:
+        def begin(self, key: str | None = None) -> PartFile:
             place = self.path / "film.part"
             place.symlink_to("/dev/full")
-            return place.open("r+b", buffering=0)
+            return PartFile(self, io.FileIO(str(place), "r+"), is_resumable=False)
 
-    line = Line(says({"rawBytes": base64.b64encode(bytes(100)).decode()}))
+    line = Line(says({"rawBytes": base64.b64encode(bytes(size_bytes)).decode()}))
     settings = Settings.read({"USEAPI_TOKEN": TOKEN})
     client = Upstream(settings, VirtualClock(), FullDisk(tmp_path), line)
 
