@@ -27,6 +27,10 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── ConsentError               a new job would cost what nobody agreed to; nothing was sent
 ├── PriceError                 a new job would cost more than was agreed to; nothing was sent
 ├── DownloadError              the file can't be had or can't be saved
+│   ├── InterruptedDownloadError  it broke off; called again, it goes on
+│   ├── OutputError            the output folder can't be written, or has no room
+│   ├── NoRouteError           a proxy is set, which downloads do not use
+│   └── FileGoneError          neither its file nor a link to it is left
 ├── JournalError               the journal can't be written, so nothing is submitted
 │   └── JournalBusyError       another process has locked it; soon it can
 └── InternalError              a fault in this server
@@ -65,10 +69,16 @@ class UseapiError(Exception):
         self.retry_after_seconds: Final = retry_after_seconds
         self.job_id: Final = job_id
 
+    def copy(self) -> Self:
+        """The same error without its traceback, whose frames hold what was asked for."""
+        copy = type(self).__new__(type(self), *self.args)
+        vars(copy).update(vars(self))
+        return copy
+
     def about(self, *, service: str, job_id: str) -> Self:
         """A copy of this error that names a job and its service."""
-        copy = type(self).__new__(type(self), *self.args)
-        vars(copy).update(vars(self), service=service, job_id=job_id)
+        copy = self.copy()
+        vars(copy).update(service=service, job_id=job_id)
         return copy
 
     def facts(self) -> dict[str, str | int | float | bool]:
@@ -259,6 +269,28 @@ class DeclinedError(UseapiError):
 
 class DownloadError(UseapiError):
     code = "download_failed"
+    next_action = "get_job"
+
+
+class InterruptedDownloadError(DownloadError):
+    code = "download_interrupted"
+    retryable = True
+    next_action = "wait_then_retry"
+
+
+class OutputError(DownloadError):
+    code = "output_folder"
+    next_action = "fix_settings"
+
+
+class NoRouteError(DownloadError):
+    code = "no_direct_route"
+    next_action = "open_link"
+
+
+class FileGoneError(DownloadError):
+    code = "file_gone"
+    next_action = "submit_again"
 
 
 class ConsentError(UseapiError):

@@ -70,6 +70,10 @@ class _Watch:
     waiters: int = 0
     task: "asyncio.Task[None] | None" = None
 
+    def failure(self) -> UseapiError:
+        """The error to raise; a copy, for one that is raised again and again keeps all frames."""
+        return self.error.copy() if self.error is not None else _slow()
+
     @property
     def is_idle(self) -> bool:
         return self.task is None and self.waiters == 0
@@ -123,7 +127,7 @@ class Poller:
             return self._timed(known)
         seen = await _ended(self._begin_read(job_id, watch), LONGEST_READ_S)
         if watch.error is not None or watch.job is None or not seen:
-            raise watch.error or _slow()
+            raise watch.failure()
         return self._timed(watch.job)
 
     async def wait(self, job_id: str, seconds: float, report: Report) -> Job:
@@ -153,13 +157,13 @@ class Poller:
         while True:
             now, was_read = self._clock.elapsed(), watch.reads > reads_before
             if was_read and watch.error is not None and not isinstance(watch.error, _PASSING):
-                raise watch.error
+                raise watch.failure()
             best = await self._best_known(job_id, watch)
             if was_read and best is not None and (best.ended or best.status == "unconfirmed"):
                 return best
             if now >= deadline or watch.bad_reads >= MOST_BAD_READS:
                 if best is None:
-                    raise watch.error or _slow()
+                    raise watch.failure()
                 return self._timed(best)
             if now >= next_report:
                 status = best.status if best else "not read yet"
@@ -238,8 +242,10 @@ class Poller:
             watch.too_early_until = watch.read_at + self.poll_after_s(watch.job)
         except UseapiError as error:
             log.info("a read failed: %s", error.code)
-            watch.error = error
+            watch.error = error.copy()
             watch.bad_reads += 1
+            if watch.job is None and not isinstance(error, _PASSING):
+                self._watches.pop(job_id, None)  # nobody will ask again; callers keep theirs
             asked_s = float(error.retry_after_seconds or 0)
         finally:
             watch.task = None

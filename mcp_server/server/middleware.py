@@ -1,7 +1,8 @@
-"""Middleware: calls of unknown tools and prompts get the protocol's own error.
+"""Middleware: the protocol's own errors, and in words that say what to change.
 
-The SDK answers an unknown tool with a tool's error, and an unknown prompt or one without its
-argument with an internal error and a traceback in the log.
+The SDK answers an unknown tool with a tool's error, an unknown prompt or one without its argument
+with an internal error and a traceback in the log, and parameters of a wrong kind, or a call before
+`initialize`, with "Invalid request parameters" and no more.
 """
 
 from collections.abc import Mapping
@@ -10,10 +11,29 @@ from typing import Any
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
+from pydantic import ValidationError
 
 from mcp_server.redaction import one_line
 
 RequestContext = ServerRequestContext[Any, Any]
+
+
+async def explain_refusals(ctx: RequestContext, call_next: CallNext) -> HandlerResult:
+    """Middleware that names the member that is wrong, or the request that is missing."""
+    try:
+        return await call_next(ctx)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = _shown(
+            ".".join(["params", *(str(part) for part in fault["loc"] if part != "params")])
+        )
+        raise MCPError(INVALID_PARAMS, f"{where}: {fault['msg']}") from None
+    except MCPError as error:
+        if (error.error.code, error.error.data) == (INVALID_PARAMS, ""):
+            raise MCPError(
+                INVALID_PARAMS, f"Send initialize before {_shown(ctx.method)}."
+            ) from None
+        raise
 
 
 def only_known(

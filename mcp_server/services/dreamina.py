@@ -56,6 +56,7 @@ _NAMES = {
 }
 # 2043 is the one code that is documented; *assumed*: a moderation's other codes name it.
 _MODERATED = re.compile(r"\bfail_code: 2043\b|\bmoderation\b", re.IGNORECASE)
+_MOST_CANDIDATES = 50  # that are read to find a lost job; `maxJobs` allows as many to run
 _STATUSES: Mapping[str, Status] = {"completed": "completed", "failed": "failed"}
 
 
@@ -322,7 +323,8 @@ class Dreamina(Service):
         running = obj(answer.data).get("executing")
         if not isinstance(running, dict):
             raise self.unexpected("list of running jobs")
-        jobs, is_complete, listed = [], True, 0
+        candidates: dict[str, float] = {}  # with their ages
+        is_complete, listed = True, 0
         for entries in running.values():
             is_complete = is_complete and isinstance(entries, list)
             listed += len(entries) if isinstance(entries, list) else 0
@@ -331,11 +333,16 @@ class Dreamina(Service):
                 if not is_id(job_id):
                     is_complete = False
                 elif _may_be_of(order, job_id):
-                    job, is_known = await self._candidate(upstream, order, job_id)
-                    is_complete = is_complete and is_known
-                    jobs += [job] if job is not None else []
+                    candidates[job_id] = number(obj(entry).get("elapsedSeconds")) or 0
         total = obj(answer.data).get("total")
         is_complete = is_complete and total in (None, listed)
+        is_complete = is_complete and len(candidates) <= _MOST_CANDIDATES
+        jobs = []
+        newest = sorted(candidates, key=lambda job_id: candidates[job_id])
+        for job_id in newest[:_MOST_CANDIDATES]:
+            job, is_known = await self._candidate(upstream, order, job_id)
+            is_complete = is_complete and is_known
+            jobs += [job] if job is not None else []
         return Look(tuple(jobs), is_complete, clock_ahead_s=answer.clock_ahead_s)
 
     async def _candidate(

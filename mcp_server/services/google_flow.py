@@ -22,7 +22,8 @@ from mcp_server.errors import (
     RequestError,
     UseapiError,
 )
-from mcp_server.media.files import SavedFile, file_stem
+from mcp_server.media.files import SavedFile
+from mcp_server.media.names import MadeName
 from mcp_server.models import (
     MOST_MEDIA,
     OPERATIONS,
@@ -515,8 +516,8 @@ class GoogleFlow(Service):
     async def _record(
         self, upstream: Upstream, job_id: str, keep_if: Callable[[Any], bool] | None = None
     ) -> Answer:
-        path, stem = f"/v1/google-flow/jobs/{job_id}", file_stem(self.name, job_id)
-        return await upstream.get(self.vendor, path, stem=stem, keep_if=keep_if)
+        path, name = f"/v1/google-flow/jobs/{job_id}", MadeName(self.name, job_id)
+        return await upstream.get(self.vendor, path, name=name, keep_if=keep_if)
 
     async def fresh_link(self, upstream: Upstream, media: Media) -> str | None:
         """A job's record keeps the link it ended with; the media id gives a new one."""

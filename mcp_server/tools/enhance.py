@@ -136,8 +136,8 @@ async def interpolate_video(
 
     Returns at once with a job; then call get_job with wait_seconds until it ends.
     Costs credits, about 66 for 60 fps; each video once. Ask the user first and set max_credits, or
-    it may be refused. For both, upscale first, then interpolate the result.
-    The same call again never pays twice: it returns the job there is.
+    it may be refused. For both, upscale first, then interpolate the result. The same call again
+    never pays twice: it returns the job there is.
     """
     plan = await _plan_interpolate_video(
         ctx,

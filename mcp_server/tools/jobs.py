@@ -47,14 +47,15 @@ async def list_jobs(
 
 
 async def download_media(ctx: Ctx, job_id: JobId, file_name: FileName = None) -> JobAnswer:
-    """Save the files of a completed job on the server's disk and return their paths. Free.
+    """Save a job's files on the server's disk and return their paths. Free.
 
-    The same call again returns the files that are there; nothing is ever overwritten. Returns when
-    all is saved: on a slow line a long video takes minutes. Call it before the URLs expire.
+    Waits up to 40 s for a running job and for the download; what takes longer goes on by itself,
+    and the same call joins it. Repeated, it returns the files that are there; nothing is ever
+    overwritten. Call it before the URLs expire.
     """
     app = app_of(ctx)
-    job = await app.jobs.download(job_id, file_name, ctx.report_progress)
-    return job_answer(job, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
+    job, note = await app.jobs.download(job_id, file_name, ctx.report_progress)
+    return job_answer(job, note=note, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
 
 
 async def cancel_job(ctx: Ctx, job_id: JobId) -> JobAnswer:

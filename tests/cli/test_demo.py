@@ -28,14 +28,14 @@ def test_the_demo_saves_a_larger_or_smoother_file_for_every_job(
     asyncio.run(demo.run(folder, GOOD, job_s=0.3))
 
     for name, expected in AFTER.items():
-        with (folder / name).open("rb") as file:
+        with (folder / "sandbox" / name).open("rb") as file:
             facts = probe(file)
         assert facts is not None
         assert expected == (facts.width, facts.height, facts.frame_rate)
     printed = capsys.readouterr().out
     assert "640x360 24 fps 2.0 s" in printed
     assert "1280x720 60 fps 2.0 s" in printed
-    assert str(folder) in printed
+    assert str(folder / "sandbox") in printed
     assert "useapi-mcp check" in printed
     wide = [line for line in printed.splitlines() if len(line) > 80 and str(folder) not in line]
     assert [] == wide

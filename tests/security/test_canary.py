@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mcp_server.redaction import RedactingFormatter
+from mcp_server.logs import RedactingFormatter
 from mcp_server.sandbox.app import SOURCES
 from mcp_server.sandbox.state import EMAIL
 from tests.support.corpora import HOSTILE_IDS

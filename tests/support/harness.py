@@ -137,7 +137,7 @@ def _arrived(request: httpx.Request, fault: Fault, answer: httpx.Response | None
         answer = fault.then(request, answer)
     if fault.then == "cut" or answer is None:
         raise httpx.RemoteProtocolError("server disconnected", request=request)
-    unread = httpx.ByteStream(answer.content)
+    unread = httpx.ByteStream(answer.content) if answer.is_stream_consumed else answer.stream
     return httpx.Response(answer.status_code, headers=answer.headers, stream=unread)
 
 
