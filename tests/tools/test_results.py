@@ -255,6 +255,8 @@ async def test_what_shaped_the_result_is_told_from_its_start_to_its_end(tmp_path
         for reply in replies:
             told = reply.job["options"]
             assert ("8k", 2) == (told["resolution"], told["image_index"])
+            assert "image_index 2" in (await server.call("list_jobs")).text
+            assert '"image_index": 2,' in json.dumps(told)
 
 
 async def test_an_answer_never_holds_the_file_itself(tmp_path: Path) -> None:
