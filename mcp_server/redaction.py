@@ -1,8 +1,6 @@
 """Text without secrets, for logs; vendor text as one harmless line."""
 
-import logging
 import re
-import sys
 
 _SECRETS = (
     (re.compile(r"(?i)\bBearer\s+[^\s\"',;]+"), "Bearer ***"),
@@ -39,27 +37,6 @@ def one_line(text: str, most: int = 300) -> str:
 def quoted(text: str, most: int = 300) -> str:
     """Vendor text for a message: one line, with secrets masked before it is cut."""
     return _cut(redact(_cleaned(text[: 20 * most])), most)
-
-
-class RedactingFormatter(logging.Formatter):
-    """Removes secrets from the whole formatted record, traceback included."""
-
-    def __init__(self, token: str | None) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self._token = token
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record), self._token)
-
-
-def log_to_stderr(level: str, token: str | None) -> None:
-    """Log to stderr only, without secrets: stdout carries the protocol."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(RedactingFormatter(token))
-    logging.root.handlers[:] = [handler]
-    logging.root.setLevel(level)
-    for noisy in ("httpx", "httpcore", "uvicorn.access"):  # they log whole URLs, with ids
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.root.level))
 
 
 def _cleaned(text: str) -> str:

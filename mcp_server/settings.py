@@ -128,7 +128,7 @@ class Settings(BaseModel):
     )
     confirm_credits: float = _setting(
         "USEAPI_CONFIRM_CREDITS",
-        "From this known price on, in credits, the user is asked.",
+        "From this price on a call without max_credits is asked about; an unknown one is 50.",
         50,
         ge=0,
     )

@@ -76,8 +76,9 @@ def add_resources(server: MCPServer[AppContext]) -> None:
                 f"2. interpolate_video(source=<the job_id of step 1>, fps={fps}); wait for it "
                 "the same way.\n"
                 "3. download_media(job_id=<the job_id of step 2>).\n"
-                "Both steps cost credits: about 30 and 66. Then tell me the file's path, size and "
-                "frame rate, and what it cost."
+                "Both steps cost credits, about 30 and 66: ask me first, then give each call the "
+                "price as max_credits. At the end tell me the file's path, size and frame rate, "
+                "and what it cost."
             )
         ]
 

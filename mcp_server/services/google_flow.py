@@ -22,7 +22,8 @@ from mcp_server.errors import (
     RequestError,
     UseapiError,
 )
-from mcp_server.media.files import SavedFile, file_stem
+from mcp_server.media.files import SavedFile
+from mcp_server.media.names import MadeName
 from mcp_server.models import (
     MOST_MEDIA,
     OPERATIONS,
@@ -40,7 +41,11 @@ from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text
 from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failure_text
 
-_MEDIA = r"(?!.*\.\.)user:[0-9]{1,20}-email:[0-9A-Fa-f]{2,300}-%s:[A-Za-z0-9._~+=-]{1,300}"
+# That none ends in a dot is *assumed*: one there is the end of a sentence.
+_MEDIA = (
+    r"(?!.*\.\.)user:[0-9]{1,20}-email:[0-9A-Fa-f]{2,300}"
+    r"-%s:[A-Za-z0-9._~+=-]{0,299}[A-Za-z0-9_~+=-]"
+)
 VIDEO = re.compile(_MEDIA % "video", re.ASCII)
 IMAGE = re.compile(_MEDIA % "image", re.ASCII)
 _ANY_MEDIA = re.compile(_MEDIA % "[a-z]{2,20}", re.ASCII)
@@ -244,8 +249,8 @@ _ERROR_RULES = (
         status=403,
         text="captcha_quality",
         error=CaptchaError,
-        message="Google rejected the captcha (for a 4k image it may mean: no Ultra plan).",
-        hint=_CAPTCHA_DO,
+        message="Google rejected the captcha.",
+        hint=f"{_CAPTCHA_DO} An image at 4k is refused so without an Ultra plan, too.",
     ),
     *(
         ErrorRule(
@@ -399,6 +404,19 @@ class GoogleFlow(Service):
     def owns(self, some_id: str) -> bool:
         return is_media_id(some_id) or is_job_id(some_id)
 
+    def takes_as_source(self, some_id: str) -> bool:
+        return is_media_id(some_id)
+
+    def what_it_is(self, some_id: str) -> str | None:
+        if full_match(VIDEO, some_id):
+            return "this is a video"
+        return "this is an image" if full_match(IMAGE, some_id) else None
+
+    def instead(self, operation: OperationName, some_id: str) -> str | None:
+        if full_match(VIDEO, some_id):
+            return "Call upscale_video for it."
+        return "Call upscale_image for it." if full_match(IMAGE, some_id) else None
+
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         record = obj(answer.data)
         job_id = next((i for i in (record.get("jobid"), record.get("jobId")) if is_job_id(i)), None)
@@ -498,8 +516,8 @@ class GoogleFlow(Service):
     async def _record(
         self, upstream: Upstream, job_id: str, keep_if: Callable[[Any], bool] | None = None
     ) -> Answer:
-        path, stem = f"/v1/google-flow/jobs/{job_id}", file_stem(self.name, job_id)
-        return await upstream.get(self.vendor, path, stem=stem, keep_if=keep_if)
+        path, name = f"/v1/google-flow/jobs/{job_id}", MadeName(self.name, job_id)
+        return await upstream.get(self.vendor, path, name=name, keep_if=keep_if)
 
     async def fresh_link(self, upstream: Upstream, media: Media) -> str | None:
         """A job's record keeps the link it ended with; the media id gives a new one."""

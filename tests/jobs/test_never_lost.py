@@ -27,6 +27,7 @@ from tests.support import tasks_client
 from tests.support.harness import (
     EPOCH,
     GOOD,
+    NOBODY_IS_ASKED,
     TOKEN,
     Fault,
     Harness,
@@ -852,6 +853,7 @@ async def test_a_proxy_that_can_not_be_used_is_told_by_its_variable_and_leaves_n
             "USEAPI_TOKEN": TOKEN,
             "USEAPI_STATE_DIR": str(tmp_path / "state"),
             "USEAPI_OUTPUT_DIR": str(tmp_path / "output"),
+            **NOBODY_IS_ASKED,
             "USEAPI_BASE_URL": "https://vendor.invalid",
         }
     )
@@ -1113,6 +1115,7 @@ async def test_whatever_comes_over_the_wire_one_request_leaves(
             "USEAPI_TOKEN": TOKEN,
             "USEAPI_STATE_DIR": str(tmp_path / "state"),
             "USEAPI_OUTPUT_DIR": str(tmp_path / "output"),
+            **NOBODY_IS_ASKED,
             "USEAPI_BASE_URL": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
         }
     )

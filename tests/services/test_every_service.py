@@ -79,11 +79,9 @@ CHANGES: list[Callable[[str], str]] = [
     lambda i: i + "/../../../accounts",
     lambda i: i + "?email=x",
     lambda i: i + "#x",
-    lambda i: i.replace(":", "%3A"),
+    lambda i: i.replace(":", "%2F"),
     lambda i: i.replace("e", "\\", 1),
-    lambda i: i + " ",
-    lambda i: " " + i,
-    lambda i: i + "\n",
+    lambda i: i.replace("@", " @") + " x",
     lambda i: i.replace("-", "\n-", 1),
     lambda i: i + "\x00",
     lambda i: i.replace("1", "..", 1),
@@ -118,7 +116,7 @@ async def test_an_id_that_is_none_is_refused_before_anything_is_sent(tmp_path: P
 
 async def test_a_refused_id_is_told_with_the_forms_there_are(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call("upscale_video", source="7")
+        reply = await server.call("upscale_video", source="user:7-pixverse:you@example.com")
 
     assert "unknown_id" == reply.error["code"]
     for service in SERVICES:
@@ -340,7 +338,7 @@ LACKING_ARGUMENTS = [
     ("google-flow", "upscale_image", {"detail_strength": 0.5}),
     ("google-flow", "upscale_image", {"original_image_strength": 0.5}),
     ("google-flow", "upscale_image", {"reply_ref": "x"}),
-    ("pixverse", "upscale_video", {"resolution": "4K"}),
+    ("pixverse", "upscale_video", {"resolution": "1080p"}),
     ("pixverse", "upscale_video", {"captcha_token": "x" * 20}),
 ]
 

@@ -26,6 +26,8 @@ EPOCH = 1_780_000_000.0
 GOOD = {(source.service, source.kind): source.id for source in SOURCES if source.good}
 TOKEN = "user:777-canary0token"
 ORIGIN = "https://api.useapi.net"
+NOBODY_IS_ASKED = {"USEAPI_CONFIRM_CREDITS": "1000000"}
+"""A server that asks nobody about a price; the tests of the question set their own limit."""
 
 
 class VirtualClock(Clock):
@@ -135,7 +137,7 @@ def _arrived(request: httpx.Request, fault: Fault, answer: httpx.Response | None
         answer = fault.then(request, answer)
     if fault.then == "cut" or answer is None:
         raise httpx.RemoteProtocolError("server disconnected", request=request)
-    unread = httpx.ByteStream(answer.content)
+    unread = httpx.ByteStream(answer.content) if answer.is_stream_consumed else answer.stream
     return httpx.Response(answer.status_code, headers=answer.headers, stream=unread)
 
 
@@ -226,7 +228,7 @@ async def running(
 
     Args:
         vendor: any ASGI app in the sandbox's place.
-        environment: settings by their names; USEAPI_TOKEN="" is none at all.
+        environment: settings by their names; one that is empty is not set.
     """
     clock = clock or VirtualClock()
     sandbox = sandbox or Sandbox(job_seconds=job_seconds, now=clock.now)
@@ -236,6 +238,7 @@ async def running(
             "USEAPI_TOKEN": TOKEN,
             "USEAPI_OUTPUT_DIR": str(folder / "output"),
             "USEAPI_STATE_DIR": str(folder / "state"),
+            **NOBODY_IS_ASKED,
             **environment,
         }
     )

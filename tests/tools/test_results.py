@@ -438,7 +438,7 @@ def test_one_job_is_no_jobs() -> None:
         ),
         (
             DownloadError(message="A is gone.", hint="Go."),
-            {"code": "download_failed", "retryable": False},
+            {"code": "download_failed", "retryable": False, "next_action": "get_job"},
         ),
     ],
 )

@@ -352,8 +352,10 @@ def test_any_header_is_a_wait_or_none(header: str) -> None:
         b"{'a': 1}",
         b"null",
         b"[" + b"1," * 250_001 + b"1]",
+        b"[" + b"[[[[[[[[]]]]]]]]," * 28_000 + b"1]",
+        b"[" + b'{"a":{"a":{}}},' * 50_000 + b"1]",
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_a_body_that_is_no_sane_json_is_none(body: bytes) -> None:
     assert parsed(body) is None

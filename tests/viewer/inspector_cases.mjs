@@ -17,7 +17,7 @@ export const CASES = {
   },
 
   async "interpolate_video shows 60 frames per second"(inspector) {
-    const view = await inspector.call("interpolate_video", { source: dreamina(790), fps: 60 });
+    const view = await inspector.call("interpolate_video", { source: dreamina(790), fps: 60, max_credits: 66 });
     await view.shows(640, 640);
     ok((await view.text("after-facts")).includes("60 fps"));
     return view;
