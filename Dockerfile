@@ -11,7 +11,10 @@ RUN useradd --uid 10001 --create-home --home-dir /data useapi
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY mcp_server ./mcp_server
-RUN pip install --no-cache-dir --constraint constraints.txt .
+# For what is installed and for what builds it: older pips take the first for both.
+ARG PIP_CONSTRAINT=constraints.txt
+ARG PIP_BUILD_CONSTRAINT=constraints.txt
+RUN pip install --no-cache-dir .
 
 # The journal must outlive the container: it is what keeps a job from being paid for twice.
 VOLUME /data

@@ -45,6 +45,7 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/zizmor --offline --quiet --persona=pedantic .github
+	$(BIN)/tdqs lint --file tests/tools/tools.json --format text --fail-on warning
 
 types: .venv/dev
 	$(BIN)/mypy
@@ -121,7 +122,7 @@ examples: .venv/dev ## README's code for agent frameworks, with a stand-in for t
 
 image: ## the container's image, which must become healthy; needs a container engine
 	docker build --tag $(IMAGE) .
-	@container=$$(docker run --detach --rm --env USEAPI_SANDBOX=true --env USEAPI_HTTP_TOKEN=a-try $(IMAGE)) || exit 1; \
+	@container=$$(docker run --detach --rm --env USEAPI_SANDBOX=true --env USEAPI_HTTP_TOKEN=a-token-to-try-it $(IMAGE)) || exit 1; \
 	for try in $$(seq 60); do \
 		state=$$(docker inspect --format '{{.State.Health.Status}}' $$container); \
 		[ "$$state" = healthy ] && break; \

@@ -9,7 +9,9 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 │   ├── TokenError             401: useapi.net does not know the token
 │   ├── SubscriptionError      402: the useapi.net subscription has ended
 │   ├── CreditsError           412: the linked account is out of credits
-│   ├── RefusedError           400, 403, 422: this request will not be done
+│   ├── RefusedError           400, 403: this request will not be done
+│   │   ├── ModeratedError     its content was refused; asked again, it will be again
+│   │   └── NotReadyError      its source is not finished yet
 │   ├── NotFoundError          404
 │   ├── ExpiredError           410: the vendor keeps the job no longer
 │   ├── RateLimitError         429: later, perhaps at `retry_after_seconds`
@@ -23,17 +25,24 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── BudgetError                the day's credits are spent; nothing was sent
 ├── DeclinedError              the user said no; nothing was sent
 ├── ConsentError               a new job would cost what nobody agreed to; nothing was sent
+├── PriceError                 a new job would cost more than was agreed to; nothing was sent
 ├── DownloadError              the file can't be had or can't be saved
-└── JournalError               the journal can't be written, so nothing is submitted
-    └── JournalBusyError       another process has locked it; soon it can
+│   ├── InterruptedDownloadError  it broke off; called again, it goes on
+│   ├── OutputError            the output folder can't be written, or has no room
+│   ├── NoRouteError           a proxy is set, which downloads do not use
+│   └── FileGoneError          neither its file nor a link to it is left
+├── JournalError               the journal can't be written, so nothing is submitted
+│   └── JournalBusyError       another process has locked it; soon it can
+└── InternalError              a fault in this server
 """
 
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, Literal, Self
 
 
 class UseapiError(Exception):
     """An error with one sentence for what happened and one for what to do next.
 
+    `retryable`: the same call again, at once or later, may go well; the hint says so then.
     The other fields reach the agent as data where they are known. None of them changes once the
     error is made: `about` makes a copy.
     """
@@ -60,13 +69,19 @@ class UseapiError(Exception):
         self.retry_after_seconds: Final = retry_after_seconds
         self.job_id: Final = job_id
 
-    def about(self, *, service: str, job_id: str) -> Self:
-        """A copy of this error that names a job and its service."""
+    def copy(self) -> Self:
+        """The same error without its traceback, whose frames hold what was asked for."""
         copy = type(self).__new__(type(self), *self.args)
-        vars(copy).update(vars(self), service=service, job_id=job_id)
+        vars(copy).update(vars(self))
         return copy
 
-    def facts(self) -> dict[str, str | int | bool]:
+    def about(self, *, service: str, job_id: str) -> Self:
+        """A copy of this error that names a job and its service."""
+        copy = self.copy()
+        vars(copy).update(service=service, job_id=job_id)
+        return copy
+
+    def facts(self) -> dict[str, str | int | float | bool]:
         """The fields an agent can branch on; what is unknown is absent."""
         known = {
             "code": self.code,
@@ -91,7 +106,18 @@ class RequestError(UseapiError):
 
 
 class UnknownIdError(RequestError):
+    """`asks` says who may know the id, where it is no matter of how it was written."""
+
     code = "unknown_id"
+
+    def __init__(
+        self, *, message: str, hint: str, asks: Literal["ask_user", "list_jobs"] | None = None
+    ) -> None:
+        super().__init__(message=message, hint=hint)
+        self.asks: Final = asks
+
+    def facts(self) -> dict[str, str | int | float | bool]:
+        return super().facts() | ({"next_action": self.asks} if self.asks else {})
 
 
 class UnsupportedError(RequestError):
@@ -145,6 +171,17 @@ class RefusedError(UpstreamError):
     next_action = "fix_arguments"
 
 
+class ModeratedError(RefusedError):
+    code = "moderated"
+    next_action = "use_another_source_or_prompt"
+
+
+class NotReadyError(RefusedError):
+    code = "not_ready"
+    retryable = True
+    next_action = "wait_then_retry"
+
+
 class NotFoundError(UpstreamError):
     code = "not_found"
     next_action = "check_id"
@@ -191,7 +228,8 @@ class UnansweredError(UseapiError):
     """
 
     code = "unanswered"
-    next_action = "list_jobs"
+    retryable = True
+    next_action = "call_again"
 
     def __init__(
         self,
@@ -211,11 +249,12 @@ class UnansweredError(UseapiError):
 
 class LostError(UnansweredError):
     code = "lost"
-    next_action = "submit_again"
 
 
 class UnexpectedAnswerError(UseapiError):
     code = "unexpected_answer"
+    retryable = True
+    next_action = "wait_then_retry"
 
 
 class BudgetError(UseapiError):
@@ -225,17 +264,56 @@ class BudgetError(UseapiError):
 
 class DeclinedError(UseapiError):
     code = "declined"
-    next_action = "ask_user"
+    next_action = "offer_something_else"
 
 
 class DownloadError(UseapiError):
     code = "download_failed"
+    next_action = "get_job"
+
+
+class InterruptedDownloadError(DownloadError):
+    code = "download_interrupted"
+    retryable = True
+    next_action = "wait_then_retry"
+
+
+class OutputError(DownloadError):
+    code = "output_folder"
+    next_action = "fix_settings"
+
+
+class NoRouteError(DownloadError):
+    code = "no_direct_route"
+    next_action = "open_link"
+
+
+class FileGoneError(DownloadError):
+    code = "file_gone"
+    next_action = "submit_again"
 
 
 class ConsentError(UseapiError):
     code = "consent_needed"
     retryable = True
     next_action = "call_again"
+
+
+class PriceError(UseapiError):
+    """`price` is in credits; None: it is not known beforehand."""
+
+    code = "price"
+    next_action = "ask_user_then_set_max_credits"
+
+    def __init__(
+        self, *, message: str, hint: str, service: str | None = None, price: float | None = None
+    ) -> None:
+        super().__init__(message=message, hint=hint, service=service)
+        self.price: Final = price
+
+    def facts(self) -> dict[str, str | int | float | bool]:
+        price = {} if self.price is None else {"price": self.price}
+        return super().facts() | price
 
 
 class JournalError(UseapiError):
@@ -247,3 +325,8 @@ class JournalBusyError(JournalError):
     code = "journal_busy"
     retryable = True
     next_action = "wait_then_retry"
+
+
+class InternalError(UseapiError):
+    code = "internal"
+    next_action = "tell_user"

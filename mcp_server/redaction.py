@@ -1,9 +1,6 @@
 """Text without secrets, for logs; vendor text as one harmless line."""
 
-import logging
 import re
-import sys
-import unicodedata
 
 _SECRETS = (
     (re.compile(r"(?i)\bBearer\s+[^\s\"',;]+"), "Bearer ***"),
@@ -14,9 +11,10 @@ _SECRETS = (
     (re.compile(r"(https?://[^\s?#\"'<>]+)\?[^\s\"'<>]*"), r"\1?***"),
 )
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)
-# Invisible characters of other categories than those that `_cleaned` drops: they can hide a text.
+# Characters that Python takes for printable and that show nothing: they can hide a text.
 _UNSEEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d159"
+    "\U000e0100-\U000e01ef]"
 )
 
 _BLOB = re.compile(r"(?<=[A-Za-z0-9+/=_-]{40})[A-Za-z0-9+/=_-]{160,}")  # a file, not a word
@@ -41,33 +39,9 @@ def quoted(text: str, most: int = 300) -> str:
     return _cut(redact(_cleaned(text[: 20 * most])), most)
 
 
-class RedactingFormatter(logging.Formatter):
-    """Removes secrets from the whole formatted record, traceback included."""
-
-    def __init__(self, token: str | None) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self._token = token
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record), self._token)
-
-
-def log_to_stderr(level: str, token: str | None) -> None:
-    """Log to stderr only, without secrets: stdout carries the protocol."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(RedactingFormatter(token))
-    logging.root.handlers[:] = [handler]
-    logging.root.setLevel(level)
-    for noisy in ("httpx", "httpcore", "uvicorn.access"):  # they log whole URLs, with ids
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.root.level))
-
-
 def _cleaned(text: str) -> str:
     text = _UNSEEN.sub("", _ANSI.sub("", text))
-    kept = (
-        " " if c.isspace() else "" if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co"} else c
-        for c in text
-    )
+    kept = (" " if c.isspace() else c if c.isprintable() else "" for c in text)
     return _BLOB.sub("…", " ".join("".join(kept).split()))
 
 

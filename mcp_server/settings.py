@@ -30,7 +30,7 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 T = TypeVar("T")
 
-Hosts = Annotated[
+Names = Annotated[
     tuple[str, ...],
     BeforeValidator(
         lambda given: (
@@ -89,13 +89,19 @@ class Settings(BaseModel):
         None,
         max_length=1024,
     )
-    reply_url_hosts: Hosts = _setting(
+    reply_url_hosts: Names = _setting(
         "USEAPI_REPLY_URL_HOSTS",
         "Hosts that `reply_url` may name, comma-separated; default: only that of USEAPI_REPLY_URL.",
         (),
     )
     reply_ref: str | None = _setting(
         "USEAPI_REPLY_REF", "Default reference echoed to the webhook.", None, max_length=1024
+    )
+    hide_arguments: Names = _setting(
+        "USEAPI_HIDE_ARGUMENTS",
+        "Arguments left out of what models read, and still taken, comma-separated: `common`"
+        " (reply_url, reply_ref, max_jobs), `captcha`, or any that can be left out.",
+        (),
     )
     max_jobs: int | None = _setting(
         "USEAPI_MAX_JOBS",
@@ -122,7 +128,7 @@ class Settings(BaseModel):
     )
     confirm_credits: float = _setting(
         "USEAPI_CONFIRM_CREDITS",
-        "From this known price on, in credits, the user is asked.",
+        "From this price on a call without max_credits is asked about; an unknown one is 50.",
         50,
         ge=0,
     )
@@ -305,6 +311,22 @@ def _fault(error: ValidationError) -> SettingsError:
     name = str(first["loc"][0]) if first["loc"] else ""
     sentence = f"{name}: {what[:1].lower()}{what[1:]}." if name else f"{what}."
     return SettingsError(message=sentence, hint="Correct it and start again.")
+
+
+def unknown_settings(environment: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that looks like a setting and is none: it may be misspelt."""
+    from difflib import get_close_matches
+
+    prefix = "USEAPI_"
+    known = {str(field.alias).removeprefix(prefix) for field in Settings.model_fields.values()}
+    sentences = []
+    for name in sorted(environment):
+        rest = name.removeprefix(prefix)
+        if rest not in (name, *known):
+            near = get_close_matches(rest, known, n=1)
+            meant = f" Do you mean {prefix}{near[0]}?" if near else ""
+            sentences.append(f"{name} is no setting of this version, so it does nothing.{meant}")
+    return sentences
 
 
 def is_https(url: str) -> bool:

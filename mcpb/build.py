@@ -63,7 +63,8 @@ def mcpb(*arguments: str | Path) -> None:
     npx = shutil.which("npx")
     if npx is None:
         raise SystemExit("npx was not found: install Node.js 20 or newer.")
-    command = [npx, "--yes", TOOL, *map(str, arguments)]
+    # Without install scripts: the versions of what the tool itself needs are not pinned.
+    command = [npx, "--yes", "--ignore-scripts", TOOL, *map(str, arguments)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 

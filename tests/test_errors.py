@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from mcp_server import errors
 from mcp_server.errors import (
     NotFoundError,
@@ -40,6 +42,17 @@ def test_every_error_has_a_code_of_its_own() -> None:
 
     assert len(set(codes)) == len(codes)
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
+
+
+BASES = {"UseapiError", "UpstreamError"}  # each error that is raised is below them
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds() if kind.__name__ not in BASES])
+def test_what_to_do_next_is_to_call_again_exactly_where_that_may_help(
+    kind: type[UseapiError],
+) -> None:
+    assert kind.next_action
+    assert kind.retryable == (kind.next_action in ("wait_then_retry", "call_again"))
 
 
 def test_facts_hold_what_is_known_and_nothing_else() -> None:

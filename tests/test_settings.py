@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_server.errors import SettingsError
-from mcp_server.settings import Settings, is_https
+from mcp_server.settings import Settings, is_https, unknown_settings
 
 FIELDS = {str(field.alias): name for name, field in Settings.model_fields.items()}
 
@@ -54,6 +54,7 @@ def test_every_setting_can_be_set() -> None:
             "USEAPI_REPLY_URL": "https://hooks.example.com/x",
             "USEAPI_REPLY_URL_HOSTS": " A.example.com, b.example.com ,",
             "USEAPI_REPLY_REF": "film 7",
+            "USEAPI_HIDE_ARGUMENTS": "common, limit",
             "USEAPI_MAX_JOBS": "8",
             "USEAPI_CAPTCHA_RETRY": "5",
             "USEAPI_MAX_CREDITS_PER_DAY": "300.5",
@@ -149,6 +150,16 @@ def test_with_nothing_wrong_there_is_no_fault() -> None:
 
 def test_a_value_may_have_spaces_round_it() -> None:
     assert "user:1-abc" == Settings.read({"USEAPI_TOKEN": " user:1-abc\n"}).secret
+
+
+def test_a_setting_that_is_none_may_be_misspelt() -> None:
+    told = unknown_settings({"USEAPI_TOKN": "x", "USEAPI_TOKEN": "y", "USEAPI_ZZZ": "", "HOME": ""})
+
+    nothing = "is no setting of this version, so it does nothing."
+    assert [
+        f"USEAPI_TOKN {nothing} Do you mean USEAPI_TOKEN?",
+        f"USEAPI_ZZZ {nothing}",
+    ] == told
 
 
 def test_other_variables_are_none_of_ours() -> None:

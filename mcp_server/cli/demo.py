@@ -25,6 +25,8 @@ https://github.com/useapi-mcp/useapi-mcp#connect-a-host"""
 
 Sources = Mapping[tuple[str, str], str]
 
+_MOST_CREDITS = 100  # for one job of the sandbox, which charges nothing: nobody has to be asked
+
 
 class FailedError(Exception):
     """A job of the demo did not end as it should."""
@@ -52,7 +54,7 @@ class Demo:
 
     async def job(self, row: Row, source: str, tool: str, **options: Any) -> str:
         """Submit, wait for the end, save; prints each status. Gives the job's id."""
-        job = await self.call(tool, source=source, **options)
+        job = await self.call(tool, source=source, max_credits=_MOST_CREDITS, **options)
         status = ""
         while True:
             if job["status"] != status:
@@ -84,7 +86,7 @@ async def run(folder: Path, sources: Sources, job_s: float = 3.0) -> None:
     """Do the main job on every service, side by side, and print a table of the files.
 
     Args:
-        folder: where the files go; made if need be.
+        folder: the output folder; in it the sandbox has one of its own.
         sources: the sandbox's good source ids, by service and kind.
         job_s: seconds a job takes in the sandbox.
     """
@@ -97,20 +99,21 @@ async def run(folder: Path, sources: Sources, job_s: float = 3.0) -> None:
             "USEAPI_SANDBOX_JOB_SECONDS": f"{job_s:g}",
         },
     )
+    files = folder / "sandbox"
     print("Starting `useapi-mcp --sandbox` and talking to it over stdio …", flush=True)
     failure = ""
     try:
         async with Client(server) as client:
             demo = Demo(client)
             try:  # in here, where the client's task group has not wrapped the error yet
-                await _all_jobs(demo, folder, sources)
+                await _all_jobs(demo, files, sources)
             except (FailedError, MCPError, OSError) as error:
                 failure = str(error)
     except* (MCPError, OSError):
         failure = "The server did not start. Run `useapi-mcp --sandbox` alone to see why."
     if failure:
         raise SystemExit(failure)
-    print(f"\n{_table(demo.rows)}\n\nFiles in {folder}\n\n{NEXT}")
+    print(f"\n{_table(demo.rows)}\n\nFiles in {files}\n\n{NEXT}")
 
 
 async def _all_jobs(demo: Demo, folder: Path, sources: Sources) -> None:

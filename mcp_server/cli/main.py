@@ -11,12 +11,12 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mcp_server import __version__
 from mcp_server.errors import SettingsError
-from mcp_server.redaction import log_to_stderr
-from mcp_server.settings import Settings
+from mcp_server.logs import flush_log, log_to_stderr
+from mcp_server.settings import Settings, unknown_settings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = build_parser().parse_args(arguments)
     try:
         settings, given.fault = Settings.read_with_fault(os.environ)
+        for sentence in unknown_settings(os.environ):
+            print(f"useapi-mcp: {sentence}", file=sys.stderr)
         if given.fault is not None:
             print(f"useapi-mcp: {given.fault}", file=sys.stderr)
             if given.run is not _run_stdio:
@@ -163,14 +165,20 @@ def _add_sandbox(parser: argparse.ArgumentParser, default: Any = argparse.SUPPRE
 
 
 def _run_stdio(settings: Settings, given: argparse.Namespace) -> None:
+    from mcp_server.server import stdio
     from mcp_server.server.factory import create_server
 
-    if sys.stdin.isatty():
+    if sys.stdin is not None and sys.stdin.isatty():
         print(
             "useapi-mcp waits for an MCP host to talk to it here, over stdin. "
             "To try it by hand: useapi-mcp demo",
             file=sys.stderr,
         )
+
+    def end() -> NoReturn:
+        # Not by Python's own exit: it would wait for a thread that reads stdin or writes stdout.
+        flush_log()
+        os._exit(0)
 
     async def serve() -> None:
         async with _with_sandbox(settings) as (used, sources, folder):
@@ -178,11 +186,12 @@ def _run_stdio(settings: Settings, given: argparse.Namespace) -> None:
             def leave() -> None:
                 if folder is not None:
                     shutil.rmtree(folder, ignore_errors=True)
-                sys.stderr.flush()
-                os._exit(0)
+                end()
 
+            streams = stdio.StandardStreams()
             server = create_server(used, sandbox_sources=sources, leave=leave, fault=given.fault)
-            await server.run_stdio_async()
+            await stdio.serve(server, streams)
+        end()
 
     asyncio.run(serve())
 

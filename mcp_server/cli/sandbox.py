@@ -12,7 +12,7 @@ import uvicorn
 from pydantic import SecretStr
 
 from mcp_server.clock import Clock
-from mcp_server.http.uvicorn_server import EmbeddedServer
+from mcp_server.http.uvicorn_server import EmbeddedServer, config_for
 from mcp_server.sandbox.app import SOURCES, Sandbox
 from mcp_server.settings import Settings
 
@@ -22,7 +22,7 @@ async def run_in_process(settings: Settings) -> AsyncIterator[tuple[Settings, st
     """A sandbox on a port that the system chooses, as long as the body runs.
 
     Gives the settings to use with it, the source ids to show, separated by spaces, and the
-    temporary folder that holds the state and, unless the user chose a folder, the output.
+    temporary folder that holds the state.
     """
     with tempfile.TemporaryDirectory(prefix="useapi-mcp-") as name, socket.socket() as listener:
         folder = Path(name)
@@ -54,23 +54,24 @@ def serve(settings: Settings, port: int) -> None:
 
 
 def _config(settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
+    return config_for(
         Sandbox(job_seconds=settings.sandbox_job_seconds, now=Clock().now),
         lifespan="off",
-        log_config=None,
-        access_log=False,
         timeout_graceful_shutdown=1,
         date_header=False,  # the sandbox tells its own time
     )
 
 
 def _settings_for(settings: Settings, origin: str, folder: Path) -> Settings:
-    """Settings whose API is the sandbox: nothing leaves the machine, nothing stays behind."""
+    """Settings whose API is the sandbox: nothing leaves the machine.
+
+    The files that the user is told of stay, in a folder of their own.
+    """
     return settings.model_copy(
         update={
             "base_url": origin,
             "token": SecretStr("user:0-sandbox"),
             "state_dir": folder / "state",
-            "output_dir": settings.output_dir or folder / "output",
+            "output_dir": settings.output_folder() / "sandbox",
         }
     )

@@ -6,25 +6,38 @@ prefix, so `127.0.0.1:x.evil.com` would pass. The token is checked here because 
 announces an OAuth server, and there is none.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import hmac
+import logging
+from collections import deque
+from collections.abc import Callable
 
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp.types import INVALID_REQUEST
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_server import __version__
+from mcp_server.http.accept import AcceptMiddleware
+from mcp_server.redaction import one_line
+from mcp_server.server.lines import LONGEST_LINE_BYTES, BrokenLineError, error_line, message_of
 from mcp_server.tools.context import AppContext
+
+log = logging.getLogger(__name__)
 
 MCP_PATH = "/mcp"
 HEALTH_PATH = "/health"
-MOST_BODY_BYTES = 4 * 1024 * 1024
+_MCP_PATHS = (MCP_PATH, f"{MCP_PATH}/")
+_DISCOVERY = "/.well-known/"  # where clients look for an OAuth server; there is none
+_GUESSES, _GUESSES_S, _GUESS_PAUSE_S, _MOST_WAITING = 10, 60.0, 1.0, 100
+_WARNING_EVERY_S = 60.0
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
@@ -49,15 +62,19 @@ def http_app(
         streamable_http_path=MCP_PATH,
         json_response=False,
         stateless_http=True,
-        max_request_body_size=MOST_BODY_BYTES,
+        max_request_body_size=LONGEST_LINE_BYTES,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    inner.router.routes[:0] = [
+    # `/mcp/` is the same: a redirect would be absolute, and http:// behind a proxy that ends TLS.
+    inner.router.redirect_slashes = False
+    (mcp,) = (route for route in inner.routes if isinstance(route, Route))
+    inner.router.routes[:] = [
         Route(HEALTH_PATH, _health),
         # Without sessions the SDK would hold a stream open for ever and send nothing on it.
-        Route(MCP_PATH, _no_session, methods=["GET", "DELETE"]),
+        *(Route(path, _no_session, methods=["GET", "DELETE"]) for path in _MCP_PATHS),
+        *(Route(path, mcp.endpoint) for path in _MCP_PATHS),
     ]
-    app: ASGIApp = DisconnectMiddleware(inner)
+    app: ASGIApp = AcceptMiddleware(BodyMiddleware(inner))
     if token is not None:
         app = BearerTokenMiddleware(app, token)
     if allowed_origins:
@@ -65,11 +82,12 @@ def http_app(
         app = CORSMiddleware(
             app,
             allow_origins=sorted(allowed_origins),
-            allow_methods=["POST"],
+            allow_methods=["POST", "GET", "DELETE"],  # the last two are answered 405
             allow_headers=["*"],
+            allow_private_network=True,
             expose_headers=["WWW-Authenticate"],
         )
-    return HostMiddleware(app, allowed_hosts, allowed_origins)
+    return CompletingMiddleware(HostMiddleware(app, allowed_hosts, allowed_origins))
 
 
 def request_state_key(token: str) -> bytes:
@@ -89,6 +107,40 @@ async def _no_session(_: Request) -> Response:
     )
 
 
+_ASKS_FOR_TOKEN = {"WWW-Authenticate": 'Bearer realm="useapi-mcp"'}
+# In the form of OAuth's errors: clients that know OAuth show the sentence.
+_INVALID_TOKEN = {
+    "error": "invalid_token",
+    "error_description": "Send the server's token: Authorization: Bearer …",
+}
+
+
+class CompletingMiddleware:
+    """Completes an answer that is still open when the server stops.
+
+    uvicorn cancels it, and would log a traceback for each.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        is_open = False
+
+        async def send_and_note(part: Message) -> None:
+            nonlocal is_open
+            is_open = part["type"] == "http.response.start" or part.get("more_body", False)
+            await send(part)
+
+        with contextlib.suppress(asyncio.CancelledError):  # only uvicorn cancels this task
+            await self._app(scope, receive, send_and_note)
+        if is_open:
+            await send({"type": "http.response.body", "body": b""})
+        return None
+
+
 class HostMiddleware:
     """Refuses a request for another host name (421) or from another site's web page (403).
 
@@ -102,6 +154,7 @@ class HostMiddleware:
         self._app = app
         self._hosts = frozenset(host.lower() for host in allowed_hosts)
         self._origins = frozenset(origin.lower() for origin in allowed_origins)
+        self._warn = _seldom()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(scope) if scope["type"] == "http" else None
@@ -112,11 +165,16 @@ class HostMiddleware:
         hosts = [host.lower() for host in headers.getlist("host")]
         origins = [origin.lower() for origin in headers.getlist("origin")]
         if len(hosts) != 1 or hosts[0] not in self._hosts | own:
+            shown = one_line(", ".join(hosts), 100)
+            self._warn(f"Refused Host {shown!r} (421); if it is yours, add --allowed-host {shown}")
             return PlainTextResponse(
                 "This Host is not served here; the operator can add it with --allowed-host.\n",
                 status_code=421,
             )
-        if set(origins) - self._origins - {f"http://{name}" for name in own}:
+        foreign = set(origins) - self._origins - {f"http://{name}" for name in own}
+        if foreign:
+            shown = one_line(", ".join(sorted(foreign)), 100)
+            self._warn(f"Refused Origin {shown!r} (403); if it is yours, add --allowed-origin")
             return PlainTextResponse(
                 "This Origin is not allowed; the operator can add it with --allowed-origin.\n",
                 status_code=403,
@@ -125,24 +183,43 @@ class HostMiddleware:
 
 
 class BearerTokenMiddleware:
-    """Refuses a request without the token (401); only `/health` needs none."""
+    """Refuses a request without the token (401); only `/health` needs none.
+
+    Who guesses is slowed down: in a minute, the tenth wrong token and all after it wait a second.
+    """
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         if not token:
             raise ValueError("an empty token would let everybody in")
         self._app = app
         self._token = token.encode()
+        self._wrong: deque[float] = deque(maxlen=_GUESSES)  # when the last ones came
+        self._waiting = 0
+        self._warn = _seldom()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asks_us = scope["type"] == "http" and scope["path"] != HEALTH_PATH
         app = self._app
-        if asks_us and not self._is_sent(Headers(scope=scope)):
-            app = PlainTextResponse(
-                "Send the server's token: Authorization: Bearer …\n",
-                status_code=401,
-                headers={"WWW-Authenticate": 'Bearer realm="useapi-mcp"'},
-            )
+        if scope["type"] == "http" and scope["path"].startswith(_DISCOVERY):
+            app = PlainTextResponse("There is no OAuth server.\n", status_code=404)
+        elif scope["type"] == "http" and scope["path"] != HEALTH_PATH:
+            headers = Headers(scope=scope)
+            if not self._is_sent(headers):
+                if "authorization" in headers:
+                    self._warn("Refused a token that is not this server's (401)")
+                    await self._pause()
+                app = JSONResponse(_INVALID_TOKEN, status_code=401, headers=_ASKS_FOR_TOKEN)
         await app(scope, receive, send)
+
+    async def _pause(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._wrong.append(now)
+        is_guessing = len(self._wrong) == _GUESSES and now - self._wrong[0] < _GUESSES_S
+        if is_guessing and self._waiting < _MOST_WAITING:  # each holds a connection
+            self._waiting += 1
+            try:
+                await asyncio.sleep(_GUESS_PAUSE_S)
+            finally:
+                self._waiting -= 1
 
     def _is_sent(self, headers: Headers) -> bool:
         given = headers.getlist("authorization")
@@ -151,30 +228,53 @@ class BearerTokenMiddleware:
         return scheme.lower() == "bearer" and hmac.compare_digest(sent, self._token)
 
 
-class DisconnectMiddleware:
-    """Ends a request without an answer when its client leaves before its body is complete.
+class BodyMiddleware:
+    """Reads the body of a POST whole, and refuses what is no message (400) or too large (413).
 
-    The SDK reads the body too (and refuses one that is too large), but hands on the part it got,
-    and logs a traceback.
+    The SDK would hand on half a body when its client leaves, parse what takes a hundred times its
+    length in memory, and take a request for a notification if its id is none.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_complete = scope["type"] != "http"
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return await self._app(scope, receive, send)
+        body, is_complete = bytearray(), False
+        while not is_complete and len(body) <= LONGEST_LINE_BYTES:
+            part = await receive()
+            if part["type"] == "http.disconnect":
+                return None
+            body += part.get("body", b"")
+            is_complete = not part.get("more_body", False)
+        try:
+            message_of(bytes(body))
+        except BrokenLineError as broken:
+            answer = next(iter(broken.answers), error_line(INVALID_REQUEST, str(broken)))
+            status = 413 if broken.is_too_large else 400
+            response = Response(answer, status, media_type="application/json")
+            return await response(scope, receive, send)
+        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
-        async def receive_or_raise() -> Message:
-            nonlocal is_complete
-            message = await receive()
-            if not is_complete:
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
-                is_complete = not message.get("more_body", False)
-            return message
+        async def receive_again() -> Message:
+            return whole.pop() if whole else await receive()
 
-        with contextlib.suppress(ClientDisconnect):
-            await self._app(scope, receive_or_raise, send)
+        return await self._app(scope, receive_again, send)
+
+
+def _seldom() -> Callable[[str], None]:
+    """A function that logs a warning, but not within a minute of the one before."""
+    next_at = float("-inf")
+
+    def warn(text: str) -> None:
+        nonlocal next_at
+        now = asyncio.get_running_loop().time()
+        if now >= next_at:
+            next_at = now + _WARNING_EVERY_S
+            log.warning("%s", text)
+
+    return warn
 
 
 def _own_names(scope: Scope) -> frozenset[str]:

@@ -3,28 +3,29 @@
 import contextlib
 import re
 import secrets
-import signal
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import uvicorn
+from pydantic import SecretStr
 from starlette.types import ASGIApp
 
 from mcp_server.errors import SettingsError
 from mcp_server.http.app import MCP_PATH, http_app, request_state_key
-from mcp_server.http.uvicorn_server import EmbeddedServer
+from mcp_server.http.protocol import BACKLOG, raise_descriptor_limit
+from mcp_server.http.uvicorn_server import EmbeddedServer, config_for
 from mcp_server.media.files import link_into_place, owner_only
-from mcp_server.server.factory import create_server
+from mcp_server.server.factory import create_server, stop_signals
 from mcp_server.settings import LOOPBACK, Settings
 
 # A stop first waits for open requests, then for paid ones; together less than the allowed 15 s.
 _REQUESTS_S, _DRAIN_S = 3, 10.0
 _NAME = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 _HOST = re.compile(_NAME)
-_ORIGIN = re.compile(rf"[a-z][a-z0-9+.-]*://{_NAME}")
+_ORIGIN = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]*://{_NAME}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+_GIVEN_TOKEN = re.compile(r"[\x21-\x7e]{16,}")  # what a client can send and nobody guesses
 
 
 async def serve(
@@ -44,6 +45,7 @@ async def serve(
     """
     hosts = _checked("--allowed-host", allowed_hosts, _HOST, "mcp.example.com")
     origins = _checked("--allowed-origin", allowed_origins, _ORIGIN, "https://app.example.com")
+    origins = frozenset(map(as_browsers_send_it, origins))
     token = _token(settings, host, no_auth=no_auth)
     with contextlib.closing(_listener(host, port)) as listener:
         app = _app(settings, token, hosts, origins, sandbox_sources)
@@ -53,10 +55,9 @@ async def serve(
         name = f"[{address}]" if ":" in address else address
         print(f"Serving MCP at http://{name}:{bound}{MCP_PATH} (Ctrl-C ends it)", file=sys.stderr)
         sys.stderr.flush()
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, timeout_graceful_shutdown=_REQUESTS_S
-        )
-        server = EmbeddedServer(config, signals=(signal.SIGINT, signal.SIGTERM))
+        raise_descriptor_limit()
+        config = config_for(app, timeout_graceful_shutdown=_REQUESTS_S)
+        server = EmbeddedServer(config, signals=stop_signals())
         await server.serve(sockets=[listener])
 
 
@@ -75,7 +76,8 @@ def worker(settings: Settings) -> ASGIApp:
             message="Workers can't share the built-in sandbox.",
             hint="Run `useapi-mcp sandbox` and set USEAPI_BASE_URL to its address.",
         )
-    token = settings.http_token.get_secret_value()
+    raise_descriptor_limit()
+    token = _given_token(settings.http_token)
     return _app(settings, token, frozenset(), frozenset(), "")
 
 
@@ -128,12 +130,19 @@ def _checked(
     return frozenset(given)
 
 
+def as_browsers_send_it(origin: str) -> str:
+    """The origin in lower case, without the port that its scheme has by default."""
+    scheme, _, host = origin.lower().partition("://")
+    default = {"https": ":443", "http": ":80"}.get(scheme, "")
+    return f"{scheme}://{host.removesuffix(default) if default else host}"
+
+
 def _listener(host: str, port: int) -> socket.socket:
     if port not in range(65536):
         raise SettingsError(message=f"There is no port {port}.", hint="Choose one from 0 to 65535.")
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
         raise SettingsError(
             message=f"Port {port} of {host} can't be served ({error}).", hint="Choose another."
@@ -150,8 +159,20 @@ def _token(settings: Settings, host: str, *, no_auth: bool) -> str | None:
     if no_auth:
         return None
     if settings.http_token is not None:
-        return settings.http_token.get_secret_value()
+        return _given_token(settings.http_token)
     return own_token(settings.state_folder() / "http_token")
+
+
+def _given_token(secret: SecretStr) -> str:
+    token = secret.get_secret_value()
+    if not _GIVEN_TOKEN.fullmatch(token):
+        raise SettingsError(
+            message="USEAPI_HTTP_TOKEN is shorter than 16 characters, or holds some that no client"
+            " can send.",
+            hint="Set a longer one of ASCII characters without spaces, as `openssl rand -hex 32`"
+            " makes.",
+        )
+    return token
 
 
 def _put_in_place(path: Path, text: str) -> None:
@@ -163,4 +184,5 @@ def _put_in_place(path: Path, text: str) -> None:
         with contextlib.suppress(FileExistsError):
             link_into_place(file, path)
     finally:
-        name.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what led here is what the caller must hear of
+            name.unlink(missing_ok=True)

@@ -5,8 +5,25 @@ import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator, Collection, Generator
+from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
+
+from mcp_server.http.protocol import BACKLOG, LimitedProtocol
+
+
+def config_for(app: ASGIApp, **options: Any) -> uvicorn.Config:
+    """How this app is served: within limits, with no log of each request."""
+    return uvicorn.Config(
+        app,
+        http=LimitedProtocol,
+        ws="none",
+        backlog=BACKLOG,
+        log_config=None,
+        access_log=False,
+        **options,
+    )
 
 
 class EmbeddedServer(uvicorn.Server):

@@ -5,24 +5,33 @@ import logging
 import stat
 import weakref
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from mcp_server.clock import Clock
-from mcp_server.errors import DownloadError, JournalError
+from mcp_server.clock import Clock, iso
+from mcp_server.errors import (
+    DownloadError,
+    FileGoneError,
+    InterruptedDownloadError,
+    JournalError,
+    NoRouteError,
+)
+from mcp_server.jobs.transfers import LONGEST_CALL_S, Progress, Report, Transfers
 from mcp_server.journal.journal import Journal
 from mcp_server.media.fetch import ExpiredLinkError, Fetcher
-from mcp_server.media.files import OutputFolder, SavedFile, Stem, file_stem
+from mcp_server.media.files import OutputFolder, PartFile, SavedFile
+from mcp_server.media.names import MadeName, Name, Stem
 from mcp_server.models import Job, Media
 
 log = logging.getLogger(__name__)
 
-PROGRESS_S = 0.5
-_LARGE_BYTES = 16 << 20  # takes long enough on a disk to hold up other calls
-_LEFT_BEHIND_S = 86_400  # no download takes a day: its server was killed in the middle
+MOST_AT_ONCE = 4  # files that are downloaded at the same time
+_KEPT_S = 86_400  # how long a half-written file is kept to be gone on with
+_SWEEP_S = 3600
 
-Report = Callable[[float, float | None, str], Awaitable[None]]
+# What says nothing against the bytes there are: the next call goes on after them.
+_PASSING = (InterruptedDownloadError, NoRouteError, ExpiredLinkError, asyncio.CancelledError)
+
 FreshLink = Callable[[Job, int], Awaitable[str | None]]
 
 
@@ -47,13 +56,19 @@ class Downloads:
         self._journal = journal
         self._fetcher = fetcher
         self._fresh_link = fresh_link
+        self._transfers: Transfers[tuple[Media, ...]] = Transfers(clock)
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
-        self._half_written: set[BinaryIO] = set()
+        self._progress: weakref.WeakValueDictionary[str, Progress] = weakref.WeakValueDictionary()
+        self._slots = asyncio.Semaphore(MOST_AT_ONCE)
+        self._next_sweep = 0.0
 
-    async def save(self, job: Job, stem: Stem | None, report: Report) -> Job:
+    async def save(
+        self, job: Job, stem: Stem | None, report: Report, wait_s: float = LONGEST_CALL_S
+    ) -> Job:
         """The job with each of its media as a file, saved now unless it is there already.
 
-        A cancelled caller leaves nothing half-written behind.
+        A cancelled caller cuts nothing. If it takes longer than `wait_s` it goes on by itself:
+        then media have no path yet, `how_far` says how far it is, and the same call joins it.
 
         Args:
             stem: the name asked for; None: any. Several media are numbered.
@@ -62,17 +77,27 @@ class Downloads:
         Raises:
             DownloadError: something can't be had or can't be saved; what was saved before stays.
         """
-        media = job.media or ()
-        if job.status != "completed" or not media:
+        if job.status != "completed" or not job.media:
             raise _nothing_to_save(job)
-        lock = self._locks.setdefault(job.job_id, asyncio.Lock())
-        async with lock:  # a second caller finds what the first one saved
-            progress = _Progress(report, self._clock, is_alone=len(media) == 1)
-            saved = []
-            for position in range(len(media)):
-                asked = f"{stem}-{position + 1}" if stem and len(media) > 1 else stem
-                saved.append(await self._save(job, position, asked, progress))
-        return job.evolve(media=tuple(saved))
+        progress = self._progress.setdefault(job.job_id, Progress())
+        media = await self._transfers.join(
+            f"{job.job_id} {stem or ''}",
+            lambda: self._save_all(job, stem, progress),
+            progress,
+            report,
+            wait_s,
+        )
+        return job.evolve(media=media) if media is not None else await self.with_paths(job)
+
+    def how_far(self, job_id: str) -> Progress | None:
+        """How far a job's files are that are being saved just now."""
+        return self._progress.get(job_id)
+
+    def sweep(self) -> None:
+        """Remove what dead servers left half-written, at most once an hour."""
+        if self._clock.elapsed() >= self._next_sweep:
+            self._next_sweep = self._clock.elapsed() + _SWEEP_S
+            self._outputs.sweep_in_background(self._clock.now() - _KEPT_S)
 
     async def with_paths(self, job: Job) -> Job:
         """The job with the path of each of its media that was saved and is still there."""
@@ -90,78 +115,90 @@ class Downloads:
         on_disk = [await self._on_disk(job, position) for position in positions]
         return bool(on_disk) and None not in on_disk
 
-    def close(self) -> None:
-        """Remove what is half-written: the process may end before its writers are cancelled."""
-        for file in self._half_written:
-            self._outputs.discard(file)
-        self._half_written.clear()
+    async def close(self) -> None:
+        """End what is under way; what can be gone on with after a restart is kept."""
+        await self._transfers.close()
 
-    async def _save(
-        self, job: Job, position: int, asked: str | None, progress: "_Progress"
-    ) -> Media:
+    async def _save_all(self, job: Job, stem: Stem | None, progress: Progress) -> tuple[Media, ...]:
+        media = job.media or ()
+        lock = self._locks.setdefault(job.job_id, asyncio.Lock())
+        async with lock:  # a call with another name finds what this one saved
+            saved = []
+            for position in range(len(media)):
+                asked = f"{stem}-{position + 1}" if stem and len(media) > 1 else stem
+                try:
+                    saved.append(await self._save(job, position, asked, progress))
+                except DownloadError as error:
+                    raise error.about(service=job.service, job_id=job.job_id) from None
+        return tuple(saved)
+
+    async def _save(self, job: Job, position: int, asked: str | None, progress: Progress) -> Media:
         on_disk = await self._on_disk(job, position)
         if on_disk is not None:
             record = await self._record(job, position)
             if asked is None or (record is not None and record.get("asked") == asked):
                 return on_disk
             before = Path(str(on_disk.path))
-            file = await self._write(
+            file = await self._outputs.in_background(
                 on_disk.size_bytes or 0, lambda: self._outputs.copy(before, asked)
             )
         else:
-            file = await self._download(job, position, asked, progress)
+            async with self._slots:
+                file = await self._download(job, position, asked, progress)
         return await self._recorded(job, position, asked, file)
 
     async def _download(
-        self, job: Job, position: int, asked: str | None, progress: "_Progress"
+        self, job: Job, position: int, asked: str | None, progress: Progress
     ) -> SavedFile:
-        media = job.media or ()
-        item = media[position]
-        if item.url is None:
-            raise DownloadError(
+        url = (job.media or ())[position].url
+        if url is None:
+            raise FileGoneError(
                 message="The file is not on disk any more, and there is no link to it.",
                 hint="Make the call that made this job again: without its file it is made anew.",
-                service=job.service,
-                job_id=job.job_id,
             )
-        self._outputs.sweep(self._clock.now() - _LEFT_BEHIND_S)
-        file = self._outputs.begin()
-        self._half_written.add(file)
+        self.sweep()
+        file = self._outputs.begin(key=f"{job.job_id} {position}")
         try:
-            await self._fetch(job, position, item.url, file, progress)
-        except BaseException as error:
-            self._outputs.discard(file)
-            if isinstance(error, DownloadError):
-                raise error.about(service=job.service, job_id=job.job_id) from None
+            await self._fetch(job, position, url, file, progress)
+        except _PASSING:
+            self._outputs.set_aside(file)
             raise
-        finally:
-            self._half_written.discard(file)
-        number = f"-{position + 1}" if len(media) > 1 else ""
-        stem = asked or file_stem(job.service, job.job_id) + number
-        size_bytes = file.tell()
-        progress.file_is_done(size_bytes)
-        return await self._write(size_bytes, lambda: self._outputs.keep(file, stem))
+        except BaseException:
+            self._outputs.discard(file)
+            raise
+        name: Name = asked or self._made_name(job, position)
+        return await self._outputs.in_background(
+            file.size_bytes, lambda: self._outputs.keep(file, name)
+        )
+
+    def _made_name(self, job: Job, position: int) -> MadeName:
+        return MadeName(
+            job.service,
+            job.job_id,
+            operation=job.operation,
+            day=job.created_at or iso(self._clock.now()),
+            number=position + 1 if len(job.media or ()) > 1 else 0,
+        )
 
     async def _fetch(
-        self, job: Job, position: int, url: str, file: BinaryIO, progress: "_Progress"
+        self, job: Job, position: int, url: str, file: PartFile, progress: Progress
     ) -> None:
-        item = (job.media or ())[position]
+        media = job.media or ()
+        before_bytes = progress.done_bytes
+
+        def on_bytes(written_bytes: int, expected_bytes: int | None) -> None:
+            progress.done_bytes = before_bytes + written_bytes
+            if len(media) == 1:  # of several their bytes in all are not known
+                progress.total_bytes = expected_bytes
+
+        kind = media[position].kind
         try:
-            await self._fetcher.fetch(url, file, item.kind, progress.report)
+            await self._fetcher.fetch(url, file, kind, on_bytes)
         except ExpiredLinkError:
             fresh = await self._fresh_link(job, position)
             if fresh is None or fresh == url:
                 raise
-            await self._fetcher.fetch(fresh, file, item.kind, progress.report)
-
-    async def _write(self, size_bytes: int, work: Callable[[], SavedFile]) -> SavedFile:
-        """The file that `work` writes out or copies: a large one in a thread, so others go on.
-
-        A cancelled caller does not cut it: the file appears whole or not at all.
-        """
-        if size_bytes < _LARGE_BYTES:
-            return work()
-        return await asyncio.shield(asyncio.ensure_future(asyncio.to_thread(work)))
+            await self._fetcher.fetch(fresh, file, kind, on_bytes)
 
     async def _recorded(self, job: Job, position: int, asked: str | None, file: SavedFile) -> Media:
         """The file as media, recorded in the journal: its own bytes count more than the vendor."""
@@ -196,31 +233,6 @@ class Downloads:
 _FACTS = ("mime_type", "width", "height", "duration_ms", "frame_rate")
 
 
-@dataclass
-class _Progress:
-    """Reports how many bytes there are: only rising, and not too often."""
-
-    send: Report
-    clock: Clock
-    is_alone: bool
-    next_s: float = 0.0
-    before_bytes: int = 0
-    most_bytes: int = 0
-
-    async def report(self, written_bytes: int, expected_bytes: int | None) -> None:
-        """Report on one file; with several, their bytes in all are not known."""
-        now, done = self.clock.elapsed(), self.before_bytes + written_bytes
-        if now < self.next_s or done <= self.most_bytes:  # a second try begins anew
-            return
-        self.next_s, self.most_bytes = now + PROGRESS_S, done
-        total = expected_bytes if self.is_alone else None
-        of = f" of {total / 1e6:.1f}" if total else ""
-        await self.send(done, total, f"{done / 1e6:.1f}{of} MB saved")
-
-    def file_is_done(self, size_bytes: int) -> None:
-        self.before_bytes += size_bytes
-
-
 def _without_lost_path(item: Media) -> Media:
     """A medium that has no saved file; a path where there is no file any more is left out."""
     gone = item.path is not None and _size_bytes(item.path) is None
@@ -237,12 +249,9 @@ def _size_bytes(path: str) -> int | None:
 
 
 def _nothing_to_save(job: Job) -> DownloadError:
-    if job.status in ("submitting", "running"):
-        hint = "Call get_job with this job_id and wait_seconds=50 until it is completed, then this."
-    elif job.status == "completed":
+    hint = "Call get_job for what happened to it."
+    if job.status == "completed":
         hint = "Call get_job again later for its media."
-    else:
-        hint = "Call get_job for what happened to it."
     return DownloadError(
         message=f"The job is {job.status} and has no file to save.",
         hint=hint,

@@ -3,22 +3,25 @@
 import anyio
 
 from mcp_server.clock import Clock
-from mcp_server.errors import UnsupportedError
+from mcp_server.errors import UnansweredError
 from mcp_server.jobs.downloads import Downloads
-from mcp_server.jobs.downloads import Report as BytesReport
 from mcp_server.jobs.polling import Poller
 from mcp_server.jobs.polling import Report as WaitReport
 from mcp_server.jobs.repository import JobRepository
 from mcp_server.jobs.submission import Submitter
+from mcp_server.jobs.transfers import LONGEST_CALL_S
+from mcp_server.jobs.transfers import Report as BytesReport
 from mcp_server.journal.journal import Journal
 from mcp_server.media.fetch import Fetcher
-from mcp_server.media.files import OutputFolder, check_file_name
+from mcp_server.media.files import OutputFolder
+from mcp_server.media.names import check_file_name
 from mcp_server.models import OUR_ID_PREFIX, Job, ListedJob, Status
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 
+_UNDER_WAY = ("submitting", "running")
 _LONGEST_HOLD_S = 15.0  # the age by which any job is worth a read
 
 
@@ -48,8 +51,10 @@ class Jobs:
         hold_s = _LONGEST_HOLD_S
         if settings.sandbox:  # its jobs take as long as they are set to
             hold_s = min(settings.sandbox_job_seconds, hold_s)
+        self._clock = clock
         self._upstream = upstream
         self._journal = journal
+        self._outputs = outputs
         self._repository = JobRepository(journal)
         self._submitter = Submitter(settings, clock, upstream, journal, self._repository)
         self._poller = Poller(
@@ -57,6 +62,7 @@ class Jobs:
         )
         self._downloads = Downloads(clock, outputs, journal, fetcher, self._fresh_link)
         self._drain_s = drain_s
+        self._downloads.sweep()
 
     async def is_live(self, order: Order, *, read: bool = False) -> bool:
         """Whether this very order was submitted before and counts, so that it costs nothing.
@@ -88,13 +94,16 @@ class Jobs:
             job = job.evolve(poll_after_seconds=self._poller.poll_after_s(job))
         return await self._downloads.with_paths(job)
 
-    async def get(self, job_id: str) -> Job:
+    async def get(self, job_id: str, *, held: bool = False) -> Job:
         """The job as it is now, read once, by an id of ours or of its service.
+
+        Args:
+            held: whoever asks again too early waits for it, up to 4 s.
 
         Raises:
             UseapiError: it can't be read; the job itself may be in any state.
         """
-        return await self._downloads.with_paths(await self._poller.read(job_id))
+        return await self._downloads.with_paths(await self._poller.read(job_id, held=held))
 
     async def wait(self, job_id: str, seconds: float, report: WaitReport) -> Job:
         """The job when it ends, or as it is when the time is up.
@@ -130,23 +139,43 @@ class Jobs:
             return None
         return await self._downloads.with_paths(self._repository.to_job(row))
 
-    async def download(self, job_id: str, file_name: str | None, report: BytesReport) -> Job:
+    async def download(
+        self, job_id: str, file_name: str | None, report: BytesReport
+    ) -> tuple[Job, str]:
         """The job with each of its media as a file. What is on disk already needs no vendor.
+
+        After 40 s the answer is how far it is: the download goes on, and the same call joins it. Of
+        a job that has not ended it waits for the end as long.
 
         Args:
             file_name: a bare name for the file; None: any.
             report: is given bytes saved, bytes in all and a message, at most every half second.
+
+        Returns:
+            The job, and a sentence about what is still to come; "" when all is saved.
 
         Raises:
             RequestError: the name can't be the name of a file.
             DownloadError: something can't be had or can't be saved; what was saved before stays.
             UseapiError: the job can't be read.
         """
-        stem = check_file_name(file_name) if file_name is not None else None
+        stem = None if file_name is None else check_file_name(file_name, self._outputs.path)
+        ends_s = self._clock.elapsed() + LONGEST_CALL_S
         job = await self.known(job_id)
-        if job is None or not await self._downloads.has_all(job):
+        if job is None or (job.ended and not await self._downloads.has_all(job)):
             job = await self._poller.read(job_id)
-        return await self._downloads.save(job, stem, report)
+        if job.status in _UNDER_WAY:
+            job = await self._poller.wait(job_id, LONGEST_CALL_S, report)
+        if job.status in _UNDER_WAY:
+            return job, "It has not ended, so nothing is saved yet."
+        left_s = max(ends_s - self._clock.elapsed(), 0.0)
+        job = await self._downloads.save(job, stem, report, left_s)
+        progress = self._downloads.how_far(job.job_id)
+        if progress is None or all(item.path for item in job.media or ()):
+            return job, ""
+        return job, (
+            f"{progress} saved so far: the download goes on by itself, and the same call joins it."
+        )
 
     async def cancel(self, job_id: str, *, may_give_up: bool = True) -> tuple[Job, str]:
         """Cancel a job as far as its vendor offers it, or give up an unconfirmed one.
@@ -176,9 +205,9 @@ class Jobs:
         if job.ended:
             return job, "There was nothing to cancel."
         if job.job_id.startswith(OUR_ID_PREFIX):
-            raise UnsupportedError(
+            raise UnansweredError(
                 message="This request has no answer from the vendor yet, so it can't be cancelled.",
-                hint="Call get_job with this job_id in a minute.",
+                hint="Call get_job with this job_id in a minute, then cancel it again.",
                 job_id=job.job_id,
             )
         await service_named(job.service).cancel(self._upstream, job.job_id)
@@ -191,7 +220,8 @@ class Jobs:
         """Let paid requests that are on their way be answered and written down, up to a time."""
         with anyio.move_on_after(self._drain_s):
             await self._submitter.idle()
-        self._downloads.close()
+        await self._downloads.close()
+        self._outputs.discard_all()
 
     async def close(self) -> None:
         """Drain, then stop all work; what has no answer yet is looked for after a restart."""

@@ -24,7 +24,7 @@ from mcp_server.jobs.repository import JobRepository
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
 from mcp_server.models import OUR_ID_PREFIX, Job, Kind
-from mcp_server.services.registry import service_of
+from mcp_server.services.registry import is_id, service_of, unknown_id
 from mcp_server.upstream.client import Upstream
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ MOST_BAD_READS = 5
 YOUNG_S = 60.0  # a job younger than this may not be known everywhere at the vendor
 PROGRESS_S = 5.0
 LONGEST_READ_S = 45.0  # retries included: clients give up after 60 s
+LONGEST_HOLD_S = 4.0  # for who asks for a running job again too early
 LAST_READ_S = 1.0  # before the time is up: one that begins then is answered in time
 _MOST_WATCHES = 1000
 _PASSING = (RateLimitError, ServerError, UnreachableError, UnexpectedAnswerError)
@@ -63,10 +64,15 @@ class _Watch:
     error: UseapiError | None = None
     read_at: float | None = None
     next_read: float = 0.0
+    too_early_until: float = 0.0
     reads: int = 0
     bad_reads: int = 0
     waiters: int = 0
     task: "asyncio.Task[None] | None" = None
+
+    def failure(self) -> UseapiError:
+        """The error to raise; a copy, for one that is raised again and again keeps all frames."""
+        return self.error.copy() if self.error is not None else _slow()
 
     @property
     def is_idle(self) -> bool:
@@ -100,16 +106,20 @@ class Poller:
         self._longest_hold_s = longest_hold_s
         self._watches: dict[str, _Watch] = {}
 
-    async def read(self, job_id: str, *, afresh: bool = False) -> Job:
+    async def read(self, job_id: str, *, afresh: bool = False, held: bool = False) -> Job:
         """The job as it is now.
 
         Args:
             afresh: read it from now on, even if it was or is being read.
+            held: a running job that was read within its `poll_after_seconds` is left alone until
+                then, but for 4 s at most. Agents read in a tight loop, whatever they are told.
 
         Raises:
             UseapiError: it can't be read; that says nothing about the job.
         """
-        watch = self._watch(job_id)
+        watch = await self._watch(job_id)
+        if held and (early_s := self._too_early_s(watch)) > 0:
+            await self._clock.sleep(min(early_s, LONGEST_HOLD_S))
         if afresh and watch.task is not None:
             await asyncio.wait({watch.task}, timeout=LONGEST_READ_S)
         known = watch.job
@@ -117,7 +127,7 @@ class Poller:
             return self._timed(known)
         seen = await _ended(self._begin_read(job_id, watch), LONGEST_READ_S)
         if watch.error is not None or watch.job is None or not seen:
-            raise watch.error or _slow()
+            raise watch.failure()
         return self._timed(watch.job)
 
     async def wait(self, job_id: str, seconds: float, report: Report) -> Job:
@@ -130,7 +140,7 @@ class Poller:
             UseapiError: it can't be read at all. Reads that fail now and then are tried again;
                 after five in a row the last known state is the answer.
         """
-        watch = self._watch(job_id)
+        watch = await self._watch(job_id)
         if watch.waiters == 0:
             watch.bad_reads = 0
         watch.waiters += 1
@@ -147,13 +157,13 @@ class Poller:
         while True:
             now, was_read = self._clock.elapsed(), watch.reads > reads_before
             if was_read and watch.error is not None and not isinstance(watch.error, _PASSING):
-                raise watch.error
+                raise watch.failure()
             best = await self._best_known(job_id, watch)
             if was_read and best is not None and (best.ended or best.status == "unconfirmed"):
                 return best
             if now >= deadline or watch.bad_reads >= MOST_BAD_READS:
                 if best is None:
-                    raise watch.error or _slow()
+                    raise watch.failure()
                 return self._timed(best)
             if now >= next_report:
                 status = best.status if best else "not read yet"
@@ -189,7 +199,20 @@ class Poller:
         """When a read of a running job is next worth while, in whole seconds."""
         return max(1, round(self._pause_s(job)))
 
-    def _watch(self, job_id: str) -> _Watch:
+    def _too_early_s(self, watch: _Watch) -> float:
+        """How long until a read of a job that was running is worth while."""
+        if watch.job is None or watch.job.ended:
+            return 0.0
+        return watch.too_early_until - self._clock.elapsed()
+
+    async def _watch(self, job_id: str) -> _Watch:
+        """The watch of a job; none is made for what can't be the id of one.
+
+        Raises:
+            UnknownIdError: no service has ids of this form, and the journal does not know it.
+        """
+        if not is_id(job_id) and await self._journal.get(job_id) is None:
+            raise self._journal.fault or unknown_id(job_id, "job_id")
         if job_id not in self._watches and len(self._watches) >= _MOST_WATCHES:
             self._watches = {i: watch for i, watch in self._watches.items() if not watch.is_idle}
         return self._watches.setdefault(job_id, _Watch())
@@ -216,10 +239,13 @@ class Poller:
             was = watch.job
             watch.job = was if was is not None and was.ended and was.status != job.status else job
             watch.error, watch.bad_reads, watch.read_at = None, 0, self._clock.elapsed()
+            watch.too_early_until = watch.read_at + self.poll_after_s(watch.job)
         except UseapiError as error:
             log.info("a read failed: %s", error.code)
-            watch.error = error
+            watch.error = error.copy()
             watch.bad_reads += 1
+            if watch.job is None and not isinstance(error, _PASSING):
+                self._watches.pop(job_id, None)  # nobody will ask again; callers keep theirs
             asked_s = float(error.retry_after_seconds or 0)
         finally:
             watch.task = None

@@ -81,9 +81,6 @@ class JobRepository:
         job = job.evolve(
             source=job.source or row.source,
             options=_options(row),
-            forecast_credits=(row.price or None)
-            if charged and job.forecast_credits is None
-            else job.forecast_credits,
             created_at=job.created_at or iso(row.created_at),
         )
         vendor_id = None if job.job_id == row.id else job.job_id
@@ -176,7 +173,11 @@ def is_worked_on(row: Submission) -> bool:
 
 def _options(row: Submission) -> dict[str, Any] | None:
     """What shapes the result of a submission, as its caller named it."""
-    return {name: value for name, value in row.arguments.items() if value is not None} or None
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in row.arguments.items()
+        if value is not None
+    } or None
 
 
 def _status(row: Submission) -> Status:

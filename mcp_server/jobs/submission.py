@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from mcp_server.clock import Clock
+from mcp_server.clock import Clock, iso
 from mcp_server.errors import (
     ConsentError,
     DownloadError,
@@ -34,7 +34,7 @@ from mcp_server.jobs.reconciliation import (
 from mcp_server.jobs.repository import JobRepository, has_a_file, key_of, order_of
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import NewSubmission, Submission
-from mcp_server.media.files import file_stem
+from mcp_server.media.names import MadeName
 from mcp_server.models import Job, Status
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
@@ -411,7 +411,7 @@ class Submitter:
                 order.body,
                 on_send=count,
                 read_timeout_s=order.endpoint.read_timeout_s,
-                stem=file_stem(order.service, row.id),
+                name=MadeName(order.service, row.id, order.operation, iso(row.created_at)),
             )
             job = service.accepted(order, answer, row.id)
             return await self._repository.record_accepted(row, job)

@@ -25,6 +25,9 @@ from mcp_server.journal.records import LIVE, NewSubmission, State, Submission
 from mcp_server.models import OUR_ID_PREFIX, TERMINAL, Status
 
 IS_LIVE = "state in ('submitting', 'unconfirmed', 'accepted')"  # as in the index, which it uses
+LINKS_KEPT_S = 30 * 86_400.0  # the vendors' links end within hours, their jobs within a month
+_PRUNED_AT_ONCE = 100
+_PRUNE_EVERY_S = 86_400.0
 COLUMNS = (
     "id, key, state, origin, service, operation, source_id, arguments, price, posts, sent_at,"
     " first_sent_at, job_id, job, note, evidence, created_at, updated_at"
@@ -42,6 +45,7 @@ class Journal:
     def __init__(self, store: Store, now: Callable[[], float]) -> None:
         self._store = store
         self._now = now
+        self._prune_at = 0.0
 
     @property
     def fault(self) -> JournalError | None:
@@ -49,8 +53,10 @@ class Journal:
         return self._store.fault
 
     async def check(self) -> None:
-        """Try whether it can be written; `fault` then tells."""
+        """Try whether it can be written; `fault` then tells. Links that ended are dropped."""
         await self._store.check()
+        if self.fault is None:
+            await self._prune()
 
     async def close(self) -> None:
         """Close the store and release every key."""
@@ -87,14 +93,10 @@ class Journal:
         Args:
             refused: whether those are among them that failed before there was a job.
         """
-        return await self._read(
-            "where ? in (status, '') and origin in (?, '')"
-            " and (? = 1 or state <> 'failed' or job_id is not null) order by number desc limit ?",
-            status or "",
-            origin,
-            int(refused),
-            limit,
-        )
+        of_status, values = ("status = ? and ", (status,)) if status else ("", ())
+        made = "" if refused else " and (state <> 'failed' or job_id is not null)"
+        where = f"where {of_status}origin in (?, ''){made} order by number desc limit ?"
+        return await self._read(where, *values, origin, limit)
 
     async def insert(self, new: NewSubmission, *, budget: float | None = None) -> Submission:
         """Write down what is about to be submitted.
@@ -107,6 +109,8 @@ class Journal:
             JournalError: the key has a live row already, or the journal can't be written.
         """
         now = self._now()
+        if now >= self._prune_at:
+            await self._prune()
         row_id = OUR_ID_PREFIX + base64.b32encode(os.urandom(16)).decode().rstrip("=").lower()
         price = new.price or 0.0
         names = (new.key,) if budget is None else (new.key, f"budget {new.origin} {new.service}")
@@ -296,6 +300,32 @@ class Journal:
                 json.dumps(facts),
             )
 
+    async def _prune(self) -> None:
+        """Drop the links of jobs that ended a month ago, so that old rows stay small.
+
+        At most a hundred in one transaction, once a day or at a start: nobody waits for long.
+        """
+        self._prune_at = self._now() + _PRUNE_EVERY_S
+        old: list[tuple[Any, ...]] = []
+        with suppress(JournalError):
+            async with self._store.write() as rows:
+                old = await rows.all(
+                    "select id, status, job_id, job from submission"
+                    " where has_links = 1 and updated_at < ? order by updated_at limit ?",
+                    self._now() - LINKS_KEPT_S,
+                    _PRUNED_AT_ONCE,
+                )
+                for row_id, status, job_id, job in old:
+                    # Without the vendor's id the job's links are all there is of it.
+                    is_over = status in TERMINAL and job_id is not None and job
+                    await rows.all(
+                        "update submission set job = ?, has_links = 0 where id = ?",
+                        _without_links(str(job)) if is_over else job,
+                        row_id,
+                    )
+        if len(old) == _PRUNED_AT_ONCE:
+            self._prune_at = 0.0
+
     async def _read(self, where: str, *values: object) -> list[Submission]:
         with suppress(JournalError):
             async with self._store.read() as rows:
@@ -318,7 +348,8 @@ class Journal:
         await rows.all(
             "update submission set state = ?, posts = ?, sent_at = ?, first_sent_at = ?,"
             " job_id = ?, job = ?, note = ?, evidence = ?, updated_at = ?,"
-            " status = coalesce(?, status), credits = coalesce(?, credits) where id = ?",
+            " status = coalesce(?, status), credits = coalesce(?, credits), has_links = 1"
+            " where id = ?",
             row.state,
             row.posts,
             row.sent_at,
@@ -346,6 +377,17 @@ async def _select(rows: Rows, where: str, *values: object) -> list[Submission]:
         )
         for row in (Submission(*columns) for columns in found)
     ]
+
+
+def _without_links(job: str) -> str:
+    """A job as stored, without the links of its media; what is not understood stays as it is."""
+    try:
+        known = json.loads(job)
+        names = ("url", "thumbnail_url")
+        media = [{n: item[n] for n in item if n not in names} for item in known["media"]]
+        return json.dumps(known | {"media": media})
+    except (ValueError, KeyError, TypeError):
+        return job
 
 
 def _first(rows: list[Submission]) -> Submission | None:

@@ -48,11 +48,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "alter table submission add column origin text not null default ''",
         "alter table submission add column evidence text not null default '{}'",
     ),
+    (
+        # has_links: 0 once the row has grown old, and links of a job that ended were dropped.
+        "alter table submission add column has_links integer not null default 1",
+        "create index by_status on submission(status, number)",
+        "create index by_age on submission(updated_at) where has_links = 1",
+    ),
 )
 """The layout's history, oldest first; `user_version` counts how many were applied. Only append."""
 
 _PROBES = (
-    f"select {COLUMNS}, number, status, credits from submission limit 0",  # noqa: S608 - names of ours
+    f"select {COLUMNS}, number, status, credits, has_links from submission limit 0",  # noqa: S608 - names of ours
     f"select 1 from submission indexed by one_live_row where {IS_LIVE} limit 0",  # noqa: S608 - as above
     "select job_id, position, path, facts from saved limit 0",
 )

@@ -1,16 +1,28 @@
 """Downloads one file from a link of the vendor: https to public addresses, limited in size."""
 
+import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies
 
-from mcp_server.clock import Clock
-from mcp_server.errors import DownloadError
-from mcp_server.media.files import OutputFolder
+from mcp_server.clock import Clock, Turns
+from mcp_server.errors import (
+    DownloadError,
+    InterruptedDownloadError,
+    NoRouteError,
+    OutputError,
+    SettingsError,
+)
+from mcp_server.media.files import OutputFolder, PartFile
 from mcp_server.media.probe import HEAD_BYTES, sniff_mime_type
-from mcp_server.media.ssrf import NotPublicError, Resolver, public_addresses, system_resolver
+from mcp_server.media.ssrf import NotPublicError, Resolver, SystemResolver, public_addresses
 from mcp_server.models import Kind
 from mcp_server.retry import Outcome, pause_before_retry
 from mcp_server.settings import Settings
@@ -23,14 +35,19 @@ if TYPE_CHECKING:  # httpx takes 30 ms to import: the functions that need it do 
 log = logging.getLogger(__name__)
 
 MOST_REDIRECTS = 3
-DISK_RESERVE_BYTES = 64 << 20
 _READ_TIMEOUT_S, _CONNECT_TIMEOUT_S = 30.0, 5.0
+_SILENCE_S = 60.0  # to the first byte of a file, all redirects included, and between two of them
+_WHOLE_S = 3600.0
 _SLOWEST_BYTES_PER_S, _SLOW_AFTER_S = 4096, 60.0
+_ADVANCE_BYTES = 1 << 20  # a try that brought this much was no failure
 _LONGEST_URL = 8192
+_LONGEST_HEADER_BYTES = 256 * 1024  # the beginning of the body may come with it
 _EXPIRED = {401, 403, 404, 410}  # the answers to a signed link that has expired
 _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(?:\d{1,18}|\*)")
 
-OnBytes = Callable[[int, int | None], Awaitable[None]]
+OnBytes = Callable[[int, int | None], None]
 
 
 class ExpiredLinkError(DownloadError):
@@ -39,6 +56,10 @@ class ExpiredLinkError(DownloadError):
 
 class _BrokenError(Exception):
     """This try failed; the next may succeed."""
+
+
+class _NotReachedError(_BrokenError):
+    """No connection was made."""
 
 
 @dataclass(frozen=True)
@@ -59,55 +80,63 @@ class Fetcher:
         clock: Clock,
         outputs: OutputFolder,
         transport: "httpx.AsyncBaseTransport | None" = None,
-        resolve: Resolver = system_resolver,
+        resolve: Resolver | None = None,
     ) -> None:
         self._origin = settings.base_url
         self._most_bytes = settings.max_download_mb << 20
         self._clock = clock
         self._outputs = outputs
         self._transport = transport
-        self._resolve = resolve
+        self._resolve = resolve or SystemResolver()
         self._tls: ssl.SSLContext | None = None
 
-    async def fetch(self, url: str, file: BinaryIO, kind: Kind, on_bytes: OnBytes) -> None:
-        """Download a link into an empty file, in up to three tries.
+    async def fetch(self, url: str, file: PartFile, kind: Kind, on_bytes: OnBytes) -> None:
+        """Download a link into a file, in tries, each of which goes on where the last one broke.
 
         Args:
+            file: empty, or the beginning of what the link leads to, with the validator of it.
             kind: what the file must be, by its own bytes.
             on_bytes: called with the bytes so far and in all, after each piece.
 
         Raises:
             ExpiredLinkError: the link has expired.
+            InterruptedDownloadError: called again, it goes on.
             DownloadError: the address is not allowed, or what it leads to is missing, too large or
                 of another type.
         """
         import httpx
 
-        tries = 0
+        tries, ends_s = 0, self._clock.elapsed() + _WHOLE_S
         while True:
             tries += 1
+            had_bytes = file.size_bytes
             try:
-                await self._follow(url, file, kind, on_bytes, tries)
+                async with asyncio.timeout(_SILENCE_S) as limit:
+                    await self._follow(url, file, kind, _Watch(on_bytes, limit, ends_s), tries)
                 return
+            except TimeoutError:
+                raise _too_slow() from None
             except httpx.InvalidURL:  # httpx parses redirects even with follow_redirects=False
                 raise _refused("redirects to no proper address") from None
             except (httpx.TransportError, _BrokenError) as error:
                 reason = str(error) if isinstance(error, _BrokenError) else type(error).__name__
+                is_reached = not isinstance(
+                    error, _NotReachedError | httpx.ConnectError | httpx.ConnectTimeout
+                )
             except OSError as error:
                 raise self._outputs.full(error) from None
+            if file.size_bytes - had_bytes >= _ADVANCE_BYTES:
+                tries = 1
             pause_s = pause_before_retry(
                 Outcome.UNKNOWN, paid=False, tries=tries, random=random.random
             )
             if pause_s is None:
-                raise DownloadError(
-                    message=f"The file can't be fetched ({reason}), in {tries} tries.",
-                    hint="Call download_media again in a minute.",
-                )
+                raise _given_up(reason, tries, is_reached=is_reached)
             log.info("a download broke (%s); once more in %.1f s", reason, pause_s)
             await self._clock.sleep(pause_s)
 
     async def _follow(
-        self, url: str, file: BinaryIO, kind: Kind, on_bytes: OnBytes, tries: int
+        self, url: str, file: PartFile, kind: Kind, watch: "_Watch", tries: int
     ) -> None:
         """Follow redirects, with a new client for each.
 
@@ -121,13 +150,13 @@ class Fetcher:
                 client.stream(
                     "GET",
                     target.url,
-                    headers=target.headers,
-                    extensions={"sni_hostname": target.name} if target.name else {},
+                    headers=target.headers | _range_after(file),
+                    extensions={"trace": _HeaderLimit()}
+                    | ({"sni_hostname": target.name} if target.name else {}),
                 ) as response,
             ):
                 if not response.has_redirect_location:
-                    self._check_status(response.status_code)
-                    await self._write(response, file, kind, on_bytes)
+                    await self._write(response, file, kind, watch)
                     return
                 # Relative to the address with the name, not to the pinned one.
                 here = self._parsed(str(here.join(response.headers["location"])))
@@ -155,7 +184,7 @@ class Fetcher:
         except NotPublicError:
             raise _refused("leads to an address that is not public") from None
         except (OSError, UnicodeError):
-            raise _BrokenError("its host was not found") from None
+            raise _NotReachedError("its host was not found") from None
         pinned = url.copy_with(host=addresses[(tries - 1) % len(addresses)])
         return _Target(pinned, headers, name=url.raw_host.decode("ascii"))
 
@@ -169,7 +198,14 @@ class Fetcher:
         import httpx
 
         if self._tls is None and self._transport is None:
-            self._tls = httpx.create_ssl_context()
+            try:
+                self._tls = httpx.create_ssl_context()
+            except OSError as error:  # it is no file of the output folder that can't be read
+                raise SettingsError(
+                    message="The certificate authorities that SSL_CERT_FILE or SSL_CERT_DIR names"
+                    f" can't be read ({type(error).__name__}), so nothing was saved.",
+                    hint="Unset it for this server, or name a file that is there; then restart it.",
+                ) from None
         return httpx.AsyncClient(
             verify=self._tls or True,
             trust_env=False,
@@ -178,61 +214,140 @@ class Fetcher:
             transport=self._transport,
         )
 
-    def _check_status(self, status: int) -> None:
-        if status in _EXPIRED:
-            raise ExpiredLinkError(
-                message=f"The link to the file is good no longer (status {status}).",
-                hint="Call get_job for a new one; a file that has expired at its vendor is gone.",
-                http_status=status,
-            )
-        if status in _TEMPORARY:
-            raise _BrokenError(f"status {status}")
-        if status != 200:
-            raise _refused(f"is answered with status {status}")
-
     async def _write(
-        self, response: "httpx.Response", file: BinaryIO, kind: Kind, on_bytes: OnBytes
+        self, response: "httpx.Response", file: PartFile, kind: Kind, watch: "_Watch"
     ) -> None:
         """Write the body to the file, without decompression: little data may become a lot."""
+        _check_status(response, file)
         if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
             raise _refused("leads to an encoded file")
+        if response.status_code == 206:
+            _check_part(response, file)
+            head = file.head(HEAD_BYTES)
+        else:  # the whole file; an earlier try may have written something
+            file.start_over(_validator(response))
+            head = b""
         length = response.headers.get("content-length", "")
-        expected = int(length) if length.isdecimal() and len(length) < 20 else None
+        is_length_known = length.isdecimal() and len(length) < 20
+        expected = file.size_bytes + int(length) if is_length_known else None
         self._check_size(expected or 0)
-        self._check_disk(expected or 0)
-        began, written, head = self._clock.elapsed(), 0, b""
-        file.seek(0)
-        file.truncate()  # an earlier try may have written something
+        file.expect(expected or 0)
+        began, began_bytes, turns = self._clock.elapsed(), file.size_bytes, Turns()
         async for chunk in response.aiter_raw():
             if len(head) < HEAD_BYTES:
                 head = (head + chunk)[:HEAD_BYTES]
                 if len(head) == HEAD_BYTES:
                     _check_kind(head, kind)
-            if written // DISK_RESERVE_BYTES < (written + len(chunk)) // DISK_RESERVE_BYTES:
-                self._check_disk(len(chunk))
-            written += len(chunk)
-            self._check_size(written)
+            self._check_size(file.size_bytes + len(chunk))
             file.write(chunk)
             taken_s = self._clock.elapsed() - began
-            if taken_s > _SLOW_AFTER_S and written < taken_s * _SLOWEST_BYTES_PER_S:
-                raise _refused("brings its file too slowly")
-            await on_bytes(written, expected)
-        if expected is not None and written != expected:
+            brought = file.size_bytes - began_bytes
+            if taken_s > _SLOW_AFTER_S and brought < taken_s * _SLOWEST_BYTES_PER_S:
+                raise _too_slow()
+            watch.saw(file.size_bytes, expected, began + taken_s)
+            await turns.after(len(chunk))
+        if expected is not None and file.size_bytes != expected:
             raise _BrokenError("it broke off")
         _check_kind(head, kind)
         file.flush()
 
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._most_bytes:
-            raise DownloadError(
+            raise OutputError(
                 message=f"The file is larger than {self._most_bytes >> 20} MB, "
                 "so it was not saved.",
                 hint="Use its link, or raise USEAPI_MAX_DOWNLOAD_MB.",
             )
 
-    def _check_disk(self, needed_bytes: int) -> None:
-        if self._outputs.free_bytes() < needed_bytes + DISK_RESERVE_BYTES:
-            raise self._outputs.full()
+
+class _HeaderLimit:
+    """Ends a connection that brings too much before its answer: a `trace` of httpcore.
+
+    Any number of informational answers may come first (RFC 9110, 15.2), and httpcore reads them all
+    without a limit.
+    """
+
+    def __init__(self) -> None:
+        self._left_bytes = _LONGEST_HEADER_BYTES
+        self._is_over = False
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            stream = info["return_value"]
+            stream.read = partial(self._read, stream.read)
+        elif event.endswith(".receive_response_headers.complete"):
+            self._is_over = True
+
+    async def _read(self, read: Callable[..., Awaitable[bytes]], *how: Any, **named: Any) -> bytes:
+        data = await read(*how, **named)
+        if not self._is_over:
+            self._left_bytes -= len(data)
+            if self._left_bytes < 0:
+                raise _refused("is answered with a header without an end")
+        return data
+
+
+@dataclass
+class _Watch:
+    """Reports each piece, and moves on the time by which the next one must have come."""
+
+    on_bytes: OnBytes
+    limit: asyncio.Timeout
+    ends_s: float
+
+    def saw(self, size_bytes: int, expected_bytes: int | None, now_s: float) -> None:
+        self.limit.reschedule(min(now_s + _SILENCE_S, self.ends_s))
+        self.on_bytes(size_bytes, expected_bytes)
+
+
+def _range_after(file: PartFile) -> dict[str, str]:
+    """The headers that ask for what is missing of a file that is still the same (RFC 9110)."""
+    if file.validator is None or file.size_bytes < HEAD_BYTES:
+        return {}
+    return {"Range": f"bytes={file.size_bytes}-", "If-Range": file.validator}
+
+
+def _validator(response: "httpx.Response") -> str | None:
+    """What tells whether a file is still the same, byte by byte: RFC 9110, 8.8.
+
+    A time counts if the file was a second old by then: else it may have changed within that second.
+    """
+    etag = response.headers.get("etag", "").strip()
+    if _STRONG_ETAG.fullmatch(etag):
+        return str(etag)
+    changed, told = (response.headers.get(name, "") for name in ("last-modified", "date"))
+    try:
+        age = parsedate_to_datetime(told) - parsedate_to_datetime(changed)
+    except (ValueError, TypeError):  # one is missing or no date; TypeError: one without a zone
+        return None
+    return str(changed) if age >= timedelta(seconds=1) else None
+
+
+def _check_status(response: "httpx.Response", file: PartFile) -> None:
+    status = response.status_code
+    if status in _EXPIRED:
+        raise ExpiredLinkError(
+            message=f"The link to the file is good no longer (status {status}).",
+            hint="Call get_job for a new one; a file that has expired at its vendor is gone.",
+            http_status=status,
+        )
+    if status in _TEMPORARY:
+        raise _BrokenError(f"status {status}")
+    if status == 416 and _range_after(file):
+        file.start_over(None)
+        raise _BrokenError("it has no such part")
+    if status != 200 and not (status == 206 and _range_after(file)):
+        raise _refused(f"is answered with status {status}")
+
+
+def _check_part(response: "httpx.Response", file: PartFile) -> None:
+    """Make sure that this is the part that was asked for, of the same file."""
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
+    etag = response.headers.get("etag", file.validator)
+    is_same = etag == file.validator or not _STRONG_ETAG.fullmatch(file.validator or "")
+    if found is None or int(found[1]) != file.size_bytes or not is_same:
+        file.start_over(None)
+        raise _BrokenError("it sent another part")
 
 
 def _check_kind(head: bytes, kind: Kind) -> None:
@@ -245,4 +360,25 @@ def _refused(why: str) -> DownloadError:
     return DownloadError(
         message=f"The link to the file {why}, so nothing was saved.",
         hint="Call get_job for a new one; if it is the same again, the file can't be saved here.",
+    )
+
+
+def _too_slow() -> InterruptedDownloadError:
+    return InterruptedDownloadError(
+        message="The link brings its file too slowly, so the download was ended.",
+        hint="Call download_media again later: it goes on where it was, if the host can do that.",
+    )
+
+
+def _given_up(reason: str, tries: int, *, is_reached: bool) -> DownloadError:
+    message = f"The file can't be fetched ({reason}), in {tries} tries."
+    proxies = [f"{scheme.upper()}_PROXY" for scheme in getproxies() if scheme in ("https", "all")]
+    if proxies and not is_reached:
+        return NoRouteError(
+            message=f"{message} {' and '.join(sorted(proxies))} names a proxy, which downloads do"
+            " not use: it would undo the check of their addresses.",
+            hint="Let this server reach the internet directly, or give the user the link to open.",
+        )
+    return InterruptedDownloadError(
+        message=message, hint="Call download_media again in a minute: it goes on where it broke."
     )

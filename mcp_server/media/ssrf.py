@@ -10,9 +10,12 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 RESOLVE_TIMEOUT_S = 10.0
+MOST_LOOKUPS = 8  # at once
 
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 _GLOBAL_UNICAST = IPv6Network("2000::/3")  # all that is assigned; no mapped, local or multicast
@@ -42,12 +45,26 @@ class NotPublicError(ValueError):
     """The host is not a valid name, or not all of its addresses are on the public internet."""
 
 
-async def system_resolver(host: str) -> list[str]:
-    """All addresses of a host, in the order in which the system would try them."""
-    loop = asyncio.get_running_loop()
-    async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-        found = await loop.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+class SystemResolver:
+    """Gives all addresses of a host, in the order in which the system would try them.
+
+    It asks in threads of its own: a name server that is silent holds one for half a minute, and the
+    loop's few also look up the vendor's API.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(MOST_LOOKUPS, thread_name_prefix="names")
+
+    async def __call__(self, host: str) -> list[str]:
+        """Look up a name.
+
+        Raises:
+            OSError: there is none, or no answer in time.
+        """
+        ask = partial(socket.getaddrinfo, host, 443, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 async def public_addresses(host: str, resolve: Resolver) -> list[str]:

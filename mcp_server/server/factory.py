@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -19,14 +20,14 @@ from mcp_server.clock import Clock
 from mcp_server.errors import SettingsError
 from mcp_server.journal.locks import KeyLocks
 from mcp_server.server.current import with_current_app
-from mcp_server.server.middleware import only_known
+from mcp_server.server.middleware import explain_refusals, only_known
 from mcp_server.server.resources import PROMPTS, add_resources
 from mcp_server.server.tasks import job_tasks, refuse_undeclared_listen
 from mcp_server.server.viewer import viewer
 from mcp_server.services.registry import SERVICES
 from mcp_server.settings import Settings
 from mcp_server.tools.context import DRAIN_S, AppContext, open_app
-from mcp_server.tools.registry import all_tools
+from mcp_server.tools.registry import all_tools, tools_hiding
 
 if TYPE_CHECKING:
     from mcp_server.upstream.client import Transport
@@ -67,8 +68,8 @@ def create_server(
     Args:
         clock, transport, locks: for tests; time, the network and the kernel otherwise.
         sandbox_sources: ids to try in the sandbox, for the instructions.
-        leave: ends the process, where it runs nothing else: SIGTERM and SIGINT let paid requests
-            be answered, then call it. None: signals are left alone.
+        leave: ends the process, where it runs nothing else: a stop signal lets paid requests be
+            answered, then calls it. None: signals are left alone.
         drain_s: how long paid requests may take to be answered when the server stops.
         request_state_key: seals a question to the user; workers behind one port share it.
         fault: a wrong setting, left out of `settings`: every call is answered with it.
@@ -87,7 +88,10 @@ def create_server(
                 _leave_on_signals(app, leave)
             yield app
 
-    tools = all_tools()
+    try:
+        tools = tools_hiding(settings.hide_arguments)
+    except SettingsError as wrong:
+        tools, fault = all_tools(), fault or wrong
     known = only_known(frozenset(tool.name for tool in tools), PROMPTS)
     server: MCPServer[AppContext] = MCPServer(
         "useapi-mcp",
@@ -100,7 +104,7 @@ def create_server(
         lifespan=lifespan,
         log_level=settings.log_level,
         extensions=[job_tasks(), viewer(settings)],
-        middleware=[with_current_app, known, refuse_undeclared_listen],
+        middleware=[explain_refusals, with_current_app, known, refuse_undeclared_listen],
         cache_hints=dict.fromkeys(_UNCHANGING, CacheHint(ttl_ms=3_600_000, scope="public")),
         request_state_security=RequestStateSecurity(keys=[request_state_key])
         if request_state_key is not None
@@ -125,9 +129,9 @@ def instructions(sandbox_sources: str = "") -> str:
 
 
 def _leave_on_signals(app: AppContext, leave: Callable[[], None]) -> None:
-    """Make SIGTERM and SIGINT end the process once paid requests are written down.
+    """Make SIGTERM, SIGINT and SIGHUP end the process once paid requests are written down.
 
-    Without this Ctrl-C hangs, because the SDK reads stdin in a thread that can't be cancelled, and
+    Without this Ctrl-C hangs, because stdin is read in a thread that can't be cancelled, and
     SIGTERM cuts a paid request in the middle. What is left undone is in the journal.
     """
     loop = asyncio.get_running_loop()
@@ -145,5 +149,13 @@ def _leave_on_signals(app: AppContext, leave: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends anyway
             loop.call_soon_threadsafe(begin)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         signal.signal(number, on_signal)  # not the loop's own way, which Windows lacks
+
+
+def stop_signals() -> list[signal.Signals]:
+    """The signals that end a server: a closed terminal's too, unless `nohup` ignores it."""
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers

@@ -6,8 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from mcp_server.errors import RefusedError, RequestError, UnexpectedAnswerError, UnsupportedError
-from mcp_server.models import Job, Media, OperationName
+from mcp_server.errors import (
+    RefusedError,
+    RequestError,
+    UnexpectedAnswerError,
+    UnsupportedError,
+)
+from mcp_server.models import Failure, Job, Media, OperationName
 from mcp_server.services.accounts import Account
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.responses import Answer, ServiceInfo, unexpected
@@ -58,6 +63,8 @@ class Endpoint:
         source_is: the same in words, for a refusal.
         fixed: fields that are always sent.
         price: documented credits for the options that shape the result; None where not documented.
+        makes: what it makes, in words, where no option says it.
+        always: by argument, the values that name what it does anyway: taken, and not sent.
         repeats: what the vendor does with a request that it was sent before: it is `refused`;
             answered from a cache that a repeat may come too early for, so that only a free one is
             safe (`cached`); or made and charged again (`taken`).
@@ -71,6 +78,8 @@ class Endpoint:
     options: Mapping[str, Option]
     fixed: Mapping[str, Any] = field(default_factory=dict)
     price: Callable[[Mapping[str, Any]], float | None] = lambda result_arguments: None
+    makes: str = ""
+    always: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     repeats: Literal["refused", "cached", "taken"] = "taken"
     answers_when_done: bool = False
     read_timeout_s: float = 150.0
@@ -94,6 +103,12 @@ class Order:
     def price(self) -> float | None:
         """Credits as documented; None where they are not."""
         return self.endpoint.price(self.result_arguments)
+
+    @property
+    def result(self) -> str:
+        """What it makes, in words: `resolution 4K`."""
+        named = (f"{name} {_shown(value)}" for name, value in self.result_arguments.items())
+        return self.endpoint.makes or ", ".join(named)
 
     @property
     def refuses_repeats(self) -> bool:
@@ -147,18 +162,37 @@ class Service(ABC):
     def owns(self, some_id: str) -> bool:
         """Whether an id is one of this service's, of whatever kind."""
 
+    def takes_as_source(self, some_id: str) -> bool:
+        """Whether an id of this service can be a source itself; else it is that of a job alone."""
+        return True
+
+    def what_it_is(self, some_id: str) -> str | None:
+        """What an id names, as far as it tells: `this is an upscale`."""
+        return None
+
+    def instead(self, operation: OperationName, some_id: str) -> str | None:
+        """What can be done with what an id names, where this operation can't take it."""
+        return None
+
+    def whole_form(self, part: str) -> str | None:
+        """The form of the whole id, where people tend to copy just this part of it."""
+        return None
+
     def order(
         self,
         operation: OperationName,
         source: str,
         given: Mapping[str, Any],
         defaults: Mapping[str, Any],
+        *,
+        made_of: str | None = None,
     ) -> Order:
         """An order made of what the caller gave, checked; nothing is sent.
 
         Args:
             given: the arguments the caller gave, by tool argument name.
             defaults: settings for arguments not given; dropped where they don't fit.
+            made_of: what the source was made of, for a refusal.
 
         Raises:
             UnsupportedError: the service has no such operation, or takes no such argument or id.
@@ -171,8 +205,9 @@ class Service(ABC):
                 hint=f"It can: {', '.join(self.endpoints)}. {self.abilities}",
                 service=self.name,
             )
+        given = {n: value for n, value in given.items() if value not in endpoint.always.get(n, ())}
         self._check_groups(endpoint, given)
-        self.check_source(operation, endpoint, source)
+        self._check_source(operation, endpoint, source, made_of)
         for name, value in given.items():
             self._check(operation, endpoint, name, value)
         arguments = _fitting(endpoint, given, defaults) | dict(given)
@@ -191,13 +226,16 @@ class Service(ABC):
         }
         return Order(self.name, operation, source, endpoint, body, result_arguments)
 
-    def check_source(self, operation: OperationName, endpoint: Endpoint, source: str) -> None:
-        """Refuse an id of ours that this operation can't take."""
+    def _check_source(
+        self, operation: OperationName, endpoint: Endpoint, source: str, made_of: str | None
+    ) -> None:
+        """Refuse an id of this service that this operation can't take."""
         if not full_match(endpoint.source_pattern, source):
+            hint = self.instead(operation, source) or f"Give such an id. {self.where_ids_are}"
             raise UnsupportedError(
                 message=f"{operation} on {self.vendor.title} takes {endpoint.source_is}; "
-                "this id is another kind, so nothing was sent.",
-                hint=f"Give such an id. {self.where_ids_are}",
+                f"{self.what_it_is(source) or 'this id is another kind'}, so nothing was sent.",
+                hint=f"{hint} It was made of {made_of}." if made_of else hint,
                 service=self.name,
             )
 
@@ -314,7 +352,15 @@ class Service(ABC):
         """
 
     def unexpected(self, missing: str) -> UnexpectedAnswerError:
-        return unexpected(self.vendor, missing, "Call get_job or list_jobs in a minute.")
+        return unexpected(
+            self.vendor, missing, "Call again in a minute; list_jobs shows what was submitted."
+        )
+
+
+def moderated(title: str, reason: str = "") -> Failure:
+    """Why a job failed whose content a moderation refused, told alike for all services."""
+    because = f": {reason}" if reason else "."
+    return Failure(code="moderated", message=f"{title}'s moderation refused it{because}")
 
 
 def full_match(pattern: re.Pattern[str], some_id: object) -> re.Match[str] | None:
@@ -344,6 +390,10 @@ def _fitting(
         if option is not None and option.fits(value) and option.group not in groups:
             fitting[name] = value
     return fitting
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _normal(value: Any) -> Any:

@@ -10,10 +10,17 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeGuard
 
-from mcp_server.errors import ExpiredError, NotFoundError, RateLimitError, RefusedError, UseapiError
+from mcp_server.errors import (
+    ExpiredError,
+    NotFoundError,
+    NotReadyError,
+    RateLimitError,
+    RefusedError,
+    UseapiError,
+)
 from mcp_server.models import MOST_MEDIA, OPERATIONS, Failure, Job, Media, OperationName, Status
 from mcp_server.services.accounts import Account, linked
-from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match
+from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match, moderated
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text, whole
 from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failure_text
@@ -40,6 +47,16 @@ _OPERATIONS: Mapping[str, OperationName] = {
     "i": "generate_image",
     "I": "upscale_image",
 }
+_NAMES = {
+    "v": "this is a generated video",
+    "V": "this is already an upscale",
+    "F": "this is already an interpolated video",
+    "i": "this is an image",
+    "I": "this is already an upscaled image",
+}
+# 2043 is the one code that is documented; *assumed*: a moderation's other codes name it.
+_MODERATED = re.compile(r"\bfail_code: 2043\b|\bmoderation\b", re.IGNORECASE)
+_MOST_CANDIDATES = 50  # that are read to find a lost job; `maxJobs` allows as many to run
 _STATUSES: Mapping[str, Status] = {"completed": "completed", "failed": "failed"}
 
 
@@ -68,10 +85,11 @@ def as_job(job_id: str, record: Any) -> Job:
     failure = None
     if status == "failed":
         reason = failure_text(record) or "Dreamina gave no reason."
+        failure = Failure(code="vendor_failed", message=reason)
         if "cancelled by user" in reason.lower():
-            status = "cancelled"
-        code = "cancelled" if status == "cancelled" else "vendor_failed"
-        failure = Failure(code=code, message=reason)
+            status, failure = "cancelled", Failure(code="cancelled", message=reason)
+        elif _MODERATED.search(reason):
+            failure = moderated("Dreamina", reason)
     source = request.get("jobid")
     return Job(
         job_id=job_id,
@@ -144,7 +162,7 @@ _ERROR_RULES = (
     ErrorRule(
         status=400,
         text="must be completed",
-        error=RefusedError,
+        error=NotReadyError,
         message="the source job is not finished yet.",
         hint="Wait for it with get_job(job_id=source, wait_seconds=50), then call again.",
     ),
@@ -206,6 +224,8 @@ class Dreamina(Service):
             source_is="the id of a generated video (no image, no upscale, no interpolation)",
             options=_COMMON,
             price=lambda _: 30,  # forecastCost in the documented answer
+            makes="twice its size",
+            always={"resolution": ("2x",)},
             repeats="refused",
         ),
         "interpolate_video": Endpoint(
@@ -261,6 +281,19 @@ class Dreamina(Service):
     def owns(self, some_id: str) -> bool:
         return is_id(some_id)
 
+    def what_it_is(self, some_id: str) -> str | None:
+        return _NAMES.get(letter_of(some_id))
+
+    def instead(self, operation: OperationName, some_id: str) -> str | None:
+        letter = letter_of(some_id)
+        if letter == "i":
+            return "Call upscale_image for it."
+        if letter == "I" or operation == "upscale_image":
+            return "Save it with download_media." if letter == "I" else "Call upscale_video for it."
+        if letter == "V":
+            return "Interpolate it with interpolate_video, or save it with download_media."
+        return "Save it with download_media. To have both, upscale first and interpolate that."
+
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         job_id = obj(answer.data).get("jobid")
         if not is_id(job_id) or not _can_be_of(order, job_id):
@@ -290,7 +323,8 @@ class Dreamina(Service):
         running = obj(answer.data).get("executing")
         if not isinstance(running, dict):
             raise self.unexpected("list of running jobs")
-        jobs, is_complete, listed = [], True, 0
+        candidates: dict[str, float] = {}  # with their ages
+        is_complete, listed = True, 0
         for entries in running.values():
             is_complete = is_complete and isinstance(entries, list)
             listed += len(entries) if isinstance(entries, list) else 0
@@ -299,11 +333,16 @@ class Dreamina(Service):
                 if not is_id(job_id):
                     is_complete = False
                 elif _may_be_of(order, job_id):
-                    job, is_known = await self._candidate(upstream, order, job_id)
-                    is_complete = is_complete and is_known
-                    jobs += [job] if job is not None else []
+                    candidates[job_id] = number(obj(entry).get("elapsedSeconds")) or 0
         total = obj(answer.data).get("total")
         is_complete = is_complete and total in (None, listed)
+        is_complete = is_complete and len(candidates) <= _MOST_CANDIDATES
+        jobs = []
+        newest = sorted(candidates, key=lambda job_id: candidates[job_id])
+        for job_id in newest[:_MOST_CANDIDATES]:
+            job, is_known = await self._candidate(upstream, order, job_id)
+            is_complete = is_complete and is_known
+            jobs += [job] if job is not None else []
         return Look(tuple(jobs), is_complete, clock_ahead_s=answer.clock_ahead_s)
 
     async def _candidate(

@@ -15,13 +15,15 @@ from urllib.parse import quote
 from mcp_server.errors import (
     CaptchaError,
     CreditsError,
+    ModeratedError,
     NotFoundError,
     RateLimitError,
     RefusedError,
     RequestError,
     UseapiError,
 )
-from mcp_server.media.files import SavedFile, file_stem
+from mcp_server.media.files import SavedFile
+from mcp_server.media.names import MadeName
 from mcp_server.models import (
     MOST_MEDIA,
     OPERATIONS,
@@ -34,12 +36,16 @@ from mcp_server.models import (
 )
 from mcp_server.redaction import quoted
 from mcp_server.services.accounts import Account, linked
-from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match
+from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match, moderated
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text
 from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failure_text
 
-_MEDIA = r"(?!.*\.\.)user:[0-9]{1,20}-email:[0-9A-Fa-f]{2,300}-%s:[A-Za-z0-9._~+=-]{1,300}"
+# That none ends in a dot is *assumed*: one there is the end of a sentence.
+_MEDIA = (
+    r"(?!.*\.\.)user:[0-9]{1,20}-email:[0-9A-Fa-f]{2,300}"
+    r"-%s:[A-Za-z0-9._~+=-]{0,299}[A-Za-z0-9_~+=-]"
+)
 VIDEO = re.compile(_MEDIA % "video", re.ASCII)
 IMAGE = re.compile(_MEDIA % "image", re.ASCII)
 _ANY_MEDIA = re.compile(_MEDIA % "[a-z]{2,20}", re.ASCII)
@@ -90,9 +96,9 @@ def as_job(job_id: str, answer: Answer) -> Job:
     holder, failure = holder_of(record), None
     media = media_of(operation, holder, answer.files) if status == "completed" else ()
     if status == "completed" and not media and (reason := _media_error(holder)):
-        status, failure = "failed", Failure(code="vendor_failed", message=reason)
+        status, failure = "failed", _failure(reason)
     elif status == "failed":
-        failure = Failure(code="vendor_failed", message=failure_text(record) or _NO_REASON)
+        failure = _failure(failure_text(record) or _NO_REASON)
     return Job(
         job_id=job_id,
         service="google-flow",
@@ -196,8 +202,20 @@ def _media_status(entry: Mapping[str, Any]) -> object:
     return status.get("mediaGenerationStatus")
 
 
+# Seen: PUBLIC_ERROR_UNSAFE_GENERATION, PUBLIC_ERROR_AUDIO_FILTERED; and the vendor's own scripts
+# (September 2026) take SAFETY and "policy" in an error's text for it.
+_MODERATION_WORDS = ("UNSAFE", "FILTERED", "SAFETY", "policy")
+_MODERATED = re.compile("|".join(_MODERATION_WORDS), re.IGNORECASE)
+
+
 def _failed(status: object) -> bool:
     return isinstance(status, str) and status.endswith("_FAILED")
+
+
+def _failure(reason: str) -> Failure:
+    if _MODERATED.search(reason):
+        return moderated("Google Flow", reason)
+    return Failure(code="vendor_failed", message=reason)
 
 
 def _media_error(holder: Mapping[str, Any]) -> str | None:
@@ -231,8 +249,18 @@ _ERROR_RULES = (
         status=403,
         text="captcha_quality",
         error=CaptchaError,
-        message="Google rejected the captcha (for a 4k image it may mean: no Ultra plan).",
-        hint=_CAPTCHA_DO,
+        message="Google rejected the captcha.",
+        hint=f"{_CAPTCHA_DO} An image at 4k is refused so without an Ultra plan, too.",
+    ),
+    *(
+        ErrorRule(
+            status=400,
+            text=word,
+            error=ModeratedError,
+            message="moderation refused the request.",
+            hint="Use another source or prompt; the same one will be refused again.",
+        )
+        for word in _MODERATION_WORDS
     ),
     ErrorRule(
         status=403,
@@ -254,7 +282,7 @@ _ERROR_RULES = (
         text="PUBLIC_ERROR_USER_QUOTA_REACHED",
         error=RateLimitError,
         message="the account's quota is used up.",
-        hint="Wait, or link further accounts on useapi.net.",
+        hint="Call again later, or link further accounts on useapi.net.",
         cooldown_s=1800,
     ),
     ErrorRule(
@@ -262,7 +290,7 @@ _ERROR_RULES = (
         text="PUBLIC_ERROR_PER_MODEL_DAILY_QUOTA_REACHED",
         error=RateLimitError,
         message="this account's daily quota for the model is used up.",
-        hint="Wait until the next UTC midnight.",
+        hint="Call again after the next UTC midnight.",
         cooldown_s="until UTC midnight",
     ),
     ErrorRule(
@@ -278,7 +306,7 @@ _ERROR_RULES = (
         text="no_eligible_account",
         error=RateLimitError,
         message="every linked account is in a cool-down for this.",
-        hint="Wait as long as told, or link further accounts on useapi.net.",
+        hint="Call again after the wait that is told, or link further accounts on useapi.net.",
     ),
     ErrorRule(
         status=503,
@@ -375,6 +403,19 @@ class GoogleFlow(Service):
 
     def owns(self, some_id: str) -> bool:
         return is_media_id(some_id) or is_job_id(some_id)
+
+    def takes_as_source(self, some_id: str) -> bool:
+        return is_media_id(some_id)
+
+    def what_it_is(self, some_id: str) -> str | None:
+        if full_match(VIDEO, some_id):
+            return "this is a video"
+        return "this is an image" if full_match(IMAGE, some_id) else None
+
+    def instead(self, operation: OperationName, some_id: str) -> str | None:
+        if full_match(VIDEO, some_id):
+            return "Call upscale_video for it."
+        return "Call upscale_image for it." if full_match(IMAGE, some_id) else None
 
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         record = obj(answer.data)
@@ -475,8 +516,8 @@ class GoogleFlow(Service):
     async def _record(
         self, upstream: Upstream, job_id: str, keep_if: Callable[[Any], bool] | None = None
     ) -> Answer:
-        path, stem = f"/v1/google-flow/jobs/{job_id}", file_stem(self.name, job_id)
-        return await upstream.get(self.vendor, path, stem=stem, keep_if=keep_if)
+        path, name = f"/v1/google-flow/jobs/{job_id}", MadeName(self.name, job_id)
+        return await upstream.get(self.vendor, path, name=name, keep_if=keep_if)
 
     async def fresh_link(self, upstream: Upstream, media: Media) -> str | None:
         """A job's record keeps the link it ended with; the media id gives a new one."""

@@ -13,7 +13,6 @@ from mcp_server.errors import (
     SubscriptionError,
     TokenError,
     UnexpectedAnswerError,
-    UnreachableError,
     UseapiError,
 )
 from mcp_server.models import Next, Note
@@ -147,8 +146,6 @@ def _explained(error: UseapiError | TimeoutError) -> tuple[str, str]:
     if isinstance(error, TimeoutError):
         return f"No answer came within {_LONGEST_S:g} s.", "Try again in a minute."
     hint = error.hint
-    if isinstance(error, UnreachableError):
-        hint = "Check the network, its proxy and USEAPI_BASE_URL, then try again."
-    elif isinstance(error, UnexpectedAnswerError | ServerError):
+    if isinstance(error, UnexpectedAnswerError | ServerError):
         hint = "Try again in a minute; if it stays so, check USEAPI_BASE_URL."
     return without_secrets(error.message), hint

@@ -21,7 +21,7 @@ from mcp_server.errors import (
 )
 from mcp_server.models import Failure, Job, Media, OperationName, Status
 from mcp_server.services.accounts import Account, linked
-from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match
+from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match, moderated
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text, whole
 from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo
@@ -79,19 +79,27 @@ class PixVerse(Service):
                 "reply_ref": Option("replyRef"),
                 "max_jobs": Option("maxJobs", low=1, high=8),
             },
+            makes="4K",
+            always={"resolution": ("4K",)},
         ),
     }
 
     def owns(self, some_id: str) -> bool:
         return full_match(_ANY, some_id) is not None
 
+    def whole_form(self, part: str) -> str | None:
+        if not re.fullmatch(r"[0-9]{4,30}", part.strip(), re.ASCII):
+            return None
+        return f"user:<number>-pixverse:<e-mail>-video:{part.strip()}"
+
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         record = obj(answer.data)
         job_id = record.get("video_id")
-        if not isinstance(job_id, str) or not self.owns(job_id) or job_id == order.source:
+        is_new = job_id != order.source and full_match(_VIDEO, job_id) is not None
+        if not is_new or _account_of(str(job_id)) != _account_of(order.source):
             raise self.unexpected("video id")
         return Job(
-            job_id=job_id,
+            job_id=str(job_id),
             service="pixverse",
             operation="upscale_video",
             status="running",
@@ -181,13 +189,11 @@ class PixVerse(Service):
         upscaled = bool(record.get("upscaled"))
         failure = None
         if status == "failed":
-            moderated = record.get("video_status") == _MODERATED or (
+            failure = Failure(code="vendor_failed", message="PixVerse failed.")
+            if record.get("video_status") == _MODERATED or (
                 record.get("video_status_name") == "MODERATED"
-            )
-            failure = Failure(
-                code="moderated" if moderated else "vendor_failed",
-                message="PixVerse's moderation refused it." if moderated else "PixVerse failed.",
-            )
+            ):
+                failure = moderated("PixVerse")
         return Job(
             job_id=job_id,
             service="pixverse",
@@ -211,6 +217,10 @@ class PixVerse(Service):
             failure=failure,
             created_at=moment(record.get("created_at")),
         )
+
+
+def _account_of(some_id: str) -> str:
+    return some_id.rsplit("-", 1)[0].lower()
 
 
 def _is_record(data: Any) -> bool:

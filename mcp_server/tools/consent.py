@@ -1,8 +1,11 @@
 """Before a paid call: the plan of what would be sent, its price, and the question to the user.
 
 The SDK runs resolvers ahead of a tool's body and may run them twice, so nothing here writes.
+Clients of 2025 are asked in the middle of the call; those of 2026 get the question as a result and
+make the call again with its answer. How a client answers is input like any other.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,26 +13,57 @@ from urllib.parse import urlsplit
 
 from mcp.server.mcpserver.resolve import (
     AcceptedElicitation,
+    CancelledElicitation,
     Elicit,
     ElicitationResult,
     Resolve,
 )
-from pydantic import BaseModel, Field
+from mcp.shared.exceptions import MCPError
+from mcp.types import ElicitResult
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import BaseModel, Field, ValidationError
 
-from mcp_server.errors import DeclinedError, RequestError
-from mcp_server.models import OperationName
+from mcp_server.errors import DeclinedError, PriceError, RequestError
+from mcp_server.models import Job, OperationName
 from mcp_server.services.base import Order
-from mcp_server.services.registry import service_named, service_of
+from mcp_server.services.registry import service_of, title_of
 from mcp_server.settings import is_https
 from mcp_server.tools.context import Ctx, app_of
+from mcp_server.tools.sources import source_id
+
+UNKNOWN_PRICE = 50  # what a price that nobody documents is taken as, to decide whether to ask
+ANSWER_S = 60.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A call that would be sent: its order, checked and priced, and whether it was made before."""
+    """A call that would be sent: its order, checked and priced, and whether it was made before.
+
+    `max_credits` is what the caller agreed to pay at most; None: nothing was said.
+    """
 
     order: Order
     is_live: bool
+    max_credits: float | None = None
+
+    @property
+    def title(self) -> str:
+        return title_of(self.order.service)
+
+    @property
+    def cost(self) -> str:
+        """What it costs, as the part of a sentence."""
+        price = self.order.price
+        if price is None:
+            return f"{self.title} documents no price for it, so its cost is not known beforehand"
+        return f"it costs about {price:g} credits"
+
+    def price_note(self, job: Job) -> str:
+        """What the answer that names the job has to say about a cap that proved nothing."""
+        is_checked = self.max_credits is None or self.order.price is not None
+        if is_checked or job.reused or job.failure is not None:
+            return ""
+        return f"{self.cost[0].upper()}{self.cost[1:]}: max_credits could not be checked."
 
 
 class Consent(BaseModel):
@@ -41,31 +75,42 @@ class NotAsked(Consent):
 
 
 async def make_plan(
-    ctx: Ctx, operation: OperationName, source: str, **arguments: str | float | None
+    ctx: Ctx,
+    operation: OperationName,
+    source: str,
+    *,
+    max_credits: float | None,
+    **arguments: str | float | None,
 ) -> Plan:
     """The plan of a paid call.
 
     Args:
+        max_credits: what the caller agrees to pay at most; None: not said.
         arguments: the tool's other arguments by name; None: not given.
 
     Raises:
         RequestError: an argument does not fit, or this service doesn't take it.
+        UseapiError: the source is a job that can't be read.
         TokenError, JournalError, BudgetError: it would be refused.
     """
     app = app_of(ctx)
     given = {name: value for name, value in arguments.items() if value is not None}
+    source = await source_id(app, source)
     service = service_of(source, "source")
-    order = service.order(operation, source, given, app.settings.job_defaults)
+    made = await app.jobs.known(source)
+    order = service.order(
+        operation, source, given, app.settings.job_defaults, made_of=made.source if made else None
+    )
     if "reply_url" in given:
         _check_reply_url(str(given["reply_url"]), app.settings.allowed_reply_hosts)
     is_live = await app.jobs.is_live(order)
-    return Plan(order, is_live)
+    return Plan(order, is_live, max_credits)
 
 
 def consenter(
     plans: Callable[..., Awaitable[Plan]],
 ) -> Callable[..., Awaitable[Consent | Elicit[Consent]]]:
-    """A resolver that asks the user about a price known beforehand, where the client can ask.
+    """A resolver that lets pass what was agreed to, and asks the user about the rest.
 
     Nobody is asked about a call that is refused, free, or made before.
 
@@ -74,16 +119,21 @@ def consenter(
     """
 
     async def consent(ctx: Ctx, plan: Annotated[Plan, Resolve(plans)]) -> Consent | Elicit[Consent]:
-        price = plan.order.price or 0
-        limit = app_of(ctx).settings.confirm_credits
-        if price == 0 or price < limit or not _can_ask(ctx):
+        app = app_of(ctx)
+        if _is_agreed_to(plan, app.settings.confirm_credits):
             return Consent(confirm=True)
         # The job that was made before may have ended since: then this call would make a new one.
-        if plan.is_live and await app_of(ctx).jobs.is_live(plan.order, read=True):
+        if plan.is_live and await app.jobs.is_live(plan.order, read=True):
             return NotAsked(confirm=True)
-        service = service_named(plan.order.service).vendor.title
-        what = plan.order.operation.replace("_", " ")
-        return Elicit(f"{what} on {service} costs about {price:g} credits. Go on?", Consent)
+        if plan.max_credits is not None:
+            raise _too_dear(plan)
+        if not _can_ask(ctx):
+            raise _unanswered(plan, "this client can't ask the user")
+        if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+            return await _asked(ctx, plan)
+        if not all(_is_an_answer(answer) for answer in (ctx.input_responses or {}).values()):
+            raise _unanswered(plan, "the question about it got no usable answer")
+        return Elicit(_question(plan), Consent)
 
     return consent
 
@@ -93,17 +143,90 @@ def check_consent(plan: Plan, consent: ElicitationResult[Consent]) -> bool:
 
     Raises:
         DeclinedError: the user said no.
+        PriceError: the question was closed without an answer.
     """
-    if not (isinstance(consent, AcceptedElicitation) and consent.data.confirm):
+    return not isinstance(_agreed(plan, consent), NotAsked)
+
+
+def _is_agreed_to(plan: Plan, asked_from: float) -> bool:
+    """Whether the price needs no question: free, below the limit, or within the caller's cap."""
+    price = plan.order.price
+    if price is None and plan.max_credits is not None:
+        return plan.max_credits > 0
+    taken_as = UNKNOWN_PRICE if price is None else price
+    if plan.max_credits is not None:
+        return taken_as <= plan.max_credits
+    return taken_as == 0 or taken_as < asked_from
+
+
+def _question(plan: Plan) -> str:
+    what = plan.order.operation.replace("_", " ")
+    result = f" ({plan.order.result})" if plan.order.result else ""
+    return f"{plan.title}, {what}{result}, of {plan.order.source}: {plan.cost}. Go on?"
+
+
+async def _asked(ctx: Ctx, plan: Plan) -> Consent:
+    """The user's answer, from a client that is asked in the middle of the call."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            outcome = await ctx.elicit(_question(plan), Consent)
+    except TimeoutError:
+        raise _unanswered(plan, f"nobody answered the question within {ANSWER_S:g} s") from None
+    except (MCPError, ValueError):  # it refused to ask, or its answer is none
+        raise _unanswered(plan, "the question about it got no usable answer") from None
+    return _agreed(plan, outcome)
+
+
+def _agreed(plan: Plan, outcome: ElicitationResult[Consent]) -> Consent:
+    if isinstance(outcome, CancelledElicitation):  # many hosts do so without showing it
+        raise _unanswered(plan, "the question about it was closed without an answer")
+    if not (isinstance(outcome, AcceptedElicitation) and outcome.data.confirm):
         raise DeclinedError(
             message="The user declined the cost, so nothing was sent.",
             hint="Don't ask again for the same; offer something cheaper if there is.",
             service=plan.order.service,
         )
-    return not isinstance(consent.data, NotAsked)
+    return outcome.data
+
+
+def _is_an_answer(answer: object) -> bool:
+    """Whether a client said yes or no, or closed the question; the SDK has other words for less."""
+    if not isinstance(answer, ElicitResult):
+        return False
+    try:
+        return answer.action != "accept" or Consent.model_validate(answer.content) is not None
+    except ValidationError:
+        return False
+
+
+def _too_dear(plan: Plan) -> PriceError:
+    price = plan.order.price
+    if price is None:
+        hint = "Ask the user; with max_credits above 0 the call goes through, whatever it costs."
+    else:
+        hint = f"Ask the user; max_credits={price:g} lets the same call through."
+    return PriceError(
+        message=f"{plan.cost[0].upper()}{plan.cost[1:]}; max_credits is {plan.max_credits:g}, so"
+        " nothing was sent.",
+        hint=hint,
+        service=plan.order.service,
+        price=price,
+    )
+
+
+def _unanswered(plan: Plan, why: str) -> PriceError:
+    price = plan.order.price
+    cap = UNKNOWN_PRICE if price is None else price
+    return PriceError(
+        message=f"{plan.cost[0].upper()}{plan.cost[1:]}, and {why}; nothing was sent.",
+        hint=f"Ask the user in the chat; after a yes make the same call with max_credits={cap:g}.",
+        service=plan.order.service,
+        price=price,
+    )
 
 
 def _can_ask(ctx: Ctx) -> bool:
+    """Whether the client shows questions; a 2025 client of stateless HTTP has told it in vain."""
     able = ctx.client_capabilities.elicitation if ctx.client_capabilities else None
     # A client that names no mode means forms.
     return able is not None and (able.form is not None or able.url is None)

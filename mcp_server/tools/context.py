@@ -18,7 +18,7 @@ from mcp_server.journal.locks import KeyLocks
 from mcp_server.journal.sqlite import SqliteStore
 from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder
-from mcp_server.media.ssrf import Resolver, system_resolver
+from mcp_server.media.ssrf import Resolver
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 
@@ -64,7 +64,7 @@ async def open_app(
     transport: "Transport | None" = None,
     locks: KeyLocks | None = None,
     drain_s: float = DRAIN_S,
-    resolve: Resolver = system_resolver,
+    resolve: Resolver | None = None,
     open_store: Callable[[Path, Clock, KeyLocks | None], Store] = SqliteStore,
     fault: SettingsError | None = None,
 ) -> AsyncIterator[AppContext]:
@@ -85,3 +85,4 @@ async def open_app(
             await jobs.close()
             await upstream.close()
             await journal.close()
+            outputs.close()

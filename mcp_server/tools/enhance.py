@@ -21,6 +21,7 @@ from mcp_server.tools.parameters import (
     FrameRate,
     ImageIndex,
     ImageResolution,
+    MaxCredits,
     MaxJobs,
     OriginalStrength,
     ReplyRef,
@@ -38,6 +39,7 @@ async def _plan_upscale_video(
     source: str,
     *,
     resolution: str | None,
+    max_credits: float | None,
     reply_url: str | None,
     reply_ref: str | None,
     max_jobs: int | None,
@@ -50,6 +52,7 @@ async def _plan_upscale_video(
         "upscale_video",
         source,
         resolution=resolution,
+        max_credits=max_credits,
         reply_url=reply_url,
         reply_ref=reply_ref,
         max_jobs=max_jobs,
@@ -65,6 +68,7 @@ async def upscale_video(
     *,
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_upscale_video))],
     resolution: VideoResolution = None,
+    max_credits: MaxCredits = None,
     reply_url: ReplyUrl = None,
     reply_ref: ReplyRef = None,
     max_jobs: MaxJobs = None,
@@ -76,6 +80,7 @@ async def upscale_video(
 
     Returns at once with a job; then call get_job with wait_seconds until it ends.
     Costs credits: Google Flow 1080p free, 4K 50; Dreamina about 30; PixVerse by length.
+    Where it may cost 50 or more, ask the user first and set max_credits, or it may be refused.
     The same call again never pays twice: it returns the job there is (reused: true).
     Dreamina upscales a generated video once; upscale before interpolating.
     """
@@ -83,6 +88,7 @@ async def upscale_video(
         ctx,
         source,
         resolution=resolution,
+        max_credits=max_credits,
         reply_url=reply_url,
         reply_ref=reply_ref,
         max_jobs=max_jobs,
@@ -98,6 +104,7 @@ async def _plan_interpolate_video(
     source: str,
     *,
     fps: int,
+    max_credits: float | None,
     reply_url: str | None,
     reply_ref: str | None,
     max_jobs: int | None,
@@ -107,6 +114,7 @@ async def _plan_interpolate_video(
         "interpolate_video",
         source,
         fps=fps,
+        max_credits=max_credits,
         reply_url=reply_url,
         reply_ref=reply_ref,
         max_jobs=max_jobs,
@@ -119,6 +127,7 @@ async def interpolate_video(
     fps: FrameRate,
     *,
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_interpolate_video))],
+    max_credits: MaxCredits = None,
     reply_url: ReplyUrl = None,
     reply_ref: ReplyRef = None,
     max_jobs: MaxJobs = None,
@@ -126,13 +135,15 @@ async def interpolate_video(
     """Start raising a finished Dreamina video to 30 or 60 frames per second.
 
     Returns at once with a job; then call get_job with wait_seconds until it ends.
-    Costs credits, about 66 for 60 fps; each video once. For both, upscale first, then interpolate
-    the result. The same call again never pays twice: it returns the job there is.
+    Costs credits, about 66 for 60 fps; each video once. Ask the user first and set max_credits, or
+    it may be refused. For both, upscale first, then interpolate the result. The same call again
+    never pays twice: it returns the job there is.
     """
     plan = await _plan_interpolate_video(
         ctx,
         source,
         fps=fps,
+        max_credits=max_credits,
         reply_url=reply_url,
         reply_ref=reply_ref,
         max_jobs=max_jobs,
@@ -148,6 +159,7 @@ async def _plan_upscale_image(
     image_index: int | None,
     original_image_strength: float | None,
     detail_strength: float | None,
+    max_credits: float | None,
     reply_url: str | None,
     reply_ref: str | None,
     max_jobs: int | None,
@@ -163,6 +175,7 @@ async def _plan_upscale_image(
         image_index=image_index,
         original_image_strength=original_image_strength,
         detail_strength=detail_strength,
+        max_credits=max_credits,
         reply_url=reply_url,
         reply_ref=reply_ref,
         max_jobs=max_jobs,
@@ -181,6 +194,7 @@ async def upscale_image(
     image_index: ImageIndex = None,
     original_image_strength: OriginalStrength = None,
     detail_strength: DetailStrength = None,
+    max_credits: MaxCredits = None,
     reply_url: ReplyUrl = None,
     reply_ref: ReplyRef = None,
     max_jobs: MaxJobs = None,
@@ -201,6 +215,7 @@ async def upscale_image(
         image_index=image_index,
         original_image_strength=original_image_strength,
         detail_strength=detail_strength,
+        max_credits=max_credits,
         reply_url=reply_url,
         reply_ref=reply_ref,
         max_jobs=max_jobs,
@@ -215,4 +230,9 @@ async def _submit(ctx: Ctx, plan: Plan, consent: ElicitationResult[Consent]) -> 
     may_charge = check_consent(plan, consent)
     app = app_of(ctx)
     job = await app.jobs.submit(plan.order, may_charge=may_charge)
-    return job_answer(job, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
+    return job_answer(
+        job,
+        note=plan.price_note(job),
+        sandbox=app.settings.sandbox,
+        is_remote=is_remote(ctx),
+    )

@@ -6,21 +6,18 @@ A tool's docstring is its description: lines are joined, paragraphs are kept.
 from typing import Annotated
 
 from mcp.types import CallToolResult
-from pydantic import Field
 
-from mcp_server.models import JobList, Status
+from mcp_server.models import JobList
 from mcp_server.services.health import Check, check
 from mcp_server.tools.context import Ctx, app_of, is_remote
-from mcp_server.tools.parameters import FileName, JobId
+from mcp_server.tools.parameters import FileName, JobId, Limit, StatusFilter, WaitSeconds
 from mcp_server.tools.results import JobAnswer, check_answer, job_answer, list_answer
 
 
 async def get_job(
     ctx: Ctx,
     job_id: JobId,
-    wait_seconds: Annotated[
-        int, Field(ge=0, le=50, description="Wait up to this long for the end; 0 reads once.")
-    ] = 0,
+    wait_seconds: WaitSeconds = 0,
 ) -> JobAnswer:
     """State of a job and, once completed, its media with URL and size. Free.
 
@@ -29,7 +26,7 @@ async def get_job(
     """
     app = app_of(ctx)
     if wait_seconds == 0:
-        job = await app.jobs.get(job_id)
+        job = await app.jobs.get(job_id, held=True)
     else:
         job = await app.jobs.wait(job_id, wait_seconds, ctx.report_progress)
     return job_answer(job, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
@@ -37,15 +34,12 @@ async def get_job(
 
 async def list_jobs(
     ctx: Ctx,
-    status: Annotated[
-        Status | None, Field(description="Only jobs last known in this state.")
-    ] = None,
-    limit: Annotated[int, Field(ge=1, le=100, description="How many, newest first.")] = 20,
+    status: StatusFilter = None,
+    limit: Limit = 20,
 ) -> Annotated[CallToolResult, JobList]:
     """Jobs this server submitted, newest first, as last known; no network.
 
-    Call it after a lost answer, before submitting again. Submissions that were refused are listed
-    only with status failed.
+    Submissions that no job came of are listed only with status failed.
     """
     app = app_of(ctx)
     jobs = await app.jobs.recent(limit, status)
@@ -53,14 +47,15 @@ async def list_jobs(
 
 
 async def download_media(ctx: Ctx, job_id: JobId, file_name: FileName = None) -> JobAnswer:
-    """Save the files of a completed job on the server's disk and return their paths. Free.
+    """Save a job's files on the server's disk and return their paths. Free.
 
-    The same call again returns the files that are there; nothing is ever overwritten. Returns when
-    all is saved: on a slow line a long video takes minutes. Call it before the URLs expire.
+    Waits up to 40 s for a running job and for the download; what takes longer goes on by itself,
+    and the same call joins it. Repeated, it returns the files that are there; nothing is ever
+    overwritten. Call it before the URLs expire.
     """
     app = app_of(ctx)
-    job = await app.jobs.download(job_id, file_name, ctx.report_progress)
-    return job_answer(job, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
+    job, note = await app.jobs.download(job_id, file_name, ctx.report_progress)
+    return job_answer(job, note=note, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
 
 
 async def cancel_job(ctx: Ctx, job_id: JobId) -> JobAnswer:

@@ -1,48 +1,78 @@
 """The arguments of the tools: what each may be, and what a model reads of it."""
 
-from typing import Annotated, Literal
+import re
+from functools import partial
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from mcp_server.models import Status
+from mcp_server.tools import lenient
 
-def _any_case(*words: str) -> BeforeValidator:
-    """A validator that takes these words in any case: `4k` is `4K`."""
-    known = {word.lower(): word for word in words}
-    return BeforeValidator(
-        lambda given: known.get(given.lower(), given) if isinstance(given, str) else given
-    )
 
+def _plain_number(given: Any) -> Any:
+    """The number, unless it is text that could be misread: `1,000`, `1e3`, `50 credits`."""
+    if isinstance(given, str) and not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,3})?", given.strip()):
+        raise ValueError("no plain number")
+    return given
+
+
+_LONGEST_ID = 512
+_AN_ID = BeforeValidator(lenient.one_id)
 
 SourceVideo = Annotated[
     str,
     Field(
+        max_length=_LONGEST_ID,
         description="Id of the finished source video: Dreamina jobid, Google Flow "
-        "mediaGenerationId or PixVerse video_id. The id tells the service."
+        "mediaGenerationId or PixVerse video_id. The id tells the service.",
     ),
+    _AN_ID,
 ]
 SourceClip = Annotated[
-    str, Field(description="Dreamina jobid of a finished generated or upscaled video.")
+    str,
+    Field(
+        max_length=_LONGEST_ID,
+        description="Dreamina jobid of a finished generated or upscaled video.",
+    ),
+    _AN_ID,
 ]
 SourceImage = Annotated[
-    str, Field(description="Dreamina image jobid or Google Flow image mediaGenerationId.")
-]
-VideoResolution = Annotated[
-    Literal["720p", "1080p", "4K"] | None,
-    _any_case("720p", "1080p", "4K"),
+    str,
     Field(
-        description="Google Flow only; default 1080p. Dreamina always doubles, "
-        "PixVerse always makes 4K."
+        max_length=_LONGEST_ID,
+        description="Dreamina image jobid or Google Flow image mediaGenerationId.",
     ),
+    _AN_ID,
+]
+# Which of its values a service takes is for the service to say, which depends on the source: so
+# what is published is narrower than what is accepted here.
+VideoResolution = Annotated[
+    str | None,
+    Field(
+        max_length=20,
+        json_schema_extra={"enum": ["720p", "1080p", "4K"]},
+        description="Google Flow only; default 1080p. Dreamina always doubles, "
+        "PixVerse always makes 4K.",
+    ),
+    BeforeValidator(lenient.video_resolution),
 ]
 ImageResolution = Annotated[
-    Literal["2k", "4k", "8k"] | None,
-    _any_case("2k", "4k", "8k"),
-    Field(description="Default: Dreamina 4k, Google Flow 2k. 8k is Dreamina only."),
+    str | None,
+    Field(
+        max_length=20,
+        json_schema_extra={"enum": ["2k", "4k", "8k"]},
+        description="Default: Dreamina 4k, Google Flow 2k. 8k is Dreamina only.",
+    ),
+    BeforeValidator(lenient.image_resolution),
 ]
 FrameRate = Annotated[
-    Literal[30, 60],
-    BeforeValidator(lambda given: int(given) if given in ("30", "60") else given),
-    Field(description="Target frames per second (the source has 24)."),
+    int,
+    Field(
+        json_schema_extra={"minimum": 30, "maximum": 60},
+        description="Target frames per second: 30 or 60 (the source has 24).",
+    ),
+    BeforeValidator(lenient.frame_rate),
 ]
 ImageIndex = Annotated[
     int | None,
@@ -65,6 +95,16 @@ DetailStrength = Annotated[
         allow_inf_nan=False,
         description="Dreamina only: how much detail to add; default 0.5.",
     ),
+]
+MaxCredits = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        le=1_000_000,
+        allow_inf_nan=False,
+        description="Pay at most this; a higher price is refused and told. 0 only asks the price.",
+    ),
+    BeforeValidator(_plain_number),
 ]
 ReplyUrl = Annotated[
     str | None,
@@ -96,7 +136,27 @@ CaptchaOrder = Annotated[
     ),
 ]
 JobId = Annotated[
-    str, Field(description="job_id from any tool here, or a job id made elsewhere on useapi.net.")
+    str,
+    Field(
+        max_length=_LONGEST_ID,
+        description="job_id from any tool here, or a job id made elsewhere on useapi.net.",
+    ),
+    _AN_ID,
+]
+WaitSeconds = Annotated[
+    int,
+    Field(ge=0, le=50, description="Wait up to this long for the end; 0 reads once."),
+    BeforeValidator(partial(lenient.at_most, 50)),
+]
+StatusFilter = Annotated[
+    Status | None,
+    Field(description="Only jobs last known in this state."),
+    BeforeValidator(lenient.status),
+]
+Limit = Annotated[
+    int,
+    Field(ge=1, le=100, description="How many, newest first."),
+    BeforeValidator(partial(lenient.at_most, 100)),
 ]
 FileName = Annotated[
     str | None,

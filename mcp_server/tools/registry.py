@@ -2,11 +2,13 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from mcp.types import ToolAnnotations
 
+from mcp_server.errors import SettingsError
+from mcp_server.redaction import one_line
 from mcp_server.tools.enhance import interpolate_video, upscale_image, upscale_video
 from mcp_server.tools.jobs import cancel_job, check_accounts, download_media, get_job, list_jobs
 from mcp_server.tools.strict_tool import StrictTool
@@ -31,6 +33,11 @@ _CANCELS = ToolAnnotations(
 _MODEL = ["model"]
 _MODEL_AND_VIEWER = ["model", "app"]
 
+_GROUPS = {
+    "common": ("reply_url", "reply_ref", "max_jobs"),
+    "captcha": ("captcha_token", "captcha_retry", "captcha_order"),
+}
+
 
 @functools.cache
 def all_tools() -> tuple[StrictTool, ...]:
@@ -50,6 +57,27 @@ def all_tools() -> tuple[StrictTool, ...]:
         _tool(cancel_job, "Cancel a job", _CANCELS),
         _tool(check_accounts, "Check token and accounts", _READS),
     )
+
+
+def tools_hiding(hidden: Collection[str]) -> tuple[StrictTool, ...]:
+    """The tools as they are published where some arguments are hidden.
+
+    Args:
+        hidden: names of arguments or of groups of them.
+
+    Raises:
+        SettingsError: no tool has such an argument, or one can't do without it.
+    """
+    names = {name for word in hidden for name in _GROUPS.get(word, (word,))}
+    schemas = [tool.parameters for tool in all_tools()]
+    known = {name for schema in schemas for name in schema["properties"]}
+    needed = {name for schema in schemas for name in schema.get("required", ())}
+    if wrong := sorted(names - known) + sorted(names & needed):
+        raise SettingsError(
+            message=f"USEAPI_HIDE_ARGUMENTS can't hide {one_line(wrong[0], 60)}.",
+            hint=f"It takes: {', '.join([*_GROUPS, *sorted(known - needed)])}.",
+        )
+    return tuple(tool.hiding(names) for tool in all_tools())
 
 
 def _tool(

@@ -4,7 +4,7 @@ Written against mcp 2.3.0 and pydantic 2.12, which put every model into `$defs`,
 part, and `anyOf` with null and a null default on every argument that can be left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 Schema = dict[str, Any]
@@ -42,7 +42,21 @@ def _lean(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
             ]
         else:
             leaned[keyword] = value
-    return leaned
+    return _without_numbers_to_choose(leaned)
+
+
+def _without_numbers_to_choose(schema: Schema) -> Schema:
+    """The schema with bounds in place of a choice of numbers: Gemini takes an enum of text only."""
+    choices = schema.get("enum", ())
+    if not choices or schema["type"] == "string":
+        return schema
+    return _without(schema, "enum") | {"minimum": min(choices), "maximum": max(choices)}
+
+
+def without_properties(schema: Schema, names: Collection[str]) -> Schema:
+    """The schema of an object without these of its properties."""
+    properties = {name: part for name, part in schema["properties"].items() if name not in names}
+    return schema | {"properties": properties}
 
 
 def _without(schema: Schema, *keywords: str) -> Schema:

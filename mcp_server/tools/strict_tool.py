@@ -3,7 +3,8 @@
 Written against mcp 2.3.0, whose argument model and metadata it replaces.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
@@ -11,17 +12,44 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from pydantic import ValidationError, create_model, field_validator
 
-from mcp_server.errors import RequestError, UseapiError
+from mcp_server.errors import InternalError, RequestError, UseapiError
 from mcp_server.redaction import one_line
 from mcp_server.tools.results import error_answer
-from mcp_server.tools.schema import Schema, lean
+from mcp_server.tools.schema import Schema, lean, without_properties
+
+log = logging.getLogger(__name__)
+
+_ADDED_BY_HOSTS = frozenset(
+    {"toolCallId", "sessionId", "action", "chatInput", "tool", "_meta", "random_string"}
+)
+"""Arguments that no model wrote: n8n's, and what some hosts give a tool that takes none."""
 
 
 class _Arguments(FuncMetadata):
-    """Drops null and "" as not given, and leaves a string that looks like JSON a string."""
+    """Refuses unknown arguments, drops null and "", and leaves text that looks like JSON text."""
+
+    tool_name: str
 
     def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in data.items() if value is not None and value != ""}
+        takes = self.arg_model.model_fields
+        given: dict[str, Any] = {}
+        # Before pydantic, which would take seconds for a hundred thousand unknown names.
+        for name, value in data.items():
+            if value is None or value == "":
+                continue
+            if name in takes:
+                given[name] = value
+            elif name not in _ADDED_BY_HOSTS:
+                raise RequestError(
+                    message=f"{self.tool_name} has no argument {one_line(name, 60)},"
+                    " so nothing was done.",
+                    hint=_takes(takes),
+                )
+        return given
+
+
+def _takes(names: Collection[str]) -> str:
+    return f"It takes: {', '.join(names) or 'none'}."
 
 
 def _no_boolean(given: Any) -> Any:
@@ -32,7 +60,7 @@ def _no_boolean(given: Any) -> Any:
 
 
 class StrictTool(Tool):
-    """A tool whose every expected error is an answer: the only place where errors become answers.
+    """A tool whose every error is an answer: the only place where errors become answers.
 
     The SDK would drop an unknown argument silently (a misspelt option would spend credits), hide
     an ordinary exception's text from the model, and put a prefix before a ToolError's.
@@ -53,15 +81,22 @@ class StrictTool(Tool):
             __base__=metadata.arg_model,
             __validators__={"no_boolean": field_validator("*", mode="before")(_no_boolean)},
         )
-        arguments.model_config["extra"] = "forbid"
-        arguments.model_rebuild(force=True)
         tool.fn_metadata = _Arguments(
+            tool_name=tool.name,
             arg_model=arguments,
             output_model=metadata.output_model,
             output_schema=metadata.output_schema and lean(metadata.output_schema),
         )
-        tool.parameters = lean(arguments.model_json_schema(by_alias=True))
+        tool.parameters = tool.all_parameters()
         return tool
+
+    def all_parameters(self) -> Schema:
+        """The schema of all arguments it takes, those that are not published included."""
+        return lean(self.fn_metadata.arg_model.model_json_schema(by_alias=True))
+
+    def hiding(self, names: Collection[str]) -> "StrictTool":
+        """The same tool with these arguments left out of what it publishes; it still takes them."""
+        return self.model_copy(update={"parameters": without_properties(self.parameters, names)})
 
     async def run(
         self, arguments: dict[str, Any], context: Any, convert_result: bool = False
@@ -72,38 +107,46 @@ class StrictTool(Tool):
         try:
             return await super().run(arguments, context, convert_result)
         except ToolError as error:
-            fault = error.__cause__
-            if isinstance(fault, ValidationError) and not isinstance(error, UnexpectedToolError):
-                fault = self._refusal(fault)
+            settings = context.request_context.lifespan_context.settings
+            return error_answer(self._in_our_words(error), sandbox=settings.sandbox)
+
+    def _in_our_words(self, error: ToolError) -> UseapiError:
+        fault = error.__cause__
+        if isinstance(fault, ValidationError) and not isinstance(error, UnexpectedToolError):
+            return self._refusal(fault)
+        while fault is not None:
             if isinstance(fault, UseapiError):
-                settings = context.request_context.lifespan_context.settings
-                return error_answer(fault, sandbox=settings.sandbox)
-            raise  # a bug: the SDK withholds its text and logs it
+                return fault
+            fault = fault.__cause__
+        log.error("%s failed by a fault of this server", self.name, exc_info=error)
+        return InternalError(
+            message=f"A fault in this server ended {self.name}; its log has it.",
+            hint="Tell the user. If it was to cost credits, look at list_jobs first: the same call"
+            " again never pays twice.",
+        )
 
     def _refusal(self, invalid: ValidationError) -> RequestError:
         """The first fault of the arguments, in one sentence."""
-        fault = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
+        fault = invalid.errors(include_url=False, include_input=False)[0]
         name = one_line(str(fault["loc"][0]), 60)
-        properties = self.parameters["properties"]
-        takes = f"It takes: {', '.join(properties)}."
-        if fault["type"] == "extra_forbidden":
-            return RequestError(
-                message=f"{self.name} has no argument {name}, so nothing was done.", hint=takes
-            )
+        properties = self.all_parameters()["properties"]
         if fault["type"] == "missing":
             return RequestError(
-                message=f"{self.name} needs {name}, so nothing was done.", hint=takes
+                message=f"{self.name} needs {name}, so nothing was done.", hint=_takes(properties)
             )
+        wanted = _wanted(properties[name], fault.get("ctx", {}))
         return RequestError(
-            message=f"{name} must be {_wanted(properties[name])}, so nothing was done.",
+            message=f"{name} must be {wanted}, so nothing was done.",
             hint="Call again with that corrected.",
         )
 
 
-def _wanted(schema: Schema) -> str:
-    """What an argument must be, in words."""
+def _wanted(schema: Schema, told: Mapping[str, Any]) -> str:
+    """What an argument must be, in words; `told` is what pydantic says about the fault."""
     if "enum" in schema:
-        return " or ".join(map(str, schema["enum"]))
+        return " or ".join(schema["enum"])
+    if "expected" in told:  # a choice of numbers
+        return str(told["expected"])
     if schema["type"] in ("integer", "number"):
         kind = "a whole number" if schema["type"] == "integer" else "a number"
         return f"{kind} from {schema['minimum']} to {schema['maximum']}"

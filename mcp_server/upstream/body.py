@@ -6,9 +6,12 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Generic, TypeVar
 
 _PIECE_BYTES = 65_536
+
+F = TypeVar("F", bound=BinaryIO)
+
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS  # zlib detects which of the two it is
 
 
@@ -67,7 +70,7 @@ class ExtractionError(ValueError):
     """The JSON or its files are too large, it breaks off, or base64 is expected and not there."""
 
 
-class Base64Extractor:
+class Base64Extractor(Generic[F]):
     """Keeps JSON that arrives in pieces of any size, except for the values of some keys.
 
     Each string that is the value of one of `keys`, anywhere in the tree, is decoded into a file
@@ -82,16 +85,17 @@ class Base64Extractor:
     def __init__(
         self,
         keys: frozenset[str],
-        open_file: Callable[[], BinaryIO],
+        open_file: Callable[[], F],
         *,
         limit_bytes: int = 8 * 1024 * 1024,
         file_limit_bytes: int,
     ) -> None:
         """`limit_bytes` is for the JSON that is kept, `file_limit_bytes` for all files together."""
-        self.files: list[BinaryIO] = []
+        self.files: list[F] = []
+        self.file_bytes = 0  # of all files together
         self._open_file = open_file
         self._limit_bytes = limit_bytes
-        self._file_bytes_left = file_limit_bytes
+        self._file_limit_bytes = file_limit_bytes
         self._kept = bytearray()
         self._decoder: _Base64Decoder | None = None  # while in a string that is extracted
         # The quote of a key never follows a backslash; one inside a string always does. So in
@@ -158,8 +162,8 @@ class Base64Extractor:
         return rest
 
     def _write(self, data: bytes) -> None:
-        self._file_bytes_left -= len(data)
-        if self._file_bytes_left < 0:
+        self.file_bytes += len(data)
+        if self.file_bytes > self._file_limit_bytes:
             raise ExtractionError("The files in the answer are larger than allowed.")
         self.files[-1].write(data)
 

@@ -5,11 +5,13 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mcp_server.clock import Clock
+from mcp_server.clock import Clock, Turns
 from mcp_server.errors import SettingsError, TokenError
-from mcp_server.media.files import OutputFolder
+from mcp_server.media.files import OutputFolder, PartFile, SavedFile
+from mcp_server.media.names import MadeName
 from mcp_server.redaction import quoted
 from mcp_server.retry import Outcome, pause_before_retry
 from mcp_server.settings import Settings
@@ -56,7 +58,7 @@ class _Request:
     path: str
     body: Mapping[str, Any] | None = None
     read_timeout_s: float = READ_TIMEOUT_S
-    stem: str | None = None
+    name: MadeName | None = None
     keep_if: Callable[[Any], bool] | None = None
     on_send: Callable[[], Awaitable[None]] | None = None
 
@@ -91,21 +93,21 @@ class Upstream:
         vendor: ServiceInfo,
         path: str,
         *,
-        stem: str | None = None,
+        name: MadeName | None = None,
         keep_if: Callable[[Any], bool] | None = None,
     ) -> Answer:
         """GET `path`, up to three times.
 
         Args:
             path: sent as it is, with `:` and `@` unencoded.
-            stem: the name, without its extension, of a file that comes as base64.
+            name: of a file that comes as base64.
             keep_if: whether to save such files, given the JSON they came in; default: yes.
 
         Raises:
             UpstreamError, UnreachableError, UnexpectedAnswerError.
         """
         return await self._send_with_retries(
-            vendor, _Request("GET", path, stem=stem, keep_if=keep_if)
+            vendor, _Request("GET", path, name=name, keep_if=keep_if)
         )
 
     async def delete(self, vendor: ServiceInfo, path: str) -> Answer:
@@ -120,7 +122,7 @@ class Upstream:
         *,
         on_send: Callable[[], Awaitable[None]],
         read_timeout_s: float,
-        stem: str | None = None,
+        name: MadeName | None = None,
     ) -> Answer:
         """POST what costs money; send it again only if it is certain that nothing was done.
 
@@ -132,7 +134,7 @@ class Upstream:
             UnansweredError: the request left, and no usable answer came.
             UpstreamError, UnreachableError: the request was refused, or never left.
         """
-        request = _Request("POST", path, body, read_timeout_s, stem, on_send=on_send)
+        request = _Request("POST", path, body, read_timeout_s, name, on_send=on_send)
         return await self._send_with_retries(vendor, request)
 
     def require_token(self) -> None:
@@ -222,7 +224,9 @@ class Upstream:
             unusable = isinstance(error, ExtractionError | httpx.InvalidURL)
             reason = type(error).__name__
             if not sent:
-                return not_sent(vendor, reason)
+                from mcp_server.upstream.reachability import why_unreachable
+
+                return not_sent(vendor, *why_unreachable(error, self._settings.base_url))
             return interrupted(vendor, reason, paid=request.paid, unusable=unusable)
 
     async def _send_once(
@@ -265,10 +269,9 @@ class Upstream:
             # The body of an answer to DELETE is not documented: only its status counts.
             if 200 <= status < 300 and (data is not None or request.method == "DELETE"):
                 wanted = request.keep_if is None or request.keep_if(data)
-                full = [file for file in extractor.files if wanted and file.tell() > 0]
-                stem = request.stem or vendor.name
-                names = (stem if n == 0 else f"{stem}-{n + 1}" for n in range(len(full)))
-                files = tuple(map(self._outputs.keep, full, names))
+                full = [file for file in extractor.files if wanted and file.size_bytes > 0]
+                name = request.name or MadeName(vendor.name, request.path)
+                files = await self._keep(full, name)
                 said_at = http_date(response.headers.get("date", ""))
                 ahead_s = None if said_at is None else said_at - received_at
                 return Answer(status, data, files, ahead_s)
@@ -279,14 +282,35 @@ class Upstream:
             for file in extractor.files:
                 self._outputs.discard(file)
 
-    async def _read_body(self, response: "httpx.Response", extractor: Base64Extractor) -> None:
-        """Read the body and decompress it here: httpx would do it without a limit."""
-        decompressor = Decompressor(response.headers.get("content-encoding", ""))
+    async def _read_body(
+        self, response: "httpx.Response", extractor: Base64Extractor[PartFile]
+    ) -> None:
+        """Read the body and decompress it here: httpx would do it without a limit.
+
+        What is neither kept nor a file is limited too, on the wire and decompressed: white space
+        in base64, and what decompresses to nothing.
+        """
+        decompressor, turns = Decompressor(response.headers.get("content-encoding", "")), Turns()
+        wire_bytes = body_bytes = 0
         async for chunk in response.aiter_raw():
+            wire_bytes += len(chunk)
             for piece in decompressor.feed(chunk):
                 self._feed(extractor, piece)
+                body_bytes += len(piece)
+                if max(wire_bytes, body_bytes) > 2 * (JSON_LIMIT_BYTES + extractor.file_bytes):
+                    raise ExtractionError("The answer is longer than what it holds.")
+                await turns.after(len(piece))
 
-    def _feed(self, extractor: Base64Extractor, piece: bytes) -> None:
+    async def _keep(self, files: list[PartFile], name: MadeName) -> tuple[SavedFile, ...]:
+        """Put files in place, numbered if there are several."""
+        kept = []
+        for number, file in enumerate(files, start=1):
+            own = name.numbered(number) if len(files) > 1 else name
+            keep = partial(self._outputs.keep, file, own)
+            kept.append(await self._outputs.in_background(file.size_bytes, keep))
+        return tuple(kept)
+
+    def _feed(self, extractor: Base64Extractor[PartFile], piece: bytes) -> None:
         try:
             extractor.feed(piece)
         except OSError as error:
@@ -301,6 +325,8 @@ class Upstream:
         Raises:
             SettingsError: a proxy or a CA file of the environment can't be used.
         """
+        from http.cookiejar import CookieJar, DefaultCookiePolicy
+
         import httpx
 
         if self._clients is None:
@@ -309,6 +335,8 @@ class Upstream:
                 "verify": self._tls_context() if self._transport is None else True,
                 "trust_env": not self._settings.is_loopback,
                 "transport": self._transport,
+                # No cookies: kept, they would grow until a gateway refuses the request's headers.
+                "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             }
             unpooled = httpx.Limits(max_keepalive_connections=0)
             try:
@@ -317,7 +345,9 @@ class Upstream:
                     httpx.AsyncClient(**options, limits=unpooled),
                 )
             except (ImportError, ValueError, httpx.InvalidURL) as error:
-                raise _wrong_proxy() from error
+                from mcp_server.upstream.reachability import wrong_proxy
+
+                raise wrong_proxy() from error
         return self._clients[1 if paid else 0]
 
     def _tls_context(self) -> "ssl.SSLContext":
@@ -336,16 +366,3 @@ class Upstream:
                 f" be read ({type(error).__name__}), so nothing was sent.",
                 hint="Unset it for this server, or name a file that is there; then restart it.",
             ) from error
-
-
-def _wrong_proxy() -> SettingsError:
-    """The error that names the variable whose proxy httpx can't use."""
-    from urllib.request import getproxies
-
-    names = (f"{scheme.upper()}_PROXY" for scheme, url in getproxies().items() if url)
-    return SettingsError(
-        message=f"The proxy of {' or '.join(sorted(names))} is of a kind that can't be used, so"
-        " nothing was sent.",
-        hint="Unset it for this server or name an http:// proxy; then restart it. A SOCKS proxy"
-        " works once the package socksio is installed beside useapi-mcp.",
-    )

@@ -7,10 +7,10 @@ from urllib.parse import quote
 from mcp_server.clock import epoch, iso
 from mcp_server.redaction import one_line
 
-_LONGEST_LINK = 8192
+_LONGEST_LINK = 2048  # an answer holds up to 16 of them
 _ASCII = "".join(map(chr, range(0x21, 0x7F)))
 _LINK = re.compile(
-    r"https?://[A-Za-z0-9\[][!$-.0-;=@-~]*"  # to where the host ends
+    r"https?://(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"  # no user's name
     r"(?:[/?#](?:[!#-;=?-~]|[^\x00-\x7f])*)?"
 )
 
@@ -42,7 +42,7 @@ def whole(value: object) -> int | None:
 
 
 def link(value: object) -> str | None:
-    """An http or https address in printable ASCII, or None.
+    """An http or https address in printable ASCII without a user's name, or None.
 
     Printable letters beyond ASCII are percent-encoded in the path and query; in a host they are
     not allowed.

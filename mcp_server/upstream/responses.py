@@ -12,6 +12,7 @@ from mcp_server.errors import (
     AccountError,
     CreditsError,
     ExpiredError,
+    ModeratedError,
     NotFoundError,
     RateLimitError,
     RefusedError,
@@ -30,7 +31,7 @@ from mcp_server.retry import Outcome
 from mcp_server.upstream.fields import objs
 
 _DAY_S = 86_400  # also the longest wait that is passed on
-_MOST_COMMAS = 250_000  # parsed JSON takes many times its own length in memory
+_MOST_PARTS = 250_000  # parsed JSON takes many times its own length in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +122,9 @@ _PLATFORM_RULES = (
     ErrorRule(
         status=422,
         text=None,
-        error=RefusedError,
+        error=ModeratedError,
         message="moderation refused the request.",
-        hint="Use another source; the same one will be refused again.",
+        hint="Use another source or prompt; the same one will be refused again.",
     ),
     ErrorRule(
         status=429,
@@ -276,7 +277,7 @@ def retry_after_s(header: str | None, data: Any, now: float) -> float | None:
 
 def parsed(body: bytes) -> Any:
     """JSON of sane size, depth and numbers; None for anything else."""
-    if body.count(b",") > _MOST_COMMAS:
+    if sum(map(body.count, (b",", b":", b"[", b"{"))) > _MOST_PARTS:
         return None
     try:
         return json.loads(body, parse_constant=_refuse)
@@ -332,11 +333,11 @@ class Failure:
     wait_s: float | None = None
 
 
-def not_sent(vendor: ServiceInfo, reason: str) -> Failure:
-    """The connection failed before the first byte left."""
+def not_sent(vendor: ServiceInfo, reason: str, hint: str) -> Failure:
+    """The connection failed before the first byte left; `hint` says what to do about it."""
     error = UnreachableError(
         message=f"{vendor.title} on useapi.net could not be reached ({reason}): nothing was sent.",
-        hint="Check the network, then call again.",
+        hint=hint,
         service=vendor.name,
     )
     return Failure(Outcome.NOT_SENT, error)

@@ -213,20 +213,20 @@ def test_a_process_with_a_wrong_setting_ends_with_exit_code_2(env: dict[str, str
     assert "can't both be set" in ended.stderr
 
 
+@pytest.mark.parametrize("name", ["USEAPI_MAX_JOBS", "USEAPI_HIDE_ARGUMENTS"])
 def test_on_stdio_a_wrong_setting_is_told_at_each_call(
-    env: dict[str, str], sessions: list[Session]
+    env: dict[str, str], sessions: list[Session], name: str
 ) -> None:
     """A host shows nothing but "disconnected" of a server that ends."""
-    session = start(sessions, env | {"USEAPI_MAX_JOBS": "many"}, "--sandbox")
+    session = start(sessions, env | {name: "many"}, "--sandbox")
 
     session.initialize()
     session.call("list_jobs")
     (content,) = session.read()["result"]["content"]
 
-    assert content["text"].startswith("USEAPI_MAX_JOBS: ")
+    assert content["text"].startswith(name)
     assert "wrong_setting" == json.loads(content["text"].splitlines()[-1])["code"]
-    code, _, err = session.end()
-    assert (0, 1) == (code, len(err.splitlines()))
+    assert 0 == session.end()[0]
 
 
 @pytest.mark.parametrize("command", ["stdio", "http", "check", "demo", "sandbox"])
@@ -325,6 +325,32 @@ def test_a_signal_ends_an_idle_server_whose_input_stays_open(
     assert [] == list((tmp_path / "tmp").iterdir())
 
 
+@needs_signals
+def test_a_client_that_closes_only_its_end_of_stdout_ends_the_server_quietly(
+    env: dict[str, str], sessions: list[Session]
+) -> None:
+    session = start(sessions, env)
+    session.initialize()
+
+    assert session.process.stdout is not None
+    session.process.stdout.close()
+
+    assert session.process.wait(LONGEST_S) == 0
+    assert session.process.stderr is not None
+    assert session.process.stderr.read() == ""
+
+
+@needs_signals
+def test_a_start_without_stdin_is_one_line_and_exit_code_2(env: dict[str, str]) -> None:
+    closed = ["sh", "-c", f"exec {sys.executable} -m mcp_server <&-"]
+
+    refused = run_program(env, *closed)
+
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("useapi-mcp: Standard input or output is closed")
+    assert refused.stderr.count("\n") == 1
+
+
 class SlowVendor(http.server.BaseHTTPRequestHandler):
     """Takes a paid POST, and answers it when `answers` is set."""
 
@@ -380,6 +406,7 @@ STOPS = [
     pytest.param(None, id="end of input"),
     pytest.param(signal.SIGTERM, id="SIGTERM", marks=needs_signals),
     pytest.param(signal.SIGINT, id="SIGINT", marks=needs_signals),
+    pytest.param(getattr(signal, "SIGHUP", None), id="SIGHUP", marks=needs_signals),
 ]
 
 
@@ -416,6 +443,7 @@ def test_the_sandbox_may_be_a_setting(env: dict[str, str], sessions: list[Sessio
 
     assert instructions.startswith("SANDBOX: nothing is real or charged.")
     assert "This is the sandbox" in content["text"]
+    assert content["text"].splitlines()[1].startswith("http://127.0.0.1:")
     assert session.end()[0] == 0
 
 
@@ -438,7 +466,7 @@ def test_the_main_job_through_the_official_client(
 
             job = await call("upscale_video", source=VIDEO)
             job = await call("get_job", job_id=job["job_id"], wait_seconds=50)
-            job = await call("interpolate_video", source=job["job_id"], fps=60)
+            job = await call("interpolate_video", source=job["job_id"], fps=60, max_credits=66)
             await call("get_job", job_id=job["job_id"], wait_seconds=50)
             return await call("download_media", job_id=job["job_id"], file_name="smooth")
 
@@ -448,7 +476,7 @@ def test_the_main_job_through_the_official_client(
     facts = probe(io.BytesIO(path.read_bytes()))
     assert facts is not None
     assert (1280, 720, 60) == (facts.width, facts.height, facts.frame_rate)
-    assert tmp_path / "output" / "smooth.mp4" == path
+    assert tmp_path / "output" / "sandbox" / "smooth.mp4" == path  # and the server has ended
 
 
 @contextlib.contextmanager

@@ -28,14 +28,14 @@ def test_the_demo_saves_a_larger_or_smoother_file_for_every_job(
     asyncio.run(demo.run(folder, GOOD, job_s=0.3))
 
     for name, expected in AFTER.items():
-        with (folder / name).open("rb") as file:
+        with (folder / "sandbox" / name).open("rb") as file:
             facts = probe(file)
         assert facts is not None
         assert expected == (facts.width, facts.height, facts.frame_rate)
     printed = capsys.readouterr().out
     assert "640x360 24 fps 2.0 s" in printed
     assert "1280x720 60 fps 2.0 s" in printed
-    assert str(folder) in printed
+    assert str(folder / "sandbox") in printed
     assert "useapi-mcp check" in printed
     wide = [line for line in printed.splitlines() if len(line) > 80 and str(folder) not in line]
     assert [] == wide
@@ -48,7 +48,7 @@ def test_the_demo_saves_a_larger_or_smoother_file_for_every_job(
 def test_a_job_that_fails_ends_the_demo_with_what_the_tool_said(tmp_path: Path) -> None:
     wrong = dict.fromkeys(GOOD, "nonsense")
 
-    with pytest.raises(SystemExit, match="get_job: This job_id has the form of no service"):
+    with pytest.raises(SystemExit, match="This job_id is no id"):
         asyncio.run(demo.run(tmp_path, wrong, job_s=0.3))
 
 

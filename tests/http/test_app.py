@@ -15,11 +15,12 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_server.http.app import (
-    MOST_BODY_BYTES,
     BearerTokenMiddleware,
+    CompletingMiddleware,
     HostMiddleware,
     request_state_key,
 )
+from mcp_server.server.lines import LONGEST_LINE_BYTES
 from mcp_server.server.tasks import IDENTIFIER
 from tests.support.harness import GOOD
 from tests.support.limits import LONGEST_S
@@ -269,8 +270,9 @@ def test_without_the_token_a_client_is_asked_to_send_it(server: Served) -> None:
 
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == 'Bearer realm="useapi-mcp"'
-    assert "Bearer" in answer.text
     assert server.token not in answer.text
+    assert answer.json()["error"] == "invalid_token"  # the form in which clients show the sentence
+    assert "Authorization: Bearer" in answer.json()["error_description"]
 
 
 def test_no_oauth_server_is_announced_that_is_not_there(server: Served) -> None:
@@ -278,11 +280,12 @@ def test_no_oauth_server_is_announced_that_is_not_there(server: Served) -> None:
     places = ("/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp")
 
     found = [
-        httpx.get(server.origin + place, headers=server.headers, timeout=LONGEST_S)
+        httpx.get(server.origin + place, headers=headers, timeout=LONGEST_S)
         for place in places
+        for headers in (server.headers, {})
     ]
 
-    assert [answer.status_code for answer in found] == [404, 404]
+    assert [answer.status_code for answer in found] == [404] * 4
 
 
 def test_health_needs_no_token_and_holds_no_secret(server: Served) -> None:
@@ -331,8 +334,8 @@ def test_hosts_that_http_itself_forbids_never_arrive(server: Served) -> None:
 
 
 def test_a_body_over_4_mib_is_refused(server: Served) -> None:
-    fits = json.dumps(request("ping", padding="x" * (MOST_BODY_BYTES - 200)))
-    fits_not = json.dumps(request("ping", padding="x" * MOST_BODY_BYTES))
+    fits = json.dumps(request("ping", padding="x" * (LONGEST_LINE_BYTES - 200)))
+    fits_not = json.dumps(request("ping", padding="x" * LONGEST_LINE_BYTES))
     headers = server.headers | {"Content-Type": "application/json"}
 
     statuses = [
@@ -341,6 +344,15 @@ def test_a_body_over_4_mib_is_refused(server: Served) -> None:
     ]
 
     assert [200, 413] == statuses
+
+
+def test_a_body_that_would_take_many_times_its_length_in_memory_is_refused(server: Served) -> None:
+    body = json.dumps(request("ping", padding=[{}] * 200_000))
+    headers = server.headers | {"Content-Type": "application/json"}
+
+    answer = httpx.post(server.url, content=body, headers=headers, timeout=LONGEST_S)
+
+    assert answer.status_code == 413
 
 
 def test_a_body_that_does_not_say_its_length_is_bounded_too(server: Served) -> None:
@@ -364,6 +376,18 @@ def test_broken_json_is_the_clients_fault(server: Served, body: bytes) -> None:
     assert answer.json()["error"]["code"] in (-32700, -32600, -32602)
 
 
+@pytest.mark.parametrize("request_id", [None, 1.5, {}, True])
+def test_a_request_whose_id_is_none_is_refused_and_not_taken_for_a_notification(
+    server: Served, request_id: object
+) -> None:
+    body = request("ping") | {"id": request_id}
+
+    answer = httpx.post(server.url, json=body, headers=server.headers, timeout=LONGEST_S)
+
+    assert answer.status_code == 400
+    assert "id" in answer.json()["error"]["message"]
+
+
 def test_there_are_no_sessions_to_get_or_delete(server: Served) -> None:
     answers = [
         httpx.request(method, server.url, headers=server.headers, timeout=LONGEST_S).status_code
@@ -371,6 +395,65 @@ def test_there_are_no_sessions_to_get_or_delete(server: Served) -> None:
     ]
 
     assert [405] * 5 == answers
+
+
+def test_a_slash_at_the_end_changes_nothing(server: Served) -> None:
+    """A redirect would send the token on over http:// where a proxy ends TLS."""
+    url = f"{server.url}/"
+
+    answer = httpx.post(url, json=request("ping"), headers=server.headers, timeout=LONGEST_S)
+    no_token = httpx.post(url, json=request("ping"), timeout=LONGEST_S)
+    no_session = httpx.get(url, headers=server.headers, timeout=LONGEST_S)
+
+    assert result(answer) == {}
+    assert [401, 405] == [no_token.status_code, no_session.status_code]
+
+
+@pytest.mark.parametrize(
+    ("accepts", "kind"),
+    [
+        ({"Accept": "application/json"}, "application/json"),
+        ({"Accept": "application/json; q=0.9, text/plain"}, "application/json"),
+        ({"Accept": "text/event-stream"}, "text/event-stream"),
+        ({"Accept": "*/*"}, "text/event-stream"),
+        ({"Accept": ""}, "text/event-stream"),
+    ],
+)
+@pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28"])
+def test_a_client_gets_the_kind_of_answer_it_accepts(
+    server: Served, version: str, accepts: dict[str, str], kind: str
+) -> None:
+    body = with_era(version, request("tools/call", name="list_jobs", arguments={}))
+    headers = server.headers | era_headers(version, "tools/call", "list_jobs") | accepts
+
+    answer = httpx.post(server.url, json=body, headers=headers, timeout=LONGEST_S)
+
+    assert not result(answer)["isError"]
+    if version < "2026" or kind == "application/json":  # the SDK's newer one answers JSON at will
+        assert answer.headers["content-type"].startswith(kind)
+
+
+def test_who_accepts_only_json_is_spared_the_progress_before_the_answer(server: Served) -> None:
+    job = server.call("upscale_video", source=GOOD["dreamina", "video"])["structuredContent"]
+    arguments = {"job_id": job["job_id"], "wait_seconds": 20}
+    body = request(
+        "tools/call", name="get_job", arguments=arguments, _meta={"progressToken": "mine"}
+    )
+    headers = server.headers | {"Accept": "application/json"}
+
+    answer = httpx.post(server.url, json=body, headers=headers, timeout=LONGEST_S)
+
+    assert answer.json()["id"] == body["id"]
+    assert answer.json()["result"]["structuredContent"]["status"] == "completed"
+
+
+@pytest.mark.parametrize("accepts", ["text/html", "image/png, text/plain"])
+def test_who_accepts_neither_is_refused(server: Served, accepts: str) -> None:
+    headers = server.headers | {"Accept": accepts}
+
+    answer = httpx.post(server.url, json=request("ping"), headers=headers, timeout=LONGEST_S)
+
+    assert answer.status_code == 406
 
 
 @pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28"])
@@ -461,8 +544,8 @@ def test_a_task_in_the_header_is_the_one_in_the_body(
     assert (status == 200) == ("result" in message(answer))
 
 
-def test_a_legacy_client_over_http_is_not_asked_and_not_refused(server: Served) -> None:
-    """Without sessions it can't be asked: who wants to be, uses stdio or the newer protocol."""
+def test_a_legacy_client_over_http_is_told_the_price_and_not_charged(server: Served) -> None:
+    """Without sessions its declaration is forgotten, so it can't be asked."""
     given = {"source": GOOD["google-flow", "video"], "resolution": "4K"}
 
     async def never(*_: object) -> ElicitResult:
@@ -470,12 +553,14 @@ def test_a_legacy_client_over_http_is_not_asked_and_not_refused(server: Served) 
 
     async def upscaled() -> Any:
         async with server.client("legacy", elicitation_callback=never) as client:
-            return await client.call_tool("upscale_video", given)
+            refused = await client.call_tool("upscale_video", given)
+            return refused, await client.call_tool("upscale_video", given | {"max_credits": 50})
 
-    answer = asyncio.run(upscaled())
+    refused, done = asyncio.run(upscaled())
 
-    assert not answer.is_error
-    assert answer.structured_content["service"] == "google-flow"
+    assert refused.is_error
+    assert '"price":50' in refused.content[0].text
+    assert done.structured_content["service"] == "google-flow"
 
 
 def test_a_web_page_on_the_list_can_connect(server: Served) -> None:
@@ -501,3 +586,87 @@ def test_a_web_page_on_the_list_can_connect(server: Served) -> None:
     assert result(answer)["tools"]
     assert no_token.status_code == 401
     assert foreign.status_code == 403
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_web_page_may_learn_that_there_are_no_sessions(server: Served, method: str) -> None:
+    """Without leave to ask, a client takes the refusal for a broken network."""
+    asks = {
+        "Origin": PAGE,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Private-Network": "true",
+    }
+
+    preflight = httpx.options(server.url, headers=asks, timeout=LONGEST_S)
+
+    assert preflight.status_code == 200
+    assert preflight.headers["access-control-allow-private-network"] == "true"
+
+
+async def test_an_answer_that_is_open_when_the_server_stops_is_completed() -> None:
+    """Uvicorn cancels it, and logs a traceback for what it has to end by itself."""
+    sent: list[Message] = []
+
+    async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"progress", "more_body": True})
+        await asyncio.sleep(3600)
+
+    async def receive() -> Message:
+        raise AssertionError("it reads nothing")
+
+    async def send(part: Message) -> None:
+        sent.append(part)
+
+    app = CompletingMiddleware(stream)
+    serving = asyncio.create_task(app({"type": "http"}, receive, send))
+    await asyncio.sleep(1)
+    serving.cancel("timeout graceful shutdown exceeded")
+    await serving
+
+    assert [False, True, False] == [part.get("more_body", False) for part in sent]
+
+
+async def answered_after_s(check: BearerTokenMiddleware, token: str) -> float:
+    began = asyncio.get_running_loop().time()
+    await status_of(check, [("authorization", f"Bearer {token}")])
+    return asyncio.get_running_loop().time() - began
+
+
+async def test_who_guesses_the_token_is_slowed_down_and_who_knows_it_is_not() -> None:
+    check = BearerTokenMiddleware(allowed, TOKEN)
+
+    guesses = [await answered_after_s(check, f"guess-{n}") for n in range(12)]
+    known = await answered_after_s(check, TOKEN)
+    await asyncio.sleep(60)
+    mistyped = await answered_after_s(check, f"{TOKEN}x")
+
+    assert [0] * 9 + [1] * 3 == guesses
+    assert known == mistyped == 0
+
+
+async def test_many_who_guess_at_once_do_not_hold_all_connections() -> None:
+    check = BearerTokenMiddleware(allowed, TOKEN)
+
+    waits = await asyncio.gather(*(answered_after_s(check, "guess") for _ in range(500)))
+
+    assert sum(wait > 0 for wait in waits) == 100
+
+
+async def test_what_is_refused_is_logged_once_a_minute_with_what_to_do(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    names, token = host_check({"a"}), BearerTokenMiddleware(allowed, TOKEN)
+
+    for _ in range(3):
+        await status_of(names, [("host", "mcp:8000\x1b[2J")])
+        await status_of(token, [("authorization", "Bearer wrong")])
+    first = [record.getMessage() for record in caplog.records]
+    await asyncio.sleep(60)
+    await status_of(names, [("host", "a"), ("origin", "https://evil.com")])
+
+    assert len(first) == 2
+    assert first[0].startswith("Refused Host 'mcp:8000' (421)")
+    assert first[0].endswith("add --allowed-host mcp:8000")
+    assert "wrong" not in first[1]
+    assert "Refused Origin 'https://evil.com' (403)" in caplog.records[-1].getMessage()

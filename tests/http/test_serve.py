@@ -21,7 +21,7 @@ from mcp.types import ElicitResult
 from pydantic import SecretStr
 
 from mcp_server.errors import SettingsError
-from mcp_server.http.serve import own_token, serve, worker
+from mcp_server.http.serve import as_browsers_send_it, own_token, serve, worker
 from mcp_server.settings import Settings
 from tests.support.harness import GOOD, TOKEN
 from tests.support.limits import LONGEST_S
@@ -126,6 +126,31 @@ async def test_a_host_that_could_never_match_is_refused_at_the_start(
 )
 async def test_an_origin_that_could_never_match_is_too(tmp_path: Path, value: str) -> None:
     assert "--allowed-origin" in await refusal(tmp_path, allowed_origins=[value])
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://APP.example.com", "https://app.example.com"),
+        ("HTTPS://app.example.com:443", "https://app.example.com"),
+        ("http://localhost:80", "http://localhost"),
+        ("http://localhost:443", "http://localhost:443"),
+        ("https://[::1]:8443", "https://[::1]:8443"),
+        ("chrome-extension://abc", "chrome-extension://abc"),
+    ],
+)
+def test_an_origin_is_compared_as_a_browser_writes_it(given: str, sent: str) -> None:
+    assert as_browsers_send_it(given) == sent
+
+
+@pytest.mark.parametrize("token", ["a", "fifteen-letters", "a token with spaces in it", "ä" * 20])
+async def test_a_token_that_is_guessed_or_can_not_be_sent_is_refused(
+    tmp_path: Path, token: str
+) -> None:
+    text = await refusal(tmp_path, {"USEAPI_HTTP_TOKEN": token})
+
+    assert "USEAPI_HTTP_TOKEN" in text
+    assert token not in text.replace("USEAPI_HTTP_TOKEN", "") or token == "a"
 
 
 @pytest.mark.parametrize("port", [-1, 65536, 70000])

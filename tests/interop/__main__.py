@@ -63,6 +63,7 @@ class Client:
 def all_clients() -> list[Client]:
     typescript_2 = NodeEnvironment("typescript-client", ("@modelcontextprotocol/client@2.4.0",))
     typescript_1 = NodeEnvironment("typescript-sdk", ("@modelcontextprotocol/sdk@1.32.2",))
+    typescript_1_11 = NodeEnvironment("typescript-sdk-1.11", ("@modelcontextprotocol/sdk@1.11.0",))
     inspector = NodeEnvironment("inspector", ("@modelcontextprotocol/inspector@2.12.0",))
 
     def python(name: str, *pins: str) -> PythonEnvironment:
@@ -71,6 +72,9 @@ def all_clients() -> list[Client]:
     return [
         Client("mcp 2.3.0", "python_2.py", python("python-2", "mcp==2.3.0")),
         Client("mcp 1.30.0", "python_1.py", python("python-1", "mcp==1.30.0")),
+        # Two that know no kind of content but text, images, audio and embedded resources.
+        Client("mcp 1.9.4", "python_1.py", python("python-1.9", "mcp==1.9.4", "pydantic<2.11")),
+        Client("TypeScript sdk 1.11.0", "typescript_sdk.mjs", typescript_1_11),
         Client("TypeScript client 2.4.0", "typescript_client.mjs", typescript_2),
         Client("TypeScript client 2.4.0, auto", "typescript_client.mjs", typescript_2, "auto"),
         Client("TypeScript sdk 1.32.2", "typescript_sdk.mjs", typescript_1),
@@ -95,6 +99,11 @@ def all_clients() -> list[Client]:
             "with_pydantic_ai.py",
             python("pydantic-ai", "pydantic-ai-slim[mcp,mcp-tasks]==2.68.0", FASTMCP),
             tasks=True,
+        ),
+        Client(
+            "google-genai 3.6.1",
+            "with_google_genai.py",
+            python("google-genai", "google-genai==3.6.1", "mcp==2.3.0"),
         ),
         Client(
             "google-adk 2.13.0",

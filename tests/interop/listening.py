@@ -75,7 +75,12 @@ def _carry(source: socket.socket, target: socket.socket, kept: bytearray | None)
 
 def _stand_in(record: Path, command: list[str]) -> int:
     with record.open("ab") as kept, subprocess.Popen(command, stdin=subprocess.PIPE) as server:
-        signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+
+        def stop(number: int, _: object) -> None:
+            server.terminate()
+            sys.exit(128 + number)  # a client may leave our stdin open, and wait for our end
+
+        signal.signal(signal.SIGTERM, stop)
         assert server.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             while data := os.read(0, 65536):

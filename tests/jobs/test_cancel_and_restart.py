@@ -9,7 +9,14 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from mcp_server.sandbox.app import Sandbox
-from tests.support.harness import GOOD, Fault, Harness, Network, VirtualClock, running
+from tests.support.harness import (
+    GOOD,
+    Fault,
+    Harness,
+    Network,
+    VirtualClock,
+    running,
+)
 
 VIDEO = GOOD["dreamina", "video"]
 FLOW_VIDEO = GOOD["google-flow", "video"]
@@ -51,7 +58,7 @@ async def test_a_job_that_has_ended_is_left_as_it_is(tmp_path: Path) -> None:
         reply = await server.call("cancel_job", job_id=job_id)
 
         assert reply.job["status"] == "completed"
-        assert reply.text.startswith("There was nothing to cancel. Job ")
+        assert reply.job["note"].startswith("There was nothing to cancel.")
         assert "DELETE" not in {request.method for request in server.network.sent}
 
 
@@ -76,7 +83,7 @@ async def test_a_request_without_an_answer_yet_cannot_be_cancelled(tmp_path: Pat
 
         reply = await server.call("cancel_job", job_id=job_id)
 
-        assert (reply.error["code"], reply.error["job_id"]) == ("unsupported", job_id)
+        assert (reply.error["code"], reply.error["job_id"]) == ("unanswered", job_id)
 
 
 async def test_an_unconfirmed_job_is_given_up_without_asking_the_vendor(tmp_path: Path) -> None:

@@ -2,27 +2,34 @@
 
 import asyncio
 import os
+import re
+import shutil
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, suppress
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
 from mcp_server.clock import Clock
-from mcp_server.errors import DownloadError, JournalError
+from mcp_server.errors import DownloadError, JournalError, UnreachableError
 from mcp_server.jobs.downloads import Downloads
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.sqlite import SqliteStore
 from mcp_server.media.fetch import Fetcher
-from mcp_server.media.files import OutputFolder, check_file_name
+from mcp_server.media.files import DISK_RESERVE_BYTES, OutputFolder
+from mcp_server.media.names import Stem
 from mcp_server.models import Job, Media
 from mcp_server.sandbox import media
+from mcp_server.sandbox.app import Sandbox
 from mcp_server.settings import Settings
 from tests.support.corpora import HOSTILE_FILE_NAMES
-from tests.support.harness import GOOD, Fault, Harness, Reply, running
+from tests.support.harness import GOOD, Fault, Harness, Reply, VirtualClock, running
+from tests.support.media_host import MediaHost, WithMediaHost, film
 
 CLIP = media.read(media.clip(640, 360, 24))
 PICTURE = media.read(media.image(1280, 720))
@@ -220,20 +227,46 @@ async def test_a_base64_result_whose_file_is_gone_is_told(tmp_path: Path) -> Non
 
         told = await harness.call("download_media", job_id=job_id)
 
-        assert "download_failed" == told.error["code"]
+        assert "file_gone" == told.error["code"]
         assert job_id == told.error["job_id"]
 
 
-async def test_a_job_that_runs_or_failed_has_nothing_to_save(tmp_path: Path) -> None:
-    async with running(tmp_path, job_seconds=600) as harness:
+async def test_of_a_running_job_the_end_is_waited_for(tmp_path: Path) -> None:
+    async with running(tmp_path, job_seconds=30) as harness:
         submitted = await harness.call("upscale_video", source=GOOD["dreamina", "video"])
 
-        told = await harness.call("download_media", job_id=submitted.job["job_id"])
+        saved = await harness.call("download_media", job_id=submitted.job["job_id"])
 
-        assert "download_failed" == told.error["code"]
-        assert "running" in told.text
-        assert "wait_seconds=50" in told.text
-        assert not (tmp_path / "output").exists()
+        assert "completed" == saved.job["status"]
+        assert path_of(saved).is_file()
+
+
+async def test_a_job_that_goes_on_running_is_told_and_saved_by_a_later_call(tmp_path: Path) -> None:
+    async with running(tmp_path, job_seconds=60) as harness:
+        submitted = await harness.call("upscale_video", source=GOOD["dreamina", "video"])
+        job_id, began = submitted.job["job_id"], asyncio.get_running_loop().time()
+
+        told = await harness.call("download_media", job_id=job_id)
+        taken_s = asyncio.get_running_loop().time() - began
+        saved = await harness.call("download_media", job_id=job_id)
+
+        assert 39 <= taken_s <= 41
+        assert "running" == told.job["status"]
+        assert "nothing is saved yet" in told.job["note"]
+        assert told.job["next"].startswith("get_job")
+        assert path_of(saved).is_file()
+
+
+async def test_a_job_that_was_cancelled_has_nothing_to_save(tmp_path: Path) -> None:
+    async with running(tmp_path, job_seconds=600) as harness:
+        submitted = await harness.call("upscale_video", source=GOOD["dreamina", "video"])
+        job_id = submitted.job["job_id"]
+        await harness.call("cancel_job", job_id=job_id)
+
+        told = await harness.call("download_media", job_id=job_id)
+
+        assert "is cancelled and has no file to save" in told.text
+        assert ("download_failed", "get_job") == (told.error["code"], told.error["next_action"])
 
 
 @pytest.mark.parametrize("service", ["dreamina", "google-flow", "pixverse"])
@@ -306,6 +339,308 @@ async def test_the_token_never_goes_to_a_media_link(tmp_path: Path) -> None:
         assert "authorization" not in fetched[0].headers
 
 
+# Downloads that take longer than their callers wait.
+
+
+def with_host(tmp_path: Path, host: MediaHost) -> AbstractAsyncContextManager[Harness]:
+    """A server whose media come from this host."""
+    clock = VirtualClock()
+    sandbox = Sandbox(job_seconds=3, now=clock.now)
+    return running(tmp_path, sandbox=sandbox, network=WithMediaHost(sandbox, host), clock=clock)
+
+
+async def leaves_after(seconds: float, call: Coroutine[Any, Any, Reply]) -> None:
+    """A caller whose host gives up; the client then sends notifications/cancelled."""
+    task = asyncio.create_task(call)
+    await asyncio.sleep(seconds)
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def test_a_download_goes_on_when_its_callers_leave_and_is_done_once(tmp_path: Path) -> None:
+    host = MediaHost(film(4_000_000), bytes_per_s=400_000)
+    async with with_host(tmp_path, host) as harness:
+        job_id = await completed(harness)
+
+        for _ in range(3):  # each leaves after 4 of the 10 seconds
+            await leaves_after(4, harness.call("download_media", job_id=job_id))
+        saved = await harness.call("download_media", job_id=job_id)
+
+        assert host.body == path_of(saved).read_bytes()
+        assert [None] == host.ranges
+        assert 4_000_000 == host.sent_bytes
+        assert [path_of(saved).name] == files(harness)
+
+
+async def test_after_40_seconds_the_call_says_how_far_it_is_and_the_same_call_joins(
+    tmp_path: Path,
+) -> None:
+    host = MediaHost(film(15_000_000), bytes_per_s=200_000)
+    async with with_host(tmp_path, host) as harness:
+        job_id, began = await completed(harness), asyncio.get_running_loop().time()
+
+        told = await harness.call("download_media", job_id=job_id)
+        taken_s = asyncio.get_running_loop().time() - began
+        saved = await harness.call("download_media", job_id=job_id)
+
+        assert 39 <= taken_s <= 41
+        assert "completed" == told.job["status"]
+        assert "path" not in told.job["media"][0]
+        assert re.search(r"[78]\.\d of 15\.0 MB saved so far", told.text)
+        assert "the same call joins it" in told.job["note"]
+        assert told.job["next"].startswith("download_media")
+        assert host.body == path_of(saved).read_bytes()
+        assert [None] == host.ranges
+
+
+async def test_what_a_restart_cut_is_gone_on_with_after_what_there_is(tmp_path: Path) -> None:
+    host = MediaHost(film(12_000_000), bytes_per_s=200_000)
+    async with with_host(tmp_path, host) as harness:
+        job_id, sandbox, clock = await completed(harness), harness.sandbox, harness.clock
+        await leaves_after(30, harness.call("download_media", job_id=job_id))
+    had_bytes = host.sent_bytes
+
+    network = WithMediaHost(sandbox, host)
+    async with running(tmp_path, sandbox=sandbox, network=network, clock=clock) as harness:
+        saved = await harness.call("download_media", job_id=job_id)
+
+        assert had_bytes > 5_000_000
+        assert [None, f"bytes={had_bytes}-"] == host.ranges
+        assert '"1"' == host.seen[1].headers["if-range"]
+        assert host.body == path_of(saved).read_bytes()
+        assert len(host.body) == host.sent_bytes
+        assert [path_of(saved).name] == files(harness)
+
+
+async def test_a_file_that_has_changed_since_is_begun_anew(tmp_path: Path) -> None:
+    host = MediaHost(film(2_000_000), bytes_per_s=400_000)
+    async with with_host(tmp_path, host) as harness:
+        job_id, sandbox, clock = await completed(harness), harness.sandbox, harness.clock
+        await leaves_after(3, harness.call("download_media", job_id=job_id))
+    host.body, host.headers = film(3_000_000) + b"other", {"etag": '"2"'}
+
+    network = WithMediaHost(sandbox, host)
+    async with running(tmp_path, sandbox=sandbox, network=network, clock=clock) as harness:
+        saved = await harness.call("download_media", job_id=job_id)
+
+        assert host.body == path_of(saved).read_bytes()
+        assert [path_of(saved).name] == files(harness)
+
+
+async def test_a_half_of_which_nobody_can_tell_whether_it_still_fits_is_not_kept(
+    tmp_path: Path,
+) -> None:
+    host = MediaHost(film(2_000_000), bytes_per_s=400_000, headers={"etag": 'W/"1"'})
+    async with with_host(tmp_path, host) as harness:
+        job_id = await completed(harness)
+        await leaves_after(3, harness.call("download_media", job_id=job_id))
+
+    assert [] == files(harness)
+
+
+async def test_calls_with_two_names_fetch_once(tmp_path: Path) -> None:
+    host = MediaHost(film(2_000_000), bytes_per_s=400_000)
+    async with with_host(tmp_path, host) as harness:
+        job_id = await completed(harness)
+
+        one, two = await asyncio.gather(
+            harness.call("download_media", job_id=job_id, file_name="one"),
+            harness.call("download_media", job_id=job_id, file_name="two"),
+        )
+
+        assert ["one.mp4", "two.mp4"] == [path_of(one).name, path_of(two).name]
+        assert [None] == host.ranges
+
+
+async def test_four_downloads_go_on_at_once_and_the_others_wait(tmp_path: Path) -> None:
+    host = MediaHost(film(400_000), bytes_per_s=400_000)
+    some = downloads(tmp_path, host)
+    jobs = [finished_job("https://media.example.com/1", number=n) for n in range(10)]
+
+    saved = await asyncio.gather(*(some.save(job, None, unheard) for job in jobs))
+
+    assert 4 == host.most_open
+    assert 10 == len({first_path(job) for job in saved})
+
+
+async def test_a_call_while_the_server_stops_is_told_to_come_back(tmp_path: Path) -> None:
+    host = MediaHost(film(4_000_000), bytes_per_s=400_000)
+    some = downloads(tmp_path, host)
+    call = asyncio.create_task(some.save(JOB, None, unheard))
+    await asyncio.sleep(3)
+
+    await some.close()
+
+    with pytest.raises(UnreachableError, match="stopping"):
+        await call
+    with pytest.raises(UnreachableError, match="stopping"):
+        await some.save(JOB, None, unheard)
+    assert 0 == host.open
+
+
+async def test_a_download_that_fails_while_nobody_waits_is_told_to_the_next_call(
+    tmp_path: Path,
+) -> None:
+    """Else one that always fails late would be begun for ever, and nobody would hear why."""
+    host = MediaHost(film(4_000_000), bytes_per_s=400_000, breaks_at=[0, 0, 0])
+    async with with_host(tmp_path, host) as harness:
+        job_id = await completed(harness)
+        await leaves_after(0.001, harness.call("download_media", job_id=job_id))
+        await asyncio.sleep(60)
+
+        told = await harness.call("download_media", job_id=job_id)
+        saved = await harness.call("download_media", job_id=job_id)
+
+        assert "download_interrupted" == told.error["code"]
+        assert 4 == len(host.seen)
+        assert host.body == path_of(saved).read_bytes()
+
+
+async def test_a_failure_of_long_ago_is_told_to_nobody(tmp_path: Path) -> None:
+    host = MediaHost(breaks_at=[0, 0, 0])
+    async with with_host(tmp_path, host) as harness:
+        job_id = await completed(harness)
+        await leaves_after(0.001, harness.call("download_media", job_id=job_id))
+        await asyncio.sleep(3600)
+
+        saved = await harness.call("download_media", job_id=job_id)
+
+        assert path_of(saved).is_file()
+
+
+async def test_a_bug_in_a_download_is_logged_though_nobody_waits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await asyncio.sleep(1)
+            raise LookupError("a bug")
+
+    some = downloads(tmp_path, Broken())
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await some.save(JOB, None, unheard)
+    await asyncio.sleep(1)
+
+    assert ["a transfer ended by a bug"] == [record.message for record in caplog.records]
+    assert [] == list((tmp_path / "output").iterdir())
+
+
+async def test_failures_that_nobody_asks_for_do_not_pile_up(tmp_path: Path) -> None:
+    host = MediaHost(b"no film" * 99)
+    some = downloads(tmp_path, host)
+    for number in range(101):
+        job = finished_job("https://media.example.com/1", number=number)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await some.save(job, None, unheard)
+        await asyncio.sleep(1)
+    host.body = CLIP
+
+    saved = await some.save(finished_job("https://media.example.com/1", number=0), None, unheard)
+
+    assert CLIP == first_path(saved).read_bytes()
+    with pytest.raises(DownloadError, match="no video"):
+        await some.save(finished_job("https://media.example.com/1", number=100), None, unheard)
+
+
+async def test_a_broken_download_is_worth_another_call_by_its_words_and_by_its_data(
+    tmp_path: Path,
+) -> None:
+    host = MediaHost(breaks_at=[0, 0, 0])
+    async with with_host(tmp_path, host) as harness:
+        job_id = await completed(harness)
+
+        failed = await harness.call("download_media", job_id=job_id)
+
+        assert "Call download_media again in a minute" in failed.text
+        assert (True, "wait_then_retry", job_id) == tuple(
+            failed.error[name] for name in ("retryable", "next_action", "job_id")
+        )
+
+
+# A disk that is full, or can't be written any more.
+
+
+def small_disk(monkeypatch: pytest.MonkeyPatch, folder: Path, size_bytes: int) -> None:
+    """A disk of this size on which there is nothing but the folder."""
+
+    def usage(path: Path) -> SimpleNamespace:
+        assert path == folder
+        used = sum(entry.stat().st_size for entry in folder.iterdir())
+        return SimpleNamespace(free=size_bytes - used)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+
+
+async def test_downloads_at_once_leave_the_disks_reserve_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size_bytes = DISK_RESERVE_BYTES + 5_000_000
+    small_disk(monkeypatch, tmp_path / "output", size_bytes)
+    host = MediaHost(film(2_000_000), bytes_per_s=400_000)
+    some = downloads(tmp_path, host)
+    jobs = [finished_job("https://media.example.com/1", number=n) for n in range(12)]
+
+    done = await asyncio.gather(
+        *(some.save(job, None, unheard) for job in jobs), return_exceptions=True
+    )
+
+    refused = [error for error in done if isinstance(error, DownloadError)]
+    assert 2 == len(done) - len(refused)
+    assert {"output_folder"} == {error.code for error in refused}
+    assert {"no room" in error.message for error in refused} == {True}
+
+
+async def test_an_answer_full_of_base64_leaves_the_disks_reserve_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_disk(monkeypatch, tmp_path / "output", DISK_RESERVE_BYTES + 20_000_000)
+    async with running(tmp_path) as harness:
+        harness.network.concerns = lambda request: request.method == "POST"
+        body = b'{"encodedImage": "' + b"QUJD" * 10_000_000 + b'"}'
+        harness.network.faults = [Fault(then=httpx.Response(200, content=body))]
+
+        begun = await harness.call("upscale_image", source=GOOD["google-flow", "image"])
+        told = await harness.call("get_job", job_id=begun.job["job_id"], wait_seconds=50)
+
+        assert "lost" == told.job["failure"]["code"]
+        assert "no room for the file" in told.job["failure"]["message"]
+        assert [] == files(harness)
+
+
+@pytest.mark.parametrize("job", ["a download", "a paid answer"])
+async def test_an_output_folder_that_goes_away_meanwhile_hides_no_outcome(
+    tmp_path: Path, job: str
+) -> None:
+    """Nothing can be removed from it then: as with one that was made read-only."""
+    output, paid = tmp_path / "output", job == "a paid answer"
+
+    class Vanishing(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            body = b'{"jobid": "x", "rawBytes": "' + b"QUJD" * 9999 + b'"}' if paid else CLIP
+            yield body[:20_000]
+            output.rename(tmp_path / "elsewhere")
+            output.write_bytes(b"")
+            yield body[20_000:]
+
+    async with running(tmp_path) as harness:
+        if paid:
+            harness.network.faults = [
+                Fault(then=lambda *_: httpx.Response(200, stream=Vanishing()))
+            ]
+            told = await harness.call("upscale_video", source=GOOD["google-flow", "video"])
+            assert told.job["job_id"]
+            assert 1 == len(harness.posts())
+        else:
+            job_id = await completed(harness)
+            harness.network.concerns = is_media
+            harness.network.faults = [Fault(then=httpx.Response(200, stream=Vanishing()))]
+            told = await harness.call("download_media", job_id=job_id)
+            assert "output_folder" == told.error["code"]
+            assert job_id == told.error["job_id"]
+
+
 # Without the tools: jobs and networks a sandbox can't be told to be.
 
 
@@ -368,11 +703,11 @@ def downloads(
     )
 
 
-def finished_job(*urls: str, kind: str = "video") -> Job:
+def finished_job(*urls: str, kind: str = "video", number: int = 1) -> Job:
     made = [{"kind": kind, "url": url, "width": 1} for url in urls]
     return Job.model_validate(
         {
-            "job_id": "j0528202640000000001V-u12345-CA:user@example.com-bot:dreamina",
+            "job_id": f"j05282026400000000{number:02}V-u12345-CA:user@example.com-bot:dreamina",
             "service": "dreamina",
             "operation": "upscale_video",
             "status": "completed",
@@ -391,7 +726,7 @@ async def test_several_files_are_numbered(tmp_path: Path) -> None:
     job = finished_job(*(f"https://media.example.com/{n}" for n in range(3)), kind="image")
     some = downloads(tmp_path, Streams(PICTURE))
 
-    named = await some.save(job, check_file_name("set"), unheard)
+    named = await some.save(job, Stem("set"), unheard)
 
     names = [Path(str(item.path)).name for item in named.media or ()]
     assert ["set-1.jpg", "set-2.jpg", "set-3.jpg"] == names
@@ -414,25 +749,6 @@ async def test_what_was_saved_before_a_failure_stays_and_is_not_fetched_again(
     assert not await some.has_all(job)
     seen = (await some.with_paths(job)).media or ()
     assert [True, False] == [item.path is not None for item in seen]
-
-
-async def test_a_caller_that_leaves_leaves_nothing_behind(tmp_path: Path) -> None:
-    network = Streams(CLIP, pause_s=1)
-    some = downloads(tmp_path, network)
-    task = asyncio.create_task(some.save(JOB, None, unheard))
-    await asyncio.sleep(3.5)
-    under_way = list((tmp_path / "output").iterdir())
-
-    task.cancel()
-    await asyncio.wait({task})
-
-    assert task.cancelled()
-    assert 1 == len(under_way)
-    assert [] == list((tmp_path / "output").iterdir())
-    assert 0 == network.open
-    network.pause_s = 0
-    again = await some.save(JOB, None, unheard)
-    assert CLIP == first_path(again).read_bytes()
 
 
 async def test_one_caller_that_leaves_does_not_harm_the_next(tmp_path: Path) -> None:
@@ -463,7 +779,7 @@ async def test_progress_rises_and_comes_at_most_every_half_second(tmp_path: Path
     assert len(told) > 10
     assert {float(len(CLIP))} == set(totals)
     assert list(bytes_done) == sorted(set(bytes_done))
-    assert all(b - a >= 0.5 for a, b in pairwise(times))
+    assert all(b - a > 0.499 for a, b in pairwise(times))  # the loop's clock has a millionth
 
 
 async def test_a_file_that_can_not_be_written_down_is_saved_all_the_same(tmp_path: Path) -> None:
@@ -480,43 +796,27 @@ async def test_a_file_of_no_known_type_can_be_copied_too(tmp_path: Path) -> None
     item = Media(kind="image", path=str(tmp_path / "some.bin"), size_bytes=16)
     some = downloads(tmp_path, Streams(CLIP))
 
-    saved = await some.save(JOB.evolve(media=(item,)), check_file_name("copy"), unheard)
+    saved = await some.save(JOB.evolve(media=(item,)), Stem("copy"), unheard)
 
     assert tmp_path / "output" / "copy.bin" == first_path(saved)
     assert 16 == (saved.media or ())[0].size_bytes
 
 
-async def test_closing_removes_what_is_half_written(tmp_path: Path) -> None:
-    """A process that ends in os._exit runs no `finally`."""
-    some = downloads(tmp_path, Streams(CLIP, pause_s=1))
-    task = asyncio.create_task(some.save(JOB, None, unheard))
-    await asyncio.sleep(3.5)
-
-    some.close()
-
-    assert [] == list((tmp_path / "output").iterdir())
-    task.cancel()
-    await asyncio.wait({task})
-
-
-async def test_what_a_killed_server_left_is_swept_up_after_a_day(tmp_path: Path) -> None:
+async def test_what_dead_servers_left_is_removed_at_the_start(tmp_path: Path) -> None:
+    """By the lock that its owner had: its age does not matter."""
     output = tmp_path / "output"
     output.mkdir()
-    old, new, other = (
-        output / ".useapi-mcp-0000000000000000.part",
-        output / ".useapi-mcp-1111111111111111.part",
-        output / "somebody.part",
-    )
-    for path in (old, new, other):
-        path.write_bytes(b"half")
-    for path in (old, other):
-        os.utime(path, (1, 1))
+    dead = output / ".useapi-mcp-1111111111111111.part"
+    dead.write_bytes(b"half")
+    (output / "somebody.part").write_bytes(b"half")
+    alive = OutputFolder(output)
+    file = alive.begin()
 
-    await downloads(tmp_path, Streams(CLIP)).save(JOB, None, unheard)
+    async with running(tmp_path):
+        pass
 
-    assert not old.exists()
-    assert new.exists()
-    assert other.exists()
+    assert {"somebody.part", file.path.name} == {path.name for path in output.iterdir()}
+    alive.close()
 
 
 async def test_a_file_system_without_links_gets_whole_files_too(
@@ -531,7 +831,7 @@ async def test_a_file_system_without_links_gets_whole_files_too(
     output.mkdir()
     (output / "clip.mp4").write_text("somebody else's")
 
-    saved = await some.save(JOB, check_file_name("clip"), unheard)
+    saved = await some.save(JOB, Stem("clip"), unheard)
 
     assert (output / "clip-2.mp4") == first_path(saved)
     assert CLIP == (output / "clip-2.mp4").read_bytes()
@@ -563,8 +863,8 @@ def test_a_large_file_does_not_hold_up_other_calls(tmp_path: Path) -> None:
 
     async def work() -> None:
         some = downloads(tmp_path, Streams(film, piece_bytes=1 << 20))
-        saved = await some.save(JOB, check_file_name("one"), unheard)
-        copied = await some.save(saved, check_file_name("two"), unheard)
+        saved = await some.save(JOB, Stem("one"), unheard)
+        copied = await some.save(saved, Stem("two"), unheard)
 
         assert len(film) == first_path(copied).stat().st_size
 

@@ -190,7 +190,8 @@ PAUSES_S = st.sampled_from(
 )
 LONG_PAUSES_S = st.sampled_from([3600.0, DAY_S, 7.1 * DAY_S, 31 * DAY_S])
 WHERE = st.integers(0, 1)
-USER_SAYS = st.sampled_from(["yes"] * 6 + ["no", "cancel"])
+USER_SAYS = st.sampled_from(["yes"] * 6 + ["no", "cancel", "nothing", "pay", "pay nothing"])
+CAPS = {"pay": {"max_credits": 100}, "pay nothing": {"max_credits": 0}}
 
 _ASKER: ContextVar["Asked | None"] = ContextVar("_ASKER", default=None)
 
@@ -214,6 +215,8 @@ async def _user(context: Any, params: Any) -> ElicitResult | ErrorData:
     if call.says == "yes":
         call.yeses += 1
         return ElicitResult(action="accept", content={"confirm": True})
+    if call.says == "nothing":
+        return ElicitResult(action="accept")
     return ElicitResult(action="decline" if call.says == "no" else "cancel")
 
 
@@ -541,8 +544,12 @@ class Money(RuleBasedStateMachine):
         else:
             self._journal.edit(
                 "update submission set evidence = '{}'",
-                "alter table submission drop column origin",
-                "alter table submission drop column evidence",
+                "drop index by_status",
+                "drop index by_age",
+                *(
+                    f"alter table submission drop column {column}"
+                    for column in ("origin", "evidence", "has_links")
+                ),
                 "pragma user_version = 1",
             )
         self.run(self._start())
@@ -616,7 +623,7 @@ class Money(RuleBasedStateMachine):
         first = {post.row_id: post for post in reversed(self._vendors.posts)}
         for post in first.values():  # who sends a row once more has no new one to ask about
             process = self._lives.get(post.life) if post.life is not None else None
-            if process and post.wish and 0 < post.wish.price >= process.asks_from:
+            if process and post.wish and 0 < post.wish.asked_about >= process.asks_from:
                 rows.setdefault((post.origin, post.wish), set()).add(post.row_id)
         yeses = Counter[tuple[str, Wish]]()
         for origin, asked in self._asked:
@@ -698,11 +705,11 @@ class Money(RuleBasedStateMachine):
 
     def _call(self, wish: Wish, where: int, says: str) -> None:
         process = self._process(where)
-        call = Asked(wish, says, process.life, len(self._asked))
+        call = Asked(wish, says, process.life, len(self._asked), yeses=int(says == "pay"))
         self._asked.append((process.origin, call))
         self._used.add((process.origin, wish))
         limit_s = ANSWERED_BY_S + (SUSPENDED_S if self._dice else 0)
-        self._ask(where, wish.tool, wish.arguments, limit_s, call)
+        self._ask(where, wish.tool, wish.arguments | CAPS.get(says, {}), limit_s, call)
 
     def _ask(
         self,
@@ -743,8 +750,11 @@ class Money(RuleBasedStateMachine):
             return
         if call is not None:
             call.ended = len(self._asked)
+        accepted = self._accepted_since(began_at, call)
         if not process.is_leaving:
-            self._hear(tool, answer, began_at, self._accepted_since(began_at, call))
+            self._hear(tool, answer, began_at, accepted)
+        if call and call.says == "pay nothing" and call.wish.asked_about > 0 and accepted:
+            self._troubles.append(f"a call that was to pay nothing made {accepted}")
         took_s = asyncio.get_running_loop().time() - began
         if not process.is_leaving and took_s > limit_s + 0.01 + (5 if self._dice else 0):
             self._troubles.append(f"{tool} {arguments} took {took_s} s")

@@ -641,12 +641,13 @@ class User:
 
 
 ERAS = pytest.mark.parametrize("mode", ["legacy", "auto"])
+ASKS: dict[str, Any] = {"USEAPI_CONFIRM_CREDITS": "50"}
 
 
 @ERAS
 async def test_a_job_that_failed_is_not_made_again_without_a_yes(tmp_path: Path, mode: str) -> None:
     user = User()
-    async with running(tmp_path, client_options=user.on(mode)) as h:
+    async with running(tmp_path, client_options=user.on(mode), **ASKS) as h:
         moderated = dreamina_jobs.MODERATED_VIDEO
         await ask(h, "interpolate_video", moderated, fps=60)
         await asyncio.sleep(60)  # it fails, and nobody has read that
@@ -660,7 +661,7 @@ async def test_a_job_that_expired_is_not_made_again_without_a_yes(
     tmp_path: Path, mode: str
 ) -> None:
     user = User()
-    async with running(tmp_path, client_options=user.on(mode)) as h:
+    async with running(tmp_path, client_options=user.on(mode), **ASKS) as h:
         source = GOOD["google-flow", "video"]
         first = await upscale(h, source, resolution="4K")
         await h.call("get_job", job_id=first.job["job_id"], wait_seconds=50)
@@ -675,11 +676,9 @@ async def test_a_row_that_was_never_sent_is_not_sent_without_a_yes(
     tmp_path: Path, mode: str
 ) -> None:
     user, kernel = User(), Kernel()
-    async with running(
-        tmp_path, locks=kernel.process(), client_options=user.on(mode)
-    ) as h:  # fmt: skip
+    async with running(tmp_path, locks=kernel.process(), client_options=user.on(mode), **ASKS) as h:
         await leave_while_it_connects(h, "interpolate_video", dreamina_jobs.GOOD_VIDEO, fps=60)
-    async with another_server(tmp_path, h, kernel, client_options=user.on(mode)) as h:
+    async with another_server(tmp_path, h, kernel, client_options=user.on(mode), **ASKS) as h:
         await ask(h, "interpolate_video", dreamina_jobs.GOOD_VIDEO, fps=60)
 
     assert [2, 1] == [len(user.asked), len(h.posts())]

@@ -4,6 +4,7 @@ Through `client.call_tool`, against the sandbox, in virtual time. The rules are 
 """
 
 import asyncio
+import gc
 from contextlib import AsyncExitStack
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from mcp_server.errors import NotFoundError, UnknownIdError
 from mcp_server.jobs.polling import Poller, interval_s
 from mcp_server.jobs.repository import JobRepository
 from mcp_server.journal.journal import Journal
@@ -184,12 +186,60 @@ async def test_reads_within_two_seconds_are_one(tmp_path: Path) -> None:
         await asyncio.gather(*(h.call("get_job", job_id=job_id) for _ in range(10)))
         at_once = len(reads_at(h))
         await asyncio.sleep(1.9)
-        await h.call("get_job", job_id=job_id)
+        await h.client.read_resource(f"useapi://jobs/{job_id}")
         soon = len(reads_at(h))
         await asyncio.sleep(0.2)
-        await h.call("get_job", job_id=job_id)
+        await h.client.read_resource(f"useapi://jobs/{job_id}")
 
         assert (1, 1, 2) == (at_once, soon, len(reads_at(h)))
+
+
+async def test_what_is_no_id_is_refused_before_it_is_watched(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        for wait in (0, 50):
+            reply = await h.call("get_job", job_id="a" * 500, wait_seconds=wait)
+
+            assert "unknown_id" == reply.error["code"]
+        assert [] == h.network.sent
+
+
+async def test_who_reads_in_a_tight_loop_is_held(tmp_path: Path) -> None:
+    async with running(tmp_path, job_seconds=6) as h:
+        job_id = await job_of(h)
+        began, seen = h.clock.now(), []
+        while True:
+            job = (await h.call("get_job", job_id=job_id)).job
+            seen.append(h.clock.now() - began)
+            if job["status"] == "completed":
+                break
+
+        assert len(seen) <= 4
+        assert 0 == pytest.approx(seen[0], abs=0.1)  # the first answer comes at once
+        assert max(b - a for a, b in pairwise(seen)) <= 4.1
+
+
+async def test_who_reads_when_told_to_is_not_held(tmp_path: Path) -> None:
+    async with running(tmp_path, job_seconds=1000) as h:
+        job_id = await job_of(h)
+        for _ in range(3):
+            job = (await h.call("get_job", job_id=job_id)).job
+            await asyncio.sleep(job["poll_after_seconds"])
+            asked_at = h.clock.now()
+            await h.call("get_job", job_id=job_id)
+
+            assert h.clock.now() == pytest.approx(asked_at, abs=0.1)
+            await asyncio.sleep(60)
+
+
+async def test_a_job_that_has_ended_is_read_at_once(tmp_path: Path) -> None:
+    async with running(tmp_path, job_seconds=3) as h:
+        job_id = await job_of(h)
+        await h.call("get_job", job_id=job_id, wait_seconds=50)
+        began = h.clock.now()
+        for _ in range(5):
+            await h.call("get_job", job_id=job_id)
+
+        assert h.clock.now() == pytest.approx(began, abs=0.1)
 
 
 async def test_a_failed_read_does_not_hide_what_was_read_a_moment_before(tmp_path: Path) -> None:
@@ -287,6 +337,22 @@ async def test_what_waiting_can_not_mend_is_an_error_at_once(
 
         assert code == reply.error["code"]
         assert 1 == len(reads_at(h))
+
+
+async def test_nothing_is_kept_of_ids_that_nobody_knows(tmp_path: Path) -> None:
+    """An error that is kept holds its frames, and they hold the request."""
+
+    def kept() -> int:
+        gc.collect()
+        return sum(isinstance(one, NotFoundError | UnknownIdError) for one in gc.get_objects())
+
+    async with running(tmp_path) as h:
+        before = kept()
+        for number in range(20):
+            for job_id in (f"{number}", f"useapi-mcp:{number:026}", VIDEO.replace("u1", "u9")):
+                assert (await h.call("get_job", job_id=job_id)).is_error
+
+        assert kept() == before
 
 
 async def test_a_dreamina_job_of_more_than_30_days_has_expired(tmp_path: Path) -> None:
@@ -491,12 +557,16 @@ async def test_a_wait_that_is_under_way_is_shared_after_a_thousand_other_jobs(
         job_id = await job_of(h)
         first = asyncio.create_task(wait_on(h, job_id, 60))
         await asyncio.sleep(1)
+        mine, h.network.concerns = job_id, lambda request: mine not in request.url.path
+        h.network.faults = [Fault(then=httpx.Response(429, json={"error": "busy"}))] * 1001
         for number in range(1001):
-            await h.call("get_job", job_id=f"useapi-mcp:{number:026}")
+            await h.call("get_job", job_id=VIDEO.replace("j0", f"j{number:04}"))
 
         await asyncio.gather(first, wait_on(h, job_id, 60))
 
-        looks = [at for at in reads_at(h) if at < 60]
+        sent = zip(h.network.sent, h.network.sent_at, strict=True)
+        looks = [at for request, at in sent if mine in request.url.path and at < 60]
+        assert len(looks) > 5
         assert all(after - before > 4.4 for before, after in pairwise(looks))
 
 

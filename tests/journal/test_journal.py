@@ -627,6 +627,86 @@ async def test_rows_are_listed_by_the_vendors_address_they_were_sent_to(journal:
     assert there == await journal.get(there.id)
 
 
+MONTH_S = 30 * 86_400
+LINKED = {
+    "kind": "video",
+    "width": 1920,
+    "url": "https://a.b/c?sig=1",
+    "thumbnail_url": "https://d",
+}
+
+
+async def test_links_are_dropped_a_month_after_the_end_and_nothing_else(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    """The vendor's links end within hours; files, facts and the job stay known."""
+    saved = {"kind": "image", "path": "/output/a.jpg", "size_bytes": 3}
+    media = {"media": [LINKED, saved], "model": "seedance"}
+    ended = await accepted(journal, "a", "job-1", status="completed", **media)
+    running = await accepted(journal, "b", "job-2", **media)
+    without_id = await journal.accept(
+        (await sent(journal, "c")).id, None, job("completed", **media)
+    )
+
+    clock.at += MONTH_S
+    await journal.check()
+    just_in_time = await journal.get(ended.id)
+    clock.at += 1
+    await journal.check()
+
+    assert just_in_time == ended
+    assert [running, without_id] == [await journal.get(row.id) for row in (running, without_id)]
+    kept = [{"kind": "video", "width": 1920}, saved]
+    assert replace(ended, job={**(ended.job or {}), "media": kept}) == await journal.get("job-1")
+
+
+async def test_a_job_that_is_read_again_has_its_links_for_another_month(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    await accepted(journal, "a", "job-1", status="completed", media=[LINKED])
+    for _ in range(2):
+        clock.at += MONTH_S + 1
+        await journal.check()
+        dropped = await journal.get("job-1")
+        await journal.record("job-1", job("completed", media=[LINKED]))
+        read = await journal.get("job-1")
+
+        assert dropped is not None
+        assert dropped.job == job("completed", media=[{"kind": "video", "width": 1920}])
+        assert read is not None
+        assert read.job == job("completed", media=[LINKED])
+
+
+async def test_a_server_that_runs_for_long_drops_links_too_and_a_few_at_a_time(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    for number in range(150):
+        await accepted(journal, f"{number}", f"job-{number}", status="completed", media=[LINKED])
+
+    clock.at += 2 * MONTH_S
+    left = []
+    for number in range(3):
+        await journal.insert(new(f"new-{number}"))
+        rows = [await journal.get(f"job-{number}") for number in range(150)]
+        left.append(sum("url" in str(row) for row in rows))
+
+    assert [50, 0, 0] == left
+
+
+@pytest.mark.parametrize("stored", [{"media": "newer"}, {"media": [5]}, {"newer": True}])
+async def test_a_job_of_a_newer_version_keeps_what_is_not_understood(
+    journal: Journal, clock: StoppedClock, stored: dict[str, Any]
+) -> None:
+    await accepted(journal, "a", "job-1", status="completed", **stored)
+
+    clock.at += 2 * MONTH_S
+    await journal.check()
+
+    row = await journal.get("job-1")
+    assert row is not None
+    assert row.job == job("completed", **stored)
+
+
 async def test_files_are_remembered_by_job_and_position(journal: Journal) -> None:
     await journal.add_saved_file("job-1", 1, "/output/b.mp4", {"size_bytes": 2})
     await journal.add_saved_file("job-1", 0, "/output/old.mp4", {"size_bytes": 1})

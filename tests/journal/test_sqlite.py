@@ -25,7 +25,7 @@ from mcp_server.journal.sqlite import MIGRATIONS, SqliteStore, migrate
 from tests.journal.programs import REPOSITORY, go, line, process
 from tests.journal.rows import NOON, ORIGIN, StoppedClock, accepted, job, listed, new, sent
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 
 needs_modes = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no mode bits")
 
@@ -345,6 +345,38 @@ async def test_a_journal_of_the_first_version_is_read_and_goes_on(
     await journal.claim("b")
     assert 1 == (await journal.count_post(not_sent, expected=0)).posts
     assert ORIGIN == (await journal.insert(new("c"), budget=126)).origin
+
+
+@pytest.mark.parametrize("status", ["failed", None])
+async def test_a_list_reads_the_rows_it_shows_and_no_others(
+    store: SqliteStore, journal: Journal, status: str | None
+) -> None:
+    for number in range(3):
+        await accepted(journal, f"key-{number}", f"job-{number}", status="failed")
+    database = store.connection()
+    database.execute("begin")
+    columns = [name for _, name, *_ in database.execute("pragma table_info(submission)")]
+    others = [name for name in columns if name not in ("number", "id", "key", "status")]
+    names = ", ".join(others)
+    database.execute(
+        f"insert into submission(number, id, key, status, {names})"
+        f" with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000)"
+        f" select -i, i, i, 'running', {names} from submission, n where number = 1"
+    )
+    database.execute("commit")
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 100
+        return 0
+
+    database.set_progress_handler(count, 100)
+    rows = await listed(journal, 3, status)
+    database.set_progress_handler(None, 0)
+
+    assert ["job-2", "job-1", "job-0"] == [row.job_id for row in rows]
+    assert steps < 10_000
 
 
 async def assert_unusable(journal: Journal, *, what: str, hint: str) -> None:

@@ -4,11 +4,12 @@ Rules: design.md 6; the working pattern: reference/patterns.md 5.
 """
 
 import asyncio
+import contextlib
 import datetime as dt
-import errno
 import io
 import ipaddress
 import ssl
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +23,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from mcp_server.clock import Clock
-from mcp_server.errors import DownloadError
-from mcp_server.media.fetch import DISK_RESERVE_BYTES, ExpiredLinkError, Fetcher
-from mcp_server.media.files import OutputFolder
+from mcp_server.errors import (
+    DownloadError,
+    InterruptedDownloadError,
+    NoRouteError,
+    SettingsError,
+)
+from mcp_server.media.fetch import ExpiredLinkError, Fetcher
+from mcp_server.media.files import DISK_RESERVE_BYTES, OutputFolder, PartFile
 from mcp_server.media.ssrf import Resolver
 from mcp_server.models import Kind
 from mcp_server.sandbox import media
@@ -32,6 +38,7 @@ from mcp_server.settings import Settings
 from tests.support.corpora import HOSTILE_ADDRESSES, HOSTILE_URLS
 from tests.support.harness import ORIGIN, TOKEN
 from tests.support.limits import LONGEST_S
+from tests.support.media_host import MediaHost, film
 
 CLIP = media.read(media.clip(640, 360, 24))
 LINK = "https://media.example.com/clip.mp4?Signature=a%2Fb&Expires=1"
@@ -106,12 +113,17 @@ def fetcher(
 
 
 async def fetch(a_fetcher: Fetcher, url: str = LINK, kind: Kind = "video") -> bytes:
-    file = io.BytesIO()
-    await a_fetcher.fetch(url, file, kind, ignored)
-    return file.getvalue()
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = OutputFolder(Path(folder))
+        file = outputs.begin()
+        try:
+            await a_fetcher.fetch(url, file, kind, ignored)
+            return file.head(1 << 30)
+        finally:
+            outputs.close()
 
 
-async def ignored(written: int, expected: int | None) -> None: ...
+def ignored(written: int, expected: int | None) -> None: ...
 
 
 async def test_a_file_is_fetched_from_the_very_address_that_was_looked_at() -> None:
@@ -395,50 +407,285 @@ async def test_a_file_that_trickles_is_given_up() -> None:
     assert 60 <= asyncio.get_running_loop().time() <= 90
 
 
-async def test_a_file_the_disk_has_no_room_for_is_not_begun() -> None:
+async def test_a_file_the_disk_has_no_room_for_is_not_begun(tmp_path: Path) -> None:
     class Full(OutputFolder):
         def free_bytes(self) -> int:
             return DISK_RESERVE_BYTES + len(CLIP) - 1
 
-    with pytest.raises(DownloadError, match="no room"):
-        await fetch(fetcher(Web(), outputs=Full(Path("/"))))
+    folder = Full(tmp_path)
+
+    with contextlib.closing(folder), pytest.raises(DownloadError, match="no room"):
+        await fetcher(Web(), outputs=folder).fetch(LINK, folder.begin(), "video", ignored)
 
 
-class Sink(io.BytesIO):
-    """Takes what is written, up to a size."""
-
-    def __init__(self, room_bytes: int = 1 << 40) -> None:
-        super().__init__()
-        self._room_bytes = room_bytes
-
-    def write(self, data: Any) -> int:
-        self._room_bytes -= len(data)
-        if self._room_bytes < 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return len(data)
-
-
-async def test_a_disk_that_fills_up_meanwhile_ends_it() -> None:
+async def test_a_disk_that_fills_up_meanwhile_ends_it(tmp_path: Path) -> None:
     class Filling(OutputFolder):
         asked = 0
 
         def free_bytes(self) -> int:
             self.asked += 1
-            return 1 << 40 if self.asked == 1 else DISK_RESERVE_BYTES
+            return 1 << 40 if self.asked == 1 else DISK_RESERVE_BYTES - 1
 
-    folder, file = Filling(Path("/")), Sink()
+    folder = Filling(tmp_path)
+    file = folder.begin()
     film = httpx.Response(200, stream=Pieces(CLIP, *[bytes(1 << 20)] * 80))
     web = Web({"media.example.com/clip.mp4": lambda: film})
 
-    with pytest.raises(DownloadError, match="no room"):
+    with contextlib.closing(folder), pytest.raises(DownloadError, match="no room"):
         await fetcher(web, outputs=folder, limit_mb=99).fetch(LINK, file, "video", ignored)
 
     assert 2 == folder.asked
 
 
-async def test_a_file_that_can_not_be_written_is_told() -> None:
-    with pytest.raises(DownloadError, match=r"can't be written to / .No space left on device"):
-        await fetcher(Web()).fetch(LINK, Sink(70_000), "video", ignored)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is a device of Linux")
+async def test_a_file_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path)
+    (tmp_path / "film.part").symlink_to("/dev/full")
+    raw = io.FileIO(str(tmp_path / "film.part"), "r+")
+    file = PartFile(folder, raw, is_resumable=False)
+
+    with pytest.raises(DownloadError, match=r"can't be written to .* .No space left on device"):
+        await fetcher(Web(), outputs=folder).fetch(LINK, file, "video", ignored)
+    folder.discard(file)
+
+
+# Going on after a cut, and deadlines.
+
+
+async def fetched_from(host: MediaHost, tmp_path: Path, **options: Any) -> bytes:
+    """What a download brings from this host, in one call."""
+    outputs = OutputFolder(tmp_path)
+    with contextlib.closing(outputs):
+        file = outputs.begin("film")
+        await fetcher(host, outputs=outputs, limit_mb=99, **options).fetch(
+            LINK, file, "video", ignored
+        )
+        return file.head(1 << 30)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"etag": '"1"'},
+        {
+            "last-modified": "Thu, 26 Nov 2026 10:00:00 GMT",
+            "date": "Fri, 27 Nov 2026 10:00:00 GMT",
+        },
+    ],
+    ids=["etag", "time"],
+)
+async def test_a_file_that_breaks_off_is_gone_on_with(
+    tmp_path: Path, headers: dict[str, str]
+) -> None:
+    host = MediaHost(film(3_000_000), headers=headers, breaks_at=[1_000_000, 1_000_000])
+
+    got = await fetched_from(host, tmp_path)
+
+    assert host.body == got
+    assert [None, "bytes=983040-", "bytes=1966080-"] == host.ranges
+    assert len(got) == host.sent_bytes
+    expected = headers.get("etag") or headers["last-modified"]
+    assert expected == host.seen[2].headers["if-range"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"etag": 'W/"1"'},
+        {"etag": "no quotes"},
+        {"etag": '"' + "x" * 600 + '"'},
+        {"last-modified": "Thu, 26 Nov 2026 10:00:00 GMT"},
+        {"last-modified": "yesterday", "date": "today"},
+        {
+            "last-modified": "Thu, 26 Nov 2026 10:00:00 GMT",
+            "date": "Thu, 26 Nov 2026 10:00:00 GMT",
+        },
+    ],
+)
+async def test_a_file_of_which_nothing_tells_that_it_is_the_same_is_begun_anew(
+    tmp_path: Path, headers: dict[str, str]
+) -> None:
+    host = MediaHost(film(300_000), headers=headers, breaks_at=[200_000])
+
+    assert host.body == await fetched_from(host, tmp_path)
+
+    assert [None, None] == host.ranges
+
+
+async def test_a_line_that_breaks_often_brings_the_file_as_long_as_it_brings_something(
+    tmp_path: Path,
+) -> None:
+    host = MediaHost(film(12_000_000), breaks_at=[1_500_000] * 7)
+
+    assert host.body == await fetched_from(host, tmp_path)
+
+    assert 8 == len(host.seen)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (206, {"content-range": "bytes 0-299999/300000"}),
+        (206, {"content-range": "bytes 131072-299999/300000", "etag": '"2"'}),
+        (206, {"content-range": "pages 1-2/3"}),
+        (206, {}),
+        (416, {"content-range": "bytes */300000"}),
+    ],
+    ids=["another part", "another file", "no bytes", "no range", "no such part"],
+)
+async def test_a_part_that_was_not_asked_for_is_never_joined(
+    tmp_path: Path, status: int, headers: dict[str, str]
+) -> None:
+    body = film(300_000)
+    answers = iter(
+        [
+            clip_answer(body=body[:131_072], headers={"etag": '"1"', "content-length": "300000"}),
+            clip_answer(status=status, body=b"x" * 9, headers=headers),
+            clip_answer(body=body),
+        ]
+    )
+    web = Web({"media.example.com/clip.mp4": lambda: next(answers)})
+    outputs = OutputFolder(tmp_path)
+
+    with contextlib.closing(outputs):
+        file = outputs.begin("film")
+        await fetcher(web, outputs=outputs).fetch(LINK, file, "video", ignored)
+
+        assert body == file.head(1 << 20)
+    assert [None, "bytes=131072-", None] == [r.headers.get("range") for r in web.seen]
+
+
+async def test_a_part_nobody_asked_for_is_no_file() -> None:
+    web = Web({"media.example.com/clip.mp4": lambda: clip_answer(status=206)})
+
+    with pytest.raises(DownloadError, match="status 206"):
+        await fetch(fetcher(web))
+
+
+class Silent(httpx.AsyncBaseTransport):
+    """A host that sends a byte of its header now and then, so that no single read times out."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(1e6)
+        raise AssertionError
+
+
+async def silent_after(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+    await asyncio.sleep(1e6)
+
+
+class Stalling(httpx.AsyncByteStream):
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = pieces
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return silent_after(*self._pieces)
+
+
+@pytest.mark.parametrize(
+    "web",
+    [
+        Silent(),
+        Web({"media.example.com/clip.mp4": lambda: httpx.Response(200, stream=Stalling())}),
+        Web({"media.example.com/clip.mp4": lambda: httpx.Response(200, stream=Stalling(CLIP))}),
+    ],
+    ids=["header", "body", "trailer"],
+)
+async def test_no_phase_of_a_download_goes_on_for_ever(web: httpx.AsyncBaseTransport) -> None:
+    began = asyncio.get_running_loop().time()
+
+    with pytest.raises(InterruptedDownloadError, match="too slowly"):
+        await fetch(fetcher(web))
+
+    assert 60 == round(asyncio.get_running_loop().time() - began, 3)
+
+
+async def test_a_name_server_that_is_silent_ends_with_the_same_deadline() -> None:
+    async def resolve(host: str) -> list[str]:
+        await asyncio.sleep(1e6)
+        return []
+
+    with pytest.raises(InterruptedDownloadError, match="too slowly"):
+        await fetch(fetcher(Web(), resolve))
+
+    assert 60 == round(asyncio.get_running_loop().time(), 3)
+
+
+async def test_a_download_takes_an_hour_at_most_and_can_then_be_gone_on_with(
+    tmp_path: Path,
+) -> None:
+    host = MediaHost(film(1_000_000) * 25, bytes_per_s=5000)
+    outputs = OutputFolder(tmp_path)
+    with contextlib.closing(outputs):
+        file = outputs.begin("film")
+
+        with pytest.raises(InterruptedDownloadError, match="too slowly"):
+            await fetcher(host, outputs=outputs, limit_mb=99).fetch(LINK, file, "video", ignored)
+
+        assert 3600 == round(asyncio.get_running_loop().time())
+        assert '"1"' == file.validator
+        assert file.size_bytes > 17_000_000
+
+
+async def test_small_pieces_let_others_run(tmp_path: Path) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    await fetched_from(MediaHost(film(20_000), piece_bytes=1), tmp_path)
+    other.cancel()
+
+    assert turns > 20_000 / 100
+
+
+@pytest.mark.parametrize("is_found", [True, False])
+async def test_where_a_proxy_is_the_only_way_out_the_error_says_so(
+    monkeypatch: pytest.MonkeyPatch, *, is_found: bool
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy.example.com:3128")
+
+    async def resolve(host: str) -> list[str]:
+        if is_found:
+            return ["93.184.215.14"]
+        raise OSError("temporary failure in name resolution")
+
+    class Refusing(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise httpx.ConnectError("refused", request=request)
+
+    with pytest.raises(NoRouteError) as told:
+        await fetch(fetcher(Refusing(), resolve))
+
+    assert "HTTPS_PROXY names a proxy, which downloads do not use" in told.value.message
+    assert "secret" not in str(told.value)
+    assert not told.value.retryable
+
+
+async def test_a_cut_is_no_matter_of_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+
+    with pytest.raises(InterruptedDownloadError, match="ReadError"):
+        await fetch(fetcher(Web(breaks=9)))
+
+
+def test_certificates_that_can_not_be_read_are_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nowhere"))
+
+    async def work() -> None:
+        with pytest.raises(SettingsError, match="SSL_CERT_FILE"):
+            await fetch(fetcher(None))
+
+    asyncio.run(work())
 
 
 # With a real TLS server, whose certificates come from a CA of its own.
@@ -566,6 +813,32 @@ def test_over_tls_the_certificate_must_be_for_the_name_in_the_link(tmp_path: Pat
         assert not [head for head in server.heads if "cdn.example.com" in head]
 
     asyncio.run(with_tls(tmp_path, work))
+
+
+def test_informational_answers_without_an_end_are_not_read_on() -> None:
+    """The client reads over them all; in real time, since only real connections do."""
+
+    async def work() -> int:
+        sent_bytes, piece = 0, b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal sent_bytes
+            await reader.readuntil(b"\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    writer.write(piece)
+                    await writer.drain()
+                    sent_bytes += len(piece)
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with server, asyncio.timeout(LONGEST_S):
+            with pytest.raises(DownloadError, match="a header without an end"):
+                await fetch(fetcher(None, base_url=base), f"{base}/media/clip.mp4")
+        return sent_bytes
+
+    assert asyncio.run(work()) < 20_000_000
 
 
 def test_the_environments_proxy_is_not_used(

@@ -1,10 +1,11 @@
 """Addresses: what is not on the public internet is refused, however it is written."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mcp_server.media.ssrf import NotPublicError, is_public, public_addresses, system_resolver
+from mcp_server.media.ssrf import NotPublicError, SystemResolver, is_public, public_addresses
 from tests.support.corpora import HOSTILE_ADDRESSES, PUBLIC_ADDRESSES
 
 
@@ -79,7 +80,19 @@ async def test_a_name_without_an_address_is_a_failure_of_the_moment() -> None:
 
 def test_the_systems_resolver_tells_each_address_once() -> None:
     """It works in a thread, so in real time; this name needs no network."""
-    found = asyncio.run(system_resolver("localhost"))
+    found = asyncio.run(SystemResolver()("localhost"))
 
     assert {"127.0.0.1", "::1"} >= set(found)
     assert len(set(found)) == len(found) >= 1
+
+
+def test_names_of_media_hosts_are_looked_up_in_no_thread_that_others_wait_for() -> None:
+    """A silent name server holds a thread for half a minute, and the loop has few."""
+
+    async def work() -> list[str]:
+        taken = ThreadPoolExecutor(1)
+        taken.shutdown()  # as if all were busy for ever
+        asyncio.get_running_loop().set_default_executor(taken)
+        return await SystemResolver()("localhost")
+
+    assert asyncio.run(work())

@@ -171,7 +171,7 @@ def image() -> None:
                 say("image", f"$ {rest}")
                 program, *arguments = rest.split()
                 run(bin_ / program, *arguments, cwd=clean, env=env)
-            elif word == "ENV":
+            elif word in ("ARG", "ENV"):
                 pairs = (pair.split("=", 1) for pair in rest.split())
                 env |= {key: value.replace("/data", str(folder / "data")) for key, value in pairs}
         serve(steps, folder, bin_, env)

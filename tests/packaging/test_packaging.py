@@ -102,6 +102,7 @@ def test_every_dependency_has_one_pinned_version() -> None:
         line.split("==") for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     )
     wanted = PYPROJECT["project"]["dependencies"] + PYPROJECT["dependency-groups"]["dev"]
+    wanted += PYPROJECT["build-system"]["requires"]
 
     missing = {re.split(r"[<>=]", line)[0] for line in wanted} - pins.keys()
 

@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mcp_server.redaction import RedactingFormatter
+from mcp_server.logs import RedactingFormatter
 from mcp_server.sandbox.app import SOURCES
 from mcp_server.sandbox.state import EMAIL
 from tests.support.corpora import HOSTILE_IDS
@@ -229,7 +229,8 @@ def test_a_real_process_writes_no_secret_to_stdout_or_stderr(tmp_path: Path) -> 
                 )
                 await client.tell("notifications/initialized")
                 for service, kind in GOOD:
-                    made = await client.call(f"upscale_{kind}", source=GOOD[service, kind])
+                    given = {"source": GOOD[service, kind], "max_credits": 50}
+                    made = await client.call(f"upscale_{kind}", **given)
                     job_id = made["structuredContent"]["job_id"]
                     read = await client.call("get_job", job_id=job_id)
                     assert "completed" == read["structuredContent"]["status"]

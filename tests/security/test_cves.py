@@ -16,7 +16,7 @@ from mcp import Client
 
 import mcp_server
 from mcp_server.errors import DownloadError, RequestError
-from mcp_server.media.files import check_file_name
+from mcp_server.media.names import check_file_name
 from mcp_server.media.ssrf import is_public
 from mcp_server.server.factory import create_server
 from mcp_server.settings import Settings
@@ -76,7 +76,7 @@ async def test_cve_2026_32871_an_id_never_leads_to_another_path(
 def test_cve_2026_27825_a_download_stays_in_its_folder(name: str) -> None:
     """And 33989, 40576: a path from the caller was written to as it was."""
     with pytest.raises(RequestError):
-        check_file_name(name)
+        check_file_name(name, Path("/home/jane/films"))
 
 
 async def test_cve_2026_27825_the_vendor_has_no_say_in_the_name(tmp_path: Path) -> None:
@@ -182,7 +182,15 @@ def test_no_tool_takes_an_address_a_header_or_a_path_to_read() -> None:
     allowed = {
         *("source", "job_id", "resolution", "fps", "image_index", "original_image_strength"),
         *("detail_strength", "reply_url", "reply_ref", "max_jobs", "captcha_token"),
-        *("captcha_retry", "captcha_order", "wait_seconds", "status", "limit", "file_name"),
+        *(
+            "max_credits",
+            "captcha_retry",
+            "captcha_order",
+            "wait_seconds",
+            "status",
+            "limit",
+            "file_name",
+        ),
     }
 
     for tool in all_tools():

@@ -165,7 +165,7 @@ async def test_the_question_comes_first_and_then_the_task(tmp_path: Path) -> Non
 
     tasks = TasksClient()
     options = {"extensions": [tasks], "elicitation_callback": accept}
-    async with running(tmp_path, client_options=options) as server:
+    async with running(tmp_path, client_options=options, USEAPI_CONFIRM_CREDITS="50") as server:
         reply = await server.call("upscale_video", source=FLOW, resolution="4K")
 
     [created] = tasks.created
@@ -180,7 +180,7 @@ async def test_who_declines_gets_no_task_and_nothing_is_sent(tmp_path: Path) -> 
         return ElicitResult(action="decline")
 
     options = {**DECLARED, "elicitation_callback": decline}
-    async with running(tmp_path, client_options=options) as server:
+    async with running(tmp_path, client_options=options, USEAPI_CONFIRM_CREDITS="50") as server:
         reply = await server.call("upscale_video", source=FLOW, resolution="4K")
 
     assert reply.error["code"] == "declined"

@@ -189,7 +189,7 @@ async def test_an_answer_without_a_job_is_looked_into_and_not_believed(
 @pytest.mark.parametrize(
     ("number", "code", "status", "says"),
     [
-        (801, "refused", 400, "not finished yet. Wait for it with get_job"),
+        (801, "not_ready", 400, "not finished yet. Wait for it with get_job"),
         (402, "no_subscription", 402, "Renew it on useapi.net"),
         (412, "no_credits", 412, "too few credits"),
         (429, "rate_limited", 429, "at capacity"),
@@ -254,7 +254,7 @@ async def test_a_job_that_fails_tells_why(tmp_path: Path) -> None:
 
         reply = await server.call("get_job", job_id=started.job["job_id"], wait_seconds=50)
 
-    assert ("failed", "vendor_failed") == (reply.job["status"], reply.job["failure"]["code"])
+    assert ("failed", "moderated") == (reply.job["status"], reply.job["failure"]["code"])
     assert "fail_code: 2043" in reply.job["failure"]["message"]
 
 
@@ -608,9 +608,16 @@ async def test_a_word_that_is_no_end_is_running(tmp_path: Path, word: str) -> No
         (
             {"error": "fail_code: 2043", "errorDetails": "OutputVideoRisk"},
             "failed",
-            "vendor_failed",
-            "fail_code: 2043: OutputVideoRisk",
+            "moderated",
+            "Dreamina's moderation refused it: fail_code: 2043: OutputVideoRisk",
         ),
+        (
+            {"error": "fail_code: 1", "errorDetails": "it did not pass moderation"},
+            "failed",
+            "moderated",
+            "Dreamina's moderation refused it: fail_code: 1: it did not pass moderation",
+        ),
+        ({"error": "fail_code: 20431"}, "failed", "vendor_failed", "fail_code: 20431"),
         ({"error": "Cancelled by user"}, "cancelled", "cancelled", "Cancelled by user"),
         ({"errorDetails": "cancelled by user"}, "cancelled", "cancelled", "cancelled by user"),
         ({"error": {"message": "m"}}, "failed", "vendor_failed", "m"),

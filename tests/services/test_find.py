@@ -174,6 +174,28 @@ async def test_dreamina_reads_only_jobs_of_the_kind_and_account_that_was_ordered
     assert 2 == len(vendor.asked)
 
 
+async def test_of_many_jobs_in_dreaminas_scheduler_the_newest_are_read_and_the_rest_is_left_open(
+    tmp_path: Path,
+) -> None:
+    vendor = Dreamina()
+    made = [vendor.add("videos/interpolate", DREAMINA_VIDEO)["jobid"] for _ in range(60)]
+    executing = [
+        {"jobid": job_id, "elapsedSeconds": 600 - number} for number, job_id in enumerate(made)
+    ]
+    listed = {"executing": {"CA:" + EMAIL: executing}, "total": 60}
+    vendor.instead["GET /v1/dreamina/scheduler"] = Says(listed)
+
+    look = await find(tmp_path, vendor, DREAMINA_VIDEO, "interpolate_video", fps=60)
+    listed["executing"] = {"CA:" + EMAIL: executing[10:]}
+    listed["total"] = 50
+    whole = await find(tmp_path, vendor, DREAMINA_VIDEO, "interpolate_video", fps=60)
+
+    assert 2 * (1 + 50) == len(vendor.asked)
+    assert executing[-1]["jobid"] in [asked.rsplit("/", 1)[-1] for asked in vendor.asked[:2]]
+    assert not look.is_complete
+    assert ids(whole) == ids(look)
+
+
 @pytest.mark.parametrize(
     ("executing", "total"),
     [

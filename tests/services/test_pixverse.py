@@ -365,7 +365,18 @@ async def test_an_older_upscale_that_failed_is_no_answer(tmp_path: Path) -> None
     assert "unconfirmed" == reply.job["status"]
 
 
-@pytest.mark.parametrize("answer", [{}, {"video_id": 3}, {"video_id": "x"}, Says([])])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"video_id": 3},
+        {"video_id": "x"},
+        Says([]),
+        {"video_id": VIDEO},
+        {"video_id": UPSCALED.replace("-video:", "-image:")},
+        {"video_id": UPSCALED.replace("user@", "other@")},
+    ],
+)
 async def test_an_answer_without_an_id_is_looked_into(tmp_path: Path, answer: Any) -> None:
     lists = [{"data": []}, {"data": [record(**GENERATING)]}]
     vendor = Scripted({MADE: answer, LIST: lists})

@@ -34,7 +34,7 @@ from mcp_server.sandbox.app import Accepted, Sandbox
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
 from tests.support.gateways import ANSWERS, Gateway, Interruption
-from tests.support.harness import GOOD
+from tests.support.harness import GOOD, NOBODY_IS_ASKED
 from tests.support.neighbours import Makers, Neighbour, Neighbourhood
 
 ROOT = Path(__file__).parents[2]
@@ -468,6 +468,7 @@ class Round:
             "USEAPI_TOKEN": self.token,
             "USEAPI_STATE_DIR": str(self.folder / "state"),
             "USEAPI_OUTPUT_DIR": str(self.folder / "output"),
+            **NOBODY_IS_ASKED,
         }
         foreign = ("USEAPI_", "COVERAGE_PROCESS_")
         return {n: v for n, v in os.environ.items() if not n.startswith(foreign)} | ours

@@ -340,18 +340,22 @@ class Tests:
 class _InOneProcess:
     """Instead of running the collected tests: first all of them, for their lines, then mutants."""
 
-    def __init__(self, folder: Path, mutants: list[Mutant], jobs: int, until: float) -> None:
-        self.folder, self.mutants, self.jobs, self.until = folder, mutants, jobs, until
+    def __init__(
+        self, folder: Path, mutants: list[Mutant], jobs: int, minutes: float, measured: Path
+    ) -> None:
+        self.folder, self.mutants, self.jobs, self.minutes = folder, mutants, jobs, minutes
+        self.measured = measured
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if session.testsfailed:
             raise session.Failed("a test file can't be imported")
         items = {item.nodeid: item for item in session.items}
-        tests = _measured(session.items, self.folder, self.jobs)
-        (self.folder / "measured.json").write_text(
-            json.dumps({"took_s": tests.took_s, "lines": tests.lines})
-        )
+        if not self.measured.exists():
+            found = _measured(session.items, self.folder, self.jobs)
+            self.measured.write_text(json.dumps({"took_s": found.took_s, "lines": found.lines}))
+        tests = Tests(**json.loads(self.measured.read_text()))
+        until = time.monotonic() + 60 * self.minutes
         for item in {item.path: item for item in session.items}.values():
             runtestprotocol(item, nextitem=None, log=False)  # what is set up once, is set up here
         functions = [found for found in gc.get_objects() if isinstance(found, FunctionType)]
@@ -361,9 +365,9 @@ class _InOneProcess:
             _swap(mutant, functions)
             return _first_failure([items[name] for name in names], tell)
 
-        _run_all(self.mutants, tests, run, self.folder, self.jobs, self.until)
+        _run_all(self.mutants, tests, run, self.folder, self.jobs, until)
         outcomes = [mutant.outcome for mutant in self.mutants]
-        (self.folder / "outcomes.json").write_text(json.dumps(outcomes))
+        (self.folder / "outcomes.json").write_text(json.dumps([until, outcomes]))
         return True
 
 
@@ -551,8 +555,14 @@ def _run_all(
 # --- The command ------------------------------------------------------------------------------
 
 
-def run_mutants(mutants: list[Mutant], folder: Path, jobs: int, until: float) -> None:
+def run_mutants(
+    mutants: list[Mutant], folder: Path, jobs: int, minutes: float, measured: Path | None
+) -> None:
     """Run the mutants and note their outcomes.
+
+    Args:
+        minutes: begin no mutant after so many, counted from when the tests have been measured.
+        measured: where what each test runs is kept for the next time, for the code as it is.
 
     Raises:
         RuntimeError: the tests can't be run as they are.
@@ -568,20 +578,22 @@ def run_mutants(mutants: list[Mutant], folder: Path, jobs: int, until: float) ->
         "--no-header",
         "--assert=plain",
     ]
+    measured = measured or folder / "measured.json"
     early = [mutant for mutant in mutants if mutant.is_early]
     late = [mutant for mutant in mutants if not mutant.is_early]
 
     def in_one_process() -> int:
-        plugin = _InOneProcess(folder, late, jobs, until)
+        plugin = _InOneProcess(folder, late, jobs, minutes, measured)
         return int(pytest.main([*options, "--no-summary", *TESTS], plugins=[plugin]))
 
     code = _wait(_fork(in_one_process, folder / "all"))
     outcomes = folder / "outcomes.json"
     if not outcomes.exists():
         raise RuntimeError(f"the tests can't be run as they are (status {code})")
-    for mutant, outcome in zip(late, json.loads(outcomes.read_text()), strict=True):
+    until, came_to = json.loads(outcomes.read_text())
+    for mutant, outcome in zip(late, came_to, strict=True):
         mutant.outcome = outcome
-    tests = Tests(**json.loads((folder / "measured.json").read_text()))
+    tests = Tests(**json.loads(measured.read_text()))
 
     def run(mutant: Mutant, names: list[str], tell: int) -> int:
         _import_changed(mutant)
@@ -645,10 +657,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=90, help="begin no mutant after this")
     parser.add_argument("--seed", type=int, help="run them in an order drawn with this seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--measured", type=Path, help="a file that keeps what the tests run")
     parser.add_argument("--all", action="store_true", help="run those that are listed, too")
     parser.add_argument("--list", action="store_true", help="only say which there are")
     given = parser.parse_args()
-    until = time.monotonic() + given.minutes * 60
     mutants, reasons = chosen(given), listed()
     if given.seed is not None:
         random.Random(given.seed).shuffle(mutants)
@@ -660,7 +672,7 @@ def main() -> int:
         memory = Path("/dev/shm")
         folder = Path(tempfile.mkdtemp(prefix="mutants-", dir=memory if memory.is_dir() else None))
         try:
-            run_mutants(unrun, folder, given.jobs, until)
+            run_mutants(unrun, folder, given.jobs, given.minutes, given.measured)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     ran = [mutant for mutant in unrun if mutant.outcome != "not run"]

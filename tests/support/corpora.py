@@ -46,25 +46,25 @@ HOSTILE_IDS: tuple[str, ...] = (
     f"{_JOB}\\accounts",
     f"{_JOB}%00",
     f"{_JOB}\x00",
-    f"{_JOB}\n",
+    f"{_JOB}\x00 ",
+    f"{_JOB}%0d%0aX: y",
+    f"{_JOB}%25%30%30",
+    f"https://api.useapi.net/v1/dreamina/accounts/{_JOB}/../..",
+    f"https://api.useapi.net@evil.example.com/v1/dreamina/videos/{_JOB}",
+    f"https://api.useapi.net.evil.example.com/v1/dreamina/videos/{_JOB}",
+    "https://api.useapi.net/v1/dreamina/videos/..%2f..%2faccounts",
+    f"[{_JOB}](https://evil.example.com/)",
+    f"useapi://jobs/{_JOB}/../accounts",
     f"{_JOB}\r\nAuthorization: Bearer x",
     f"{_JOB}\r\n\r\nGET /v2/account HTTP/1.1",
-    f"{_JOB} ",
-    f" {_JOB}",
-    f"{_JOB}\t",
     f"{_JOB},{_JOB}",
     f"{_JOB}{_JOB}",
-    f"{_JOB}\N{ZERO WIDTH SPACE}",
-    f"{_JOB}\N{RIGHT-TO-LEFT OVERRIDE}",
-    f"{_JOB}\N{LINE SEPARATOR}",
-    f"{_JOB}\x85",
     # inside a good id
     "j0528202640000000001V-u12345-CA:../@example.com-bot:dreamina",
     "j0528202640000000001V-u12345-CA:..@example.com-bot:dreamina",
     "j0528202640000000001V-u12345-CA:user@..-bot:dreamina",
     "j0528202640000000001V-u12345-CA:us/er@example.com-bot:dreamina",
     "j0528202640000000001V-u12345-CA:user@exam?ple.com-bot:dreamina",
-    "j0528202640000000001V-u12345-CA:user%40example.com-bot:dreamina",
     f"{_FLOW}:../../accounts",
     f"{_FLOW}:a/b",
     f"{_FLOW}:a?b=c",
@@ -278,6 +278,10 @@ HOSTILE_FILE_NAMES: tuple[str, ...] = (
     ".mp4",
     "..mp4",
     ".useapi-mcp-x.part",
+    # a name of which nothing is seen, or not all
+    *(f"a{blank}b" for blank in "\u034f\u115f\u1160\u17b4\u2800\u3164\ufe0f\uffa0\U000e0100"),
+    "\u2800",
+    "\u3164",
     "evil.mp4:stream",
     "evil::$DATA",
     "evil\N{FULLWIDTH COLON}stream",
@@ -437,8 +441,10 @@ HOSTILE_STRINGS: tuple[str, ...] = (
 
 def main() -> None:
     """Print the table."""
+    from pathlib import Path
+
     from mcp_server.errors import RequestError
-    from mcp_server.media.files import check_file_name
+    from mcp_server.media.names import check_file_name
     from mcp_server.media.ssrf import is_public
     from mcp_server.redaction import one_line
     from mcp_server.services.registry import service_of
@@ -453,7 +459,10 @@ def main() -> None:
         return False
 
     refused_ids = sum(refused(lambda i: service_of(i, "job_id"), case) for case in HOSTILE_IDS)
-    refused_names = sum(refused(check_file_name, case) for case in HOSTILE_FILE_NAMES)
+    folder = Path("films")
+    refused_names = sum(
+        refused(lambda name: check_file_name(name, folder), case) for case in HOSTILE_FILE_NAMES
+    )
     clean = sum(len(line) <= 300 and line.isprintable() for line in map(one_line, HOSTILE_STRINGS))
     private = sum(not all(map(is_public, case)) for case in HOSTILE_ADDRESSES)
     public = sum(map(is_public, PUBLIC_ADDRESSES))

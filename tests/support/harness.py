@@ -6,6 +6,7 @@ fail: refuse connections, cut them before or after the vendor acted, be slow, or
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ EPOCH = 1_780_000_000.0
 GOOD = {(source.service, source.kind): source.id for source in SOURCES if source.good}
 TOKEN = "user:777-canary0token"
 ORIGIN = "https://api.useapi.net"
+NOBODY_IS_ASKED = {"USEAPI_CONFIRM_CREDITS": "1000000"}
+"""A server that asks nobody about a price; the tests of the question set their own limit."""
 
 
 class VirtualClock(Clock):
@@ -134,7 +137,7 @@ def _arrived(request: httpx.Request, fault: Fault, answer: httpx.Response | None
         answer = fault.then(request, answer)
     if fault.then == "cut" or answer is None:
         raise httpx.RemoteProtocolError("server disconnected", request=request)
-    unread = httpx.ByteStream(answer.content)
+    unread = httpx.ByteStream(answer.content) if answer.is_stream_consumed else answer.stream
     return httpx.Response(answer.status_code, headers=answer.headers, stream=unread)
 
 
@@ -180,7 +183,10 @@ class Harness:
 
     async def call(self, tool: str, /, **arguments: Any) -> Reply:
         progress = arguments.pop("progress_callback", None)
-        return reply(await self.client.call_tool(tool, arguments, progress_callback=progress))
+        answer = reply(await self.client.call_tool(tool, arguments, progress_callback=progress))
+        if answer.is_error:
+            _check_agreement(answer)
+        return answer
 
     def posts(self) -> list[httpx.Request]:
         """The paid requests whose bytes left."""
@@ -189,11 +195,23 @@ class Harness:
 
 def reply(result: Any) -> Reply:
     assert isinstance(result, CallToolResult)
-    (content,) = result.content  # hosts that do not know a kind of content lose the whole answer
-    assert isinstance(content, TextContent)
-    return Reply(
-        content.text, result.structured_content, bool(result.is_error), dict(result.meta or {})
-    )
+    # A host that does not know another kind of content would lose the whole answer.
+    texts = [content.text for content in result.content if isinstance(content, TextContent)]
+    assert len(texts) == len(result.content)
+    meta = dict(result.meta or {})
+    return Reply("\n".join(texts), result.structured_content, bool(result.is_error), meta)
+
+
+def _check_agreement(reply: Reply) -> None:
+    """Fail where the sentence of an error and its JSON do not say the same."""
+    said, _ = reply.text.rsplit("\n", 1)
+    action = reply.error["next_action"]
+    assert reply.error["retryable"] == (action in ("wait_then_retry", "call_again")), reply.text
+    if reply.error["retryable"]:
+        assert re.search(r"\bagain\b", said), said
+    else:
+        assert "retry_after_seconds" not in reply.error, reply.text
+        assert not re.search(r"\bin a (minute|few seconds)\b|\bWait\b", said), said
 
 
 @contextlib.asynccontextmanager
@@ -213,7 +231,7 @@ async def running(
 
     Args:
         vendor: any ASGI app in the sandbox's place.
-        environment: settings by their names; USEAPI_TOKEN="" is none at all.
+        environment: settings by their names; one that is empty is not set.
     """
     clock = clock or VirtualClock()
     sandbox = sandbox or Sandbox(job_seconds=job_seconds, now=clock.now)
@@ -223,6 +241,7 @@ async def running(
             "USEAPI_TOKEN": TOKEN,
             "USEAPI_OUTPUT_DIR": str(folder / "output"),
             "USEAPI_STATE_DIR": str(folder / "state"),
+            **NOBODY_IS_ASKED,
             **environment,
         }
     )

@@ -111,6 +111,7 @@ def workers(folder: Path, number: int, **environment: str) -> Iterator[Served]:
         port = listener.getsockname()[1]
     command = ["-m", "uvicorn", "--factory", "mcp_server.cli.main:http_worker", "--port", str(port)]
     command += ["--workers", str(number), "--timeout-graceful-shutdown", "3"]
+    command += ["--http", "mcp_server.http.protocol:LimitedProtocol", "--backlog", "128"]
     with _process(folder, command, environment) as (process, errors):
         url = f"http://127.0.0.1:{port}/mcp"
         deadline = time.monotonic() + LONGEST_S

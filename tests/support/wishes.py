@@ -99,6 +99,11 @@ class Wish:
         return _price(self.path, self.shape, 66)
 
     @property
+    def asked_about(self) -> float:
+        """The price that the user is asked about: one that nobody documents is taken as 50."""
+        return 50 if self.service == "pixverse" else self.price
+
+    @property
     def cost(self) -> float:
         """What the vendor charges."""
         return _price(self.path, self.shape, 33)

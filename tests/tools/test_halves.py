@@ -138,7 +138,7 @@ async def test_either_half_says_that_a_job_was_made_before(tmp_path: Path, half:
     [
         ("upscale_video", {"source": "nonsense"}, "unknown_id"),
         ("upscale_video", {"source": VIDEO, "resolution": "4K"}, "It takes: source"),
-        ("interpolate_video", {"source": VIDEO, "fps": 24}, "fps must be"),
+        ("interpolate_video", {"source": VIDEO, "fps": 24}, "fps on Dreamina must be"),
     ],
 )
 async def test_a_refusal_is_told_to_who_reads_either_half(

@@ -105,7 +105,11 @@ async def test_a_job_reads_well_from_its_start_to_its_end(
 @pytest.mark.parametrize(
     ("service", "use", "says"),
     [
-        ("dreamina", "fails with fail_code", "failed: fail_code: 2043"),
+        (
+            "dreamina",
+            "fails with fail_code",
+            "failed: Dreamina's moderation refused it: fail_code: 2043",
+        ),
         ("google-flow", "then the job fails", "failed: "),
         ("google-flow", "a failed media", "failed: "),
         ("pixverse", "FAILED (8)", "failed: PixVerse failed."),
@@ -239,14 +243,6 @@ async def test_a_list_tells_the_time_that_it_is_sorted_by(tmp_path: Path) -> Non
         assert [iso(EPOCH + age) for age in (120, 60, 0)] == [job["created_at"] for job in told]
 
 
-async def test_a_documented_price_is_told_where_the_vendor_names_none(tmp_path: Path) -> None:
-    async with running(tmp_path) as server:
-        reply = await checked(server, "upscale_video", source=FLOW_VIDEO, resolution="4K")
-
-        assert reply.job["forecast_credits"] == 50
-        assert "(forecast: 50 credits)" in reply.text
-
-
 async def test_what_shaped_the_result_is_told_from_its_start_to_its_end(tmp_path: Path) -> None:
     given = {"source": IMAGE, "resolution": "8k", "image_index": 2}
     async with running(tmp_path) as server:
@@ -259,6 +255,8 @@ async def test_what_shaped_the_result_is_told_from_its_start_to_its_end(tmp_path
         for reply in replies:
             told = reply.job["options"]
             assert ("8k", 2) == (told["resolution"], told["image_index"])
+            assert "image_index 2" in (await server.call("list_jobs")).text
+            assert '"image_index": 2,' in json.dumps(told)
 
 
 async def test_an_answer_never_holds_the_file_itself(tmp_path: Path) -> None:
@@ -440,7 +438,7 @@ def test_one_job_is_no_jobs() -> None:
         ),
         (
             DownloadError(message="A is gone.", hint="Go."),
-            {"code": "download_failed", "retryable": False},
+            {"code": "download_failed", "retryable": False, "next_action": "get_job"},
         ),
     ],
 )
@@ -466,6 +464,7 @@ ERRORS = [
     ("google-flow", "429: every account", 429, "rate_limited", True),
     ("google-flow", "503: captcha service", 503, "captcha", False),
     ("pixverse", "429: the account is full", 429, "rate_limited", True),
+    ("dreamina", "not finished: 400", 400, "not_ready", True),
 ]
 
 
@@ -485,6 +484,6 @@ async def test_an_error_of_the_vendor_says_what_to_do(
             error["retryable"],
         )
         assert error["next_action"]
-        assert retryable == ("retry_after_seconds" in error)
+        assert ("retry_after_seconds" in error) == (code == "rate_limited")
         assert said.endswith(".")
         assert reply.data is None

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import pytest
 from mcp import Client
 from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.resolve import Resolve
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, Field
 
@@ -25,7 +27,7 @@ async def call(function: Callable[..., Any], **arguments: Any) -> Reply:
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[SimpleNamespace]:
-        yield SimpleNamespace(settings=SimpleNamespace(sandbox=False))
+        yield SimpleNamespace(settings=SimpleNamespace(sandbox=False), fault=None)
 
     tool = StrictTool.of(function, description="For a test.")
     server: MCPServer[Any] = MCPServer("test", tools=[tool], lifespan=lifespan)
@@ -51,6 +53,41 @@ async def test_a_strange_name_is_told_on_one_short_line() -> None:
 
     assert len(told.text.splitlines()) == 2
     assert len(told.text) < 300
+
+
+async def test_a_tool_without_arguments_says_that_it_takes_none() -> None:
+    async def tool() -> CallToolResult:
+        raise AssertionError("unreachable")
+
+    assert "It takes: none." in (await call(tool, size="4K")).text
+
+
+@pytest.mark.parametrize(
+    "name", ["toolCallId", "sessionId", "action", "chatInput", "tool", "_meta", "random_string"]
+)
+async def test_what_a_host_adds_by_itself_is_dropped(name: str) -> None:
+    """n8n adds most of these; some hosts give a tool without arguments a random string."""
+
+    async def tool(size: str | None = None) -> CallToolResult:
+        return say(f"size {size}")
+
+    assert "size 4K" == (await call(tool, size="4K", **{name: "call_x"})).text
+
+
+async def test_an_argument_is_taken_though_a_host_may_add_one_of_that_name() -> None:
+    async def tool(action: str) -> CallToolResult:
+        return say(action)
+
+    assert "cancel" == (await call(tool, action="cancel")).text
+
+
+async def test_a_hundred_thousand_unknown_arguments_are_refused_by_the_first() -> None:
+    async def tool(size: str | None = None) -> CallToolResult:
+        raise AssertionError("unreachable")
+
+    told = await call(tool, **{f"n{number}": 1 for number in range(100_000)})
+
+    assert told.text.startswith("tool has no argument n0, so nothing was done. It takes: size.")
 
 
 @pytest.mark.parametrize("text", ['{"a": 1}', "[1]", "null", "true", "3"])
@@ -91,14 +128,39 @@ async def test_our_errors_reach_the_agent_in_our_words() -> None:
     assert told.error["code"] == "declined"
 
 
-async def test_a_bug_is_withheld() -> None:
+async def test_a_bug_is_told_in_our_words_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def tool() -> CallToolResult:
         raise RuntimeError("the secret of user:1-abc")
 
     told = await call(tool)
 
-    assert told.is_error
+    assert "A fault in this server ended tool; its log has it. Tell the user." in told.text
+    assert {"code": "internal", "retryable": False, "next_action": "tell_user"} == told.error
     assert "secret" not in told.text
+    (logged,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert logged.exc_info is not None
+    assert "the secret" in str(getattr(logged.exc_info[1], "__cause__", None))
+
+
+async def test_an_error_of_ours_is_told_though_others_were_raised_from_it() -> None:
+    async def resolver() -> str:
+        declined = DeclinedError(message="The user said no.", hint="Don't ask again.")
+        raise ToolError("Resolver 'resolver': something") from declined
+
+    async def tool(agreed: Annotated[str, Resolve(resolver)]) -> CallToolResult:
+        raise AssertionError("unreachable")
+
+    assert "declined" == (await call(tool)).error["code"]
+
+
+async def test_an_error_of_the_sdk_is_a_fault_of_this_server() -> None:
+    async def tool() -> CallToolResult:
+        raise ToolError("Resolver 'mcp_server.tools.consent:consenter': a text of the SDK")
+
+    told = await call(tool)
+
+    assert "internal" == told.error["code"]
+    assert "consenter" not in told.text
 
 
 class Inner(BaseModel):
@@ -112,6 +174,5 @@ async def test_a_bug_that_looks_like_a_wrong_argument_is_withheld_too() -> None:
 
     told = await call(tool)
 
-    assert told.is_error
-    assert "number" not in told.text
+    assert "internal" == told.error["code"]
     assert "secret" not in told.text

@@ -5,11 +5,14 @@ import base64
 import contextlib
 import email.utils
 import gzip
+import io
 import json
+import socket
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -21,13 +24,15 @@ from mcp_server.errors import (
     RateLimitError,
     RefusedError,
     ServerError,
+    SettingsError,
     TokenError,
     UnansweredError,
     UnexpectedAnswerError,
     UnreachableError,
     UseapiError,
 )
-from mcp_server.media.files import OutputFolder
+from mcp_server.media.files import OutputFolder, PartFile
+from mcp_server.media.names import MadeName
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.responses import ServiceInfo
@@ -191,6 +196,19 @@ async def test_a_send_that_can_t_be_written_down_does_not_happen(tmp_path: Path)
         )
 
     assert [] == line.sent
+
+
+async def test_no_cookie_of_the_vendor_is_sent_back(tmp_path: Path) -> None:
+    """They would pile up until a gateway refuses the request's headers."""
+    line = Line(says({"a": 1}, set_cookie=f"session={'x' * 3000}; Path=/; Secure"))
+    client = upstream(tmp_path, line)
+
+    for _ in range(2):
+        await client.get(PLAIN, PATH)
+        await Paying(client)()
+
+    assert 4 == len(line.sent)
+    assert not any("cookie" in request.headers for request in line.sent)
 
 
 # When it is sent again
@@ -510,10 +528,10 @@ async def test_base64_is_cut_into_a_file_however_long_it_is(tmp_path: Path) -> N
     film = bytes(range(256)) * (9 << 12)  # 9 MiB
     line = Line(says({"rawBytes": base64.b64encode(film).decode(), "a": 1}))
 
-    answer = await upstream(tmp_path, line).get(FILES, PATH, stem="film")
+    answer = await upstream(tmp_path, line).get(FILES, PATH, name=MadeName("film", "1"))
 
     assert {"rawBytes": "file:0", "a": 1} == answer.data
-    assert tmp_path / "film.bin" == answer.files[0].path
+    assert {answer.files[0].path.name} == names(tmp_path)
     assert film == answer.files[0].path.read_bytes()
 
 
@@ -531,8 +549,9 @@ async def test_several_files_are_numbered_and_an_empty_one_is_none(tmp_path: Pat
 
     answer = await upstream(tmp_path, line).get(FILES, PATH)
 
-    assert ["films.bin", "films-2.bin"] == [file.path.name for file in answer.files]
-    assert {"films.bin", "films-2.bin"} == names(tmp_path)
+    saved = [file.path.name for file in answer.files]
+    assert saved == sorted(names(tmp_path))
+    assert ["1.bin", "2.bin"] == [name.rpartition("-")[2] for name in saved]
 
 
 @pytest.mark.parametrize(
@@ -559,6 +578,61 @@ async def test_no_file_is_left_of_an_answer_that_was_none(
     assert set() == names(tmp_path)
 
 
+class Endless(httpx.AsyncByteStream):
+    """The same piece for ever, after a first one, and without a pause."""
+
+    def __init__(self, first: bytes, piece: bytes) -> None:
+        self._first = first
+        self._piece = piece
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._first
+        while True:
+            yield self._piece
+
+
+@pytest.mark.parametrize(
+    ("first", "piece", "encoding"),
+    [
+        (b'{"rawBytes": "', b" " * 65_536, "identity"),
+        (b"", gzip.compress(b"") * 3000, "gzip"),
+        (gzip.compress(b'{"rawBytes": "'), gzip.compress(b" " * 1_000_000), "gzip"),
+    ],
+    ids=["white space in base64", "empty gzip members", "white space out of gzip"],
+)
+async def test_what_goes_on_for_ever_and_holds_nothing_is_ended(
+    tmp_path: Path, first: bytes, piece: bytes, encoding: str
+) -> None:
+    endless, headers = Endless(first, piece), {"content-encoding": encoding}
+    line = Line(lambda _: httpx.Response(200, headers=headers, stream=endless))
+
+    with pytest.raises(UnansweredError, match="ExtractionError"):
+        await Paying(upstream(tmp_path, line))()
+
+    assert set() == names(tmp_path)
+
+
+async def test_small_pieces_of_an_answer_let_others_run(tmp_path: Path) -> None:
+    turns, body = 0, json.dumps({"a": "x" * 20_000}).encode()
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    class Single(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for at in range(len(body)):
+                yield body[at : at + 1]
+
+    other = asyncio.create_task(others())
+    await upstream(tmp_path, Line(lambda _: httpx.Response(200, stream=Single()))).get(PLAIN, PATH)
+    other.cancel()
+
+    assert turns > 20_000 / 100
+
+
 async def test_files_larger_than_allowed_are_refused(tmp_path: Path) -> None:
     line = Line(says({"rawBytes": base64.b64encode(bytes(2 << 20)).decode()}))
 
@@ -567,14 +641,15 @@ async def test_files_larger_than_allowed_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is a device of Linux")
-async def test_a_full_disk_is_told_as_that(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size_bytes", [100, 100_000], ids=["at the end", "meanwhile"])
+async def test_a_full_disk_is_told_as_that(tmp_path: Path, size_bytes: int) -> None:
     class FullDisk(OutputFolder):
-        def begin(self) -> BinaryIO:
+        def begin(self, key: str | None = None) -> PartFile:
             place = self.path / "film.part"
             place.symlink_to("/dev/full")
-            return place.open("r+b", buffering=0)
+            return PartFile(self, io.FileIO(str(place), "r+"), is_resumable=False)
 
-    line = Line(says({"rawBytes": base64.b64encode(bytes(100)).decode()}))
+    line = Line(says({"rawBytes": base64.b64encode(bytes(size_bytes)).decode()}))
     settings = Settings.read({"USEAPI_TOKEN": TOKEN})
     client = Upstream(settings, VirtualClock(), FullDisk(tmp_path), line)
 
@@ -722,7 +797,7 @@ def test_a_refused_connection_is_tried_three_times_and_nothing_was_sent(tmp_path
             port = server.port
         client = real(tmp_path, port)
         pay = Paying(client)
-        with pytest.raises(UnreachableError, match="ConnectError"):
+        with pytest.raises(UnreachableError, match="was refused"):
             await pay()
         await client.close()
         return pay.counted
@@ -806,7 +881,7 @@ def test_a_proxy_that_refuses_was_told_nothing_of_the_request(
             settings = Settings.read({"USEAPI_TOKEN": TOKEN})
             client = Upstream(settings, Impatient(), OutputFolder(tmp_path))
             pay = Paying(client)
-            with pytest.raises(UnreachableError, match="ProxyError"):
+            with pytest.raises(UnreachableError, match="502 Bad Gateway"):
                 await pay()
             await client.close()
             return pay.counted, [line for _, line in proxy.requests]
@@ -826,3 +901,98 @@ def test_this_machine_itself_is_never_reached_by_a_proxy(
             return proxy.connections
 
     assert 0 == asyncio.run(scenario())
+
+
+def failed(*causes: Exception) -> httpx.ConnectError:
+    """What httpx raises when it can't connect, with what led to it."""
+    error: Exception = httpx.ConnectError("All connection attempts failed")
+    first = error
+    for cause in causes:
+        error.__cause__ = error = cause
+    assert isinstance(first, httpx.ConnectError)
+    return first
+
+
+def untrusted() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED]")
+    error.verify_message = "self-signed certificate in certificate chain"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("proxies", "error", "why", "hint"),
+    [
+        ({}, failed(untrusted()), "not trusted: self-signed certificate", "SSL_CERT_FILE"),
+        ({}, failed(socket.gaierror(-2, "unknown")), "the name was not found", "USEAPI_BASE_URL"),
+        ({}, failed(OSError(), ConnectionRefusedError()), "the connection was refused", "network"),
+        ({}, failed(ExceptionGroup("all", [ConnectionRefusedError()])), "was refused", "network"),
+        ({}, failed(), "(ConnectError)", "network"),
+        (
+            {"HTTPS_PROXY": "http://jane:s3cret@proxy:1"},
+            failed(ConnectionRefusedError()),
+            "by the proxy that HTTPS_PROXY names: the connection was refused",
+            "unset HTTPS_PROXY",
+        ),
+        (
+            {"ALL_PROXY": "http://jane:s3cret@proxy:1"},
+            httpx.ProxyError("407 Proxy Authentication Required"),
+            "by the proxy that ALL_PROXY names: 407 Proxy Authentication Required",
+            "Correct ALL_PROXY",
+        ),
+        (
+            {"ALL_PROXY": "http://proxy:1", "NO_PROXY": "api.useapi.net"},
+            failed(socket.gaierror(-2, "unknown")),
+            "(the name was not found)",
+            "network",
+        ),
+    ],
+    ids=range(8),
+)
+async def test_why_the_vendor_can_not_be_reached_is_said_and_what_to_do(
+    tmp_path: Path,
+    no_proxy: pytest.MonkeyPatch,
+    proxies: dict[str, str],
+    error: httpx.TransportError,
+    why: str,
+    hint: str,
+) -> None:
+    for name, value in proxies.items():
+        no_proxy.setenv(name, value)
+
+    with pytest.raises(UnreachableError) as caught:
+        await upstream(tmp_path, Unconnected(error)).get(PLAIN, PATH)
+
+    assert why in caught.value.message
+    assert hint in caught.value.hint
+    assert "s3cret" not in str(caught.value)
+
+
+class Unconnected(httpx.AsyncBaseTransport):
+    """A network that never connects."""
+
+    def __init__(self, error: httpx.TransportError) -> None:
+        self._error = error
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("NO_PROXY", "localhost,[::1]"),
+        ("NO_PROXY", "fe80::/10"),
+        ("ALL_PROXY", "socks://jane:s3cret@proxy:1"),
+        ("HTTPS_PROXY", "foo://jane:s3cret@proxy:1"),
+    ],
+)
+def test_a_proxy_setting_that_can_not_be_used_is_named_without_its_value(
+    tmp_path: Path, no_proxy: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    no_proxy.setenv(variable, value)
+
+    with pytest.raises(SettingsError, match=variable) as caught:
+        upstream(tmp_path, None).require_ready()
+
+    assert value not in str(caught.value)
+    assert "s3cret" not in str(caught.value)

@@ -21,7 +21,7 @@ FILE_BASE64 = base64.b64encode(FILE).decode()
 
 def new_extractor(
     keys: frozenset[str] = KEYS, limit_bytes: int = 10_000, file_limit_bytes: int = 10_000
-) -> Base64Extractor:
+) -> Base64Extractor[io.BytesIO]:
     return Base64Extractor(
         keys, io.BytesIO, limit_bytes=limit_bytes, file_limit_bytes=file_limit_bytes
     )
@@ -37,7 +37,7 @@ def extracted(document: str, at: tuple[int, ...] = ()) -> tuple[Any, list[bytes]
     return remaining, [contents(extractor, n) for n in range(len(extractor.files))]
 
 
-def contents(extractor: Base64Extractor, n: int) -> bytes:
+def contents(extractor: Base64Extractor[io.BytesIO], n: int) -> bytes:
     file = extractor.files[n]
     assert isinstance(file, io.BytesIO)
     return file.getvalue()
@@ -220,12 +220,14 @@ def test_what_is_no_base64_is_refused(value: str, piece_bytes: int) -> None:
         feed_in_pieces(new_extractor(), document, piece_bytes)
 
 
-def feed_in_pieces(extractor: Base64Extractor, document: bytes, piece_bytes: int) -> None:
+def feed_in_pieces(
+    extractor: Base64Extractor[io.BytesIO], document: bytes, piece_bytes: int
+) -> None:
     starts = range(0, len(document), piece_bytes)
     feed_all(extractor, (document[start : start + piece_bytes] for start in starts))
 
 
-def feed_all(extractor: Base64Extractor, pieces: Iterable[bytes]) -> None:
+def feed_all(extractor: Base64Extractor[io.BytesIO], pieces: Iterable[bytes]) -> None:
     for piece in pieces:
         extractor.feed(piece)
 

@@ -86,7 +86,7 @@ def test_a_read_without_a_good_answer_says_what_came(
 
 
 def test_what_never_left_is_told_as_that() -> None:
-    failure = not_sent(VENDOR, "ConnectError")
+    failure = not_sent(VENDOR, "ConnectError", "Check the network.")
 
     assert Outcome.NOT_SENT is failure.outcome
     assert isinstance(failure.error, UnreachableError)

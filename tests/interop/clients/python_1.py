@@ -22,7 +22,8 @@ async def main() -> None:
 
         async def call(name: str, arguments: dict[str, Any]) -> Answer:
             result = await session.call_tool(name, arguments)
-            return Answer(result.content[0].text, result.structuredContent, result.isError)
+            data = getattr(result, "structuredContent", None)  # unknown before 2025-06-18
+            return Answer(result.content[0].text, data, result.isError)
 
         await tell((tool.name for tool in (await session.list_tools()).tools), call)
 
