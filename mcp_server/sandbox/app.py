@@ -104,7 +104,10 @@ class Sandbox:
 
 def help_text() -> str:
     """A list of every source id, prompt's word and user's number that shows something."""
-    lines = ["Ids the sandbox knows from the start (* = start here):"]
+    lines = [
+        "Every clip and image shows the same scene in 16:9, as large and long as was asked.\n",
+        "Ids the sandbox knows from the start (* = start here):",
+    ]
     for (service, kind), sources in groupby(SOURCES, lambda source: (source.service, source.kind)):
         lines.append(f"\n{service}, {kind}")
         lines += [

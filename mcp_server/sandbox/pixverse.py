@@ -198,8 +198,8 @@ class PixVerse(Vendor):
     )
     words = (
         *(refusal.word(word, SERVICE) for word, refusal in WORD_REFUSALS.items()),
-        Word("ends-moderated", SERVICE, "accepted, then ends as MODERATED (7)"),
-        Word("fails", SERVICE, "accepted, then ends as FAILED (8)"),
+        Word("ends-moderated", SERVICE, "accepted, then it or its upscale ends as MODERATED (7)"),
+        Word("fails", SERVICE, "accepted, then it or its upscale ends as FAILED (8)"),
         Word("lost-answer", SERVICE, "accepted, but the first answer to this prompt gets lost"),
         # Whether it is kept without a replyUrl is not said.
         Word("forgets-ref", SERVICE, "the scheduler does not know its replyRef"),
@@ -313,7 +313,8 @@ class PixVerse(Vendor):
         self.state.refuse(name, REFUSALS)
         await self.state.conditions.work()
         email = source.email if source else self._paid_account(request, body)
-        made = self._make(order, kind, email, body, ends=_ENDS.get(name, 1))
+        ends = WORD_ENDS.get(file.word, 1) if file else _ENDS.get(name, 1)
+        made = self._make(order, kind, email, body, ends=ends)
         made.upscaled, made.original = True, name or None
         if source:  # GET videos/video_id, 6 December 2024: the source's `quality` stays
             made.quality, made.model, made.prompt = source.quality, source.model, source.prompt

@@ -99,7 +99,7 @@ def test_source_ids_are_unique_and_the_help_says_what_each_is_for() -> None:
         line[2:] for line in text.splitlines() if line[2:] in {source.id for source in SOURCES}
     ]
     assert all(source.use in text for source in SOURCES)
-    headings = [line for line in text.splitlines() if line and line[0] not in " *"][1:]
+    headings = [line for line in text.splitlines() if line and line[0] not in " *"]
     assert sorted(headings) == sorted(set(headings))
 
 

@@ -388,6 +388,17 @@ async def test_the_users_own_picture_is_upscaled(
         assert size == (file.width, file.height)
 
 
+@pytest.mark.parametrize(("word", "status"), [("ends-moderated", 7), ("fails", 8)])
+async def test_a_word_in_an_upload_decides_how_its_upscale_ends(word: str, status: int) -> None:
+    """Assumed."""
+    async with open_api() as api:
+        (entry,) = (await upload(api, f"sandbox:{word}".encode(), "image/png"))["result"]
+
+        answer = await api.post(UPSCALE_IMAGE, {"image_path": entry["path"]})
+
+        assert status == (await ended(api, answer))["image_status"]
+
+
 async def test_an_image_that_was_made_is_upscaled_by_its_id() -> None:
     """The vendor's tool text, November 2026."""
     async with open_api() as api:

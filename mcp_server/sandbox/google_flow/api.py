@@ -171,12 +171,13 @@ class GoogleFlow(Vendor):
 
     async def _generation(self, request: Request, body: responses.Json, order: Order) -> Job:
         """A job of the account that is named, or that the references belong to, or the first."""
-        owners = {self._ref_owner(ref) for ref in order.refs}
+        owners = list(dict.fromkeys(self._ref_owner(ref) for ref in order.refs))
         email = str(body.get("email") or next(iter(owners), next(iter(_linked(request)))))
         self._check_account(request, email)
-        for other in owners - {email}:  # live notes, September 2026
-            text = f"Email mismatch: body has '{email}', references have '{other}'"
-            raise invalid(text)
+        for other in owners:
+            if other != email:  # live notes, September 2026
+                text = f"Email mismatch: body has '{email}', references have '{other}'"
+                raise invalid(text)
         word = word_in(order.prompt)
         self.state.refuse(word, WORD_REFUSALS, asked=f"{SERVICE} {order.prompt}")
         await self.state.conditions.work()
@@ -265,7 +266,7 @@ class GoogleFlow(Vendor):
         """POST assets, 15 June 2026: the raw file; its id is nested twice.
 
         The account is in the path alone: `?email=` is passed over (live notes, September 2026).
-        Assumed: the text for another type.
+        Assumed: the text for another type, and what `media` says of a video.
         """
         file = await uploads.receive(request)
         email = str(request.path_params.get("email", next(iter(_linked(request)))))
@@ -282,9 +283,13 @@ class GoogleFlow(Vendor):
         self._uploads[media_id] = now
         if self.state.loses_the_answer(file.word, frozenset({"lost-answer"}), asked=asked):
             return responses.gateway_page(524)
-        uploaded: responses.Json = {"aspectRatio": "IMAGE_ASPECT_RATIO_UNSPECIFIED"}
         sizes: responses.Json = {"width": file.width, "height": file.height}
-        lasts: responses.Json = {"durationSeconds": file.seconds} if file.kind == "video" else {}
+        shown: responses.Json = {"dimensions": sizes}
+        lasts: responses.Json = {}
+        if file.kind == "image":
+            shown["userUploadedImage"] = {"aspectRatio": "IMAGE_ASPECT_RATIO_UNSPECIFIED"}
+        else:
+            lasts["durationSeconds"] = file.seconds
         return responses.answer(
             {
                 "media": {
@@ -297,7 +302,7 @@ class GoogleFlow(Vendor):
                         "requestData": {"clientPlatform": "SANDBOX"},
                         "visibility": "PRIVATE",
                     },
-                    file.kind: {"userUploadedImage": uploaded, "dimensions": sizes},
+                    file.kind: shown,
                 },
                 "mediaGenerationId": {"mediaGenerationId": media_id},
                 **lasts,
