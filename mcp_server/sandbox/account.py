@@ -15,11 +15,13 @@ from mcp_server.sandbox import responses
 from mcp_server.sandbox.state import EMAIL, SECOND_EMAIL, USER, Vendor
 
 SEVERAL_ACCOUNTS, NO_SUBSCRIPTION, NO_ACCOUNTS, BROKEN_ACCOUNTS = 2, 402, 404, 596
+STRICT_EDGE = 1010  # the gateway's number for this
 USERS = {
     SEVERAL_ACCOUNTS: f"{SECOND_EMAIL} is linked to each service too",
     NO_SUBSCRIPTION: "a subscription that has ended",
     NO_ACCOUNTS: "no account is linked to any service",
     BROKEN_ACCOUNTS: "an account of each service is in error",
+    STRICT_EDGE: "the gateway refuses the User-Agent of Python's urllib: 403 and HTML",
 }
 
 
@@ -27,6 +29,12 @@ def user_number(request: Request) -> int:
     """The number in the caller's token; 0 for a placeholder of the pages' examples."""
     found = re.match(r"Bearer user:([0-9]{1,9})-", request.headers.get("authorization", ""))
     return int(found[1]) if found else 0
+
+
+def is_refused_by_the_edge(request: Request) -> bool:
+    """The vendor's changelog of 11 September 2026: 403 (error 1010) for urllib's own User-Agent."""
+    agent = request.headers.get("user-agent", "")
+    return user_number(request) == STRICT_EDGE and agent.startswith("Python-urllib")
 
 
 def linked_emails(request: Request) -> tuple[str, ...]:

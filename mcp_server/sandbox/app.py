@@ -11,11 +11,12 @@ from collections.abc import Callable
 from email.utils import formatdate
 from itertools import groupby
 
+from starlette.requests import Request
 from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
 from mcp_server.sandbox import media, responses
-from mcp_server.sandbox.account import USERS, Account
+from mcp_server.sandbox.account import USERS, Account, is_refused_by_the_edge
 from mcp_server.sandbox.dreamina import Dreamina
 from mcp_server.sandbox.google_flow.api import GoogleFlow
 from mcp_server.sandbox.pixverse import PixVerse
@@ -84,6 +85,9 @@ class Sandbox:
         send = self._dated(send)
         if not scope["path"].startswith("/media/") and not _has_token(scope):
             await responses.error(401, "Unauthorized")(scope, receive, send)
+            return
+        if is_refused_by_the_edge(Request(scope)):
+            await responses.gateway_page(403)(scope, receive, send)
             return
         try:
             await self._router(scope, receive, send)

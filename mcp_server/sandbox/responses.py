@@ -100,9 +100,11 @@ def gateway_page(status: int = 523) -> Response:
     Source: answers to unknown paths recorded in July 2025 (522/523 HTML after 18-20 s). The wait is
     left out here; the wording of the page is *assumed*.
     """
-    reason = {522: "Connection timed out", 523: "Origin is unreachable"}.get(
-        status, "A timeout occurred"
-    )
+    reason = {
+        403: "Access denied",
+        522: "Connection timed out",
+        523: "Origin is unreachable",
+    }.get(status, "A timeout occurred")
     page = (
         "<!DOCTYPE html>\n<html><head>"
         f"<title>api.useapi.net | {status}: {reason}</title></head>"

@@ -2,7 +2,14 @@
 
 import pytest
 
-from mcp_server.sandbox.account import BROKEN_ACCOUNTS, NO_ACCOUNTS, NO_SUBSCRIPTION, USERS
+from mcp_server.sandbox.account import (
+    BROKEN_ACCOUNTS,
+    NO_ACCOUNTS,
+    NO_SUBSCRIPTION,
+    SEVERAL_ACCOUNTS,
+    STRICT_EDGE,
+    USERS,
+)
 from mcp_server.sandbox.app import help_text
 from tests.sandbox.api import Api, open_api
 
@@ -64,6 +71,24 @@ async def test_one_user_has_an_account_of_each_service_in_error() -> None:
             assert [None] * (len(errors) - 1) == errors[1:]
         flow = (await api.get("/v1/google-flow/accounts"))["user@example.com"]
         assert "OK" != flow["health"]
+
+
+async def test_one_user_has_linked_a_second_account_to_each_service() -> None:
+    async with open_api(**as_user(SEVERAL_ACCOUNTS)) as api:
+        assert (True, {(3, 3), (2, 2)}) == await account(api)
+        assert [3, 2, 2] == [len(await api.get(path)) for path in LISTS]
+
+
+@pytest.mark.parametrize(
+    ("agent", "status"), [("Python-urllib/3.13", 403), ("useapi-mcp/0.1.0", 200)]
+)
+async def test_for_one_user_the_edge_refuses_urllib(agent: str, status: int) -> None:
+    """The vendor's changelog, 11 September 2026: 403, error 1010, no JSON."""
+    async with open_api(**as_user(STRICT_EDGE), **{"User-Agent": agent}) as api:
+        answer = await api.http.get("/v2/account")
+
+        assert status == answer.status_code
+        assert (status == 403) is answer.headers["content-type"].startswith("text/html")
 
 
 @pytest.mark.parametrize("number", USERS)
