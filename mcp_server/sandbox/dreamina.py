@@ -356,8 +356,8 @@ class Dreamina(Vendor):
 
     async def generate_video(self, request: Request) -> Response:
         """POST videos, 3 April 2026."""
-        numbers = frozenset({"duration", "maxJobs"})
-        body = await responses.read_fields(request, numbers=numbers)
+        numbers, booleans = frozenset({"duration", "maxJobs"}), frozenset({"unlimited"})
+        body = await responses.read_fields(request, numbers=numbers, booleans=booleans)
         account = self._generating_account(request, body, "video")
         order = dreamina_orders.video_order(body, account[:2])
         lines = dreamina_orders.LINES[order.resolution]

@@ -25,6 +25,7 @@ class VideoModel:
 
     rates: Mapping[str, Mapping[str, int]]
     seconds: Collection[int]
+    ratios: tuple[str, ...] = VIDEO_RATIOS
 
 
 _SOME = {"720p": 10, "1080p": 20}
@@ -47,6 +48,10 @@ VIDEO_MODELS: Mapping[str, VideoModel] = {
     "seedance-1.0-mini": VideoModel({"CA": _SOME, "US": _SOME}, (5, 10)),
     "seedance-1.0-fast": VideoModel({"CA": _SOME}, (5, 10)),
     "sora2": VideoModel({"CA": {"720p": 30}}, (4, 8, 12)),
+    # The vendor's tool text, November 2026: its ratios; its limits are assumed.
+    "happyhorse-1.1": VideoModel(
+        {"CA": _SOME, "US": _SOME}, range(3, 16), (*VIDEO_RATIOS, "4:5", "5:4", "9:21")
+    ),
 }
 
 
@@ -130,11 +135,13 @@ def video_order(body: responses.Json, region: str) -> Order:
         raise responses.refused(400, f"Parameter duration ({seconds}) valid values: {allowed}")
     if mode not in ("prompt", "unified_edit") and "ratio" in body:
         raise responses.refused(400, "Parameter ratio is not supported with image references")
-    ratio = _one_of(body, "ratio", VIDEO_RATIOS, "16:9")
+    ratio = _one_of(body, "ratio", VIDEO_MODELS[model].ratios, "16:9")
     whole = int(str(seconds))
+    # The vendor's tool text, November 2026: "no credits". Assumed: on every plan and model.
+    rate = 0 if body.get("unlimited") is True else rates[resolution]
     echo: responses.Json = {"prompt": prompt, "model": model, "ratio": ratio, "duration": whole}
     echo["inputMode"] = mode
-    return Order(model, resolution, whole, whole * rates[resolution], echo)
+    return Order(model, resolution, whole, whole * rate, echo)
 
 
 def _input_mode(body: responses.Json) -> str:

@@ -16,7 +16,8 @@ MAX_PROMPT = 5000  # characters; POST videos/create, 12 May 2026
 DRAFT_MODEL = "seedance-2.5-draft"
 _RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4")
 _WIDER = (*_RATIOS, "3:2", "2:3", "21:9")
-_NATIVE = {"360p": 6, "540p": 8, "720p": 10, "1080p": 20}  # credits a second: assumed
+_THIRD_PARTY = {"480p": 15, "720p": 30, "1080p": 60}  # assumed, as the next
+_NATIVE = {"360p": 6, "540p": 8, "720p": 10, "1080p": 20}  # credits a second
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,16 @@ VIDEO_MODELS: Mapping[str, VideoModel] = {
     "happyhorse-1.0": VideoModel({"720p": 30, "1080p": 50}, (3, 15), always_sounds=True),
     "gemini-omni-flash": VideoModel({"720p": 30}, (3, 10)),
     "grok-imagine-1.5": VideoModel({"480p": 10, "720p": 20}, (1, 15), needs_frame=True),
+    # Of these only the names are known, and the seconds of flux-3.0 and wan-3.0.
+    "flux-3.0": VideoModel(_THIRD_PARTY, (5, 20)),
+    "wan-3.0": VideoModel(_THIRD_PARTY, (2, 30)),
+    **dict.fromkeys(
+        (
+            *("seedance-2.0-fast", "seedance-2.0-mini", "kling-o3", "grok-imagine"),
+            *("veo-3.1-lite", "veo-3.1-standard", "veo-3.1-fast", "sora-2", "sora-2-pro"),
+        ),
+        VideoModel(_THIRD_PARTY, (1, 15)),
+    ),
 }
 
 # POST images/create, 9 March 2026, and the Postman collections: credits an image by quality, the

@@ -550,6 +550,14 @@ async def test_a_wish_becomes_a_large_and_smooth_clip(
             )
 
 
+async def test_what_the_plan_makes_without_limit_costs_nothing() -> None:
+    """The vendor's tool text, November 2026; on which plans and models is assumed."""
+    async with open_api() as api:
+        job = await api.post(VIDEOS, {"prompt": "A fox", "unlimited": True})
+
+        assert {"forecastCost": 0} == job["response"]
+
+
 async def test_a_job_of_images_holds_four_that_can_be_upscaled() -> None:
     """GET images/jobid, 2 March 2026; POST images, 2 April 2026: the default model."""
     async with open_api() as api:
