@@ -120,7 +120,7 @@ def help_text() -> str:
     for service, words in groupby(WORDS, lambda word: word.service):
         lines.append(f"\n{service}, words in a prompt, or in the first bytes of an upload")
         lines += [f"  sandbox:{word.word}\n      {word.use}" for word in words]
-    lines.append("\nTokens (any `user:<number>-<characters>` is right; these users show a fault)")
+    lines.append("\nTokens (any `user:<number>-<characters>` is right; these users are special)")
     lines += [f"  user:{number}-x\n      {what}" for number, what in USERS.items()]
     return "\n".join(lines) + "\n"
 

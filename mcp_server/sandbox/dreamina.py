@@ -421,9 +421,8 @@ class Dreamina(Vendor):
             raise responses.refused(400, f"Parameter fps ({fps}) valid values: 30, 60")
         source = self._source(body, "video", ("video", "video-upscale"))
         self._only_once(source, "video-interpolate", "interpolated")
-        if (
-            source.model == DRAFT_MODEL
-        ):  # POST videos/full-quality, 12 November; the text is assumed
+        if source.model == DRAFT_MODEL:
+            # The vendor's tool text, November 2026: full-quality first. The text is assumed.
             raise responses.refused(400, "Source video is a draft")
         await self.state.conditions.work()
         rate = 60 if fps == 60 else 30

@@ -248,9 +248,12 @@ class PixVerse(Vendor):
     async def upload(self, request: Request) -> Response:
         """POST files, 6 December 2024: the raw file; an image is answered in another shape.
 
-        Assumed: the texts of the 400s, what a path looks like, and that the link of a file shows a
-        sample of about its size, since no upload is kept. `code` beside `error` is documented.
+        Assumed: the texts of the 400s, that too large a file is refused before it is read, what a
+        path looks like, and that a file's link shows a sample of about its size, since no upload is
+        kept. `code` beside `error` is documented.
         """
+        if int(request.headers.get("content-length", "0")) > MAX_FILE_BYTES:
+            raise responses.refused(400, "File is larger than 5 GB", with_code=True)
         file = await uploads.receive(request)
         self._listed_account(request)
         if file.mime_type not in FILE_TYPES:
@@ -258,8 +261,6 @@ class PixVerse(Vendor):
             raise responses.refused(400, text, with_code=True)
         if not file.size_bytes:
             raise responses.refused(400, "File is empty", with_code=True)
-        if file.size_bytes > MAX_FILE_BYTES:
-            raise responses.refused(400, "File is larger than 5 GB", with_code=True)
         asked = f"{SERVICE} {file.sha256}"
         self.state.refuse(file.word, WORD_REFUSALS, asked=asked)
         number = 66790000 + self.state.serial()
