@@ -18,7 +18,7 @@ from pydantic import Field
 
 from mcp_server.errors import ExpiredError, NotFoundError, RequestError, UseapiError
 from mcp_server.server.current import current_app
-from mcp_server.services.registry import service_of
+from mcp_server.services.registry import id_in, service_of
 from mcp_server.tools.context import AppContext, Ctx, app_of, is_remote
 from mcp_server.tools.results import job_answer, list_answer
 
@@ -66,6 +66,7 @@ def add_resources(server: MCPServer[AppContext]) -> None:
         fps: Annotated[str, Field(description="30 or 60; default 60")] = "60",
     ) -> list[Message]:
         """Double a Dreamina video's size, then raise its frame rate, then save the file."""
+        source = id_in(source) or source
         _check(source, fps)
         return [
             UserMessage(

@@ -194,6 +194,15 @@ async def test_reads_within_two_seconds_are_one(tmp_path: Path) -> None:
         assert (1, 1, 2) == (at_once, soon, len(reads_at(h)))
 
 
+async def test_what_is_no_id_is_refused_before_it_is_watched(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        for wait in (0, 50):
+            reply = await h.call("get_job", job_id="a" * 500, wait_seconds=wait)
+
+            assert "unknown_id" == reply.error["code"]
+        assert [] == h.network.sent
+
+
 async def test_who_reads_in_a_tight_loop_is_held(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=6) as h:
         job_id = await job_of(h)
