@@ -544,6 +544,9 @@ class Money(RuleBasedStateMachine):
         else:
             self._journal.edit(
                 "update submission set evidence = '{}'",
+                "drop index by_age",
+                "drop index by_status",
+                "alter table submission drop column has_links",
                 "alter table submission drop column origin",
                 "alter table submission drop column evidence",
                 "pragma user_version = 1",
