@@ -44,7 +44,7 @@ def test_every_error_has_a_code_of_its_own() -> None:
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
 
 
-BASES = {"UseapiError", "UpstreamError", "DownloadError"}  # each error that is raised is below them
+BASES = {"UseapiError", "UpstreamError"}  # each error that is raised is below them
 
 
 @pytest.mark.parametrize("kind", [kind for kind in kinds() if kind.__name__ not in BASES])

@@ -173,7 +173,11 @@ def is_worked_on(row: Submission) -> bool:
 
 def _options(row: Submission) -> dict[str, Any] | None:
     """What shapes the result of a submission, as its caller named it."""
-    return {name: value for name, value in row.arguments.items() if value is not None} or None
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in row.arguments.items()
+        if value is not None
+    } or None
 
 
 def _status(row: Submission) -> Status:

@@ -4,15 +4,20 @@ A host ends a call after a minute or less and calls again; a large file takes lo
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from mcp_server.clock import Clock
-from mcp_server.errors import UnreachableError
+from mcp_server.errors import UnreachableError, UseapiError
+
+log = logging.getLogger(__name__)
 
 PROGRESS_S = 0.5
 LONGEST_CALL_S = 40.0  # the shortest limit of a known host is 60 s
+_UNHEARD_S = 600.0  # how long an error that nobody waited for is kept for the next call
+_MOST_UNHEARD = 100
 
 T = TypeVar("T")
 
@@ -31,12 +36,19 @@ class Progress:
         return f"{self.done_bytes / 1e6:.1f}{of} MB"
 
 
+@dataclass
+class _Transfer(Generic[T]):
+    task: asyncio.Task[T]
+    callers: int = 0
+
+
 class Transfers(Generic[T]):
     """Runs each transfer in a task of its own."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._tasks: dict[str, asyncio.Task[T]] = {}
+        self._under_way: dict[str, _Transfer[T]] = {}
+        self._unheard: dict[str, tuple[float, UseapiError]] = {}
         self._is_closed = False
 
     async def join(
@@ -58,18 +70,33 @@ class Transfers(Generic[T]):
             report: is given bytes done, bytes in all and a message, at most every half second.
 
         Raises:
-            UseapiError: what the work raised.
+            UseapiError: what the work raised, now or a short while ago when nobody waited: else
+                one that always fails late would be begun again and again.
         """
-        task = self._tasks.get(key)
-        if task is None and not self._is_closed:
-            task = self._tasks[key] = asyncio.create_task(work())
-            task.add_done_callback(lambda ended: self._ended(key, ended))
+        if self._is_closed:
+            raise _stopping()
+        transfer = self._under_way.get(key)
+        if transfer is None:
+            failed_s, error = self._unheard.pop(key, (0.0, None))
+            if error is not None and self._clock.elapsed() - failed_s < _UNHEARD_S:
+                raise error
+            transfer = self._under_way[key] = _Transfer(asyncio.create_task(work()))
+            transfer.task.add_done_callback(lambda _: self._ended(key))
+        transfer.callers += 1
+        try:
+            return await self._wait(transfer.task, progress, report, wait_s)
+        finally:
+            transfer.callers -= 1
+
+    async def _wait(
+        self, task: "asyncio.Task[T]", progress: Progress, report: Report, wait_s: float
+    ) -> T | None:
         ends_s, most_bytes = self._clock.elapsed() + wait_s, 0
-        while task is not None:
+        while True:
             left_s = max(ends_s - self._clock.elapsed(), 0.0)
             await asyncio.wait({task}, timeout=min(PROGRESS_S, left_s))
             if task.cancelled():
-                break
+                raise _stopping()
             if task.done():
                 return task.result()
             if progress.done_bytes > most_bytes:  # a second try may begin anew
@@ -77,20 +104,29 @@ class Transfers(Generic[T]):
                 await report(most_bytes, progress.total_bytes, str(progress))
             if left_s <= PROGRESS_S:
                 return None
-        raise UnreachableError(
-            message="This server is stopping, so the transfer was ended.",
-            hint="Call again when it runs: it goes on where it was.",
-        )
 
     async def close(self) -> None:
         """End all transfers, and begin no more."""
         self._is_closed = True
-        tasks = tuple(self._tasks.values())
+        tasks = [transfer.task for transfer in self._under_way.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _ended(self, key: str, task: "asyncio.Task[T]") -> None:
-        del self._tasks[key]
-        if not task.cancelled():
-            task.exception()  # retrieved here in case nobody waits: the next call finds out anew
+    def _ended(self, key: str) -> None:
+        """Keep an error for the next call if nobody waits for this transfer."""
+        transfer = self._under_way.pop(key)
+        error = None if transfer.task.cancelled() else transfer.task.exception()
+        if isinstance(error, UseapiError) and not transfer.callers:
+            while len(self._unheard) >= _MOST_UNHEARD:
+                del self._unheard[next(iter(self._unheard))]
+            self._unheard[key] = (self._clock.elapsed(), error)
+        elif error is not None and not isinstance(error, UseapiError):
+            log.error("a transfer ended by a bug", exc_info=error)
+
+
+def _stopping() -> UnreachableError:
+    return UnreachableError(
+        message="This server is stopping, so the transfer was ended.",
+        hint="Call again when it runs: it goes on where it was.",
+    )

@@ -15,7 +15,6 @@ from tests.support.harness import (
     Harness,
     Network,
     VirtualClock,
-    check_agreement,
     running,
 )
 
@@ -85,7 +84,6 @@ async def test_a_request_without_an_answer_yet_cannot_be_cancelled(tmp_path: Pat
         reply = await server.call("cancel_job", job_id=job_id)
 
         assert (reply.error["code"], reply.error["job_id"]) == ("unanswered", job_id)
-        check_agreement(reply)
 
 
 async def test_an_unconfirmed_job_is_given_up_without_asking_the_vendor(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import re
 import shutil
 import stat
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -478,19 +478,70 @@ async def test_a_call_while_the_server_stops_is_told_to_come_back(tmp_path: Path
     assert 0 == host.open
 
 
-async def test_a_download_that_fails_while_nobody_waits_is_begun_by_the_next_call(
+async def test_a_download_that_fails_while_nobody_waits_is_told_to_the_next_call(
     tmp_path: Path,
 ) -> None:
+    """Else one that always fails late would be begun for ever, and nobody would hear why."""
     host = MediaHost(film(4_000_000), bytes_per_s=400_000, breaks_at=[0, 0, 0])
     async with with_host(tmp_path, host) as harness:
         job_id = await completed(harness)
         await leaves_after(0.001, harness.call("download_media", job_id=job_id))
         await asyncio.sleep(60)
 
+        told = await harness.call("download_media", job_id=job_id)
         saved = await harness.call("download_media", job_id=job_id)
 
+        assert "download_interrupted" == told.error["code"]
         assert 4 == len(host.seen)
         assert host.body == path_of(saved).read_bytes()
+
+
+async def test_a_failure_of_long_ago_is_told_to_nobody(tmp_path: Path) -> None:
+    host = MediaHost(breaks_at=[0, 0, 0])
+    async with with_host(tmp_path, host) as harness:
+        job_id = await completed(harness)
+        await leaves_after(0.001, harness.call("download_media", job_id=job_id))
+        await asyncio.sleep(3600)
+
+        saved = await harness.call("download_media", job_id=job_id)
+
+        assert path_of(saved).is_file()
+
+
+async def test_a_bug_in_a_download_is_logged_though_nobody_waits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await asyncio.sleep(1)
+            raise LookupError("a bug")
+
+    some = downloads(tmp_path, Broken())
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await some.save(JOB, None, unheard)
+    await asyncio.sleep(1)
+
+    assert ["a transfer ended by a bug"] == [record.message for record in caplog.records]
+    assert [] == list((tmp_path / "output").iterdir())
+
+
+async def test_failures_that_nobody_asks_for_do_not_pile_up(tmp_path: Path) -> None:
+    host = MediaHost(b"no film" * 99)
+    some = downloads(tmp_path, host)
+    for number in range(101):
+        job = finished_job("https://media.example.com/1", number=number)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await some.save(job, None, unheard)
+        await asyncio.sleep(1)
+    host.body = CLIP
+
+    saved = await some.save(finished_job("https://media.example.com/1", number=0), None, unheard)
+
+    assert CLIP == first_path(saved).read_bytes()
+    with pytest.raises(DownloadError, match="no video"):
+        await some.save(finished_job("https://media.example.com/1", number=100), None, unheard)
 
 
 async def test_a_broken_download_is_worth_another_call_by_its_words_and_by_its_data(

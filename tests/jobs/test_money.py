@@ -544,11 +544,12 @@ class Money(RuleBasedStateMachine):
         else:
             self._journal.edit(
                 "update submission set evidence = '{}'",
-                "drop index by_age",
                 "drop index by_status",
-                "alter table submission drop column has_links",
-                "alter table submission drop column origin",
-                "alter table submission drop column evidence",
+                "drop index by_age",
+                *(
+                    f"alter table submission drop column {column}"
+                    for column in ("origin", "evidence", "has_links")
+                ),
                 "pragma user_version = 1",
             )
         self.run(self._start())

@@ -183,7 +183,10 @@ class Harness:
 
     async def call(self, tool: str, /, **arguments: Any) -> Reply:
         progress = arguments.pop("progress_callback", None)
-        return reply(await self.client.call_tool(tool, arguments, progress_callback=progress))
+        answer = reply(await self.client.call_tool(tool, arguments, progress_callback=progress))
+        if answer.is_error:
+            _check_agreement(answer)
+        return answer
 
     def posts(self) -> list[httpx.Request]:
         """The paid requests whose bytes left."""
@@ -199,8 +202,8 @@ def reply(result: Any) -> Reply:
     return Reply("\n".join(texts), result.structured_content, bool(result.is_error), meta)
 
 
-def check_agreement(reply: Reply) -> None:
-    """Whether the sentence of an error and its JSON say the same."""
+def _check_agreement(reply: Reply) -> None:
+    """Fail where the sentence of an error and its JSON do not say the same."""
     said, _ = reply.text.rsplit("\n", 1)
     action = reply.error["next_action"]
     assert reply.error["retryable"] == (action in ("wait_then_retry", "call_again")), reply.text

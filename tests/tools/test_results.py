@@ -15,7 +15,7 @@ from mcp_server.errors import DownloadError, RateLimitError, RequestError, Useap
 from mcp_server.models import Failure, Job, ListedJob, Media
 from mcp_server.sandbox.app import SOURCES
 from mcp_server.tools.results import LONGEST_TEXT, error_answer, job_answer, list_answer
-from tests.support.harness import EPOCH, GOOD, Fault, Harness, Reply, check_agreement, running
+from tests.support.harness import EPOCH, GOOD, Fault, Harness, Reply, running
 
 VIDEO = GOOD["dreamina", "video"]
 IMAGE = GOOD["dreamina", "image"]
@@ -255,6 +255,8 @@ async def test_what_shaped_the_result_is_told_from_its_start_to_its_end(tmp_path
         for reply in replies:
             told = reply.job["options"]
             assert ("8k", 2) == (told["resolution"], told["image_index"])
+            assert "image_index 2" in (await server.call("list_jobs")).text
+            assert '"image_index": 2,' in json.dumps(told)
 
 
 async def test_an_answer_never_holds_the_file_itself(tmp_path: Path) -> None:
@@ -485,4 +487,3 @@ async def test_an_error_of_the_vendor_says_what_to_do(
         assert ("retry_after_seconds" in error) == (code == "rate_limited")
         assert said.endswith(".")
         assert reply.data is None
-        check_agreement(reply)

@@ -23,10 +23,10 @@ export const CASES = {
     return view;
   },
 
-  async "upscale_image shows the result, alone where the host doesn't tell which image it was"(inspector) {
-    // This Inspector drops `tool-input` of an app it has just opened, and the source has four images.
+  async "upscale_image shows the result beside the very image, though the host doesn't tell which it was"(inspector) {
+    // This Inspector drops `tool-input` of an app it has just opened; the job's options name the image.
     const view = await inspector.call("upscale_image", { source: dreamina(789, "i"), resolution: "8k", image_index: 2 });
-    await view.shows(undefined, 7680);
+    await view.shows(1280, 7680);
     equal(await view.text("after-facts"), "7680 × 4320");
     return view;
   },
@@ -44,12 +44,14 @@ export const CASES = {
     return view;
   },
 
-  async "Save puts the file on disk and shows its path"(inspector) {
+  async "Save puts the file on disk and shows its path, and it is still shown"(inspector) {
     const view = await inspector.call("get_job", { job_id: dreamina(789) });
     await view.shows(undefined, 640);
     await view.frame.click("#save");
     await until("the path", async () => /^Saved on the computer that runs useapi-mcp: .*\.mp4$/.test(await view.text("told")));
-    return view;
+    const again = await inspector.call("get_job", { job_id: dreamina(789) }); // whose data holds no link any more
+    await again.shows(undefined, 640);
+    return again;
   },
 
   async "a job that is refused after it was taken is told as failed"(inspector) {

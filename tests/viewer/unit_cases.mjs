@@ -104,6 +104,27 @@ export const CASES = {
     return view;
   },
 
+  async "the job's options say which image was upscaled, in a view of get_job too"(host) {
+    const answers = { [`get_job ${VIDEO_SOURCE}`]: [host.sourceImages()] };
+    const view = await host.show({ result: host.upscaledImage({ options: { image_index: 1 } }), answers, input: { job_id: VIDEO_JOB } });
+    await view.shows(1280, 3840);
+    ok((await view.frame.getAttribute("#before img", "src")).endsWith("?1"));
+    return view;
+  },
+
+  async "saved files are shown by the links that only the viewer is given"(host) {
+    const saved = (whole, name) => {
+      const [{ url, ...file }] = whole.structuredContent.media;
+      const structuredContent = { ...whole.structuredContent, media: [{ ...file, path: `/home/me/${name}.mp4` }] };
+      return { ...whole, structuredContent, _meta: { "useapi-mcp/links": [{ url }] } };
+    };
+    const answers = { [`get_job ${VIDEO_SOURCE}`]: [saved(host.source(), "before")] };
+    const view = await host.show({ result: saved(host.upscaled(), "after"), answers });
+    await view.shows(640, 1280);
+    equal(await view.text("told"), "Saved on the computer that runs useapi-mcp: /home/me/after.mp4");
+    return view;
+  },
+
   async "where it isn't known which image was the source, only the result is shown"(host) {
     const answers = { [`get_job ${VIDEO_SOURCE}`]: [host.sourceImages()] };
     const view = await host.show({ result: host.upscaledImage(), answers, input: { job_id: VIDEO_JOB } });
