@@ -744,7 +744,7 @@ class Money(RuleBasedStateMachine):
             answer = reply(await process.client.call_tool(tool, arguments))
         except (asyncio.CancelledError, DeadError):
             return
-        except MCPError as error:
+        except (MCPError, RuntimeError) as error:  # the latter: its client or server has closed
             if not process.is_leaving:
                 self._troubles.append(f"{tool} raised {error!r}")
             return
