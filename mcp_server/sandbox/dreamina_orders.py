@@ -207,6 +207,6 @@ def full_quality_order(body: responses.Json, region: str, echo: responses.Json) 
 
 def _one_of(body: responses.Json, name: str, known: Collection[str], default: str) -> str:
     value = body.get(name, default)
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise responses.refused(400, f"Parameter {name} ({value}) valid values: {', '.join(known)}")
-    return str(value)
+    return value

@@ -219,6 +219,6 @@ def _one_of(
     body: responses.Json, name: str, known: Mapping[str, object] | tuple[str, ...], default: str
 ) -> str:
     value = body.get(name, default)
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise responses.refused(400, f"Parameter {name} ({value}) valid values: {', '.join(known)}")
-    return str(value)
+    return value

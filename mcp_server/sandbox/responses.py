@@ -1,5 +1,6 @@
 """Reading requests and writing answers as api.useapi.net does, whatever the service."""
 
+import json
 from collections.abc import Mapping
 
 from starlette.requests import Request
@@ -62,10 +63,19 @@ def is_number(value: object, low: float, high: float, *, whole: bool = True) -> 
     return isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
 
 
+class _Json(JSONResponse):
+    def render(self, content: object) -> bytes:
+        """As JSON.stringify writes it: half a surrogate pair is escaped."""
+        try:
+            return super().render(content)
+        except UnicodeEncodeError:
+            return json.dumps(content).encode()
+
+
 def answer(
     body: Json | list[Json], *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    return JSONResponse(body, status_code=status, headers=dict(headers or {}))
+    return _Json(body, status_code=status, headers=dict(headers or {}))
 
 
 def error(status: int, text: str, *, with_code: bool = False) -> Response:

@@ -1,6 +1,7 @@
 """The sandbox as a whole: tokens, the list of requests, unknown paths."""
 
 import asyncio
+import json
 from collections.abc import MutableMapping
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -250,3 +251,35 @@ async def test_a_test_decides_whether_a_generation_fails(
         at = f"{path[: path.index(f'/{kind}')]}/{'jobs' if 'flow' in path else kind}/{name}"
         record = await api.get(at)
         assert "failed" == record.get("status") or 8 == record[f"{kind[:-1]}_status"]
+
+
+ODD: tuple[object, ...] = ([], {}, [1], {"a": 1}, True, -1, 1.5, 10**30, "", "x", "\u0000\ud83d")
+FIELDS = {
+    "/v1/dreamina": (
+        *("account", "prompt", "model", "ratio", "duration", "resolution", "firstFrameRef"),
+        *("endFrameRef", "imageRef_1", "imageStrength", "maxJobs", "replyUrl", "replyRef"),
+    ),
+    "/v1/google-flow": (
+        *("prompt", "model", "email", "aspectRatio", "duration", "resolution", "count", "seed"),
+        *("startImage", "endImage", "reference_1", "async", "replyUrl", "captchaRetry"),
+    ),
+    "/v2/pixverse": (
+        *("prompt", "model", "email", "aspect_ratio", "duration", "quality", "create_count"),
+        *("first_frame_path", "image_path", "video_path", "image_id", "quote", "maxJobs"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("path", "body"), GENERATIONS)
+async def test_any_value_in_any_field_is_taken_or_refused(
+    path: str, body: dict[str, object]
+) -> None:
+    async with open_api() as api:
+        service = next(service for service in FIELDS if path.startswith(service))
+        for field in FIELDS[service]:
+            for value in ODD:
+                content = json.dumps({**body, field: value})
+                answer = await api.http.post(path, content=content)
+                assert answer.status_code in (200, 201, 400, 404, 429), (field, value)
+                assert isinstance(answer.json(), dict)
+                await asyncio.sleep(JOB_S)

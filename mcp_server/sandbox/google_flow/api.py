@@ -131,7 +131,7 @@ class GoogleFlow(Vendor):
         body = await self._fields(request, VIDEO_UPSCALE_FIELDS)
         source_id = self._source_id(body, "video")
         resolution = body.get("resolution", "1080p")
-        if resolution not in VIDEO_SIZES:
+        if str(resolution) not in VIDEO_SIZES:
             raise invalid(f"Parameter resolution ({resolution}) valid values: 720p, 1080p, 4K")
         if source_id == NO_ULTRA_VIDEO and resolution == "4K":  # the answer is assumed
             text = "The caller does not have permission"
@@ -205,7 +205,7 @@ class GoogleFlow(Vendor):
         body = await self._fields(request, IMAGE_UPSCALE_FIELDS)
         source_id = self._source_id(body, "image")
         resolution = body.get("resolution", "2k")
-        if resolution not in IMAGE_SIZES:
+        if str(resolution) not in IMAGE_SIZES:
             raise invalid(f"Parameter resolution ({resolution}) valid values: 2k, 4k")
         self.state.refuse(source_id, REFUSALS)
         await self.state.conditions.work()

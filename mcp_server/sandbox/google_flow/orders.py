@@ -185,6 +185,6 @@ def _given(body: responses.Json, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _one_of(body: responses.Json, name: str, known: Collection[str], default: str) -> str:
     value = body.get(name, default)
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise invalid(f"Parameter {name} ({value}) valid values: {', '.join(known)}")
-    return str(value)
+    return value
