@@ -47,7 +47,7 @@ def linked_emails(request: Request) -> tuple[str, ...]:
 
 def linked_accounts(
     request: Request, accounts: Mapping[str, responses.Json], fault: responses.Json
-) -> responses.Json:
+) -> dict[str, responses.Json]:
     """The accounts this user has linked.
 
     Args:

@@ -8,6 +8,7 @@ scheduler, GET and POST accounts, GET accounts/account (23 February 2026).
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
@@ -19,6 +20,7 @@ from mcp_server.sandbox.account import linked_accounts, linked_emails
 from mcp_server.sandbox.dreamina_orders import DRAFT_MODEL, Order
 from mcp_server.sandbox.state import (
     EMAIL,
+    LOSING_WORDS,
     USER,
     Refusal,
     SandboxState,
@@ -520,7 +522,7 @@ class Dreamina(Vendor):
             answer |= {"type": file.kind, "duration": milliseconds}
             ref = f"{account}-{file.kind}:{sizes}:d{milliseconds}-vid:{number}"
         self._uploads[ref] = file
-        if self.state.loses_the_answer(file.word, frozenset({"lost-answer"}), asked=asked):
+        if self.state.loses_the_answer(file.word, LOSING_WORDS, asked=asked):
             return responses.gateway_page(524)
         name = "imageRef" if file.word == "image-ref" else "assetRef"
         return responses.answer({name: ref, **answer})
@@ -556,15 +558,18 @@ class Dreamina(Vendor):
 
         One in error has an `error`; its text is that of POST assets (2 March 2026).
         """
-        accounts = {name: self._account(name) for name in _accounts(request)}
-        return responses.answer(linked_accounts(request, accounts, {"error": "Session expired"}))
+        return responses.answer(dict(self._accounts(request)))
 
     async def get_account(self, request: Request) -> Response:
         """GET accounts/account, 2 March 2026: with its models and credits, read live.
 
-        The call also claims the free credits of the day. Assumed: how many, and how they count.
+        Those are left out where they can't be read. The call also claims the free credits of the
+        day. Assumed: how many, and how they count.
         """
         name = self._linked(request, request.path_params["account"])
+        account = self._accounts(request)[name]
+        if "error" in account:
+            return responses.answer(dict(account))
         now = self.state.now()
         today = (name, f"{moment(now):%Y-%m-%d}")
         if today not in self._claimed:
@@ -577,25 +582,30 @@ class Dreamina(Vendor):
         images: list[object] = [
             model for model, each in dreamina_orders.IMAGE_MODELS.items() if region in each.regions
         ]
-        credits_ = {"total": total, "vip": total - DAILY_CREDITS, "gift": DAILY_CREDITS}
+        credits_ = {"total": total, "vip": max(total - DAILY_CREDITS, 0), "gift": DAILY_CREDITS}
         session = {"expires": iso(now + KEPT_S), "lastRefreshed": iso(now), "daysUntilExpiry": 30}
         return responses.answer(
             {
-                **self._account(name),
+                **account,
                 "session": session,
                 "models": {"video": videos, "image": images},
                 "credits": {**credits_, "purchase": 0, "dailyClaimed": True},
             }
         )
 
-    def _account(self, name: str) -> responses.Json:
-        return {
-            "account": name,
-            "email": name[3:],
-            "region": name[:2],
-            "maxJobs": DEFAULT_MAX_JOBS,
-            "sessionExpires": iso(self.state.now() + KEPT_S),
+    def _accounts(self, request: Request) -> Mapping[str, responses.Json]:
+        expires = iso(self.state.now() + KEPT_S)
+        accounts: dict[str, responses.Json] = {
+            name: {
+                "account": name,
+                "email": name[3:],
+                "region": name[:2],
+                "maxJobs": DEFAULT_MAX_JOBS,
+                "sessionExpires": expires,
+            }
+            for name in _accounts(request)
         }
+        return linked_accounts(request, accounts, {"error": "Session expired"})
 
     def _linked(self, request: Request, name: str) -> str:
         """The account's name, if it is linked; else the documented 404."""
@@ -669,7 +679,7 @@ class Dreamina(Vendor):
             word=word,
         )
         self._take(request, job, source_id, body)
-        if self.state.loses_the_answer(word, frozenset({"lost-answer"}), asked=asked):
+        if self.state.loses_the_answer(word, LOSING_WORDS, asked=asked):
             return responses.gateway_page(524)
         return responses.answer(record(request, job, self.state.now()))
 

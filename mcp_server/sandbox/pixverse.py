@@ -21,6 +21,7 @@ from mcp_server.sandbox.account import linked_accounts, linked_emails
 from mcp_server.sandbox.pixverse_orders import DRAFT_MODEL, Order
 from mcp_server.sandbox.state import (
     EMAIL,
+    LOSING_WORDS,
     USER,
     Refusal,
     SandboxState,
@@ -266,7 +267,7 @@ class PixVerse(Vendor):
         number = 66790000 + self.state.serial()
         path = f"upload/{number}.{FILE_TYPES[file.mime_type]}"
         self._uploads[path] = file
-        if self.state.loses_the_answer(file.word, frozenset({"lost-answer"}), asked=asked):
+        if self.state.loses_the_answer(file.word, LOSING_WORDS, asked=asked):
             return responses.gateway_page(524)
         url = self._link(request, _sample(file.kind, file.height), path, self.state.now())
         if file.kind != "image":
@@ -380,7 +381,7 @@ class PixVerse(Vendor):
             for each in made:
                 each.reply_ref = ""
         self._accept(request, made, order, body, "")
-        lost = self.state.loses_the_answer(word, frozenset({"lost-answer"}), asked=asked)
+        lost = self.state.loses_the_answer(word, LOSING_WORDS, asked=asked)
         return [] if lost else made
 
     async def create_final(self, request: Request) -> Response:
@@ -516,7 +517,7 @@ class PixVerse(Vendor):
             email: {"email": email, "password": "…secured…", "maxJobs": MAX_JOBS}
             for email in linked_emails(request)
         }
-        return responses.answer(linked_accounts(request, accounts, {"error": _PENDING}))
+        return responses.answer(dict(linked_accounts(request, accounts, {"error": _PENDING})))
 
     async def _fields(self, request: Request) -> responses.Json:
         """The body of a paid request. Its limits: POST videos/upscale, 6 December 2024."""
@@ -541,7 +542,13 @@ class PixVerse(Vendor):
         if not name and not path:
             raise responses.refused(400, f"Parameter {kind}_id is required")
         if path:
-            return None, self._file(path, kind)
+            file = self._file(path, kind)
+            if max(file.width, file.height) > MAX_SOURCE_PX:
+                text = f"{kind.capitalize()} is {file.width}x{file.height}, must be under 4K"
+                raise responses.refused(400, text)
+            if file.seconds > MAX_SOURCE_S:
+                raise responses.refused(400, f"Video is longer than {MAX_SOURCE_S} seconds")
+            return None, file
         if "email" in body:
             raise responses.refused(400, f"Parameter email is only for {kind}_path")
         made = self._made.get(PLACEHOLDERS.get(name, name))
@@ -550,19 +557,10 @@ class PixVerse(Vendor):
         return made, None
 
     def _file(self, path: str, kind: str) -> uploads.Upload:
-        """The upload at this path: any account may use it (POST files, 6 December 2024).
-
-        Raises:
-            RefusedError: there is none of this kind, or it is too large or too long.
-        """
+        """The upload at this path: any account may use it (POST files, 6 December 2024)."""
         file = self._uploads.get(path)
         if file is None or file.kind != kind:
             raise responses.refused(400, f"{kind.capitalize()} {path} not found")
-        if max(file.width, file.height) > MAX_SOURCE_PX:
-            text = f"{kind.capitalize()} is {file.width}x{file.height}, must be under 4K"
-            raise responses.refused(400, text)
-        if file.seconds > MAX_SOURCE_S:
-            raise responses.refused(400, f"Video is longer than {MAX_SOURCE_S} seconds")
         return file
 
     def _listed_account(self, request: Request) -> str:
@@ -700,7 +698,7 @@ class PixVerse(Vendor):
             }
         frame = self._link(request, media.THUMBNAIL, made.id, made.done_at)
         draft: responses.Json = {}
-        if made.model == DRAFT_MODEL:
+        if made.model == DRAFT_MODEL and not made.upscaled:
             ends_at = made.done_at + DRAFT_KEPT_S
             can = has_output and self.state.now() <= ends_at
             draft["seedance_draft"] = {"can_create_final": can, "expires_at": iso(ends_at)}

@@ -17,6 +17,7 @@ from mcp_server.sandbox import responses
 USER = "12345"
 EMAIL, SECOND_EMAIL = "user@example.com", "second@example.com"
 
+LOSING_WORDS = frozenset({"lost-answer"})  # of a prompt or an upload, see `Word`
 _WORD = re.compile(r"sandbox:([a-z0-9-]+)", re.ASCII)
 
 

@@ -79,6 +79,20 @@ async def test_one_user_has_linked_a_second_account_to_each_service() -> None:
         assert [3, 2, 2] == [len(await api.get(path)) for path in LISTS]
 
 
+async def test_an_account_in_error_is_shown_without_what_is_read_live() -> None:
+    """GET dreamina/accounts/account, 2 March 2026; GET google-flow/accounts/email."""
+    async with open_api(**as_user(BROKEN_ACCOUNTS)) as api:
+        dreamina = await api.get("/v1/dreamina/accounts/CA:user@example.com")
+        flow = await api.get("/v1/google-flow/accounts/user@example.com")
+
+        assert dreamina["error"]
+        assert not {"session", "models", "credits"} & dreamina.keys()
+        assert flow["error"]
+        assert not {"models", "credits"} & flow.keys()
+        healthy = await api.get("/v1/dreamina/accounts/US:user@example.com")
+        assert {"session", "models", "credits"} < healthy.keys()
+
+
 @pytest.mark.parametrize(
     ("agent", "status"), [("Python-urllib/3.13", 403), ("useapi-mcp/0.1.0", 200)]
 )

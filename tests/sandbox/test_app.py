@@ -283,3 +283,19 @@ async def test_any_value_in_any_field_is_taken_or_refused(
                 assert answer.status_code in (200, 201, 400, 404, 429), (field, value)
                 assert isinstance(answer.json(), dict)
                 await asyncio.sleep(JOB_S)
+
+
+async def test_a_test_may_add_sources_also_of_other_accounts() -> None:
+    other = "user:12345-email:" + b"other@example.com".hex()
+    flow = f"{other}-image:mine"
+    video, image = pixverse.video_id(1, "other@example.com"), pixverse.image_id(2)
+    job = "j0302140530123456001v-u12345-CA:other@example.com-bot:dreamina"
+    async with open_api(Conditions(sources=(flow, video, image, job))) as api:
+        await api.post("/v1/google-flow/images/upscale", {"mediaGenerationId": flow})
+        await api.post("/v2/pixverse/videos/upscale", {"video_id": video})
+        await api.post("/v2/pixverse/images/upscale", {"image_id": image})
+        await api.post("/v1/dreamina/videos/upscale", {"jobid": job})
+
+        (listed,) = (await api.get("/v1/google-flow/assets/media/other@example.com"))["media"]
+        assert flow == listed["mediaGenerationId"]
+        assert 2 == len((await api.get("/v2/pixverse/videos?email=other@example.com"))["data"])

@@ -521,6 +521,14 @@ async def test_a_video_is_made_from_words(path: str) -> None:
         assert (1920, 1080) == (video["output_width"], video["output_height"])
 
 
+async def test_a_frame_may_be_as_large_as_it_likes() -> None:
+    """The vendor's tool text, November 2026: "under 4K" is said of what is upscaled alone."""
+    async with open_api() as api:
+        path = await uploaded(api, media.image(7680, 4320))
+
+        await api.post(CREATE, {"first_frame_path": path})
+
+
 async def test_a_model_that_always_sounds_is_told_how_long_and_how_large() -> None:
     """clips.mjs, September 2026. Price: 5 October 2026."""
     async with open_api() as api:
@@ -713,7 +721,9 @@ async def test_a_draft_is_finished_in_full_quality_within_a_fortnight() -> None:
     async with open_api() as api:
         body = {**WORDS, "model": pixverse_orders.DRAFT_MODEL}
         draft = await ended(api, await api.post(CREATE, body))
+        large = await ended(api, await api.post(UPSCALE, {"video_id": draft["video_id"]}))
         assert draft["seedance_draft"]["can_create_final"]
+        assert "seedance_draft" not in large
 
         final = await api.post(FINAL, {"video_id": draft["video_id"], "quality": "2160p"})
         video = await ended(api, final)

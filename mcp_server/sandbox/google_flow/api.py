@@ -57,7 +57,15 @@ from mcp_server.sandbox.google_flow.sources import (
     owner,
     passthrough,
 )
-from mcp_server.sandbox.state import EMAIL, USER, SandboxState, Vendor, iso, word_in
+from mcp_server.sandbox.state import (
+    EMAIL,
+    LOSING_WORDS,
+    USER,
+    SandboxState,
+    Vendor,
+    iso,
+    word_in,
+)
 
 FIRST_CREDITS = 18760  # POST videos/upscale's example, 25 May 2026
 UPSCALE_4K_CREDITS = 50  # POST videos/upscale, 25 May 2026; 1080p is free
@@ -281,7 +289,7 @@ class GoogleFlow(Vendor):
         now, name = self.state.now(), self._new_name()
         media_id = f"{owner(email)}-{file.kind}:{name}"
         self._uploads[media_id] = now
-        if self.state.loses_the_answer(file.word, frozenset({"lost-answer"}), asked=asked):
+        if self.state.loses_the_answer(file.word, LOSING_WORDS, asked=asked):
             return responses.gateway_page(524)
         sizes: responses.Json = {"width": file.width, "height": file.height}
         shown: responses.Json = {"dimensions": sizes}
@@ -342,45 +350,47 @@ class GoogleFlow(Vendor):
 
     async def get_accounts(self, request: Request) -> Response:
         """GET accounts: a map by e-mail; `health` is "OK" or the error's text (here assumed)."""
-        accounts = {email: self._account() for email in linked_emails(request)}
-        fault: responses.Json = {
-            "health": "refresh token rejected",
-            "error": "refresh token rejected",
-        }
-        return responses.answer(linked_accounts(request, accounts, fault))
+        return responses.answer(dict(self._accounts(request)))
 
     async def get_account(self, request: Request) -> Response:
-        """GET accounts/email: with credits and models, and with what must never be shown."""
+        """GET accounts/email: with what must never be shown, and with credits and models.
+
+        Those two are left out where the account is in error.
+        """
         email = request.path_params["email"]
-        self._check_account(request, email)
+        account = self._accounts(request).get(email)
+        if account is None:
+            raise responses.refused(404, f"Google Flow account {email} not found")
         session = {"expires": iso(self.state.now() + 24 * 3600), "user": {"email": email}}
         cookies: list[object] = [{"name": "SID", "value": "sandbox-cookie"}]
         models: list[object] = [
             {"key": name, "displayName": name, "creditCost": model.credits(8, "720p")}
             for name, model in VIDEO_MODELS.items()
         ]
-        return responses.answer(
-            {
-                **self._account(),
-                "accountCookies": cookies,
-                "sessionCookies": cookies,
-                "sessionData": {**session, "access_token": "sandbox-access-token"},
-                "credits": {
-                    "credits": self._credits,
-                    "userPaygateTier": "PAYGATE_TIER_TWO",
-                },
-                "models": {"videoModels": models},
-            }
-        )
+        secret: responses.Json = {
+            "accountCookies": cookies,
+            "sessionCookies": cookies,
+            "sessionData": {**session, "access_token": "sandbox-access-token"},
+        }
+        if "error" in account:
+            return responses.answer({**account, **secret})
+        credits_ = {"credits": self._credits, "userPaygateTier": "PAYGATE_TIER_TWO"}
+        live: responses.Json = {"credits": credits_, "models": {"videoModels": models}}
+        return responses.answer({**account, **secret, **live})
 
-    def _account(self) -> responses.Json:
-        return {
+    def _accounts(self, request: Request) -> dict[str, responses.Json]:
+        account: responses.Json = {
             "created": "2026-01-02T12:00:00.000Z",
             "health": "OK",
             "nextRefresh": {"scheduledFor": iso(self.state.now() + 3600)},
             "project": {"projectId": "9f63078c", "projectTitle": "Sandbox"},
             "sessionData": {"expires": iso(self.state.now() + 24 * 3600)},
         }
+        fault: responses.Json = {
+            "health": "refresh token rejected",
+            "error": "refresh token rejected",
+        }
+        return linked_accounts(request, dict.fromkeys(linked_emails(request), account), fault)
 
     def _check_account(self, request: Request, email: str) -> None:
         """The 404 of POST videos/upscale, 25 May 2026; known are also those of a test's sources."""
@@ -473,7 +483,7 @@ class GoogleFlow(Vendor):
             self.state.accept(SERVICE, path, job.source_id, job.jobid, body)
         asked = f"{SERVICE} {job.prompt}"
         lost = self.state.loses_the_answer(job.source_id, LOSING) or self.state.loses_the_answer(
-            job.word, frozenset({"lost-answer"}), asked=asked
+            job.word, LOSING_WORDS, asked=asked
         )
         if body.get("async") is True:
             return (
