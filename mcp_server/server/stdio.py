@@ -176,7 +176,7 @@ class StandardStreams:
 
     async def read(self) -> bytes:
         """The next line, or the begin of one that is too long; b"" at the end of the input."""
-        return await anyio.to_thread.run_sync(self._read_line, abandon_on_cancel=True)
+        return await anyio.to_thread.run_sync(read_line, self._input, abandon_on_cancel=True)
 
     async def write(self, line: bytes) -> None:
         """Write a line, however long its reader takes."""
@@ -189,16 +189,17 @@ class StandardStreams:
         """
         await client_left(self._output)
 
-    def _read_line(self) -> bytes:
-        line = self._input.readline(LONGEST_LINE_BYTES + 1)
-        rest = line
-        while len(rest) > LONGEST_LINE_BYTES and not rest.endswith(b"\n"):
-            rest = self._input.readline(LONGEST_LINE_BYTES + 1)
-        return line
-
     def _write_all(self, data: bytes) -> None:
         while data:
             data = data[os.write(self._output, data) :]
+
+
+def read_line(source: BinaryIO) -> bytes:
+    """The next line, or the first bytes of one that is too long, of which the rest is dropped."""
+    line = rest = source.readline(LONGEST_LINE_BYTES + 1)
+    while len(rest) > LONGEST_LINE_BYTES and not rest.endswith(b"\n"):
+        rest = source.readline(LONGEST_LINE_BYTES + 1)
+    return line
 
 
 async def client_left(output: int) -> None:

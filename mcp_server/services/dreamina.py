@@ -372,12 +372,14 @@ class Dreamina(Service):
         # Where it does not echo its source, Dreamina named it for this very one: its kind must do.
         request = {"jobid": order.source} | echo
         of_this = job.operation == order.operation or "jobid" in echo
+        if "fps" in order.result_arguments and whole(request.get("fps")) is None:
+            raise self.unexpected("job that says its frame rate")  # it may be ours
         if of_this and self._same(order, {"request": request}):
             return job.evolve(operation=order.operation, source=order.source)
         if of_this and request["jobid"] == order.source and "fps" in order.result_arguments:
             raise self._in_the_way(
                 "Dreamina interpolated this video before, to "
-                f"{whole(request.get('fps')) or 'another number of'} fps, and does so only once.",
+                f"{whole(request.get('fps'))} fps, and does so only once.",
                 f"Use that job: get_job(job_id={job_id}).",
                 job_id,
             )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import sys
@@ -13,7 +14,8 @@ import pytest
 
 from mcp_server.sandbox.app import Sandbox
 from mcp_server.server.factory import create_server
-from mcp_server.server.stdio import MOST_CALLS, client_left, serve
+from mcp_server.server.lines import LONGEST_LINE_BYTES
+from mcp_server.server.stdio import MOST_CALLS, client_left, read_line, serve
 from mcp_server.settings import Settings
 from tests.support.harness import GOOD, TOKEN, Network, VirtualClock
 
@@ -146,6 +148,14 @@ async def test_the_member_that_is_wrong_is_named(
 
     assert error["code"] == -32602
     assert member in error["message"]
+
+
+def test_of_a_line_that_is_too_long_only_the_begin_is_kept() -> None:
+    source = io.BytesIO(b"x" * (3 * LONGEST_LINE_BYTES) + b"\nnext\nlast")
+
+    read = [read_line(source) for _ in range(4)]
+
+    assert [b"x" * (LONGEST_LINE_BYTES + 1), b"next\n", b"last", b""] == read
 
 
 async def test_who_reads_no_answers_is_not_listened_to_for_ever(tmp_path: Path) -> None:
