@@ -670,3 +670,18 @@ async def test_what_is_refused_is_logged_once_a_minute_with_what_to_do(
     assert first[0].endswith("add --allowed-host mcp:8000")
     assert "wrong" not in first[1]
     assert "Refused Origin 'https://evil.com' (403)" in caplog.records[-1].getMessage()
+
+
+def test_every_answer_with_a_path_says_that_it_is_on_another_disk(server: Served) -> None:
+    source = GOOD["dreamina", "video"]
+
+    before = server.call("get_job", job_id=source)
+    saved = server.call("download_media", job_id=source)
+    again = server.call("get_job", job_id=source)
+
+    assert "which may not be yours" not in before["content"][0]["text"]
+    for answer in (saved, again):
+        assert "path" in answer["structuredContent"]["media"][0]
+        assert "which may not be yours" in answer["content"][0]["text"]
+        assert "which may not be yours" in answer["structuredContent"]["note"]
+        assert answer["_meta"]["useapi-mcp/links"][0]["url"].startswith("http")

@@ -5,6 +5,7 @@ Ends with 1 if one of them could not do its part. An argument runs only the clie
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -151,7 +152,8 @@ def tried(client: Client, transport: Transport, folder: Path) -> Row:
             launcher = "@modelcontextprotocol/inspector/clients/launcher/build/index.js"
             given["inspector"] = client.environment.script(launcher)
         if transport == "stdio":
-            recorder = [sys.executable, str(LISTENING), str(record)]
+            own_folder = ["env", f"USEAPI_OUTPUT_DIR={folder}"]
+            recorder = [*own_folder, sys.executable, str(LISTENING), str(record)]
             given["command"] = [*recorder, SERVER, "--sandbox"]
         else:
             port = stack.enter_context(contextlib.closing(Port()))
@@ -184,7 +186,11 @@ def serving(port: Port, errors: Path) -> Iterator[str]:
     options = ["--port", "0", "--allowed-host", f"127.0.0.1:{port.number}"]
     with (
         errors.open("w") as said,
-        subprocess.Popen([SERVER, "--sandbox", "http", *options], stderr=said) as server,
+        subprocess.Popen(
+            [SERVER, "--sandbox", "http", *options],
+            stderr=said,
+            env={**os.environ, "USEAPI_OUTPUT_DIR": str(errors.parent)},
+        ) as server,
     ):
         try:
             while not (found := _STARTED.search(errors.read_text())):

@@ -316,7 +316,8 @@ class Money(RuleBasedStateMachine):
         """Find what a paid request is for: its wish, and the row that is live in the journal."""
         post.wish = next((w for w in self._wishes if w.is_of(post.path, post.body)), None)
         rows = self._journal.rows(
-            "origin in (?, '') and source_id = ? and state = 'submitting' and posts > 0",
+            "origin in (?, '') and source_id = ? and state = 'submitting' and posts > 0"
+            " order by origin = ''",  # a row of the first version may be another address's
             post.origin,
             str(post.wish and post.wish.source_id),
         )
@@ -744,7 +745,7 @@ class Money(RuleBasedStateMachine):
             answer = reply(await process.client.call_tool(tool, arguments))
         except (asyncio.CancelledError, DeadError):
             return
-        except MCPError as error:
+        except (MCPError, RuntimeError) as error:  # the latter: its client or server has closed
             if not process.is_leaving:
                 self._troubles.append(f"{tool} raised {error!r}")
             return

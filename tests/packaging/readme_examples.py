@@ -129,6 +129,7 @@ def main() -> int:
         env = {n: v for n, v in os.environ.items() if not n.startswith(("USEAPI_", "OPENAI_"))} | {
             "PATH": os.pathsep.join([name, os.environ["PATH"]]),
             "PYTHONPATH": str(README.parent),
+            "HOME": name,  # its downloads folder is where their files go
             "OPENAI_BASE_URL": address,
             "OPENAI_API_KEY": "none",
             "OPENAI_AGENTS_DISABLE_TRACING": "1",

@@ -507,7 +507,7 @@ class Round:
     async def recover(self, client: Client) -> None:
         """Make the same call again, follow it until its outcome is known, and judge that."""
         posted = self.account.posts > 0
-        if posted and not (await client.call("list_jobs"))["jobs"]:
+        if posted and not await self.listed(client):
             raise WrongError("its request left, but list_jobs did not know it")
         begun = time.monotonic()
         job = await client.call(self.called.tool, **self.arguments)
@@ -522,8 +522,12 @@ class Round:
         self.account.hindered = 0.0
         again = await client.call(self.called.tool, **self.arguments)
         self.state = again["status"]
-        listed = [known["job_id"] for known in (await client.call("list_jobs"))["jobs"]]
-        self.judge(job, again, listed)
+        self.judge(job, again, await self.listed(client))
+
+    async def listed(self, client: Client) -> list[str]:
+        """The ids of all that was submitted, what no job came of included."""
+        answers = [await client.call("list_jobs"), await client.call("list_jobs", status="failed")]
+        return [known["job_id"] for answer in answers for known in answer["jobs"]]
 
     def judge(self, job: dict[str, Any], again: dict[str, Any], listed: list[str]) -> None:
         """Raise what is wrong with how this round ended."""
