@@ -241,21 +241,23 @@ class BodyMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
             return await self._app(scope, receive, send)
-        body, is_complete = bytearray(), False
-        while not is_complete and len(body) <= LONGEST_LINE_BYTES:
+        read, is_complete = bytearray(), False
+        while not is_complete and len(read) <= LONGEST_LINE_BYTES:
             part = await receive()
             if part["type"] == "http.disconnect":
                 return None
-            body += part.get("body", b"")
+            read += part.get("body", b"")
             is_complete = not part.get("more_body", False)
+        body = bytes(read)
+        read.clear()
         try:
-            message_of(bytes(body))
+            message_of(body)
         except BrokenLineError as broken:
             answer = next(iter(broken.answers), error_line(INVALID_REQUEST, str(broken)))
             status = 413 if broken.is_too_large else 400
             response = Response(answer, status, media_type="application/json")
             return await response(scope, receive, send)
-        whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+        whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive_again() -> Message:
             return whole.pop() if whole else await receive()

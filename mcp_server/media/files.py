@@ -73,6 +73,7 @@ class PartFile(io.BufferedRandom):
         self._is_sized = False
         self._next_look_bytes = self.size_bytes
         self._is_resumable = is_resumable
+        self.is_whole = False
         self.validator = self._read_validator() if is_resumable else None
 
     def expect(self, size_bytes: int) -> None:
@@ -210,7 +211,7 @@ class OutputFolder:
         Raises:
             OutputError: the file can't be written.
         """
-        self._under_way.discard(file)  # whoever stops now lets it appear
+        file.is_whole = True
         try:
             file.flush()
             size_bytes = file.seek(0, os.SEEK_END)
@@ -296,7 +297,8 @@ class OutputFolder:
     def discard_all(self) -> None:
         """Remove what is half-written: the process may end before the writers are cancelled."""
         for file in tuple(self._under_way):
-            self.discard(file)
+            if not file.is_whole:  # else a thread is putting it in place
+                self.discard(file)
 
     def close(self) -> None:
         """Remove what is half-written, and wait for what is under way in threads."""
@@ -378,7 +380,8 @@ def link_into_place(file: BinaryIO, path: Path) -> None:
             raise
         # Reserve the name with an empty file, then replace that.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        file.close()
+        if sys.platform == "win32":  # pragma: no cover - it renames only what is closed
+            file.close()
         try:
             Path(file.name).replace(path)
         except OSError:

@@ -274,7 +274,8 @@ class Dreamina(Service):
                 ),
                 **_COMMON,
             },
-            price=lambda _: 0,  # forecastCost in the documented answer
+            # Unknown: the documented answer forecasts 0, a guide of October 2026 says it costs.
+            price=lambda _: None,
         ),
     }
 

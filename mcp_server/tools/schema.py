@@ -42,15 +42,7 @@ def _lean(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
             ]
         else:
             leaned[keyword] = value
-    return _without_numbers_to_choose(leaned)
-
-
-def _without_numbers_to_choose(schema: Schema) -> Schema:
-    """The schema with bounds in place of a choice of numbers: Gemini takes an enum of text only."""
-    choices = schema.get("enum", ())
-    if not choices or schema["type"] == "string":
-        return schema
-    return _without(schema, "enum") | {"minimum": min(choices), "maximum": max(choices)}
+    return leaned
 
 
 def without_properties(schema: Schema, names: Collection[str]) -> Schema:

@@ -4,7 +4,7 @@ Written against mcp 2.3.0, whose argument model and metadata it replaces.
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
@@ -127,26 +127,24 @@ class StrictTool(Tool):
 
     def _refusal(self, invalid: ValidationError) -> RequestError:
         """The first fault of the arguments, in one sentence."""
-        fault = invalid.errors(include_url=False, include_input=False)[0]
+        fault = invalid.errors(include_url=False, include_input=False, include_context=False)[0]
         name = one_line(str(fault["loc"][0]), 60)
         properties = self.all_parameters()["properties"]
         if fault["type"] == "missing":
             return RequestError(
                 message=f"{self.name} needs {name}, so nothing was done.", hint=_takes(properties)
             )
-        wanted = _wanted(properties[name], fault.get("ctx", {}))
+        wanted = _wanted(properties[name])
         return RequestError(
             message=f"{name} must be {wanted}, so nothing was done.",
             hint="Call again with that corrected.",
         )
 
 
-def _wanted(schema: Schema, told: Mapping[str, Any]) -> str:
-    """What an argument must be, in words; `told` is what pydantic says about the fault."""
+def _wanted(schema: Schema) -> str:
+    """What an argument must be, in words."""
     if "enum" in schema:
         return " or ".join(schema["enum"])
-    if "expected" in told:  # a choice of numbers
-        return str(told["expected"])
     if schema["type"] in ("integer", "number"):
         kind = "a whole number" if schema["type"] == "integer" else "a number"
         return f"{kind} from {schema['minimum']} to {schema['maximum']}"

@@ -528,29 +528,13 @@ async def test_a_job_of_a_moment_ago_that_the_first_refusal_names_is_an_earlier_
     assert "running" == other.job["status"]
 
 
-@pytest.mark.parametrize("forecast", [60, 30, 1000])
-async def test_what_is_free_is_never_refused_for_the_budget(
-    tmp_path: Path, forecast: float
-) -> None:
-    """A forecast may be above the price that was checked."""
-    vendor = Dreamina()
+async def test_what_is_free_is_never_refused_for_the_budget(tmp_path: Path) -> None:
+    vendor = GoogleFlow()
+    other = FLOW_VIDEO.replace("CAMaJDMx", "another")
     async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="50") as h:
-        h.network.faults = [
-            Fault(
-                reaches=False,
-                then=httpx.Response(
-                    200,
-                    json={
-                        "jobid": dreamina_id(99, "V"),
-                        "response": {"forecastCost": forecast},
-                        "status": "created",
-                    },
-                ),
-            )
-        ]
-        await upscale(h, DREAMINA_VIDEO)
-        free = await ask(h, "upscale_image", DREAMINA_IMAGE)
-        paid = await upscale(h, dreamina_id(2))
+        await upscale(h, FLOW_VIDEO, resolution="4K")
+        free = await upscale(h, other, resolution="1080p")
+        paid = await upscale(h, other, resolution="4K")
 
     assert "running" == free.job["status"]
     assert "budget_spent" == paid.error["code"]

@@ -170,6 +170,22 @@ def test_without_hard_links_a_file_is_put_in_place_all_the_same(tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("no_links")
+def test_a_file_that_is_put_in_place_is_swept_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another server starts, and sweeps, between the file's last byte and its name."""
+    replace = Path.replace
+
+    def late(path: Path, target: Path) -> Path:
+        OutputFolder(tmp_path).sweep(0)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", late)
+
+    assert VIDEO == save(OutputFolder(tmp_path), VIDEO).path.read_bytes()
+
+
+@pytest.mark.usefixtures("no_links")
 def test_a_name_that_was_taken_is_given_back_if_the_file_can_t_follow(tmp_path: Path) -> None:
     folder = OutputFolder(tmp_path)
     file = folder.begin()

@@ -101,7 +101,8 @@ class Wish:
     @property
     def asked_about(self) -> float:
         """The price that the user is asked about: one that nobody documents is taken as 50."""
-        return 50 if self.service == "pixverse" else self.price
+        is_unknown = self.path in ("/v2/pixverse/videos/upscale", "/v1/dreamina/images/upscale")
+        return 50 if is_unknown else self.price
 
     @property
     def cost(self) -> float:

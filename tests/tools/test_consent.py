@@ -212,7 +212,7 @@ async def test_the_call_that_a_refusal_names_gets_the_job(tmp_path: Path, mode: 
     [
         ("upscale_video", {"source": FLOW_VIDEO}),  # free
         ("upscale_video", {"source": VIDEO}),  # 30, below the limit
-        ("upscale_image", {"source": GOOD["dreamina", "image"]}),
+        ("upscale_image", {"source": GOOD["google-flow", "image"]}),
     ],
 )
 async def test_nobody_is_asked_about_a_price_that_is_small(
@@ -222,7 +222,7 @@ async def test_nobody_is_asked_about_a_price_that_is_small(
     async with running(tmp_path, client_options=user.on(mode), **ASKS) as h:
         reply = await h.call(tool, **arguments)
 
-        assert "running" == reply.job["status"]
+        assert reply.job["status"] in ("running", "completed")
         assert [] == user.asked
 
 
@@ -385,7 +385,7 @@ async def test_a_cap_lets_an_unknown_price_through_with_a_note(tmp_path: Path) -
 async def test_what_is_documented_as_free_is_done_at_a_cap_of_0(tmp_path: Path) -> None:
     async with running(tmp_path, **ASKS) as h:
         video = await h.call("upscale_video", source=FLOW_VIDEO, max_credits=0)
-        image = await h.call("upscale_image", source=GOOD["dreamina", "image"], max_credits=0)
+        image = await h.call("upscale_image", source=GOOD["google-flow", "image"], max_credits=0)
 
         assert ["running", "running"] == [video.job["status"], image.job["status"]]
 

@@ -1,6 +1,6 @@
 """Schemas: what a model reads holds nothing that it could misread."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
@@ -12,11 +12,6 @@ class Leaf(BaseModel):
 
     title: Annotated[str | None, Field(description="its name")] = None
     default: int | None = None
-
-
-class Choice(BaseModel):
-    fps: Literal[30, 60]
-    size: Literal["2k", "4k"] = "2k"
 
 
 class Tree(BaseModel):
@@ -43,11 +38,3 @@ def test_a_lean_schema_holds_no_reference_title_docstring_or_null() -> None:
         },
         "required": ["leaf"],
     } == lean(Tree.model_json_schema())
-
-
-def test_a_choice_of_numbers_becomes_their_bounds_and_one_of_words_stays() -> None:
-    """Gemini refuses a list of tools in which an enum holds numbers."""
-    assert {
-        "fps": {"type": "integer", "minimum": 30, "maximum": 60},
-        "size": {"type": "string", "enum": ["2k", "4k"], "default": "2k"},
-    } == lean(Choice.model_json_schema())["properties"]
