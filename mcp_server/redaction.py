@@ -39,9 +39,14 @@ def quoted(text: str, most: int = 300) -> str:
     return _cut(redact(_cleaned(text[: 20 * most])), most)
 
 
+def is_unseen(character: str) -> bool:
+    """Whether a character shows nothing of its own, or is a space other than U+0020."""
+    return not character.isprintable() or _UNSEEN.match(character) is not None
+
+
 def _cleaned(text: str) -> str:
-    text = _UNSEEN.sub("", _ANSI.sub("", text))
-    kept = (" " if c.isspace() else c if c.isprintable() else "" for c in text)
+    text = _ANSI.sub("", text)
+    kept = (" " if c.isspace() else "" if is_unseen(c) else c for c in text)
     return _BLOB.sub("…", " ".join("".join(kept).split()))
 
 

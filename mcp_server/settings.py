@@ -136,7 +136,9 @@ class Settings(BaseModel):
         "USEAPI_MAX_DOWNLOAD_MB", "Largest file that is saved, in MB.", 2048, ge=1
     )
     http_token: SecretStr | None = _setting(
-        "USEAPI_HTTP_TOKEN", "Bearer token clients of `useapi-mcp http` must send.", None
+        "USEAPI_HTTP_TOKEN",
+        "Bearer token clients of `useapi-mcp http` must send; 16 characters or more.",
+        None,
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "USEAPI_LOG_LEVEL", "What is logged to stderr: DEBUG, INFO, WARNING or ERROR.", "WARNING"

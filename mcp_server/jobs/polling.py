@@ -39,7 +39,7 @@ LAST_READ_S = 1.0  # before the time is up: one that begins then is answered in 
 _MOST_WATCHES = 1000
 _PASSING = (RateLimitError, ServerError, UnreachableError, UnexpectedAnswerError)
 
-Report = Callable[[float, float, str], Awaitable[None]]
+Report = Callable[[float, float | None, str], Awaitable[None]]
 
 
 def first_look_s(kind: Kind) -> float:
@@ -134,7 +134,7 @@ class Poller:
         """The job when it ends, or as it is when the time is up.
 
         Args:
-            report: told seconds waited, seconds at most, and how it stands, every 5 s.
+            report: told the job's age in seconds, no total, and how it stands, every 5 s.
 
         Raises:
             UseapiError: it can't be read at all. Reads that fail now and then are tried again;
@@ -167,7 +167,9 @@ class Poller:
                 return self._timed(best)
             if now >= next_report:
                 status = best.status if best else "not read yet"
-                await report(now - began, seconds, f"{status}, waited {now - began:.0f} s")
+                # The job's age and no total: a bar would fill with each wait, and begin anew.
+                took_s = max(now - began, self._age_s(best) if best else 0.0)
+                await report(took_s, None, f"{status} for {took_s:.0f} s")
                 next_report = now + PROGRESS_S
             next_read = watch.next_read if was_read else min(watch.next_read, last_read)
             if now >= next_read:

@@ -9,6 +9,7 @@ from typing import NewType
 
 from mcp_server.errors import RequestError
 from mcp_server.media.probe import MediaInfo
+from mcp_server.redaction import is_unseen
 
 LONGEST_NAME = 120
 _LONGEST_BYTES = 200  # file systems allow 255; a number and an extension are added
@@ -16,12 +17,6 @@ _LONGEST_BYTES = 200  # file systems allow 255; a number and an extension are ad
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$|clock\$)")
 _FORBIDDEN = frozenset('/\\:*?"<>|')
 _MEDIA_EXTENSION = re.compile(r"\.(?:mp4|m4v|mov|webm|mkv|avi|jpe?g|png|webp|gif)\Z", re.IGNORECASE)
-# Printable by their category, and yet they show nothing: Unicode's default-ignorable characters
-# that are no format characters, and the empty Braille pattern.
-_BLANK = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
-    "\U000e0100-\U000e01ef]"
-)
 
 Stem = NewType("Stem", str)
 """A checked name without its extension."""
@@ -97,7 +92,7 @@ def _fault(name: str) -> str | None:
         return f"is longer than {LONGEST_NAME} characters or {_LONGEST_BYTES} bytes"
     # Some file systems treat a compatibility character (a full-width slash) as the plain one.
     plain = unicodedata.normalize("NFKC", name)
-    if any(_is_unseen(c) for c in name + plain):
+    if any(is_unseen(c) for c in name + plain):
         return "holds a control, invisible or unusual space character"
     if {"/", "\\"} & {*name, *plain}:
         return "names a folder"
@@ -110,8 +105,3 @@ def _fault(name: str) -> str | None:
     if _RESERVED.fullmatch(plain.partition(".")[0].strip().casefold()):
         return "is a device on Windows"
     return None
-
-
-def _is_unseen(character: str) -> bool:
-    """Not printable, of no width of its own, or a space other than U+0020."""
-    return not character.isprintable() or _BLANK.match(character) is not None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mcp_server import __version__
 from mcp_server.clock import Clock, Turns
 from mcp_server.errors import SettingsError, TokenError
 from mcp_server.media.files import OutputFolder, PartFile, SavedFile
@@ -252,6 +253,8 @@ class Upstream:
                     "Authorization": f"Bearer {self._settings.secret}",
                     "Accept": "application/json",
                     "Accept-Encoding": "identity",
+                    # The vendor's edge refuses the defaults of some libraries (403, error 1010).
+                    "User-Agent": f"useapi-mcp/{__version__}",
                 },
                 timeout=httpx.Timeout(
                     request.read_timeout_s, connect=_CONNECT_TIMEOUT_S, write=_WRITE_TIMEOUT_S

@@ -186,9 +186,12 @@ def error_for(vendor: ServiceInfo, response: BadResponse) -> UpstreamError | Non
     wait_s = response.retry_after_s
     if wait_s is None:
         wait_s = rule.wait_s(response.received_at)
+    hint = rule.hint
+    if wait_s is not None and rule.error is RateLimitError:
+        hint += f" The wait it asks for: {min(math.ceil(wait_s), _DAY_S)} s."
     return rule.error(
         message=message,
-        hint=rule.hint,
+        hint=hint,
         vendor_text=one_line(said, 1000),
         service=vendor.name,
         http_status=status,

@@ -135,6 +135,7 @@ async def test_a_request_carries_the_token_and_its_path_as_it_is(tmp_path: Path)
     assert (200, {"a": 1}, ()) == (answer.status, answer.data, answer.files)
     assert PATH.encode() == line.sent[0].url.raw_path
     assert "identity" == line.sent[0].headers["accept-encoding"]
+    assert line.sent[0].headers["user-agent"].startswith("useapi-mcp/")
 
 
 async def test_a_paid_request_is_counted_once_and_carries_its_body(tmp_path: Path) -> None:
