@@ -40,10 +40,8 @@ def server_command(
 
 def origin_of_package() -> str | None:
     """`direct_url.json` of this package, if it was installed from a link, a folder or a clone."""
-    try:
-        return metadata.distribution("useapi-mcp").read_text("direct_url.json")
-    except metadata.PackageNotFoundError:
-        return None
+    found = metadata.distributions(name="useapi-mcp")
+    return next((each.read_text("direct_url.json") for each in found), None)
 
 
 def _uvx(environment: Mapping[str, str]) -> Path:

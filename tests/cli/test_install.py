@@ -504,6 +504,18 @@ def test_a_folder_in_the_place_of_the_file_is_named(
     assert "can't be used (" in refused(capsys, "install", "cursor", "--sandbox")
 
 
+def test_where_the_copy_can_not_be_made_nothing_changes(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written("cursor", CURSOR)
+    copy = path.with_name(path.name + ".before-useapi")
+    copy.mkdir()
+
+    assert f"{path} can't be used (" in refused(capsys, "install", "cursor", "--sandbox")
+    assert CURSOR == path.read_bytes().decode()
+    assert {path, copy} == set(path.parent.iterdir())
+
+
 def test_a_host_that_never_ran_here_gets_no_file(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,7 @@ def test_a_value_is_put_where_a_person_would_write_it(before: str, after: str) -
         ('{"useapi": 1}', "{}"),
         ('{\n  "useapi": 1,\n}', "{}"),
         ('{"useapi": 1, "b": 2}', '{ "b": 2}'),
+        ('{"useapi": 1 , "b": 2}', '{ "b": 2}'),
         ('{"a": 1, "useapi": 1, "b": 2}', '{"a": 1, "b": 2}'),
         ('{\n  "a": 1, // why\n  "useapi": 1 // ours\n}', '{\n  "a": 1 // why\n   // ours\n}'),
         ('{\n  // why\n  "useapi": 1 }', "{\n  // why\n   }"),
