@@ -1,6 +1,8 @@
 """The hosts that `useapi-mcp install` knows: where each keeps its servers, and in which form.
 
-Places and forms are those of each host's own documentation, as of November 2026.
+Places and forms are those of each host's documentation, read in November 2026. *Assumed*, from what
+users report: where the app of Microsoft's store keeps Claude Desktop's file, and `mcp.json` in the
+folder of VS Code's default profile.
 """
 
 from collections.abc import Mapping

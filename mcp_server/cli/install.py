@@ -17,7 +17,8 @@ from mcp_server.services.health import Check
 from mcp_server.settings import Settings
 
 _EXAMPLE_TOKEN = "user:12345-yourtoken"  # noqa: S105 - shown in the place of a token
-_BY_HAND = "Put the entry in by hand: --print shows it."
+_PUT_IN = "put the entry in by hand; --print shows it"
+_TAKE_OUT = "take the entry out by hand"
 _OWN = ("USEAPI_TOKEN", "USEAPI_SANDBOX")
 
 
@@ -48,7 +49,7 @@ def install(
         SettingsError: nothing was changed.
     """
     file = ConfigFile(path)
-    with _named(host, path):
+    with _named(host, path, _PUT_IN):
         # Tried before the user is asked for anything.
         _added(host, _read_and_writable(host, file) or "", host.entry([""], ""))
         report, token = _token(host, settings, ask, check)
@@ -81,7 +82,7 @@ def uninstall(host: Host, path: Path, *, print_only: bool) -> str:
         SettingsError: nothing was changed.
     """
     file = ConfigFile(path)
-    with _named(host, path):
+    with _named(host, path, _TAKE_OUT):
         text = file.read()
         entry = _entry_in(host, host.format.read(text or ""))
         if text is None or entry is None:
@@ -89,7 +90,8 @@ def uninstall(host: Host, path: Path, *, print_only: bool) -> str:
         if print_only:
             return f"{SERVER} would be taken out of {path}."
         _read_and_writable(host, file)
-        lines = [f"{SERVER} is no longer in {path}.", host.restart]
+        lines = [f"{SERVER} is no longer in {path}."]
+        lines.append(f"{host.title} may run it until it is restarted.")
         copy = _usable_copy(host, file)
         if copy is not None and _added(host, copy, entry) == text:
             file.write(copy)
@@ -144,12 +146,12 @@ def _read_and_writable(host: Host, file: ConfigFile) -> str | None:
     if not file.path.parent.is_dir():
         raise SettingsError(
             message=f"There is no folder {file.path.parent}, so {host.title} has not run here.",
-            hint=f"Start {host.title} once and do this again. {_BY_HAND}",
+            hint=f"Start {host.title} once and do this again.",
         )
     if file.is_read_only():
         raise SettingsError(
             message=f"{file.path} is read-only, so nothing was changed.",
-            hint=f"Make it writable and do this again. {_BY_HAND}",
+            hint="Make it writable and do this again.",
         )
     text = file.read()
     host.format.read(text or "")
@@ -240,17 +242,17 @@ def _others(host: Host, data: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _named(host: Host, path: Path) -> Iterator[None]:
+def _named(host: Host, path: Path, by_hand: str) -> Iterator[None]:
     """Errors of reading, changing and writing become one that names the file."""
     try:
         yield
     except OSError as error:
         raise SettingsError(
             message=f"{path} can't be used ({error.strerror}), so nothing was changed.",
-            hint=f"See to it and do this again. {_BY_HAND}",
+            hint=f"See to it and do this again, or {by_hand}.",
         ) from None
     except ValueError as error:
         raise SettingsError(
             message=f"{path} is not in order for {host.title} ({error}), so nothing was changed.",
-            hint=f"Correct it and do this again. {_BY_HAND}",
+            hint=f"Correct it and do this again, or {by_hand}.",
         ) from None

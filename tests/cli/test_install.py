@@ -432,6 +432,7 @@ def test_uninstall_without_an_entry_changes_nothing(
         ("cursor", '{"mcpServers": []}', "(mcpServers is no object)"),
         ("cursor", "[]", "(the whole is no object)"),
         ("cursor", "[" * 100_000, "(it is nested too deep)"),
+        ("cursor", "[/**/" * 100_000, "(it is nested too deep)"),
         ("vscode", '{"inputs": {}, "servers": {}}', "(inputs is no list)"),
         ("codex", "[mcp_servers\n", "line 1"),
         ("codex", 'mcp_servers = { x = { command = "x" } }\n', "("),
@@ -448,7 +449,7 @@ def test_a_file_that_is_not_in_order_is_named_and_left_alone(
 
     assert f"{path} is not in order for {HOSTS[host].title} (" in said
     assert says in said
-    assert "--print shows it" in said
+    assert "or put the entry in by hand; --print shows it." in said
     assert text == path.read_bytes().decode()
     assert [path] == [each for each in path.parent.iterdir() if each.is_file()]
 
@@ -459,7 +460,10 @@ def test_a_form_that_can_not_be_taken_out_is_named(
     text = '[mcp_servers]\nuseapi.command = "x"\n'
     path = written("codex", text)
 
-    assert "in a form that is not changed here" in refused(capsys, "uninstall", "codex")
+    said = refused(capsys, "uninstall", "codex")
+
+    assert "in a form that is not changed here" in said
+    assert "or take the entry out by hand." in said
     assert text == path.read_bytes().decode()
 
 

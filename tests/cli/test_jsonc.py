@@ -55,6 +55,7 @@ def test_a_value_is_put_where_a_person_would_write_it(before: str, after: str) -
         ('{\n  // why\n  "useapi": 1 }', "{\n  // why\n   }"),
         ('{"useapi": 1 /* b */ , "c": 2}', '{ /* b */  "c": 2}'),
         ('{"useapi": 1 /* b */}', "{ /* b */}"),
+        ('{"a": 1, /* // */\n"useapi": 1}', '{"a": 1 /* // */}'),
         ('{"b": 2}', '{"b": 2}'),
     ],
 )
