@@ -9,8 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-Path = tuple[str | int, ...]
+Keys = tuple[str | int, ...]
 
+_BLANK = " \t\r\n\ufeff"
 _EMPTY = "{}\n"
 _TOO_DEEP = "it is nested too deep"
 _SPACE = re.compile(r"(?:[ \t\r\n\ufeff]+|//[^\r\n]*|/\*.*?\*/)*", re.DOTALL)
@@ -55,7 +56,7 @@ def read(text: str) -> Any:
         raise ValueError(_TOO_DEEP) from None
 
 
-def put(text: str, path: Path, value: Any) -> str:
+def put(text: str, path: Keys, value: Any) -> str:
     """The text with the value at the path; what is missing on the way there is made.
 
     Raises:
@@ -78,7 +79,7 @@ def put(text: str, path: Path, value: Any) -> str:
     return _inserted(text, here, path[depth], value, unit)
 
 
-def remove(text: str, path: Path) -> str:
+def remove(text: str, path: Keys) -> str:
     """The text without the value at the path, its name and one comma; the same if it is not there.
 
     Raises:
@@ -95,24 +96,19 @@ def remove(text: str, path: Path) -> str:
         return text
     if len(parent.children) == 1 and _is_bare(text, parent, child):
         return text[: parent.start + 1] + text[parent.end - 1 :]
-    end = child.value.end
-    cuts = []
-    if child.comma is not None:
-        if text[end : child.comma].isspace():
-            end = child.comma
-        cuts.append((child.comma, child.comma + 1))
-    elif child is not parent.children[0]:
-        before = parent.children[-2].comma
-        assert before is not None
-        cuts.append((before, before + 1))
-    start = len(text[: child.start].rstrip())
-    behind = max(end, *(stop for _, stop in cuts), 0)
     place = parent.children.index(child)
-    earlier = (parent.children[place - 1].comma or 0) if place else parent.start
-    between = list(_GAP.finditer(text, earlier + 1, start))
-    if between and between[-1][1] and not _LINE_END.match(text, behind):
+    before = parent.children[place - 1].comma if place else None
+    comma = before if child.comma is None else child.comma
+    end = child.value.end
+    if child.comma is not None and text[end : child.comma].isspace():
+        end = child.comma
+    start = len(text[: child.start].rstrip(_BLANK))
+    behind = end if child.comma is None else child.comma + 1
+    gaps = list(_GAP.finditer(text, (parent.start if before is None else before) + 1, start))
+    if gaps and gaps[-1][1] and not _LINE_END.match(text, behind):
         start = child.start  # the comment must end before what follows here
-    for begin, stop in sorted([*cuts, (start, end)], reverse=True):
+    cuts = [(start, end)] if comma is None else [(start, end), (comma, comma + 1)]
+    for begin, stop in sorted(cuts, reverse=True):
         text = text[:begin] + text[stop:]
     return text
 
@@ -140,7 +136,7 @@ def _inserted(text: str, inside: _Value, key: str | int, value: Any, unit: str) 
 
     if not inside.children:
         body = text[inside.start + 1 : inside.end - 1]
-        kept = body.rstrip()
+        kept = body.rstrip(_BLANK)
         outer = _indent(text, inside.start)
         behind = body[len(kept) :]
         behind = behind if "\n" in behind else newline + outer

@@ -9,9 +9,9 @@ import re
 import tomllib
 from typing import Any
 
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+from mcp_server.cli.jsonc import Keys
 
-Path = tuple[str | int, ...]
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def read(text: str) -> Any:
@@ -20,10 +20,13 @@ def read(text: str) -> Any:
     Raises:
         ValueError: the text is not TOML; it says where.
     """
-    return tomllib.loads(text)
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
-def put(text: str, path: Path, value: dict[str, Any]) -> str:
+def put(text: str, path: Keys, value: dict[str, Any]) -> str:
     """The text with the table at its end, in the place of one with this name.
 
     Raises:
@@ -36,11 +39,11 @@ def put(text: str, path: Path, value: dict[str, Any]) -> str:
     if text:
         text += newline if text.endswith("\n") else 2 * newline
     text += "".join(line + newline for line in lines)
-    tomllib.loads(text)
+    read(text)
     return text
 
 
-def remove(text: str, path: Path) -> str:
+def remove(text: str, path: Keys) -> str:
     """The text without the table and the tables in it, and without the empty line before it."""
     kept: list[str] = []
     behind: list[str] = []  # empty lines and comments, which belong to the header that follows
@@ -68,12 +71,12 @@ def _header(line: str) -> Any:
     if not line.lstrip().startswith("["):
         return None
     try:
-        return tomllib.loads(line)
-    except tomllib.TOMLDecodeError:
+        return read(line)
+    except ValueError:
         return None
 
 
-def _is_within(tables: Any, path: Path) -> bool:
+def _is_within(tables: Any, path: Keys) -> bool:
     for key in path:
         if not isinstance(tables, dict) or key not in tables:
             return False

@@ -435,6 +435,7 @@ def test_uninstall_without_an_entry_changes_nothing(
         ("cursor", "[/**/" * 100_000, "(it is nested too deep)"),
         ("vscode", '{"inputs": {}, "servers": {}}', "(inputs is no list)"),
         ("codex", "[mcp_servers\n", "line 1"),
+        ("codex", "a = " + "[" * 100_000, "(it is nested too deep)"),
         ("codex", 'mcp_servers = { x = { command = "x" } }\n', "("),
         ("codex", '[mcp_servers]\nuseapi.command = "x"\n', "("),
         ("codex", '[[mcp_servers]]\nname = "x"\n', "in a form that is not changed here"),
