@@ -1,5 +1,6 @@
 """`useapi-mcp install` and `uninstall`, on files as each host writes them."""
 
+import io
 import json
 import os
 import re
@@ -625,9 +626,10 @@ def test_without_a_token_nothing_is_sent_and_nothing_changed(
 
 
 def test_where_nobody_can_be_asked_the_command_says_how(
-    home: Path, capsys: pytest.CaptureFixture[str]
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written("cursor", CURSOR)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
 
     assert "Set USEAPI_TOKEN, or type the token" in refused(capsys, "install", "cursor")
 
