@@ -1,7 +1,7 @@
 """`useapi-mcp install <host>` and `uninstall <host>`: the server's entry in a host's file.
 
 Nothing but the entry is changed, and what would change more is refused. Beside the file stays a
-copy of it as it was before; it never holds the token.
+copy of it as it was before, without the token that is written here.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ def install(
             return f"{SERVER} is in {path} already, so nothing was changed."
         new = _added(host, text or "", entry)
         lines = [f"{SERVER} is now in {path}."]
-        if text is not None and old is None:
+        if text is not None and not _has_command(old):  # else a copy would hold the last token
             file.keep_copy(text)
             lines.append(f"The file as it was: {file.copy}")
         file.write(new)
@@ -98,12 +98,13 @@ def uninstall(host: Host, path: Path, *, print_only: bool) -> str:
             file.delete_copy()
             return "\n".join(lines)
         new = _taken_out(host, text, {} if copy is None else host.format.read(copy))
-        if copy is None and new.strip() in ("", "{}"):  # then it was made for the entry
+        if file.copy.exists():
+            file.write(new)
+            lines.append(f"The file as it was before is still there: {file.copy}")
+        elif new.strip() in ("", "{}"):  # it was made for the entry
             file.delete()
         else:
             file.write(new)
-        if copy is not None:
-            lines.append(f"Other things in it have changed since {file.copy} was made.")
     return "\n".join(lines)
 
 
@@ -175,12 +176,17 @@ def _entry_in(host: Host, data: Any) -> Any:
 
 def _merged(old: Any, new: dict[str, Any]) -> dict[str, Any]:
     """The new entry with what the user added to the old one: other settings, a time limit."""
-    if not isinstance(old, dict) or not isinstance(old.get("command"), str):
+    if not _has_command(old):
         return new
     env = old.get("env")
     kept = {k: v for k, v in env.items() if k not in _OWN} if isinstance(env, dict) else {}
     merged = old | new | {"env": kept | new.get("env", {})}
     return merged if merged["env"] else {k: v for k, v in merged.items() if k != "env"}
+
+
+def _has_command(entry: Any) -> bool:
+    """Whether it is an entry like ours; one for an address is another server's, or by hand."""
+    return isinstance(entry, dict) and isinstance(entry.get("command"), str)
 
 
 def _added(host: Host, text: str, entry: dict[str, Any]) -> str:

@@ -287,7 +287,7 @@ def test_what_changed_meanwhile_stays_when_the_entry_goes(host: str, home: Path)
     wanted.setdefault(HOSTS[host].servers, {})["other"] = {"command": "x"}
     assert wanted == values(host, text)
     assert TOKEN not in text
-    assert "have changed since" in said
+    assert "as it was before is still there" in said
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -336,12 +336,18 @@ def test_a_new_token_takes_the_place_of_the_old_and_what_the_user_added_stays(ho
     assert all("user:1-old" not in each.read_text("utf-8") for each in path.parent.iterdir())
 
 
-def test_an_entry_for_an_address_is_replaced_whole(home: Path) -> None:
-    path = written("cursor", '{"mcpServers": {"useapi": {"url": "http://127.0.0.1:8000/mcp"}}}')
+def test_an_entry_for_an_address_is_replaced_whole_and_kept_in_the_copy(home: Path) -> None:
+    text = '{"mcpServers": {"useapi": {"url": "http://127.0.0.1:8000/mcp"}}}'
+    path = written("cursor", text)
 
     put("cursor", path)
 
     assert {"command", "args", "env"} == entry("cursor", path.read_text("utf-8")).keys()
+    copy = path.with_name(path.name + ".before-useapi")
+    assert text == copy.read_text("utf-8")
+    install.uninstall(HOSTS["cursor"], path, print_only=False)
+    assert "{}" == path.read_text("utf-8")
+    assert text == copy.read_text("utf-8")
 
 
 def test_to_the_sandbox_and_back(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
