@@ -1,13 +1,11 @@
 """The tool that finds what was made before, here or elsewhere, on the linked accounts."""
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from mcp.types import CallToolResult
 
-from mcp_server.errors import JournalError
 from mcp_server.models import MediaList
-from mcp_server.services.listing import MadeHere, Query, find_media
+from mcp_server.services.listing import Query, find_media
 from mcp_server.tools.context import Ctx, app_of
 from mcp_server.tools.parameters import (
     AccountName,
@@ -34,11 +32,5 @@ async def list_media(
     """
     app = app_of(ctx)
     query = Query(service, kind, limit, cursor, account, dict(app.settings.accounts))
-    note = ""
-    made: Mapping[str, MadeHere] = {}
-    try:
-        made = await app.jobs.made_here()
-    except JournalError as error:  # what the vendors list can be told without it
-        note = f"What was made here is not marked. {error.message}"
-    found = await find_media(app.upstream, query, made, fits_a_page)
-    return media_answer(found, note=note, sandbox=app.settings.sandbox)
+    found = await find_media(app.upstream, query, await app.jobs.made_here(), fits_a_page)
+    return media_answer(found, sandbox=app.settings.sandbox)

@@ -96,14 +96,14 @@ def list_answer(
     return _answer(lines, told)
 
 
-def media_answer(found: Found, *, note: str = "", sandbox: bool = False) -> CallToolResult:
+def media_answer(found: Found, *, sandbox: bool = False) -> CallToolResult:
     """What was found, one a line; the links are in the data alone."""
     count, usable = len(found.media), any(item.can for item in found.media)
     calls = (
         "give a row's source to a tool named in its can" if usable else "",
         f"list_media(cursor={found.cursor}), for more" if found.cursor else "",
     )
-    notes = (note, *found.notes, SANDBOX_NOTE if sandbox else "")
+    notes = (*found.notes, SANDBOX_NOTE if sandbox else "")
     told = MediaList(
         media=found.media,
         cursor=found.cursor,
