@@ -71,7 +71,7 @@ class Media(BaseModel):
     thumbnail_url: str | None = None
     media_id: Annotated[str | None, Field(description="usable as source")] = None
     size_bytes: int | None = None
-    # The ids by which the service's own list of media names it; kept in the journal, never told.
+    # What tells it in the service's own list of media; kept in the journal, never told.
     listed_as: SkipJsonSchema[tuple[str, ...] | None] = None
 
 

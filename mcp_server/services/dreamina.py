@@ -7,6 +7,7 @@ What they leave open is marked *assumed*.
 """
 
 import contextlib
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeGuard
@@ -165,10 +166,15 @@ def _media(
 def _ids(record: Mapping[str, Any]) -> tuple[str, ...]:
     """What the history calls a medium: *assumed* that a job's result and its row have one name.
 
-    A job says `assetId` with `videoId` or `itemId`, a row `assetId` with `itemId`.
+    A job says `assetId` with `videoId` or `itemId`, a row `assetId` with `itemId`. They are hashed,
+    for they hold the account's e-mail address, and the journal keeps them.
     """
     names = (record.get(name) for name in ("assetId", "itemId", "videoId"))
-    return tuple(f"dreamina {name}" for name in map(text, names) if name)
+    return tuple(
+        hashlib.sha256(f"dreamina {name}".encode()).hexdigest()[:24]
+        for name in map(text, names)
+        if name
+    )
 
 
 _KEPT_S = 30 * 86_400  # "Jobs are retained for 30 days" (GET videos/jobid)
