@@ -114,11 +114,11 @@ def chosen(title: str, accounts: Sequence[Account], wanted: str) -> Account:
     listed = ", ".join(account.name for account in (found or accounts)[:_MOST_LISTED])
     if found:
         raise RequestError(
-            message=f"This account may be one of {len(found)} of {title}, so nothing was done.",
+            message=f"This name fits {len(found)} accounts of {title}, so none was asked.",
             hint=f"Give more of its name: {listed}.",
         )
     raise RequestError(
-        message=f"No linked account of {title} has this name, so nothing was done.",
+        message=f"No linked account of {title} has this name, so none was asked.",
         hint=f"Linked are: {listed}." if listed else f"Link one of {title} on useapi.net first.",
     )
 

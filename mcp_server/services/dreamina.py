@@ -253,8 +253,8 @@ class Dreamina(Service):
         "upscaled one to 30 or 60 fps (once each), and upscales images to 2k, 4k or 8k."
     )
     has_no_sources = (
-        "Dreamina's list names no jobs, so what was not made or read here has no source and can't "
-        "be worked on."
+        "Dreamina's list names no jobs: what has no source was made elsewhere, or get_job has not "
+        "read its job since it ended; no tool takes it."
     )
     claims = "Reading Dreamina's credits also claimed the free ones of the day."
     media_hosts = (
@@ -477,7 +477,8 @@ class Dreamina(Service):
             raise self.unexpected("list of what was made")
         rows = tuple(_listed(record) for record in objs(data["assets"]))
         further = whole(data.get("nextOffset"))
-        return MediaPage(rows, str(further) if data.get("hasMore") is True and further else None)
+        goes_on = data.get("hasMore") is not False and further and rows
+        return MediaPage(rows, str(further) if goes_on else None)
 
     async def balance(self, upstream: Upstream, account: Account) -> Balance:
         path = f"/v1/dreamina/accounts/{quote(account.login, safe='')}"

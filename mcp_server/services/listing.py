@@ -313,9 +313,10 @@ def _recognised(
 def _merged(
     lists: Sequence[_Rows], limit: int, fits: Callable[[Sequence[FoundMedia]], bool]
 ) -> tuple[list[FoundMedia], dict[str, _Place]]:
-    """The first rows of all lists, the newest head first, and the place where each list goes on.
+    """The first rows of all lists, and the place where each list goes on.
 
-    Of each list the rows are taken in its own order, so that a cursor can tell where it ended.
+    Of each list the rows are taken in its own order, so that a cursor can tell where it ended: the
+    newest of their next ones, or where a time is not known, that of the list with the fewest yet.
     """
     media: list[FoundMedia] = []
     taken = {each.list.key: 0 for each in lists}
@@ -327,7 +328,10 @@ def _merged(
         ]
         if not heads:
             break
-        key, item = max(heads, key=lambda head: head[1].created_at or "~")
+        if all(item.created_at for _, item in heads):
+            key, item = max(heads, key=lambda head: str(head[1].created_at))
+        else:
+            key, item = min(heads, key=lambda head: taken[head[0]])
         if media and not fits([*media, item]):
             break
         media.append(item)
@@ -352,7 +356,10 @@ def _too_late(service: Service, within_s: float) -> ServerError:
 
 
 def _left_out(what: str, fault: UseapiError) -> str:
-    return f"{what} is left out: {without_secrets(fault.message)}"
+    said = fault.message
+    if isinstance(fault, RequestError | SettingsError):  # only the caller can put these right
+        said = f"{said} {fault.hint}"
+    return f"{what} is left out: {without_secrets(said)}"
 
 
 def _written(service: str | None, kind: Kind | None, places: Mapping[str, _Place]) -> str:

@@ -324,7 +324,7 @@ async def test_an_account_that_none_or_several_have_is_refused_with_masked_names
         no_list = [path for path in paths(server) if not path.endswith("/accounts")]
 
     assert "invalid_argument" == several.error["code"]
-    assert "may be one of 3 of Dreamina" in several.text
+    assert "This name fits 3 accounts of Dreamina, so none was asked." in several.text
     assert "No linked account of Dreamina has this name" in none.text
     assert "No linked account of any service has this name" in anywhere.text
     for refused in (several, none, anywhere):
@@ -340,7 +340,8 @@ async def test_without_a_service_an_account_is_looked_for_on_all(tmp_path: Path)
 
     assert {"dreamina"} == {row["service"] for row in media(reply)}
     assert {"google-flow", "pixverse"} >= {row["service"] for row in media(several)}
-    assert "Dreamina is left out: This account may be one of 2" in several.job["note"]
+    assert "Dreamina is left out: This name fits 2 accounts of Dreamina" in several.job["note"]
+    assert "CA:us***@ex***.com, US:us***@ex***.com" in several.job["note"]
 
 
 async def test_the_account_of_the_settings_is_asked_where_none_is_given(tmp_path: Path) -> None:
@@ -395,6 +396,26 @@ async def test_long_links_make_a_page_shorter_and_lose_no_row(tmp_path: Path) ->
     assert 0 < len(media(first)) < len(whole)
     assert len(whole) == len(rows)
     assert max(len(row["prompt"]) for row in rows) <= 120
+
+
+async def test_a_list_without_times_takes_turns_with_the_others(tmp_path: Path) -> None:
+    """How Google Flow names the time is not documented."""
+
+    def without_times(_: httpx.Request, answer: httpx.Response) -> httpx.Response:
+        data = json.loads(answer.content)
+        for entry in data["media"]:
+            del entry["createTime"]
+        return httpx.Response(200, json=data)
+
+    async with running(tmp_path) as server:
+        slow(server.network, "/assets/media", then=without_times)
+        first = await server.call("list_media", limit=10)
+        rows = await all_pages(server)
+
+    assert {"dreamina", "google-flow", "pixverse"} == {row["service"] for row in media(first)}
+    assert len({row["source"] for row in rows if "source" in row}) == sum(
+        "source" in row for row in rows
+    )
 
 
 def flow(answer: object) -> Scripted:
