@@ -214,7 +214,18 @@ def test_the_most_precise_problem_wins_whatever_its_case() -> None:
 def test_a_wait_is_told_in_whole_seconds_never_too_short_and_for_a_day_at_most(
     wait_s: float | None, seconds: int | None
 ) -> None:
-    assert seconds == error_of(429, {"error": "busy"}, wait_s=wait_s).retry_after_seconds
+    busy = error_of(429, {"error": "busy"}, wait_s=wait_s)
+
+    assert seconds == busy.retry_after_seconds
+    assert (seconds is not None) == busy.hint.endswith(f" The wait it asks for: {seconds} s.")
+
+
+def test_only_a_refusal_for_the_rate_says_how_long_to_wait_in_words() -> None:
+    assert "The wait it asks for" not in error_of(503, {"error": "down"}, wait_s=7).hint
+
+
+def test_the_vendors_words_are_kept_to_a_thousand_characters() -> None:
+    assert 1000 == len(error_of(400, {"error": "a b " * 1000}).vendor_text)
 
 
 def test_a_documented_cool_down_stands_in_for_a_wait_that_is_not_named() -> None:
