@@ -28,12 +28,8 @@ _INDENT = " " * 22
 async def run(
     settings: Settings, *, as_json: bool, upstream: Upstream | None = None
 ) -> tuple[str, bool]:
-    """The text to print, and whether all is well. A given `upstream` (of a test) is closed too."""
-    upstream = upstream or Upstream(settings, Clock(), OutputFolder(settings.output_folder()))
-    try:
-        found = await check(upstream)
-    finally:
-        await upstream.close()
+    """The text to print, and whether all is well."""
+    found = await look(settings, upstream)
     folders = {"files": settings.output_folder(), "journal": settings.state_folder()}
     ok = found.ok and all(map(_takes_files, folders.values()))
     if as_json:
@@ -41,6 +37,15 @@ async def run(
         facts |= {f"{part}_folder": str(folder) for part, folder in folders.items()}
         return json.dumps(facts, indent=2), ok
     return table(found, folders, sandbox=settings.sandbox), ok
+
+
+async def look(settings: Settings, upstream: Upstream | None = None) -> Check:
+    """What useapi.net says of the token. A given `upstream` (of a test) is closed too."""
+    upstream = upstream or Upstream(settings, Clock(), OutputFolder(settings.output_folder()))
+    try:
+        return await check(upstream)
+    finally:
+        await upstream.close()
 
 
 def table(found: Check, folders: Mapping[str, Path], *, sandbox: bool = False) -> str:

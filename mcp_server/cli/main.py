@@ -21,6 +21,8 @@ from mcp_server.settings import Settings, unknown_settings
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from mcp_server.cli.hosts import Host
+
 README = "https://github.com/useapi-mcp/useapi-mcp"
 
 
@@ -149,6 +151,17 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder for the files (default: useapi-mcp-demo)",
     )
     demo.set_defaults(run=_run_demo)
+
+    for name, run, help_text in (
+        ("install", _run_install, "put this server into the configuration of a host"),
+        ("uninstall", _run_uninstall, "take this server out of the configuration of a host"),
+    ):
+        command = commands.add_parser(name, help=help_text)
+        command.add_argument("host", type=_host, metavar="host", help="one of those below")
+        command.add_argument("--print", action="store_true", help="only say what would be done")
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        command.make_epilog = _hosts
+        command.set_defaults(run=run)
     for command in commands.choices.values():
         _add_sandbox(command)
     return parser
@@ -239,6 +252,62 @@ def _run_demo(_: Settings, given: argparse.Namespace) -> None:
 
     good = {(source.service, source.kind): source.id for source in SOURCES if source.good}
     asyncio.run(demo.run(given.folder.absolute(), good))
+
+
+def _run_install(settings: Settings, given: argparse.Namespace) -> None:
+    from getpass import getpass
+
+    from mcp_server.cli import check, install
+    from mcp_server.cli.hosts import find_file
+    from mcp_server.cli.server_command import origin_of_package, server_command
+    from mcp_server.sandbox.app import SOURCES
+
+    host, path = given.host, find_file(given.host, sys.platform, os.environ)
+    command = server_command(Path(sys.prefix), sys.executable, os.environ, origin_of_package())
+    command += ["--sandbox"] if settings.sandbox else []
+    if given.print:
+        print(install.show(host, path, command, sandbox=settings.sandbox))
+        return
+    source = next(source.id for source in SOURCES if source.good)
+    print(
+        install.install(
+            host,
+            path,
+            command,
+            settings,
+            ask=getpass if sys.stdin is not None and sys.stdin.isatty() else None,
+            check=lambda used: asyncio.run(check.look(used)),
+            first_words=f"Upscale the video {source}"
+            if settings.sandbox
+            else "Check my useapi.net accounts",
+        )
+    )
+
+
+def _run_uninstall(_: Settings, given: argparse.Namespace) -> None:
+    from mcp_server.cli import install
+    from mcp_server.cli.hosts import find_file
+
+    host, path = given.host, find_file(given.host, sys.platform, os.environ)
+    print(install.uninstall(host, path, print_only=given.print))
+
+
+def _host(name: str) -> "Host":
+    from mcp_server.cli.hosts import HOSTS
+
+    if name not in HOSTS:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(HOSTS)}")
+    return HOSTS[name]
+
+
+def _hosts() -> str:
+    """The hosts with the file of each on this system."""
+    from mcp_server.cli.hosts import HOSTS, find_file
+
+    lines = [
+        f"  {host.name:<16}{find_file(host, sys.platform, os.environ)}" for host in HOSTS.values()
+    ]
+    return "\n".join(["hosts, and the file that is changed:", *lines])
 
 
 def _sandbox_sources() -> str:

@@ -141,7 +141,14 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_a_command_does_not_need_is_not_loaded(env: dict[str, str]) -> None:
     """So that the version, help and a wrong setting are there at once."""
-    lines = ("--version", "--help", "http --help", "check --help", "demo --folder=http")
+    lines = (
+        "--version",
+        "--help",
+        "http --help",
+        "check --help",
+        "install --help",
+        "demo --folder=http",
+    )
     code = f"""if True:
         import contextlib, sys
         from mcp_server.cli.main import build_parser

@@ -18,6 +18,7 @@ import uvicorn
 
 import mcp_server
 from mcp_server.cli import main as cli
+from mcp_server.cli.hosts import HOSTS
 from mcp_server.settings import Settings
 from mcp_server.tools.registry import all_tools
 from tests.support.limits import LONGEST_S
@@ -156,7 +157,13 @@ def test_our_own_parser_takes_every_command_that_is_named(document: Path) -> Non
 def test_the_readme_names_every_command() -> None:
     named = {part for line in commands(README) for part in arguments(line, "useapi-mcp")}
 
-    assert {"check", "demo", "http", "sandbox"} <= named
+    assert {"check", "demo", "http", "install", "sandbox", "uninstall"} <= named
+
+
+def test_the_readme_names_every_host_that_can_be_installed_into() -> None:
+    given = [arguments(line, "useapi-mcp") for line in commands(README)]
+
+    assert HOSTS.keys() == {g[1] for g in given if g[:1] == ["install"]} - {"--help"}
 
 
 def test_uvicorn_takes_the_command_for_workers() -> None:
