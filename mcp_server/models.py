@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 OUR_ID_PREFIX = "useapi-mcp:"
 MOST_MEDIA = 16  # no vendor documents more than 4; more would flood an agent
@@ -70,6 +71,8 @@ class Media(BaseModel):
     thumbnail_url: str | None = None
     media_id: Annotated[str | None, Field(description="usable as source")] = None
     size_bytes: int | None = None
+    # What tells it in the service's own list of media; kept in the journal, never told.
+    listed_as: SkipJsonSchema[tuple[str, ...] | None] = None
 
 
 class Failure(BaseModel):
@@ -152,5 +155,39 @@ class JobList(BaseModel):
     """Jobs this server submitted, newest first."""
 
     jobs: tuple[ListedJob, ...]
+    next: Next = None
+    note: Note = None
+
+
+class FoundMedia(BaseModel):
+    """A video or an image on a linked account, whoever made it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: Annotated[str | None, Field(description="for the tools in `can`; none: see note")] = (
+        None
+    )
+    image_index: Annotated[int | None, Field(description="which image of the source")] = None
+    service: str
+    kind: Kind
+    created_at: Annotated[str | None, Field(description="ISO 8601 UTC")] = None
+    prompt: str | None = None
+    model: str | None = None
+    width: Annotated[int | None, Field(description="px, as reported")] = None
+    height: int | None = None
+    duration_ms: int | None = None
+    url: Annotated[str | None, Field(description="signed; expires")] = None
+    thumbnail_url: str | None = None
+    made_here: Annotated[bool, Field(description="submitted by this server")] = False
+    can: Annotated[tuple[str, ...], Field(description="tools that take the source")] = ()
+
+
+class MediaList(BaseModel):
+    """What was made on the linked accounts; newest first where the times are known."""
+
+    media: tuple[FoundMedia, ...]
+    cursor: Annotated[str | None, Field(description="for the next page; none: it was the last")] = (
+        None
+    )
     next: Next = None
     note: Note = None

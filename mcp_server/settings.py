@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from mcp_server.errors import SettingsError
+from mcp_server.models import ServiceName
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _TEMPLATE = re.compile(r"\$\{[^}]*\}|\$\w+|%\w+%")
@@ -40,6 +41,26 @@ Names = Annotated[
         )
     ),
 ]
+
+ByService = Annotated[
+    tuple[tuple[str, str], ...],
+    BeforeValidator(lambda given: _pairs(given) if isinstance(given, str) else given),
+]
+
+
+def _pairs(given: str) -> tuple[tuple[str, str], ...]:
+    """`pixverse=you@example.com,dreamina=US:you@example.com` as pairs."""
+    pairs = {}
+    for part in filter(None, map(str.strip, given.split(","))):
+        name, _, account = (word.strip() for word in part.partition("="))
+        name = re.sub(r"[ _]", "-", name.lower())
+        if name not in get_args(ServiceName) or not account or name in pairs:
+            services = ", ".join(get_args(ServiceName))
+            raise ValueError(
+                f"it must hold service=account, comma-separated, each service once: {services}"
+            )
+        pairs[name] = account
+    return tuple(pairs.items())
 
 
 def _setting(name: str, description: str, default: T, **limits: Any) -> T:
@@ -96,6 +117,11 @@ class Settings(BaseModel):
     )
     reply_ref: str | None = _setting(
         "USEAPI_REPLY_REF", "Default reference echoed to the webhook.", None, max_length=1024
+    )
+    accounts: ByService = _setting(
+        "USEAPI_ACCOUNTS",
+        "Default account of each service: pixverse=you@example.com,dreamina=US:you@example.com.",
+        (),
     )
     hide_arguments: Names = _setting(
         "USEAPI_HIDE_ARGUMENTS",

@@ -54,6 +54,7 @@ def test_every_setting_can_be_set() -> None:
             "USEAPI_REPLY_URL": "https://hooks.example.com/x",
             "USEAPI_REPLY_URL_HOSTS": " A.example.com, b.example.com ,",
             "USEAPI_REPLY_REF": "film 7",
+            "USEAPI_ACCOUNTS": " PixVerse=You@example.com, google flow = me@example.com,",
             "USEAPI_HIDE_ARGUMENTS": "common, limit",
             "USEAPI_MAX_JOBS": "8",
             "USEAPI_CAPTCHA_RETRY": "5",
@@ -72,6 +73,9 @@ def test_every_setting_can_be_set() -> None:
         settings.state_folder(),
     )
     assert {"a.example.com", "b.example.com"} == settings.allowed_reply_hosts
+    assert {"pixverse": "You@example.com", "google-flow": "me@example.com"} == dict(
+        settings.accounts
+    )
     assert {
         "reply_url": "https://hooks.example.com/x",
         "reply_ref": "film 7",
@@ -102,6 +106,19 @@ def test_quotes_and_templates_that_only_a_shell_takes_away_are_refused(name: str
     for value in ("'x'", '"/tmp/out"', "`x`"):
         assert refusal(**{name: value}).startswith(f"{name}: the value is in quotes")
     assert refusal(**{name: "${HOME}/clips"}).startswith(f"{name}: the template in it")
+
+
+@pytest.mark.parametrize(
+    "wrong", ["canary@example.com", "pixverse=", "runway=canary", "pixverse=canary,PIXVERSE=canary"]
+)
+def test_accounts_that_name_no_service_or_one_twice_are_refused_without_being_repeated(
+    wrong: str,
+) -> None:
+    told = refusal(USEAPI_ACCOUNTS=wrong)
+
+    assert told.startswith("USEAPI_ACCOUNTS: it must hold service=account, comma-separated")
+    assert "dreamina, google-flow, pixverse" in told
+    assert "canary" not in told
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Jobs: what the layers above see of this package."""
 
+from collections.abc import Mapping
+
 import anyio
 
 from mcp_server.clock import Clock
@@ -7,6 +9,7 @@ from mcp_server.errors import UnansweredError
 from mcp_server.jobs.downloads import Downloads
 from mcp_server.jobs.polling import Poller
 from mcp_server.jobs.polling import Report as WaitReport
+from mcp_server.jobs.recognition import made_here
 from mcp_server.jobs.repository import JobRepository
 from mcp_server.jobs.submission import Submitter
 from mcp_server.jobs.transfers import LONGEST_CALL_S
@@ -17,6 +20,7 @@ from mcp_server.media.files import OutputFolder
 from mcp_server.media.names import check_file_name
 from mcp_server.models import OUR_ID_PREFIX, Job, ListedJob, Status
 from mcp_server.services.base import Order
+from mcp_server.services.listing import MadeHere
 from mcp_server.services.registry import service_named
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
@@ -131,6 +135,10 @@ class Jobs:
             )
             for row in rows
         ]
+
+    async def made_here(self) -> Mapping[str, MadeHere]:
+        """The newest jobs submitted here, by every id that a vendor's list may have for them."""
+        return await made_here(self._journal, self._repository, self._upstream.origin)
 
     async def known(self, job_id: str) -> Job | None:
         """A job submitted here, as last known; None if there is none with this id."""

@@ -120,6 +120,7 @@ def instructions(sandbox_sources: str = "") -> str:
         "Upscales video, raises frame rates and upscales images that were made on useapi.net.",
         "A paid tool returns a job at once; call get_job(job_id, wait_seconds=50) until it ends.",
         "After a lost answer or a time-out make the same call again: it never pays twice.",
+        "list_media finds what was made before, with the source to give to a tool.",
         *(service.abilities for service in SERVICES),
         *(service.where_ids_are for service in SERVICES),
     ]

@@ -6,18 +6,20 @@ google-flow/accounts (2026), pixverse/accounts (6 December 2024).
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from mcp_server.errors import NotFoundError, SettingsError
+from mcp_server.errors import NotFoundError, RequestError, SettingsError
 from mcp_server.redaction import one_line, quoted
+from mcp_server.services.ids import readings
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import obj
 from mcp_server.upstream.responses import ServiceInfo, error_text, unexpected
 
 PLATFORM = ServiceInfo("useapi", "The account endpoint")
 _AGAIN = "Try again in a minute."
+_MOST_LISTED = 10
 
 _NAME = re.compile(r"(?:([A-Za-z]{2,4}):)?([^@\s]+)@([^@\s]+)\.([A-Za-z]{2,24})")
 # Secrets an error may contain: the value after such a name, and long words with digits (keys).
@@ -28,11 +30,25 @@ _KEY = re.compile(r"(?!https://(?:www\.)?useapi\.net/)(?<!\S)(?=\S*[0-9])\S{20,}
 
 
 @dataclass(frozen=True)
+class Balance:
+    """What an account has, read live; `models` are the names of those it may use."""
+
+    credits: float | None = None
+    plan: str | None = None
+    free_slots: int | None = None
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Account:
-    """A login linked to a service: its masked name, and its error if it has one."""
+    """A login linked to a service: its masked name, and its error if it has one.
+
+    `login` is what the vendor calls it, its e-mail address included: for requests, never told.
+    """
 
     name: str
     problem: str | None = None
+    login: str = field(default="", repr=False)
 
     @property
     def healthy(self) -> bool:
@@ -71,7 +87,52 @@ def linked(
     """
     if not isinstance(data, dict) or not all(isinstance(value, dict) for value in data.values()):
         raise unexpected(vendor, "list of accounts", _AGAIN)
-    return tuple(Account(masked(name), _problem(fault_of(record))) for name, record in data.items())
+    return tuple(
+        Account(masked(name), _problem(fault_of(record)), name) for name, record in data.items()
+    )
+
+
+def fitting(accounts: Iterable[Account], wanted: str) -> tuple[Account, ...]:
+    """The accounts that are meant: by the full name, else the masked one, else a part of either."""
+    for reading in readings(wanted):
+        word = reading.casefold()
+        for fits in (_is_login, _is_name, _holds):
+            if word and (found := tuple(account for account in accounts if fits(account, word))):
+                return found
+    return ()
+
+
+def chosen(title: str, accounts: Sequence[Account], wanted: str) -> Account:
+    """The one account that is meant.
+
+    Raises:
+        RequestError: none or several are; it lists them masked, and repeats nothing of `wanted`.
+    """
+    found = fitting(accounts, wanted)
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(account.name for account in (found or accounts)[:_MOST_LISTED])
+    if found:
+        raise RequestError(
+            message=f"This name fits {len(found)} accounts of {title}, so none was asked.",
+            hint=f"Give more of its name: {listed}.",
+        )
+    raise RequestError(
+        message=f"No linked account of {title} has this name, so none was asked.",
+        hint=f"Linked are: {listed}." if listed else f"Link one of {title} on useapi.net first.",
+    )
+
+
+def _is_login(account: Account, word: str) -> bool:
+    return account.login.casefold() == word
+
+
+def _is_name(account: Account, word: str) -> bool:
+    return account.name.casefold() == word
+
+
+def _holds(account: Account, word: str) -> bool:
+    return word in account.login.casefold() or word in account.name.casefold()
 
 
 def masked(name: str) -> str:

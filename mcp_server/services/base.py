@@ -12,12 +12,13 @@ from mcp_server.errors import (
     UnexpectedAnswerError,
     UnsupportedError,
 )
-from mcp_server.models import Failure, Job, Media, OperationName
-from mcp_server.services.accounts import Account
+from mcp_server.models import Failure, FoundMedia, Job, Kind, Media, OperationName
+from mcp_server.services.accounts import Account, Balance
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.responses import Answer, ServiceInfo, unexpected
 
 LONGEST_ID = 512
+LONGEST_PROMPT = 120  # of one that is shown in a list
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ class Endpoint:
     answers_when_done: bool = False
     read_timeout_s: float = 150.0
 
+    def takes_index(self, index: int) -> bool:
+        """Whether it can work on this image of a source that has several."""
+        option = self.options.get("image_index")
+        return option is not None and option.fits(index)
+
 
 @dataclass(frozen=True)
 class Order:
@@ -144,6 +150,28 @@ class Look:
     clock_ahead_s: float | None = None
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A row of a service's list of media, in the vendor's order.
+
+    `media` is None where there is nothing to show: it is not finished, or it failed. `ids` are all
+    names that the vendor has for it, by which the journal may know it. `is_end`: it can be saved,
+    and no paid operation takes it, as an upscale or an upload.
+    """
+
+    media: FoundMedia | None
+    ids: tuple[str, ...] = ()
+    is_end: bool = False
+
+
+@dataclass(frozen=True)
+class MediaPage:
+    """A page of a service's list of media; `next` is where another begins, as the vendor says."""
+
+    rows: tuple[Listed, ...]
+    next: str | None = None
+
+
 class Service(ABC):
     """The base of every service's adapter, which overrides what its vendor offers."""
 
@@ -153,6 +181,12 @@ class Service(ABC):
     where_ids_are: ClassVar[str]
     abilities: ClassVar[str]
     media_hosts: ClassVar[tuple[str, ...]] = ()
+    media_lists: ClassVar[tuple[frozenset[Kind], ...]] = (frozenset[Kind]({"video", "image"}),)
+    """The vendor's lists of what an account made: what kinds each holds."""
+    has_no_sources: ClassVar[str] = ""
+    """Why rows of its lists have no source, in a sentence; "" where they have."""
+    claims: ClassVar[str] = ""
+    """What reading a balance changes at the vendor, in a sentence; "" where it changes nothing."""
 
     @property
     def name(self) -> str:
@@ -165,6 +199,19 @@ class Service(ABC):
     def takes_as_source(self, some_id: str) -> bool:
         """Whether an id of this service can be a source itself; else it is that of a job alone."""
         return True
+
+    def is_job(self, some_id: str) -> bool:
+        """Whether an id of this service can be read as a job."""
+        return self.owns(some_id)
+
+    def takers(self, source: str, image_index: int | None = None) -> tuple[OperationName, ...]:
+        """The paid operations that take a source, or one of the images it has."""
+        return tuple(
+            operation
+            for operation, endpoint in self.endpoints.items()
+            if full_match(endpoint.source_pattern, source)
+            and (not image_index or endpoint.takes_index(image_index))
+        )
 
     def what_it_is(self, some_id: str) -> str | None:
         """What an id names, as far as it tells: `this is an upscale`."""
@@ -349,6 +396,28 @@ class Service(ABC):
 
         Raises:
             UseapiError: they can't be read.
+        """
+
+    @abstractmethod
+    async def media(
+        self, upstream: Upstream, account: Account, kinds: frozenset[Kind], offset: str
+    ) -> MediaPage:
+        """A page of what was made on an account, here or elsewhere. Free.
+
+        Args:
+            kinds: which of `media_lists`.
+            offset: where the page begins, as an earlier one said; "" is the begin of the list.
+
+        Raises:
+            UseapiError: it can't be read.
+        """
+
+    @abstractmethod
+    async def balance(self, upstream: Upstream, account: Account) -> Balance:
+        """What an account has, read live. Free; `claims` says what it changes.
+
+        Raises:
+            UseapiError: it can't be read.
         """
 
     def unexpected(self, missing: str) -> UnexpectedAnswerError:

@@ -2,13 +2,16 @@
 
 Sources: useapi.net, POST dreamina/videos/upscale and videos/interpolate (2 April 2026),
 images/upscale (2 March 2026), GET videos/jobid (2 April 2026), images/jobid (2 March 2026),
-scheduler (23 February 2026). What they leave open is marked *assumed*.
+scheduler (23 February 2026), assets/account and accounts/account (2 March 2026).
+What they leave open is marked *assumed*.
 """
 
 import contextlib
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeGuard
+from urllib.parse import quote
 
 from mcp_server.errors import (
     ExpiredError,
@@ -18,11 +21,32 @@ from mcp_server.errors import (
     RefusedError,
     UseapiError,
 )
-from mcp_server.models import MOST_MEDIA, OPERATIONS, Failure, Job, Media, OperationName, Status
-from mcp_server.services.accounts import Account, linked
-from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match, moderated
+from mcp_server.models import (
+    MOST_MEDIA,
+    OPERATIONS,
+    Failure,
+    FoundMedia,
+    Job,
+    Kind,
+    Media,
+    OperationName,
+    Status,
+)
+from mcp_server.services.accounts import Account, Balance, linked
+from mcp_server.services.base import (
+    LONGEST_PROMPT,
+    Endpoint,
+    Listed,
+    Look,
+    MediaPage,
+    Option,
+    Order,
+    Service,
+    full_match,
+    moderated,
+)
 from mcp_server.upstream.client import Upstream
-from mcp_server.upstream.fields import link, moment, number, obj, objs, text, whole
+from mcp_server.upstream.fields import link, moment, number, obj, objs, text, texts, whole
 from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failure_text
 
 # j + digits + a letter for the kind + account. Letters seen: v V F i I; others are newer kinds.
@@ -57,6 +81,7 @@ _NAMES = {
 # 2043 is the one code that is documented; *assumed*: a moderation's other codes name it.
 _MODERATED = re.compile(r"\bfail_code: 2043\b|\bmoderation\b", re.IGNORECASE)
 _MOST_CANDIDATES = 50  # that are read to find a lost job; `maxJobs` allows as many to run
+_PAGE = 50  # rows of the history; at most 100
 _STATUSES: Mapping[str, Status] = {"completed": "completed", "failed": "failed"}
 
 
@@ -119,6 +144,7 @@ def _media(
                 else None,
                 width=whole(image.get("width")),
                 height=whole(image.get("height")),
+                listed_as=_ids(image) or None,
             )
             for image in objs(response.get("images"))[:MOST_MEDIA]
         )
@@ -132,7 +158,22 @@ def _media(
             duration_ms=whole(response.get("durationMs")),
             frame_rate=number(request.get("fps")),
             thumbnail_url=link(response.get("coverUrl")),
+            listed_as=_ids(response) or None,
         ),
+    )
+
+
+def _ids(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the history calls a medium: *assumed* that a job's result and its row have one name.
+
+    A job says `assetId` with `videoId` or `itemId`, a row `assetId` with `itemId`. They are hashed,
+    for they hold the account's e-mail address, and the journal keeps them.
+    """
+    names = (record.get(name) for name in ("assetId", "itemId", "videoId"))
+    return tuple(
+        hashlib.sha256(f"dreamina {name}".encode()).hexdigest()[:24]
+        for name in map(text, names)
+        if name
     )
 
 
@@ -211,6 +252,11 @@ class Dreamina(Service):
         "Dreamina doubles a generated video (once each, no resolution), raises a generated or "
         "upscaled one to 30 or 60 fps (once each), and upscales images to 2k, 4k or 8k."
     )
+    has_no_sources = (
+        "Dreamina's list names no jobs: what has no source was made elsewhere, or get_job has not "
+        "read its job since it ended; no tool takes it."
+    )
+    claims = "Reading Dreamina's credits also claimed the free ones of the day."
     media_hosts = (
         "https://*.douyinvod.com",
         "https://*.akamaized.net",
@@ -421,6 +467,26 @@ class Dreamina(Service):
         answer = await upstream.get(self.vendor, "/v1/dreamina/accounts")
         return linked(self.vendor, answer.data, lambda record: record.get("error"))
 
+    async def media(
+        self, upstream: Upstream, account: Account, kinds: frozenset[Kind], offset: str
+    ) -> MediaPage:
+        at = f"&offset={quote(offset, safe='')}" if offset else ""
+        path = f"/v1/dreamina/assets/{quote(account.login, safe='')}?count={_PAGE}{at}"
+        data = obj((await upstream.get(self.vendor, path)).data)
+        if not isinstance(data.get("assets"), list):
+            raise self.unexpected("list of what was made")
+        rows = tuple(_listed(record) for record in objs(data["assets"]))
+        further = whole(data.get("nextOffset"))
+        goes_on = data.get("hasMore") is not False and further and rows
+        return MediaPage(rows, str(further) if goes_on else None)
+
+    async def balance(self, upstream: Upstream, account: Account) -> Balance:
+        path = f"/v1/dreamina/accounts/{quote(account.login, safe='')}"
+        record = obj((await upstream.get(self.vendor, path)).data)
+        models = obj(record.get("models"))
+        names = [*texts(models.get("video")), *texts(models.get("image"))]
+        return Balance(number(obj(record.get("credits")).get("total")), models=tuple(names))
+
     def _path(self, job_id: str) -> str:
         folder = "images" if letter_of(job_id) in {"i", "I"} else "videos"
         return f"/v1/dreamina/{folder}/{job_id}"
@@ -447,6 +513,26 @@ class Dreamina(Service):
                 return False
             is_told = is_told and (bool(echoed) or option.default == wanted)
         return True if is_told else None
+
+
+def _listed(record: Mapping[str, Any]) -> Listed:
+    """A row of the history. It names no job, so its source is for the journal to tell."""
+    video = link(record.get("videoUrl"))
+    is_video = record.get("type") == "video" or video is not None
+    url, cover = video or link(record.get("imageUrl")), link(record.get("coverUrl"))
+    return Listed(
+        FoundMedia(
+            service="dreamina",
+            kind="video" if is_video else "image",
+            created_at=moment(record.get("createdAt")),
+            prompt=text(record.get("description"), LONGEST_PROMPT),
+            width=whole(record.get("width")),
+            height=whole(record.get("height")),
+            url=url,
+            thumbnail_url=cover if cover != url else None,
+        ),
+        _ids(record),
+    )
 
 
 def _may_be_of(order: Order, job_id: str) -> bool:

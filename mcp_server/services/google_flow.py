@@ -2,7 +2,8 @@
 
 Sources: useapi.net, POST google-flow/videos/upscale (25 May 2026; 720p: October 2026),
 images/upscale (14 February 2026), GET jobs/jobid (20 May 2026), jobs (15 June 2026),
-assets/mediaGenerationId (14 June 2026). What they leave open is marked *assumed*.
+assets/mediaGenerationId (14 June 2026), assets/media/email (1 September 2026), accounts/email
+(2026). What they leave open is marked *assumed*.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ from mcp_server.models import (
     MOST_MEDIA,
     OPERATIONS,
     Failure,
+    FoundMedia,
     Job,
     Kind,
     Media,
@@ -35,10 +37,21 @@ from mcp_server.models import (
     Status,
 )
 from mcp_server.redaction import quoted
-from mcp_server.services.accounts import Account, linked
-from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match, moderated
+from mcp_server.services.accounts import Account, Balance, linked
+from mcp_server.services.base import (
+    LONGEST_PROMPT,
+    Endpoint,
+    Listed,
+    Look,
+    MediaPage,
+    Option,
+    Order,
+    Service,
+    full_match,
+    moderated,
+)
 from mcp_server.upstream.client import Upstream
-from mcp_server.upstream.fields import link, moment, number, obj, objs, text
+from mcp_server.upstream.fields import link, moment, number, obj, objs, text, texts
 from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failure_text
 
 # That none ends in a dot is *assumed*: one there is the end of a sentence.
@@ -230,6 +243,7 @@ def _media_error(holder: Mapping[str, Any]) -> str | None:
     return None
 
 
+_RAW = "@:+!$&'*=~"  # in a path: e-mail addresses go in as they are
 _MOST_CANDIDATES = 20  # of running or recent jobs that are read to find a lost one
 
 _CAPTCHA = {
@@ -407,6 +421,9 @@ class GoogleFlow(Service):
     def takes_as_source(self, some_id: str) -> bool:
         return is_media_id(some_id)
 
+    def is_job(self, some_id: str) -> bool:
+        return is_job_id(some_id)
+
     def what_it_is(self, some_id: str) -> str | None:
         if full_match(VIDEO, some_id):
             return "this is a video"
@@ -499,6 +516,31 @@ class GoogleFlow(Service):
         answer = await upstream.get(self.vendor, "/v1/google-flow/accounts")
         return linked(self.vendor, answer.data, fault)
 
+    async def media(
+        self, upstream: Upstream, account: Account, kinds: frozenset[Kind], offset: str
+    ) -> MediaPage:
+        path = f"/v1/google-flow/assets/media/{quote(account.login, safe=_RAW)}"
+        data = (await upstream.get(self.vendor, path)).data
+        entries = _entries(data)
+        if entries is None:
+            raise self.unexpected("list of media")
+        rows = [_found(entry) for entry in entries]
+        times = [row.media.created_at for row in rows if row.media]
+        if all(times):  # the order is not documented
+            rows.sort(key=lambda row: str(row.media and row.media.created_at), reverse=True)
+        return MediaPage(tuple(rows))
+
+    async def balance(self, upstream: Upstream, account: Account) -> Balance:
+        # The record holds cookies and a token: nothing of it leaves this function but these.
+        path = f"/v1/google-flow/accounts/{quote(account.login, safe=_RAW)}"
+        record = obj((await upstream.get(self.vendor, path)).data)
+        credit, models = obj(record.get("credits")), obj(record.get("models"))
+        return Balance(
+            number(credit.get("credits")),
+            text(credit.get("userPaygateTier"), 60),
+            models=tuple(texts([model.get("key") for model in objs(models.get("videoModels"))])),
+        )
+
     def _same(self, order: Order, record: Mapping[str, Any]) -> bool | None:
         """Whether a job's echoed request is this order; None if its record does not tell."""
         request = record.get("request")
@@ -537,6 +579,43 @@ class GoogleFlow(Service):
                     url = link(obj((await upstream.get(self.vendor, path)).data).get("url"))
             linked.append(item.model_copy(update={"url": url}))
         return tuple(linked)
+
+
+def _entries(data: Any) -> list[dict[str, Any]] | None:
+    """The entries of GET assets/media. *Assumed*: the first list of records that name media."""
+    lists = data.values() if isinstance(data, dict) else (data,)
+    found = [each for each in lists if isinstance(each, list)]
+    named = [each for each in found if any(_named(entry) for entry in objs(each))]
+    return objs((named or found)[0]) if found else None
+
+
+def _named(entry: Mapping[str, Any]) -> str | None:
+    """The id of an entry. An upload's own answer has it nested: *assumed* that a list may, too."""
+    return _media_id(entry) or _media_id(obj(entry.get("mediaGenerationId")))
+
+
+def _found(entry: Mapping[str, Any]) -> Listed:
+    """An entry of GET assets/media.
+
+    Documented are `mediaGenerationId` and `likelyUpload`; *assumed*: the names of the time, and
+    that a prompt or a model, where there is one, is called so.
+    """
+    media_id = _named(entry)
+    kind: Kind = "image" if full_match(IMAGE, media_id) else "video"
+    if media_id is None or not (kind == "image" or full_match(VIDEO, media_id)):
+        return Listed(None)
+    times = (moment(entry.get(name)) for name in ("createTime", "createdAt", "created"))
+    media = FoundMedia(
+        source=media_id,
+        service="google-flow",
+        kind=kind,
+        created_at=next(filter(None, times), None),
+        prompt=text(entry.get("prompt"), LONGEST_PROMPT),
+        model=text(entry.get("model"), 60),
+    )
+    # Whether an uploaded one can be upscaled is not documented; the suffix is (11 September 2026).
+    is_end = entry.get("likelyUpload") is True or media_id.endswith("_upsampled")
+    return Listed(media, (media_id,), is_end)
 
 
 def _listed(data: Mapping[str, Any], option: str) -> dict[str, Any] | None:

@@ -24,16 +24,21 @@ from mcp_server.upstream.client import Upstream
 # For the account, then for all services at once: together less than clients wait for a tool.
 _LONGEST_S = 20.0
 _MOST_ACCOUNTS = 50
+_MOST_MODELS = 40
 
 
 class AccountCheck(BaseModel):
-    """A linked account; `name` is masked."""
+    """A linked account; `name` is masked. What follows `problem` is read only when asked for."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     healthy: bool
     problem: str | None = None
+    credits: float | None = None
+    plan: str | None = None
+    free_slots: Annotated[int | None, Field(description="jobs it can take now")] = None
+    models: tuple[str, ...] | None = None
 
 
 class ServiceCheck(BaseModel):
@@ -46,6 +51,7 @@ class ServiceCheck(BaseModel):
     accounts: tuple[AccountCheck, ...] = ()
     problem: str | None = None
     hint: str | None = None
+    note: Note = None
 
 
 Token = Literal["accepted", "missing", "refused", "unknown"]
@@ -67,8 +73,15 @@ class Check(BaseModel):
     note: Note = None
 
 
-async def check(upstream: Upstream) -> Check:
-    """The state of everything. Errors are part of the result and are not raised."""
+async def check(
+    upstream: Upstream, service: str | None = None, *, with_credits: bool = False
+) -> Check:
+    """The state of everything. Errors are part of the result and are not raised.
+
+    Args:
+        service: the one whose accounts are wanted; None: all.
+        with_credits: read what each account has, too; that may claim something there.
+    """
 
     def stopped(token: Token, problem: str, hint: str) -> Check:
         return Check(ok=False, base_url=upstream.origin, token=token, problem=problem, hint=hint)
@@ -86,16 +99,23 @@ async def check(upstream: Upstream) -> Check:
         return stopped(
             "refused" if isinstance(error, TokenError) else "unknown", *_explained(error)
         )
-    services = tuple(await asyncio.gather(*(_service(each, upstream) for each in SERVICES)))
+    asked = [each for each in SERVICES if service in (None, each.name)]
+    services = tuple(
+        await asyncio.gather(
+            *(_service(each, upstream, with_credits=with_credits) for each in asked)
+        )
+    )
     problem: str | None = None
     hint: str | None = None
     if not active:
         problem = "The useapi.net subscription is not active."
         hint = "Renew it on useapi.net; nothing works until then."
-    elif all(service.state == "not_linked" for service in services):
-        problem = "No account is linked to any service, so no job can run."
-        hint = "Link an account of Dreamina, Google Flow or PixVerse on useapi.net."
-    faulty = any(service.state in {"in_error", "unknown"} for service in services)
+    elif all(each.state == "not_linked" for each in services):
+        titles = [each.vendor.title for each in asked]
+        where = titles[0] if len(titles) == 1 else "any service"
+        problem = f"No account is linked to {where}, so no job can run."
+        hint = f"Link an account of {_either(titles)} on useapi.net."
+    faulty = any(each.state in {"in_error", "unknown"} for each in services)
     return Check(
         ok=problem is None and not faulty,
         base_url=upstream.origin,
@@ -106,10 +126,11 @@ async def check(upstream: Upstream) -> Check:
     )
 
 
-async def _service(service: Service, upstream: Upstream) -> ServiceCheck:
+async def _service(service: Service, upstream: Upstream, *, with_credits: bool) -> ServiceCheck:
     title = service.vendor.title
+    ends_at = asyncio.get_running_loop().time() + _LONGEST_S
     try:
-        async with asyncio.timeout(_LONGEST_S):
+        async with asyncio.timeout_at(ends_at):
             accounts = await service.accounts(upstream)
     except (UseapiError, TimeoutError) as error:
         problem, hint = _explained(error)
@@ -121,24 +142,61 @@ async def _service(service: Service, upstream: Upstream) -> ServiceCheck:
             problem=f"No {title} account is linked.",
             hint=f"To use {title}, link an account of it on useapi.net.",
         )
+    # Those in error first, so that a long list is not cut before them.
+    told = sorted(accounts, key=lambda account: account.healthy)[:_MOST_ACCOUNTS]
+    listed, notes = tuple(map(_told, told)), []
+    if with_credits:
+        read = await asyncio.gather(
+            *(_with_balance(service, upstream, account, ends_at) for account in told)
+        )
+        listed = tuple(account for account, _ in read)
+        notes = [service.claims, *(note for _, note in read)]
+    found = ServiceCheck(
+        service=service.name,
+        state="ready",
+        accounts=listed,
+        note=" ".join(filter(None, notes)) or None,
+    )
     in_error = sum(not account.healthy for account in accounts)
     if not in_error:
-        return ServiceCheck(service=service.name, state="ready", accounts=_listed(accounts))
-    return ServiceCheck(
-        service=service.name,
-        state="in_error",
-        accounts=_listed(accounts),
-        problem=f"{title}: {in_error} of {len(accounts)} linked accounts in error.",
-        hint="Solve what it says, connect the account again on useapi.net, then check again.",
+        return found
+    return found.model_copy(
+        update={
+            "state": "in_error",
+            "problem": f"{title}: {in_error} of {len(accounts)} linked accounts in error.",
+            "hint": "Solve what it says, connect the account again on useapi.net, then check"
+            " again.",
+        }
     )
 
 
-def _listed(accounts: tuple[Account, ...]) -> tuple[AccountCheck, ...]:
-    """The accounts for the result, those in error first."""
-    return tuple(
-        AccountCheck(name=account.name, healthy=account.healthy, problem=account.problem)
-        for account in sorted(accounts, key=lambda account: account.healthy)[:_MOST_ACCOUNTS]
-    )
+async def _with_balance(
+    service: Service, upstream: Upstream, account: Account, ends_at: float
+) -> tuple[AccountCheck, str]:
+    """An account with what it has, and a sentence where that can't be read."""
+    told = _told(account)
+    try:
+        async with asyncio.timeout_at(ends_at):
+            balance = await service.balance(upstream, account)
+    except (UseapiError, TimeoutError) as error:
+        problem, _ = _explained(error)
+        return told, f"The credits of {account.name} could not be read: {problem}"
+    return told.model_copy(
+        update={
+            "credits": balance.credits,
+            "plan": balance.plan,
+            "free_slots": balance.free_slots,
+            "models": balance.models[:_MOST_MODELS] or None,
+        }
+    ), "" if balance.credits is not None else f"The credits of {account.name} are not told."
+
+
+def _told(account: Account) -> AccountCheck:
+    return AccountCheck(name=account.name, healthy=account.healthy, problem=account.problem)
+
+
+def _either(titles: list[str]) -> str:
+    return " or ".join(filter(None, (", ".join(titles[:-1]), titles[-1])))
 
 
 def _explained(error: UseapiError | TimeoutError) -> tuple[str, str]:

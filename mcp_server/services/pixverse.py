@@ -1,8 +1,9 @@
 """PixVerse v2: upscales a video to 4K.
 
 Sources: useapi.net, POST pixverse/videos/upscale (6 December 2024), GET videos/video_id
-(22 September 2025), GET videos (8 July 2025); the vendor's own clients of June to September 2026
-for status 8, for `output_width` 0 on a completed record and for ids sent raw.
+(22 September 2025), GET videos (8 July 2025), GET images (9 March 2026), features and
+scheduler/available (24 June 2026); the vendor's own clients of June to September 2026 for status 8,
+for `output_width` 0 on a completed record and for ids sent raw.
 What they leave open is marked *assumed*.
 """
 
@@ -19,11 +20,22 @@ from mcp_server.errors import (
     RefusedError,
     RequestError,
 )
-from mcp_server.models import Failure, Job, Media, OperationName, Status
-from mcp_server.services.accounts import Account, linked
-from mcp_server.services.base import Endpoint, Look, Option, Order, Service, full_match, moderated
+from mcp_server.models import Failure, FoundMedia, Job, Kind, Media, OperationName, Status
+from mcp_server.services.accounts import Account, Balance, linked
+from mcp_server.services.base import (
+    LONGEST_PROMPT,
+    Endpoint,
+    Listed,
+    Look,
+    MediaPage,
+    Option,
+    Order,
+    Service,
+    full_match,
+    moderated,
+)
 from mcp_server.upstream.client import Upstream
-from mcp_server.upstream.fields import link, moment, number, obj, objs, text, whole
+from mcp_server.upstream.fields import link, moment, number, obj, objs, text, texts, whole
 from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo
 
 _PAGE = 40  # the documented default of `limit`
@@ -37,6 +49,7 @@ _ID = (
 _VIDEO = re.compile(_ID % "video", re.ASCII)
 _ANY = re.compile(_ID % "[a-z]{2,20}", re.ASCII)
 
+_LONGEST_OF_4K = 3840  # px
 _COMPLETED, _MODERATED, _FAILED = 1, 7, 8
 
 _ERROR_RULES = (
@@ -68,6 +81,7 @@ class PixVerse(Service):
     )
     abilities = "PixVerse upscales a video to 4K (it takes no resolution)."
     media_hosts = ("https://media.pixverse.ai",)
+    media_lists = (frozenset[Kind]({"video"}), frozenset[Kind]({"image"}))
     endpoints: ClassVar[Mapping[OperationName, Endpoint]] = {
         "upscale_video": Endpoint(
             path="/v2/pixverse/videos/upscale",
@@ -86,6 +100,9 @@ class PixVerse(Service):
 
     def owns(self, some_id: str) -> bool:
         return full_match(_ANY, some_id) is not None
+
+    def is_job(self, some_id: str) -> bool:
+        return full_match(_VIDEO, some_id) is not None
 
     def whole_form(self, part: str) -> str | None:
         if not re.fullmatch(r"[0-9]{4,30}", part.strip(), re.ASCII):
@@ -157,6 +174,39 @@ class PixVerse(Service):
         answer = await upstream.get(self.vendor, "/v2/pixverse/accounts")
         return linked(self.vendor, answer.data, lambda record: record.get("error"))
 
+    async def media(
+        self, upstream: Upstream, account: Account, kinds: frozenset[Kind], offset: str
+    ) -> MediaPage:
+        folder = "videos" if "video" in kinds else "images"
+        at = f"&offset={quote(offset, safe='')}" if offset else ""
+        path = f"/v2/pixverse/{folder}?email={quote(account.login, safe='')}{at}"
+        data = obj((await upstream.get(self.vendor, path)).data)
+        if not isinstance(data.get("data"), list):
+            raise self.unexpected(f"list of {folder}")
+        rows = tuple(self._found(record) for record in objs(data["data"]))
+        further = whole(data.get("next_offset"))
+        return MediaPage(rows, str(further) if further and rows else None)
+
+    async def balance(self, upstream: Upstream, account: Account) -> Balance:
+        email = quote(account.login, safe="")
+        path = f"/v2/pixverse/features?email={email}"
+        plan = obj((await upstream.get(self.vendor, path)).data)
+        # *Assumed*: what can be spent is the sum of these three.
+        parts = [number(plan.get(f"credit_{part}")) for part in ("daily", "monthly", "package")]
+        known = [part for part in parts if part is not None]
+        answer = await upstream.get(self.vendor, "/v2/pixverse/scheduler/available")
+        free = [
+            whole(each.get("available"))
+            for each in objs(obj(answer.data).get("available"))
+            if str(each.get("email")).lower() == account.login.lower()
+        ]
+        return Balance(
+            sum(known) if known else None,
+            text(plan.get("plan_name"), 60),
+            free[0] if free else None,
+            tuple(texts(plan.get("unlimited_image_models")) + texts(plan.get("veo_sora_models"))),
+        )
+
     async def _listed(self, upstream: Upstream, job_id: str) -> dict[str, Any] | None:
         """The record of a job in the account's list; None if neither knows it."""
         try:
@@ -182,6 +232,32 @@ class PixVerse(Service):
         if not isinstance(obj(answer.data).get("data"), list):
             raise self.unexpected("list of videos")
         return answer
+
+    def _found(self, record: Mapping[str, Any]) -> Listed:
+        """A record of GET videos or GET images, whose fields are all optional."""
+        kind: Kind = "video" if "video_id" in record else "image"
+        some_id = record.get(f"{kind}_id")
+        if not isinstance(some_id, str) or not self.owns(some_id):
+            return Listed(None)
+        if _status(record, kind) != "completed":
+            return Listed(None)
+        seconds = number(record.get("video_duration")) or number(record.get("duration"))
+        width, height = whole(record.get("output_width")), whole(record.get("output_height"))
+        media = FoundMedia(
+            source=some_id,
+            service="pixverse",
+            kind=kind,
+            created_at=moment(record.get("created_at")),
+            prompt=text(record.get("prompt"), LONGEST_PROMPT),
+            model=text(record.get("model"), 60),
+            width=width,
+            height=height,
+            duration_ms=whole(seconds * 1000) if seconds and kind == "video" else None,
+            url=link(record.get("url" if kind == "video" else "image_url")),
+            thumbnail_url=link(record.get("first_frame")),
+        )
+        is_4k = max(width or 0, height or 0) >= _LONGEST_OF_4K  # "under 4K" is what is upscaled
+        return Listed(media, (some_id,), is_end=is_4k or bool(record.get("upscaled")))
 
     def _job(self, job_id: str, record: Mapping[str, Any]) -> Job:
         source = record.get("original_video_id")
@@ -232,11 +308,12 @@ def _is_no_upscale(record: Mapping[str, Any]) -> bool:
     return not record.get("upscaled", True) or bool(record.get("extended"))
 
 
-def _status(record: Mapping[str, Any]) -> Status:
-    """Neither `url` nor `video_status_final` alone proves anything: both come too early."""
-    status, name = record.get("video_status"), record.get("video_status_name")
+def _status(record: Mapping[str, Any], kind: Kind = "video") -> Status:
+    """Neither the link nor `video_status_final` alone proves anything: both come too early."""
+    status, name = record.get(f"{kind}_status"), record.get(f"{kind}_status_name")
     if status in (_MODERATED, _FAILED) or name in ("MODERATED", "FAILED"):
         return "failed"
     finished = status == _COMPLETED or (status is None and name == "COMPLETED")
-    there = (number(record.get("output_width")) or 0) > 0 and link(record.get("url")) is not None
+    url = record.get("url" if kind == "video" else "image_url")
+    there = (number(record.get("output_width")) or 0) > 0 and link(url) is not None
     return "completed" if finished and there else "running"

@@ -80,8 +80,8 @@ def unknown_id(text: str, argument: str) -> UnknownIdError:
         )
     return UnknownIdError(
         message=f"This {argument} is no id, so nothing was sent.",
-        hint="list_jobs shows the ids of what was submitted here; for anything else ask the user"
-        f" for the id: {_MADE_THERE}.",
+        hint="list_jobs shows the ids of what was submitted here, list_media those of what was made"
+        f" elsewhere; else ask the user for the id: {_MADE_THERE}.",
         asks="list_jobs",
     )
 

@@ -10,7 +10,15 @@ from mcp.types import CallToolResult
 from mcp_server.models import JobList
 from mcp_server.services.health import Check, check
 from mcp_server.tools.context import Ctx, app_of, is_remote
-from mcp_server.tools.parameters import FileName, JobId, Limit, StatusFilter, WaitSeconds
+from mcp_server.tools.parameters import (
+    FileName,
+    JobId,
+    Limit,
+    ServiceFilter,
+    StatusFilter,
+    WaitSeconds,
+    WithCredits,
+)
 from mcp_server.tools.results import JobAnswer, check_answer, job_answer, list_answer
 
 
@@ -69,11 +77,17 @@ async def cancel_job(ctx: Ctx, job_id: JobId) -> JobAnswer:
     return job_answer(job, note=note, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
 
 
-async def check_accounts(ctx: Ctx) -> Annotated[CallToolResult, Check]:
+async def check_accounts(
+    ctx: Ctx,
+    service: ServiceFilter = None,
+    credits: WithCredits = False,  # noqa: A002 - what callers know it by
+) -> Annotated[CallToolResult, Check]:
     """Whether the token, the subscription and the linked accounts are in order. Free.
 
     Call it when a call fails with wrong_token, no_subscription or account_error, or before the
-    first job. It tells the user what to do about each fault; names of accounts are masked.
+    first job. It tells the user what to do about each fault; names of accounts are masked. With
+    credits it also claims Dreamina's free credits of the day.
     """
     app = app_of(ctx)
-    return check_answer(await check(app.upstream), sandbox=app.settings.sandbox)
+    found = await check(app.upstream, service, with_credits=credits)
+    return check_answer(found, sandbox=app.settings.sandbox)

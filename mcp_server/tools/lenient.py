@@ -23,6 +23,9 @@ _IMAGE_RESOLUTIONS = {
 }
 _STATUSES = {"done": "completed", "complete": "completed", "finished": "completed"}
 _STATUSES |= {"canceled": "cancelled", "all": "", "any": ""}
+_SERVICES = {"flow": "google-flow", "googleflow": "google-flow", "all": "", "any": ""}
+_KINDS = {"videos": "video", "clip": "video", "clips": "video", "images": "image"}
+_KINDS |= {"picture": "image", "pictures": "image", "all": "", "any": "", "both": ""}
 
 
 def one_id(given: Any) -> Any:
@@ -65,6 +68,16 @@ def status(given: Any) -> Any:
     return _STATUSES.get(word, word) or None if isinstance(given, str) else given
 
 
+def service(given: Any) -> Any:
+    """The service of a name for it, in any case: `Google Flow`, `flow`; None for `all`."""
+    return _named(given, _SERVICES)
+
+
+def kind(given: Any) -> Any:
+    """`video` of `Videos`, `clip`; None for `all`."""
+    return _named(given, _KINDS)
+
+
 def at_most(most: int, given: Any) -> Any:
     """A number of a range in which more can only mean as much as there is."""
     if isinstance(given, str) and re.fullmatch(r"[0-9]{1,9}(?:\.0+)?", given.strip(), re.ASCII):
@@ -72,6 +85,13 @@ def at_most(most: int, given: Any) -> Any:
     if isinstance(given, int | float) and not isinstance(given, bool) and given > most:
         return most
     return given
+
+
+def _named(given: Any, names: dict[str, str]) -> Any:
+    if not isinstance(given, str):
+        return given
+    word = re.sub(r"[ _]", "-", _word(given))
+    return names.get(word, word) or None
 
 
 def _by_meaning(given: Any, meanings: dict[str, tuple[str, ...]]) -> Any:

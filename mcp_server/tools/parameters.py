@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from mcp_server.models import Status
+from mcp_server.models import Kind, ServiceName, Status
 from mcp_server.tools import lenient
 
 
@@ -165,4 +165,34 @@ FileName = Annotated[
         description="Bare name, no folder; the extension follows the file's type. Default: made "
         "by the server.",
     ),
+]
+
+ServiceFilter = Annotated[
+    ServiceName | None,
+    Field(description="Only this service; default: all."),
+    BeforeValidator(lenient.service),
+]
+KindFilter = Annotated[
+    Kind | None, Field(description="Only these; default: both."), BeforeValidator(lenient.kind)
+]
+PageLimit = Annotated[
+    int,
+    Field(ge=1, le=50, description="How many at most."),
+    BeforeValidator(partial(lenient.at_most, 50)),
+]
+PageCursor = Annotated[
+    str | None,
+    Field(max_length=8192, description="From the answer before, for its next page."),
+]
+AccountName = Annotated[
+    str | None,
+    Field(
+        max_length=320,
+        description="Linked account: in full, masked as check_accounts shows it, or a part that "
+        "fits only one. Default: all.",
+    ),
+]
+WithCredits = Annotated[
+    bool,
+    Field(description="Also read each account's credits, plan, free slots and models, live."),
 ]

@@ -5,16 +5,17 @@ text is a sentence about the data, then `note` and `next` in full, then where th
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel
 
 from mcp_server.errors import UseapiError
-from mcp_server.models import Job, JobList, ListedJob, Media, operation_named
+from mcp_server.models import FoundMedia, Job, JobList, ListedJob, Media, MediaList, operation_named
 from mcp_server.redaction import one_line
-from mcp_server.services.health import Check
+from mcp_server.services.health import AccountCheck, Check
+from mcp_server.services.listing import Found
 from mcp_server.services.registry import title_of
 
 JobAnswer = Annotated[CallToolResult, Job]
@@ -25,6 +26,7 @@ LONGEST_LIST = (
     17_000  # characters of JSON, at most 8,000 tokens: an id may take one for two letters
 )
 SANDBOX_NOTE = "This is the sandbox: nothing is real or charged."
+_LONGEST_HEAD = 2500  # of a page of media: its notes and its cursor
 LINKS = "useapi-mcp/links"
 """In an answer's `_meta`, for the viewer: the links of each file that was saved."""
 
@@ -51,7 +53,7 @@ def job_answer(
         SANDBOX_NOTE if sandbox else "",
     )
     told = job.evolve(
-        media=job.media and tuple(map(_without_links_if_saved, media)),
+        media=job.media and tuple(map(_as_told, media)),
         next=_next(job),
         note=_joined(notes) or None,
     )
@@ -94,12 +96,43 @@ def list_answer(
     return _answer(lines, told)
 
 
+def media_answer(found: Found, *, sandbox: bool = False) -> CallToolResult:
+    """What was found, one a line; the links are in the data alone."""
+    count, usable = len(found.media), any(item.can for item in found.media)
+    calls = (
+        "give a row's source to a tool named in its can" if usable else "",
+        f"list_media(cursor={found.cursor}), for more" if found.cursor else "",
+    )
+    notes = (*found.notes, SANDBOX_NOTE if sandbox else "")
+    told = MediaList(
+        media=found.media,
+        cursor=found.cursor,
+        next="; or ".join(filter(None, calls)) or None,
+        note=_joined(notes) or None,
+    )
+    head = f"{count} found{'' if found.cursor else ', and no more'}."
+    lines = [_joined((head, told.note, _next_sentence(told.next)))]
+    lines += [_found_row(item) for item in found.media]
+    return _answer(lines, told)
+
+
+def fits_a_page(media: Sequence[FoundMedia]) -> bool:
+    """Whether an answer holds so many, whole, as text and as data."""
+    text = sum(len(_found_row(item)) + 1 for item in media)
+    data = sum(len(item.model_dump_json(exclude_none=True)) for item in media)
+    return text <= LONGEST_TEXT - _LONGEST_HEAD and data <= LONGEST_LIST - _LONGEST_HEAD
+
+
 def check_answer(found: Check, *, sandbox: bool = False) -> CallToolResult:
     """A check: a line for the whole, one a service, each fault with its hint."""
+    notes = (*(service.note for service in found.services), SANDBOX_NOTE if sandbox else "")
     told = found.model_copy(
         update={
+            "services": tuple(
+                service.model_copy(update={"note": None}) for service in found.services
+            ),
             "next": None if found.ok else "check_accounts(), once that is mended",
-            "note": SANDBOX_NOTE if sandbox else None,
+            "note": _joined(notes) or None,
         }
     )
     whole = f"Token {found.token}, subscription {found.subscription}."
@@ -108,7 +141,7 @@ def check_answer(found: Check, *, sandbox: bool = False) -> CallToolResult:
     head = "Ready to work." if found.ok else "Not ready to work."
     lines = [_joined((head, whole, told.note, _next_sentence(told.next)))]
     for service in found.services:
-        accounts = (f"{a.name} {a.problem or 'healthy'}" for a in service.accounts)
+        accounts = map(_account, service.accounts)
         parts = (service.problem, "; ".join(accounts), service.hint)
         lines.append(f"{service.service}: {_joined(parts)}")
     return _answer(lines, told)
@@ -228,10 +261,10 @@ def _places(job: Job) -> list[str]:
     return paths + [item.url for item in media if item.url]
 
 
-def _without_links_if_saved(item: Media) -> Media:
-    if not item.path:
-        return item
-    return item.model_copy(update={"url": None, "thumbnail_url": None})
+def _as_told(item: Media) -> Media:
+    """Without what no caller needs: the links of what was saved, and the vendor's own names."""
+    links = {"url": None, "thumbnail_url": None} if item.path else {}
+    return item.model_copy(update={"listed_as": None, **links})
 
 
 def _links(job: Job) -> dict[str, object] | None:
@@ -264,6 +297,34 @@ def _that_fit(jobs: list[ListedJob]) -> int:
         if left < 0:
             return number
     return len(jobs)
+
+
+def _account(account: AccountCheck) -> str:
+    """`jo***@ex***.com healthy, 120 credits, plan Premium, 3 free slots, models: v6, v5`."""
+    facts = (
+        f"{account.name} {account.problem or 'healthy'}",
+        "" if account.credits is None else f"{account.credits:,g} credits",
+        f"plan {account.plan}" if account.plan else "",
+        "" if account.free_slots is None else f"{account.free_slots} free slots",
+        f"models: {', '.join(account.models)}" if account.models else "",
+    )
+    return ", ".join(filter(None, facts))
+
+
+def _found_row(item: FoundMedia) -> str:
+    """`<time> video <source>, 640x360, 5.0 s, made here, "<prompt>", can upscale_video`."""
+    size = f"{item.width}x{item.height}" if item.width and item.height else ""
+    facts = (
+        " ".join(filter(None, (item.created_at, item.service, item.kind, item.source))),
+        "" if item.image_index is None else f"image_index {item.image_index}",
+        item.model,
+        size,
+        f"{item.duration_ms / 1000:.1f} s" if item.duration_ms else "",
+        "made here" if item.made_here else "",
+        f"\u201c{one_line(item.prompt, 60)}\u201d" if item.prompt else "",
+        f"can {' '.join(item.can)}" if item.can else "no tool takes it",
+    )
+    return ", ".join(filter(None, facts))
 
 
 def _joined(sentences: Iterable[str | None]) -> str:

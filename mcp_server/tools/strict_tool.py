@@ -10,7 +10,7 @@ from typing import Any
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
-from pydantic import ValidationError, create_model, field_validator
+from pydantic import BaseModel, ValidationError, ValidationInfo, create_model, field_validator
 
 from mcp_server.errors import InternalError, RequestError, UseapiError
 from mcp_server.redaction import one_line
@@ -52,10 +52,11 @@ def _takes(names: Collection[str]) -> str:
     return f"It takes: {', '.join(names) or 'none'}."
 
 
-def _no_boolean(given: Any) -> Any:
+def _no_boolean(cls: type[BaseModel], given: Any, field: ValidationInfo) -> Any:
     """The argument, unless it is true or false, which pydantic would read as 1 or 0."""
-    if isinstance(given, bool):
-        raise ValueError("no boolean")  # noqa: TRY004 - a TypeError is no fault to pydantic
+    wanted = cls.model_fields[str(field.field_name)].annotation
+    if isinstance(given, bool) and wanted is not bool:
+        raise ValueError("no boolean")  # a TypeError is no fault to pydantic
     return given
 
 
@@ -145,6 +146,8 @@ def _wanted(schema: Schema) -> str:
     """What an argument must be, in words."""
     if "enum" in schema:
         return " or ".join(schema["enum"])
+    if schema["type"] == "boolean":
+        return "true or false"
     if schema["type"] in ("integer", "number"):
         kind = "a whole number" if schema["type"] == "integer" else "a number"
         return f"{kind} from {schema['minimum']} to {schema['maximum']}"

@@ -28,6 +28,12 @@ def text(value: object, most: int = 300) -> str | None:
     return one_line(value, most) or None if isinstance(value, str) else None
 
 
+def texts(value: object) -> list[str]:
+    """The clean lines of a list of text."""
+    entries = value if isinstance(value, list) else []
+    return [line for line in map(text, entries) if line]
+
+
 def number(value: object) -> float | None:
     """A number below 1e15, or None. A bool is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -93,7 +93,17 @@ async def broad_session(harness: Harness) -> list[Reply]:
         replies += [await harness.call("cancel_job", job_id=job["job_id"])]
     for case in HOSTILE_IDS[:20]:
         replies += [await harness.call("get_job", job_id=f"{case}{TOKEN}")]
+    cursor = None
+    for _ in range(20):
+        found = await harness.call("list_media", limit=50, **({"cursor": cursor} if cursor else {}))
+        replies += [found]
+        if (cursor := found.job.get("cursor")) is None:
+            break
     replies += [
+        await harness.call("check_accounts", credits=True),
+        await harness.call("list_media", account=EMAIL),
+        await harness.call("list_media", account=TOKEN),
+        await harness.call("list_media", cursor=TOKEN),
         await harness.call("get_job", job_id=TOKEN),
         await harness.call("list_jobs", limit=100),
     ]

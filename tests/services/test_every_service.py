@@ -441,3 +441,19 @@ def test_a_price_nobody_documented_is_unknown() -> None:
     endpoint = Endpoint("/x", "id", re.compile("x"), "x", {})
 
     assert endpoint.price({}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "takers"),
+    [
+        ("dreamina", None, ("upscale_image",)),
+        ("dreamina", 3, ("upscale_image",)),
+        ("dreamina", 4, ()),  # "only a job's first 4 can be upscaled"
+        ("google-flow", None, ("upscale_image",)),
+        ("google-flow", 1, ()),
+    ],
+)
+def test_what_takes_one_image_of_several_is_told_by_its_index(
+    name: str, index: int | None, takers: tuple[str, ...]
+) -> None:
+    assert takers == service_named(name).takers(GOOD[name, "image"], index)

@@ -416,3 +416,117 @@ async def test_a_wait_that_the_vendor_asks_for_is_kept(tmp_path: Path) -> None:
     network.faults = [Fault(then=httpx.Response(429, headers={"retry-after": "3"}, json={}))]
     async with running(tmp_path, network=network) as server:
         assert (await checked_by(server)).job["ok"]
+
+
+async def with_credits(folder: Path, user: int = 1, **asked: Any) -> Reply:
+    async with running(folder, USEAPI_TOKEN=f"user:{user}-token") as server:
+        return await server.call("check_accounts", credits=True, **asked)
+
+
+async def test_with_credits_it_tells_what_each_account_has_in_data_and_in_words(
+    tmp_path: Path,
+) -> None:
+    reply = await with_credits(tmp_path)
+
+    told = {name: service(reply, name)["accounts"] for name in ("dreamina", "pixverse")}
+    told["google-flow"] = service(reply, "google-flow")["accounts"]
+    assert all(account["credits"] > 0 for accounts in told.values() for account in accounts)
+    assert ("Premium", 8) == (told["pixverse"][0]["plan"], told["pixverse"][0]["free_slots"])
+    assert "PAYGATE_TIER_TWO" == told["google-flow"][0]["plan"]
+    assert "omni-flash" in told["google-flow"][0]["models"]
+    assert "seedance-2.0" in told["dreamina"][0]["models"]
+    assert "us***@ex***.com healthy, 15,000 credits, plan Premium, 8 free slots" in reply.text
+    assert "models: veo-3.1-fast, " in reply.text
+
+
+async def test_that_the_days_free_credits_were_claimed_is_told_where_they_were(
+    tmp_path: Path,
+) -> None:
+    both = await with_credits(tmp_path / "all")
+    other = await with_credits(tmp_path / "one", service="Google Flow")
+
+    claimed = "Reading Dreamina's credits also claimed the free ones of the day."
+    assert claimed in both.text
+    assert claimed in both.job["note"]
+    assert claimed not in other.text
+
+
+async def test_cookies_and_tokens_of_an_account_are_not_told_with_its_credits(
+    tmp_path: Path,
+) -> None:
+    reply = await with_credits(tmp_path)
+
+    told = reply.text + json.dumps(reply.job)
+    assert "sandbox-" not in told
+    assert "billing" not in told
+    assert "user@" not in told
+
+
+async def test_only_the_service_that_is_named_is_asked(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        reply = await server.call("check_accounts", service="PIXVERSE")
+
+        assert ["pixverse"] == [each["service"] for each in reply.job["services"]]
+        assert [ACCOUNT, PIXVERSE] == [path for _, path in server.sandbox.requests]
+
+
+async def test_a_service_that_is_named_and_has_no_account_is_a_fault(tmp_path: Path) -> None:
+    async with running(tmp_path, vendor=vendor(pixverse={})) as server:
+        reply = await server.call("check_accounts", service="pixverse")
+
+    assert "No account is linked to PixVerse, so no job can run." == reply.job["problem"]
+    assert "Link an account of PixVerse on useapi.net." == reply.job["hint"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (
+            Fault(then=httpx.Response(500, json={"error": "down"})),
+            "PixVerse: it failed (status 500)",
+        ),
+        (Fault(after_s=100), "No answer came within 20 s."),
+    ],
+)
+async def test_credits_that_can_not_be_read_hide_no_account(
+    tmp_path: Path, fault: Fault, says: str
+) -> None:
+    async with running(tmp_path) as server:
+        server.network.concerns = lambda request: "features" in request.url.path
+        server.network.faults = [fault] * 9
+        reply = await server.call("check_accounts", credits=True)
+
+    (account,) = service(reply, "pixverse")["accounts"]
+    assert {"name": "us***@ex***.com", "healthy": True} == account
+    assert f"The credits of us***@ex***.com could not be read: {says}" in reply.job["note"]
+    assert reply.job["ok"]
+
+
+async def test_an_account_in_error_has_no_credits_to_tell(tmp_path: Path) -> None:
+    """Both are left out of its record where it is in error."""
+    reply = await with_credits(tmp_path, user=596)
+
+    (account,) = service(reply, "google-flow")["accounts"]
+    assert "credits" not in account
+    assert "The credits of us***@ex***.com are not told." in reply.job["note"]
+
+
+@pytest.mark.parametrize("odd", [[], {"credits": "many", "models": 7}, {"available": ["x", {}]}])
+async def test_a_balance_of_an_unknown_form_is_left_out(tmp_path: Path, odd: object) -> None:
+    async with running(tmp_path) as server:
+        server.network.concerns = lambda request: (
+            not request.url.path.endswith("/accounts") and (request.url.path != ACCOUNT)
+        )
+        server.network.faults = [Fault(then=httpx.Response(200, json=odd)) for _ in range(9)]
+        reply = await server.call("check_accounts", credits=True)
+
+    assert not any("credits" in a for each in reply.job["services"] for a in each["accounts"])
+
+
+async def test_whether_credits_are_wanted_is_yes_or_no(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        refused = await server.call("check_accounts", credits="perhaps")
+        taken = await server.call("check_accounts", credits="true", service="pixverse")
+
+    assert "credits must be true or false, so nothing was done." in refused.text
+    assert 15_000 == service(taken, "pixverse")["accounts"][0]["credits"]

@@ -85,6 +85,7 @@ async def test_who_reads_either_half_knows_that_it_is_the_sandbox(
             ("download_media", {"job_id": VIDEO}),
             ("list_jobs", {}),
             ("check_accounts", {}),
+            ("list_media", {}),
             ("cancel_job", {"job_id": VIDEO}),
             ("get_job", {"job_id": "nonsense"}),
         ):

@@ -25,11 +25,12 @@ HINTS = {  # read-only, destructive, idempotent, open-world (design, section 2)
     "upscale_video": (False, False, True, True),
     "interpolate_video": (False, False, True, True),
     "upscale_image": (False, False, True, True),
+    "list_media": (True, False, True, True),
     "get_job": (True, False, True, True),
     "list_jobs": (True, False, True, False),
     "download_media": (False, False, True, True),
     "cancel_job": (False, True, True, True),
-    "check_accounts": (True, False, True, True),
+    "check_accounts": (False, False, True, True),  # with credits it may claim some
 }
 PAID = ("upscale_video", "interpolate_video", "upscale_image")
 
@@ -109,6 +110,7 @@ KNOWN_TO_ALL = {
     "string": {"type", "description", "default", "enum", "pattern", "minLength", "maxLength"},
     "integer": {"type", "description", "default", "minimum", "maximum"},
     "number": {"type", "description", "default", "minimum", "maximum"},
+    "boolean": {"type", "description", "default"},
 }
 
 
@@ -121,7 +123,9 @@ async def test_input_schemas_hold_only_what_every_model_takes(tmp_path: Path) ->
         for name, argument in schema["properties"].items():
             assert KNOWN_TO_ALL[argument["type"]] >= argument.keys(), name
             assert all(isinstance(choice, str) for choice in argument.get("enum", ()))
-            python = {"string": str, "integer": int, "number": float}[argument["type"]]
+            python = {"string": str, "integer": int, "number": float, "boolean": bool}[
+                argument["type"]
+            ]
             assert type(argument.get("default", python())) is python
 
 
