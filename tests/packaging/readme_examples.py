@@ -109,8 +109,10 @@ def run(command: list[str], file: Path, text: str, env: dict[str, str]) -> bool:
         check=False,
     )
     lines = done.stdout.strip().splitlines()
-    # A link to the result, or what the tool answered about the job: the letter is an upscale's.
-    is_good = done.returncode == 0 and ("/media/" in done.stdout or "V-u12345-CA:" in done.stdout)
+    # The saved file, a link to the result, or what the tool answered: the letter is an upscale's.
+    is_saved = bool(lines) and Path(lines[-1]).is_file()
+    is_told = "/media/" in done.stdout or "V-u12345-CA:" in done.stdout
+    is_good = done.returncode == 0 and (is_saved or is_told)
     if not is_good:
         print(f"{text}\nended with {done.returncode}:\n{done.stdout}{done.stderr}", flush=True)
     else:

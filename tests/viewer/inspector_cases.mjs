@@ -25,7 +25,7 @@ export const CASES = {
 
   async "upscale_image shows the result beside the very image, though the host doesn't tell which it was"(inspector) {
     // This Inspector drops `tool-input` of an app it has just opened; the job's options name the image.
-    const view = await inspector.call("upscale_image", { source: dreamina(789, "i"), resolution: "8k", image_index: 2 });
+    const view = await inspector.call("upscale_image", { source: dreamina(789, "i"), resolution: "8k", image_index: 2, max_credits: 50 });
     await view.shows(1280, 7680);
     equal(await view.text("after-facts"), "7680 × 4320");
     return view;
