@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -682,6 +682,17 @@ class BrokenJournal(Journal):
         raise JournalError(message="The disk is full.", hint="Make room.")
 
 
+_STORES: list[SqliteStore] = []
+
+
+@pytest.fixture(autouse=True)
+def stores() -> Iterator[None]:
+    """Those that `downloads` opened are closed."""
+    yield
+    while _STORES:
+        asyncio.run(_STORES.pop().close())
+
+
 def downloads(
     folder: Path, network: httpx.AsyncBaseTransport, journal: type[Journal] = Journal
 ) -> Downloads:
@@ -694,10 +705,11 @@ def downloads(
     async def no_fresh_link(job: Job, position: int) -> str | None:
         return None
 
+    _STORES.append(SqliteStore(folder / "state", clock))
     return Downloads(
         clock,
         outputs,
-        journal(SqliteStore(folder / "state", clock), clock.now),
+        journal(_STORES[-1], clock.now),
         Fetcher(settings, clock, outputs, network, resolve),
         no_fresh_link,
     )
