@@ -35,7 +35,7 @@ import time
 import mcp.server
 
 before = time.perf_counter()
-import mcp_server.server
+import mcp_server.server.factory
 
 print((time.perf_counter() - before) * 1000)
 """
