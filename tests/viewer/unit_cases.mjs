@@ -300,7 +300,9 @@ export const CASES = {
       await view.frame.click(`#files button:nth-child(${number})`);
       equal(await view.frame.$$eval("img, video, a", (elements) => elements.length), 0);
       ok(!(await view.isShown("open")));
+      await view.frame.$eval("#open", (button) => button.click());
     }
+    deepEqual(await view.asked("ui/open-link"), []);
     ok((await view.text("told")).includes("<script>"));
     equal(await view.frame.title(), "Job");
     return view;
