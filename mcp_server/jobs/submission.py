@@ -101,7 +101,7 @@ class Submitter:
         row = await self._journal.find_live(key)
         if self._journal.fault is not None:
             raise self._journal.fault
-        if row is not None and (read or row.posts == 0):
+        if row is not None and read:
             row = await self._refreshed(row)
         if row is None and self._budget is not None:
             await self._journal.check_budget(

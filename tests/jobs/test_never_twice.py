@@ -684,6 +684,27 @@ async def test_a_row_that_was_never_sent_is_not_sent_without_a_yes(
     assert [2, 1] == [len(user.asked), len(h.posts())]
 
 
+@pytest.mark.parametrize("agreed_first", [False, True])
+async def test_of_two_callers_one_yes_is_enough(tmp_path: Path, agreed_first: bool) -> None:
+    """Both join what is under way; that the job failed is found out when both are there."""
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor, **ASKS) as h:
+        await ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60, max_credits=66)
+        h.network.concerns = lambda request: request.method == "GET"
+        stands = [] if agreed_first else [Fault()]  # who did not agree is told that it stands
+        h.network.faults = [*stands, Fault(before_s=5)]
+        yes: dict[str, Any] = {"max_credits": 66}
+        first, second = (yes, {}) if agreed_first else ({}, yes)
+        calling = asyncio.create_task(ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60, **first))
+        await asyncio.sleep(1)
+        vendor.jobs[ours(vendor)]["status"] = "failed"
+        later = await ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60, **second)
+        earlier = await calling
+
+    assert vendor.made[1] == earlier.job["job_id"] == later.job["job_id"]
+    assert 2 == len(vendor.made)
+
+
 async def test_a_row_that_was_never_sent_counts_on_the_day_it_is_sent(tmp_path: Path) -> None:
     kernel = Kernel()
     budget: dict[str, Any] = {"USEAPI_MAX_CREDITS_PER_DAY": "30"}

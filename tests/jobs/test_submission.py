@@ -290,6 +290,13 @@ async def test_a_server_that_stops_lets_the_answer_arrive(tmp_path: Path) -> Non
     assert 1 == len(h.posts())
 
 
+async def test_a_server_that_has_nothing_on_its_way_stops_at_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        await h.call("list_jobs")
+
+    assert 0 == now()
+
+
 async def test_a_server_that_stops_waits_15_seconds_and_judges_nothing(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=600) as h:
         h.network.faults = [Fault(after_s=100)]
