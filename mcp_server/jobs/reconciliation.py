@@ -97,7 +97,7 @@ class Reconciler:
         Raises:
             UseapiError: the look failed, which proves nothing.
         """
-        row = await self._journal.get(row.id) or row  # it may have been sent since it was read
+        row = await self._journal.latest(row)  # it may have been sent since it was read
         service = service_named(order.service)
         look = await service.find(self._upstream, order, since=self._sent_at(row, None))
         ours: list[Job] = []

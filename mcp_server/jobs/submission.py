@@ -157,17 +157,17 @@ class Submitter:
         if row.key in self._works or not await self._try_claim(row.key):
             return row
         try:
-            row = await self._journal.get(row.id) or row
+            row = await self._journal.latest(row)
             if row.state not in ("submitting", "unconfirmed"):
                 return row
             if await self._repository.close_abandoned(row):
-                return await self._journal.get(row.id) or row
+                return await self._journal.latest(row)
             note = await self._look(row)
             if note is not None and row.state == "submitting":
                 return await self._repository.mark_unconfirmed(row, note)
         finally:
             await self._journal.release(row.key)
-        return await self._journal.get(row.id) or row
+        return await self._journal.latest(row)
 
     async def give_up(self, row: Submission) -> None:
         """Give up a row without an answer: its key is free, the same order may be sent again."""
@@ -241,7 +241,7 @@ class Submitter:
             if job is not None and job.status != "unconfirmed":
                 return job
             if job is not None:  # what was taken for its job failed: ours may be another one
-                return await self._recover(order, await self._journal.get(row.id) or row)
+                return await self._recover(order, await self._journal.latest(row))
         elif row is not None and not await self._repository.close_abandoned(row):
             return await self._recover(order, row)
         self._require_consent(order, key)
@@ -282,7 +282,7 @@ class Submitter:
         try:
             job = await service_named(row.service).read(self._upstream, row.job_id, age_s=age_s)
         except UseapiError as error:
-            row = await self._journal.get(row.id) or row  # another reader may have had more luck
+            row = await self._journal.latest(row)  # another reader may have had more luck
             job = self.to_job(row)
             log.info("%s could not be read (%s): returned as last known", row.id, error.code)
             is_old = job.ended or self._clock.now() - row.created_at >= REUSE_S
@@ -329,7 +329,7 @@ class Submitter:
         search = await self._reconciler.search(order, row, looks_s)
         if search.found is not None:
             return await self._accept(order, row, search.found.job, ours=search.found.ours)
-        row = await self._journal.get(row.id) or row
+        row = await self._journal.latest(row)
         may_send = may_send and search.proves_absence and order.refuses_repeats
         if may_send and row.posts < MOST_POSTS:
             return await self._send(order, row)
@@ -379,7 +379,7 @@ class Submitter:
 
     async def _still_unknown(self, row: Submission, note: str) -> Job:
         """What is known of a row whose first request may have been done."""
-        now = await self._journal.get(row.id) or row
+        now = await self._journal.latest(row)
         if now.state not in ("submitting", "unconfirmed"):  # another process found it
             return self.to_job(now)
         return await self._unconfirmed(now, note)
@@ -446,7 +446,7 @@ class Submitter:
         service = service_named(order.service)
         named = service.names(order, refusal) if isinstance(refusal, RefusedError) else None
         if named is not None:
-            return await self._take_named(order, await self._journal.get(row.id) or row, named)
+            return await self._take_named(order, await self._journal.latest(row), named)
         if row.posts > 0:
             return await self._still_unknown(
                 row, f"sending it once more failed too ({refusal.code})"

@@ -777,6 +777,17 @@ async def test_an_unconfirmed_request_that_is_given_up_may_be_sent_again(tmp_pat
         assert 2 == len(h.posts())
 
 
+async def test_a_look_that_finds_nothing_leaves_what_the_whole_search_said(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        first = await unconfirmed(h)
+        await asyncio.sleep(3)
+
+        read = await h.call("get_job", job_id=first.job["job_id"])
+
+        assert "was asked 3 times" in first.job["failure"]["message"]
+        assert first.job["failure"] == read.job["failure"]
+
+
 async def test_a_look_that_fails_leaves_an_unconfirmed_request_as_it_is(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
         ours = (await unconfirmed(h)).job["job_id"]
