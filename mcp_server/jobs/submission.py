@@ -190,9 +190,7 @@ class Submitter:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _done(self, key: str, task: "asyncio.Task[Job]") -> None:
-        work = self._works.get(key)
-        if work is not None and work.task is task:
-            del self._works[key]
+        del self._works[key]
         fault = None if task.cancelled() else task.exception()
         if fault is not None and not isinstance(fault, UseapiError):  # its callers may have left
             log.error("a submission ended by a bug", exc_info=fault)

@@ -17,9 +17,12 @@ import httpx
 import pytest
 from mcp import Client
 
+from mcp_server.journal.sqlite import SqliteStore
 from mcp_server.sandbox import dreamina as dreamina_jobs
 from mcp_server.server.factory import create_server
+from mcp_server.services.registry import service_named
 from mcp_server.settings import Settings
+from mcp_server.tools.context import open_app
 from tests.jobs.test_never_twice import LATER_S, another_server, ask, known_ids, ours, upscale
 from tests.jobs.test_submission import NO_LIMITS_ON_WINDOWS, full_disk
 from tests.services.scripted import Says
@@ -31,6 +34,7 @@ from tests.support.harness import (
     TOKEN,
     Fault,
     Harness,
+    Network,
     VirtualClock,
     reply,
     running,
@@ -991,6 +995,34 @@ async def test_a_server_that_stops_waits_for_the_last_of_several_requests(
 
     assert set(vendor.made) == listed
     assert 2 == len(listed)
+
+
+async def test_a_server_that_stops_lets_go_of_its_keys_before_the_journal_is_closed(
+    tmp_path: Path,
+) -> None:
+    """A key may be a row of a database: one that is kept would stop everybody else's calls."""
+    steps: list[str] = []
+
+    class RemoteStore(SqliteStore):
+        async def release(self, key: str) -> None:
+            await asyncio.sleep(0.1)
+            steps.append("released")
+            await super().release(key)
+
+        async def close(self) -> None:
+            steps.append("closed")
+            await super().close()
+
+    folders = {"USEAPI_STATE_DIR": str(tmp_path), "USEAPI_OUTPUT_DIR": str(tmp_path)}
+    settings = Settings.read({"USEAPI_TOKEN": TOKEN, **folders})
+    network = Network(Dreamina(work_s=100))
+    async with open_app(settings, VirtualClock(), network, open_store=RemoteStore) as app:
+        order = service_named("dreamina").order("upscale_video", DREAMINA_VIDEO, {}, {})
+        calling = asyncio.create_task(app.jobs.submit(order))
+        await asyncio.sleep(1)
+    await asyncio.wait({calling})
+
+    assert ["released", "closed"] == steps
 
 
 async def test_a_file_that_came_with_the_answer_is_not_lost_by_a_record_without_it(
