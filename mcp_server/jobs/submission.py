@@ -7,6 +7,7 @@ repeat, and only after looks that proved nothing was there, is it sent once more
 """
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -246,8 +247,7 @@ class Submitter:
         return await self._send(order, await self._insert(order, key))
 
     def _require_consent(self, order: Order, key: str) -> None:
-        work = self._works.get(key)
-        if work is not None and not work.may_charge:
+        if not self._works[key].may_charge:
             price = f" for about {order.price:g} credits" if order.price else ""
             raise ConsentError(
                 message="The job that the same call made before is over, so this would be a new"
@@ -271,7 +271,7 @@ class Submitter:
     async def _reuse(self, row: Submission) -> Job | None:
         """The job an earlier call made; None if it is free to be made again."""
         known = self.to_job(row)
-        age_s = self._clock.now() - (row.first_sent_at or row.created_at)
+        age_s = self._clock.now() - row.created_at
         if row.job_id is None:  # the vendor has no job for it: its result is all there is
             if has_a_file(known) or (_has_a_link(known) and age_s < REUSE_S):
                 return known.evolve(reused=True)
@@ -283,7 +283,7 @@ class Submitter:
             row = await self._journal.latest(row)  # another reader may have had more luck
             job = self.to_job(row)
             log.info("%s could not be read (%s): returned as last known", row.id, error.code)
-            is_old = job.ended or self._clock.now() - row.created_at >= REUSE_S
+            is_old = job.ended or age_s >= REUSE_S
             if isinstance(error, NotFoundError | ExpiredError) and is_old:
                 await self._journal.close_row(row, "freed", "The vendor keeps it no longer.")
                 return None
@@ -302,18 +302,16 @@ class Submitter:
         return await self._reconcile(order, row, (0.0, *LOOKS_AFTER_SILENCE_S))
 
     async def _look(self, row: Submission) -> str | None:
-        """Look once for a row; why it was not found, or None if it was."""
+        """Look once for a row; why it was not found, or None where there is nothing to add."""
         order = order_of(row)
         if order is None:
             return "this version of useapi-mcp does not know what was submitted"
         if not self._repository.is_of(row, self._upstream.origin):
             return "it was submitted at another address of the vendor, so it is not looked for"
-        try:
-            if named := row.evidence.get("named"):
+        if named := row.evidence.get("named"):  # it is unconfirmed, and says so
+            with contextlib.suppress(UseapiError):
                 await self._take_named(order, row, str(named))
-                return None
-        except UseapiError as error:
-            return error.message
+            return None
         search = await self._reconciler.search(order, row, (0.0,))
         if search.found is None:
             return search.note
@@ -354,7 +352,7 @@ class Submitter:
         except JournalError as error:  # it did not leave
             if row.posts == 0:
                 raise
-            return await self._still_unknown(row, f"it could not be sent once more ({error.code})")
+            return await self._unconfirmed(row, f"it could not be sent once more ({error.code})")
         except (UnansweredError, UnexpectedAnswerError, DownloadError) as error:
             if order.endpoint.answers_when_done:
                 await self._repository.record_failure(row, "lost", error.message)
@@ -369,23 +367,16 @@ class Submitter:
             return await self._resolve(order, row, refusal)
         except UseapiError as error:
             if row.posts > 0:  # this one was refused; the first may have been done all the same
-                return await self._still_unknown(
+                return await self._unconfirmed(
                     row, f"sending it once more failed too ({error.code})"
                 )
             await self._repository.record_failure(row, error.code, error.message)
             raise
 
-    async def _still_unknown(self, row: Submission, note: str) -> Job:
-        """What is known of a row whose first request may have been done."""
-        now = await self._journal.latest(row)
-        if now.state not in ("submitting", "unconfirmed"):  # another process found it
-            return self.to_job(now)
-        return await self._unconfirmed(now, note)
-
     async def _post(self, order: Order, row: Submission) -> Job:
         """Send it and write down the answer: what `idle` waits for."""
         service = service_named(order.service)
-        if row.posts == 0 and order.endpoint.repeats == "taken":
+        if order.endpoint.repeats == "taken":  # so it is sent once
             row = await self._with_existing(order, row)
         tries = 0
 
@@ -446,9 +437,7 @@ class Submitter:
         if named is not None:
             return await self._take_named(order, await self._journal.latest(row), named)
         if row.posts > 0:
-            return await self._still_unknown(
-                row, f"sending it once more failed too ({refusal.code})"
-            )
+            return await self._unconfirmed(row, f"sending it once more failed too ({refusal.code})")
         await self._repository.record_failure(row, refusal.code, refusal.message)
         raise refusal
 

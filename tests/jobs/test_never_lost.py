@@ -7,6 +7,7 @@ those lines.
 import asyncio
 import base64
 import json
+import logging
 import re
 import sqlite3
 from contextlib import AsyncExitStack, closing, suppress
@@ -17,6 +18,7 @@ import httpx
 import pytest
 from mcp import Client
 
+from mcp_server.errors import UseapiError
 from mcp_server.journal.sqlite import SqliteStore
 from mcp_server.sandbox import dreamina as dreamina_jobs
 from mcp_server.server.factory import create_server
@@ -942,13 +944,14 @@ async def test_a_job_that_was_never_known_here_is_not_found(tmp_path: Path) -> N
     assert "not_found" == read.error["code"]
 
 
+@pytest.mark.parametrize("error", ["fail_code: 2043", "Cancelled by user"])
 async def test_a_failed_job_that_stands_in_the_way_for_ever_is_told_as_that(
-    tmp_path: Path,
+    tmp_path: Path, error: str
 ) -> None:
     """If Dreamina refuses to repeat what failed (not documented): no invitation to try again."""
     vendor = Dreamina()
     async with running(tmp_path, vendor=vendor) as h:
-        failed = vendor.add("videos/upscale", DREAMINA_VIDEO, status="failed", error="2043")
+        failed = vendor.add("videos/upscale", DREAMINA_VIDEO, status="failed", error=error)
         said = {"error": f"Source video already upscaled: {failed['jobid']}"}
         vendor.instead["POST "] = Says(said, 400)
         told = [await upscale(h, DREAMINA_VIDEO) for _ in range(2)]
@@ -995,6 +998,36 @@ async def test_a_server_that_stops_waits_for_the_last_of_several_requests(
 
     assert set(vendor.made) == listed
     assert 2 == len(listed)
+
+
+async def test_only_a_bug_in_a_submission_is_logged_as_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its callers may have left; a refusal is theirs to hear, and is none."""
+
+    class Buggy(SqliteStore):
+        async def claim(self, key: str) -> bool:
+            raise ZeroDivisionError
+
+    folders = {"USEAPI_STATE_DIR": str(tmp_path), "USEAPI_OUTPUT_DIR": str(tmp_path)}
+    settings = Settings.read({"USEAPI_TOKEN": TOKEN, **folders})
+    order = service_named("dreamina").order("upscale_video", DREAMINA_VIDEO, {}, {})
+    vendor = Dreamina()
+    async with open_app(settings, VirtualClock(), Network(vendor)) as app:
+        await app.jobs.submit(order)
+        vendor.jobs[ours(vendor)]["status"] = "failed"
+        vendor.instead["POST "] = Says({"error": "No"}, 402)
+        with pytest.raises(UseapiError):
+            await app.jobs.submit(order)
+    assert [] == [each for each in caplog.records if each.levelno >= logging.ERROR]
+    async with open_app(settings, VirtualClock(), Network(vendor), open_store=Buggy) as app:
+        with pytest.raises(ZeroDivisionError):
+            await app.jobs.submit(order)
+
+    (logged,) = [each for each in caplog.records if each.levelno >= logging.ERROR]
+    assert "a submission ended by a bug" == logged.message
+    assert logged.exc_info is not None
+    assert logged.exc_info[0] is ZeroDivisionError
 
 
 async def test_a_server_that_stops_lets_go_of_its_keys_before_the_journal_is_closed(

@@ -672,6 +672,26 @@ async def test_a_job_that_expired_is_not_made_again_without_a_yes(
 
 
 @ERAS
+async def test_nobody_is_asked_about_a_request_that_is_looked_for(
+    tmp_path: Path, mode: str
+) -> None:
+    """Nor does the question free its key: it would be paid for twice."""
+    user, vendor = User(), GoogleFlow()
+    async with running(tmp_path, vendor=vendor, client_options=user.on(mode), **ASKS) as h:
+        h.network.faults = [CUT, CUT]
+        vendor.work_s = 300
+        await upscale(h, FLOW_VIDEO, resolution="4K")
+        await asyncio.sleep(LATER_S)
+        unconfirmed = await upscale(h, FLOW_VIDEO, resolution="4K")
+        await asyncio.sleep(300)
+        found = await upscale(h, FLOW_VIDEO, resolution="4K")
+
+    assert "unconfirmed" == unconfirmed.job["status"]
+    assert ours(vendor) == found.job["job_id"]
+    assert [1, 1] == [len(user.asked), len(vendor.charged)]
+
+
+@ERAS
 async def test_a_row_that_was_never_sent_is_not_sent_without_a_yes(
     tmp_path: Path, mode: str
 ) -> None:
@@ -1059,9 +1079,11 @@ async def test_a_request_that_connects_while_its_server_closes_never_leaves(
         connected.set()
         await app.jobs._submitter.close()
         await asyncio.sleep(1)
+        (row,) = await app.journal.recent(1, origin=ORIGIN)
     caller.cancel()
 
     assert [] == left
+    assert 0 == row.posts
 
 
 async def test_a_stale_row_that_is_looked_at_does_not_free_a_job(tmp_path: Path) -> None:
