@@ -1,9 +1,10 @@
 """PixVerse v2: upscales a video to 4K.
 
 Sources: useapi.net, POST pixverse/videos/upscale (6 December 2024), GET videos/video_id
-(22 September 2025), GET videos (8 July 2025), GET images (9 March 2026), features and
-scheduler/available (24 June 2026); the vendor's own clients of June to September 2026 for status 8,
-for `output_width` 0 on a completed record and for ids sent raw.
+(22 September 2025), GET videos (8 July 2025), GET images, images/image_id and scheduler (9 March
+2026), features and scheduler/available (24 June 2026); the vendor's own clients of June to
+September 2026 for status 8, for `output_width` 0 on a completed record and for ids sent raw; its
+tool texts of October and November 2026 for `next_offset` and `has_more`.
 What they leave open is marked *assumed*.
 """
 
@@ -20,7 +21,16 @@ from mcp_server.errors import (
     RefusedError,
     RequestError,
 )
-from mcp_server.models import Failure, FoundMedia, Job, Kind, Media, OperationName, Status
+from mcp_server.models import (
+    OPERATIONS,
+    Failure,
+    FoundMedia,
+    Job,
+    Kind,
+    Media,
+    OperationName,
+    Status,
+)
 from mcp_server.services.accounts import Account, Balance, linked
 from mcp_server.services.base import (
     LONGEST_PROMPT,
@@ -38,7 +48,7 @@ from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.fields import link, moment, number, obj, objs, text, texts, whole
 from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo
 
-_PAGE = 40  # the documented default of `limit`
+_PAGES: Mapping[Kind, int] = {"video": 40, "image": 50}  # the documented defaults of `limit`
 _MOST_PAGES = 5
 _404_MEANS_WORKING_S = 3600  # the documents give no limit; *assumed* to be generous
 
@@ -47,10 +57,18 @@ _ID = (
     r"-%s:[0-9]{1,30}"
 )
 _VIDEO = re.compile(_ID % "video", re.ASCII)
+_IMAGE = re.compile(_ID % "image", re.ASCII)
 _ANY = re.compile(_ID % "[a-z]{2,20}", re.ASCII)
 
 _LONGEST_OF_4K = 3840  # px
 _COMPLETED, _MODERATED, _FAILED = 1, 7, 8
+_LINKS: Mapping[Kind, str] = {"video": "url", "image": "image_url"}
+_OPERATIONS: Mapping[tuple[Kind, bool], OperationName] = {  # by kind, and whether it is an upscale
+    ("video", False): "generate_video",
+    ("video", True): "upscale_video",
+    ("image", False): "generate_image",
+    ("image", True): "upscale_image",
+}
 
 _ERROR_RULES = (
     ErrorRule(
@@ -72,7 +90,7 @@ _ERROR_RULES = (
 
 
 class PixVerse(Service):
-    """A video's id is its job's id."""
+    """The id of a video or an image is its job's id."""
 
     vendor = ServiceInfo("pixverse", "PixVerse", _ERROR_RULES)
     id_forms = ("user:<number>-pixverse:<e-mail>-video:<number>",)
@@ -102,7 +120,7 @@ class PixVerse(Service):
         return full_match(_ANY, some_id) is not None
 
     def is_job(self, some_id: str) -> bool:
-        return full_match(_VIDEO, some_id) is not None
+        return _kind_of(some_id) is not None
 
     def whole_form(self, part: str) -> str | None:
         if not re.fullmatch(r"[0-9]{4,30}", part.strip(), re.ASCII):
@@ -126,47 +144,54 @@ class PixVerse(Service):
         )
 
     async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
-        if not full_match(_VIDEO, job_id):
+        kind = _kind_of(job_id)
+        if kind is None:
             raise RequestError(
-                message="This is not the id of a video on PixVerse.",
-                hint="Give a video_id.",
+                message="This is not the id of a video or an image on PixVerse.",
+                hint="Give a video_id or an image_id.",
                 service=self.name,
             )
         try:
-            answer = await upstream.get(self.vendor, f"/v2/pixverse/videos/{job_id}")
+            answer = await upstream.get(self.vendor, f"/v2/pixverse/{kind}s/{job_id}")
         except NotFoundError:
-            # "404: the video is still processing", but a wrong id is answered the same.
-            if age_s is not None and age_s <= _404_MEANS_WORKING_S:
+            # "404: the video is still processing", but a wrong id is answered the same. An image
+            # that is still made has its status.
+            if kind == "video" and age_s is not None and age_s <= _404_MEANS_WORKING_S:
                 return Job(
                     job_id=job_id, service="pixverse", operation="upscale_video", status="running"
                 )
-            record = await self._listed(upstream, job_id)
+            record = await self._listed(upstream, job_id, kind)
             if record is None:
                 raise
-            return self._job(job_id, record)
-        if not _is_record(answer.data):
-            raise self.unexpected("video")
-        return self._job(job_id, answer.data)
+            return _job(job_id, record, kind)
+        if not _is_record(answer.data, kind):
+            raise self.unexpected(kind)
+        return _job(job_id, answer.data, kind)
 
     async def find(self, upstream: Upstream, order: Order, *, since: float | None) -> Look:
+        kind = OPERATIONS[order.operation].kind
         jobs, is_complete, horizon, clock_ahead_s = [], True, None, None
+        email, offset = _email_of(order.source), 0
         for page in range(_MOST_PAGES):
-            answer = await self._page(upstream, order.source, page * _PAGE)
+            answer = await self._page(upstream, kind, email, offset)
             records = answer.data["data"]
             clock_ahead_s = answer.clock_ahead_s if page == 0 else clock_ahead_s
             for record in records:
-                job_id = obj(record).get("video_id")
+                job_id = obj(record).get(f"{kind}_id")
                 if not isinstance(job_id, str) or not self.owns(job_id):
                     is_complete = False  # all fields are optional, so it may be the one
-                elif obj(record).get("original_video_id") != order.source:
-                    is_complete = is_complete and "original_video_id" in record
-                elif not _is_no_upscale(record):
-                    jobs.append(self._job(job_id, record).evolve(operation=order.operation))
+                    continue
+                same = _same(order, record, kind)
+                is_complete = is_complete and same is not None
+                if same:
+                    jobs.append(_job(job_id, record, kind).evolve(operation=order.operation))
             times = [epoch(str(obj(record).get("created_at"))) for record in records]
             known = [made for made in times if made is not None]
-            horizon = min(known) if known and len(records) >= _PAGE else None
-            if len(records) < _PAGE or since is None or (horizon is not None and horizon < since):
+            further = _further(answer.data, kind, offset)
+            horizon = min(known) if known and further is not None else None
+            if further is None or since is None or (horizon is not None and horizon < since):
                 return Look(tuple(jobs), is_complete, horizon, clock_ahead_s)
+            offset = further
         return Look(tuple(jobs), is_complete=False, horizon=horizon, clock_ahead_s=clock_ahead_s)
 
     async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
@@ -207,30 +232,27 @@ class PixVerse(Service):
             tuple(texts(plan.get("unlimited_image_models")) + texts(plan.get("veo_sora_models"))),
         )
 
-    async def _listed(self, upstream: Upstream, job_id: str) -> dict[str, Any] | None:
+    async def _listed(self, upstream: Upstream, job_id: str, kind: Kind) -> dict[str, Any] | None:
         """The record of a job in the account's list; None if neither knows it."""
         try:
-            records = await self._list(upstream, job_id)
+            answer = await self._page(upstream, kind, _email_of(job_id), 0)
         except (NotFoundError, RefusedError):  # not even the account is known
             return None
-        return next((record for record in records if record.get("video_id") == job_id), None)
+        records = objs(answer.data["data"])
+        return next((each for each in records if each.get(f"{kind}_id") == job_id), None)
 
-    async def _list(self, upstream: Upstream, some_id: str) -> list[dict[str, Any]]:
-        """The account's newest videos."""
-        return objs((await self._page(upstream, some_id, 0)).data["data"])
+    async def _page(self, upstream: Upstream, kind: Kind, email: str, offset: int) -> Answer:
+        """A page of an account's videos or images, newest first: GET videos, GET images.
 
-    async def _page(self, upstream: Upstream, some_id: str, offset: int) -> Answer:
-        """A page of an account's videos, newest first: GET /videos, 40 of them by default.
-
-        Whether `offset` counts videos is contradicted in the documents: *assumed* that it does.
+        Where the next one begins is for the answer to tell (`next_offset`). One of before that
+        time says nothing: *assumed* that `offset` counts then, which is contradicted in the
+        documents.
         """
-        found = full_match(_ANY, some_id)
-        account = quote(found["email"], safe="") if found else ""
         further = f"&offset={offset}" if offset else ""
-        path = f"/v2/pixverse/videos?email={account}{further}"
+        path = f"/v2/pixverse/{kind}s?email={quote(email, safe='')}{further}"
         answer = await upstream.get(self.vendor, path)
         if not isinstance(obj(answer.data).get("data"), list):
-            raise self.unexpected("list of videos")
+            raise self.unexpected(f"list of {kind}s")
         return answer
 
     def _found(self, record: Mapping[str, Any]) -> Listed:
@@ -253,54 +275,89 @@ class PixVerse(Service):
             width=width,
             height=height,
             duration_ms=whole(seconds * 1000) if seconds and kind == "video" else None,
-            url=link(record.get("url" if kind == "video" else "image_url")),
+            url=link(record.get(_LINKS[kind])),
             thumbnail_url=link(record.get("first_frame")),
         )
         is_4k = max(width or 0, height or 0) >= _LONGEST_OF_4K  # "under 4K" is what is upscaled
         return Listed(media, (some_id,), is_end=is_4k or bool(record.get("upscaled")))
 
-    def _job(self, job_id: str, record: Mapping[str, Any]) -> Job:
-        source = record.get("original_video_id")
-        status = _status(record)
-        upscaled = bool(record.get("upscaled"))
-        failure = None
-        if status == "failed":
-            failure = Failure(code="vendor_failed", message="PixVerse failed.")
-            if record.get("video_status") == _MODERATED or (
-                record.get("video_status_name") == "MODERATED"
-            ):
-                failure = moderated("PixVerse")
-        return Job(
-            job_id=job_id,
-            service="pixverse",
-            operation="upscale_video" if upscaled else "generate_video",
-            status=status,
-            source=source if isinstance(source, str) and self.owns(source) else None,
-            model=text(record.get("model")),
-            media=(
-                Media(
-                    kind="video",
-                    url=link(record.get("url")),
-                    mime_type="video/mp4",
-                    width=whole(record.get("output_width")),
-                    height=whole(record.get("output_height")),
-                    thumbnail_url=link(record.get("first_frame")),
-                    media_id=job_id,
-                ),
-            )
-            if status == "completed"
-            else None,
-            failure=failure,
-            created_at=moment(record.get("created_at")),
-        )
+
+def _kind_of(some_id: str) -> Kind | None:
+    """What an id of a job names; None: neither a video nor an image."""
+    if full_match(_VIDEO, some_id):
+        return "video"
+    return "image" if full_match(_IMAGE, some_id) else None
+
+
+def _email_of(some_id: str) -> str:
+    found = full_match(_ANY, some_id)
+    return found["email"] if found else ""
+
+
+def _further(data: Mapping[str, Any], kind: Kind, offset: int) -> int | None:
+    """Where the next page of a list begins; None where this one is the last."""
+    told, count = whole(data.get("next_offset")), len(data["data"])
+    if data.get("has_more") is False or not count:
+        return None
+    if told is not None:  # one that leads back would never end
+        return told if told > offset else None
+    return offset + _PAGES[kind] if count >= _PAGES[kind] else None
+
+
+def _job(job_id: str, record: Mapping[str, Any], kind: Kind) -> Job:
+    """A record of GET videos/video_id or images/image_id as a job.
+
+    *Assumed* of images: an upscale says so as a video does, and names its source likewise.
+    """
+    source = record.get(f"original_{kind}_id")
+    status = _status(record, kind)
+    failure = None
+    if status == "failed":
+        failure = Failure(code="vendor_failed", message="PixVerse failed.")
+        said = (record.get(f"{kind}_status"), record.get(f"{kind}_status_name"))
+        if _MODERATED in said or "MODERATED" in said:
+            failure = moderated("PixVerse")
+    return Job(
+        job_id=job_id,
+        service="pixverse",
+        operation=_OPERATIONS[kind, bool(record.get("upscaled"))],
+        status=status,
+        source=source if isinstance(source, str) and full_match(_ANY, source) else None,
+        model=text(record.get("model")),
+        media=(_medium(job_id, record, kind),) if status == "completed" else None,
+        failure=failure,
+        created_at=moment(record.get("created_at")),
+    )
+
+
+def _medium(some_id: str, record: Mapping[str, Any], kind: Kind) -> Media:
+    """What a finished record shows; an image's type is told by its bytes alone."""
+    return Media(
+        kind=kind,
+        url=link(record.get(_LINKS[kind])),
+        mime_type="video/mp4" if kind == "video" else None,
+        width=whole(record.get("output_width")),
+        height=whole(record.get("output_height")),
+        thumbnail_url=link(record.get("first_frame")),
+        media_id=some_id,
+    )
+
+
+def _same(order: Order, record: Mapping[str, Any], kind: Kind) -> bool | None:
+    """Whether a record does what was ordered; None if it does not tell."""
+    source = f"original_{kind}_id"
+    if record.get(source) != order.source:
+        return False if source in record else None
+    return not _is_no_upscale(record)
 
 
 def _account_of(some_id: str) -> str:
     return some_id.rsplit("-", 1)[0].lower()
 
 
-def _is_record(data: Any) -> bool:
-    return isinstance(data, dict) and ("video_status" in data or "video_status_name" in data)
+def _is_record(data: Any, kind: Kind) -> bool:
+    names = {f"{kind}_status", f"{kind}_status_name"}
+    return isinstance(data, dict) and not names.isdisjoint(data)
 
 
 def _is_no_upscale(record: Mapping[str, Any]) -> bool:
@@ -308,12 +365,12 @@ def _is_no_upscale(record: Mapping[str, Any]) -> bool:
     return not record.get("upscaled", True) or bool(record.get("extended"))
 
 
-def _status(record: Mapping[str, Any], kind: Kind = "video") -> Status:
+def _status(record: Mapping[str, Any], kind: Kind) -> Status:
     """Neither the link nor `video_status_final` alone proves anything: both come too early."""
     status, name = record.get(f"{kind}_status"), record.get(f"{kind}_status_name")
     if status in (_MODERATED, _FAILED) or name in ("MODERATED", "FAILED"):
         return "failed"
     finished = status == _COMPLETED or (status is None and name == "COMPLETED")
-    url = record.get("url" if kind == "video" else "image_url")
+    url = record.get(_LINKS[kind])
     there = (number(record.get("output_width")) or 0) > 0 and link(url) is not None
     return "completed" if finished and there else "running"
