@@ -110,6 +110,8 @@ def as_job(job_id: str, answer: Answer) -> Job:
     media = media_of(operation, holder, answer.files) if status == "completed" else ()
     if status == "completed" and not media and (reason := _media_error(holder)):
         status, failure = "failed", _failure(reason)
+    elif status == "completed" and not media and is_refused(operation, holder):
+        status, failure = "failed", moderated("Google Flow")
     elif status == "failed":
         failure = _failure(failure_text(record) or _NO_REASON)
     return Job(
@@ -127,6 +129,14 @@ def as_job(job_id: str, answer: Answer) -> Job:
     )
 
 
+def is_refused(operation: OperationName, holder: Mapping[str, Any]) -> bool:
+    """Whether an answer without media means that all images were refused.
+
+    Seen live in September 2026: each has its prompt, and neither a link nor its bytes.
+    """
+    return operation == "generate_image" and bool(objs(holder.get("media")))
+
+
 def media_of(
     operation: OperationName, holder: Mapping[str, Any], files: tuple[SavedFile, ...]
 ) -> tuple[Media, ...]:
@@ -136,12 +146,12 @@ def media_of(
     """
     entries = objs(holder.get("media"))[:MOST_MEDIA]
     legacy = objs(holder.get("operations"))[:MOST_MEDIA]
+    if operation == "generate_image":
+        return tuple(_images(entries, files))
     if files:
         ids = [i for entry in (entries or legacy) if (i := _media_id(entry))]
         kind = OPERATIONS[operation].kind
         return tuple(_saved(file, kind, i) for file, i in zip_longest(files, ids[: len(files)]))
-    if operation == "generate_image":
-        return tuple(_images(entries))
     videos = tuple(_video(entry) for entry in entries if not _failed(_media_status(entry)))
     if any(video.url for video in videos):
         return videos
@@ -172,11 +182,22 @@ def _saved(file: SavedFile, kind: Kind, media_id: str | None = None) -> Media:
     )
 
 
-def _images(entries: list[dict[str, Any]]) -> Iterator[Media]:
-    for entry in entries:
-        image = obj(obj(entry.get("image")).get("generatedImage"))
-        if url := link(image.get("fifeUrl")):  # a refused image has none
-            yield Media(kind="image", url=url, media_id=_media_id(image))
+def _images(entries: list[dict[str, Any]], files: tuple[SavedFile, ...]) -> Iterator[Media]:
+    """The images of an answer: each is a link or base64, which was cut into a file.
+
+    One with neither was refused without a word. An id is told only where it is certain whose it is:
+    a file without bytes was not kept, and then it is not known which one that was.
+    """
+    images = [(entry, obj(obj(entry.get("image")).get("generatedImage"))) for entry in entries]
+    is_cut = ["encodedImage" in image or "encodedImage" in entry for entry, image in images]
+    left, is_certain = list(files), len(files) == sum(is_cut)
+    for (_, image), in_a_file in zip(images, is_cut, strict=True):
+        media_id = _media_id(image)
+        if url := link(image.get("fifeUrl")):
+            yield Media(kind="image", url=url, media_id=media_id)
+        elif in_a_file and left:
+            yield _saved(left.pop(0), "image", media_id if is_certain else None)
+    yield from (_saved(file, "image") for file in left)
 
 
 def _video(entry: Mapping[str, Any]) -> Media:
