@@ -148,7 +148,9 @@ class PixVerse(Service):
             raise self.unexpected("video")
         return self._job(job_id, answer.data)
 
-    async def find(self, upstream: Upstream, order: Order, *, since: float | None) -> Look:
+    async def find(
+        self, upstream: Upstream, order: Order, *, since: float | None, our_id: str | None = None
+    ) -> Look:
         jobs, is_complete, horizon, clock_ahead_s = [], True, None, None
         for page in range(_MOST_PAGES):
             answer = await self._page(upstream, order.source, page * _PAGE)
