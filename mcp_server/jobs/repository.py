@@ -19,7 +19,7 @@ from mcp_server.errors import JournalError, UseapiError
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
 from mcp_server.models import Failure, Job, ListedJob, OperationName, Status
-from mcp_server.services.base import Order
+from mcp_server.services.base import Order, shown_source
 from mcp_server.services.registry import service_named
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class JobRepository:
             service=row.service,
             operation=row.operation,
             status=_status(row),
-            source=row.source,
+            source=shown_source(row.operation, row.source),
             options=_options(row),
             failure=failure,
             created_at=iso(row.created_at),
@@ -79,7 +79,7 @@ class JobRepository:
     ) -> Job:
         """Write down the job the vendor made of a submission, or had made before."""
         job = job.evolve(
-            source=job.source or row.source,
+            source=job.source or shown_source(row.operation, row.source),
             options=_options(row),
             created_at=job.created_at or iso(row.created_at),
         )
@@ -108,7 +108,7 @@ class JobRepository:
             return known
         job = job.evolve(
             operation=row.operation,
-            source=job.source or row.source,
+            source=job.source or shown_source(row.operation, row.source),
             options=known.options,
             forecast_credits=known.forecast_credits
             if job.forecast_credits is None

@@ -168,7 +168,9 @@ class PixVerse(Service):
             raise self.unexpected(kind)
         return _job(job_id, answer.data, kind)
 
-    async def find(self, upstream: Upstream, order: Order, *, since: float | None) -> Look:
+    async def find(
+        self, upstream: Upstream, order: Order, *, since: float | None, our_id: str | None = None
+    ) -> Look:
         kind = OPERATIONS[order.operation].kind
         jobs, is_complete, horizon, clock_ahead_s = [], True, None, None
         email, offset = _email_of(order.source), 0
