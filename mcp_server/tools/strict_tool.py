@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError, ValidationInfo, create_model, f
 from mcp_server.errors import InternalError, RequestError, UseapiError
 from mcp_server.redaction import one_line
 from mcp_server.tools.results import error_answer
-from mcp_server.tools.schema import Schema, lean, without_properties
+from mcp_server.tools.schema import Schema, lean, published, without_properties
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class StrictTool(Tool):
             output_model=metadata.output_model,
             output_schema=metadata.output_schema and lean(metadata.output_schema),
         )
-        tool.parameters = tool.all_parameters()
+        tool.parameters = published(tool.all_parameters())
         return tool
 
     def all_parameters(self) -> Schema:
