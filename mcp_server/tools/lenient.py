@@ -17,6 +17,7 @@ _VIDEO_RESOLUTIONS = {
     "2x": ("2x", "x2"),
 }
 _IMAGE_RESOLUTIONS = {
+    "1080p": _VIDEO_RESOLUTIONS["1080p"],
     "2k": ("1440", "1440p", "2k", "qhd", "2560x1440"),
     "4k": _VIDEO_RESOLUTIONS["4K"],
     "8k": ("4320", "4320p", "8k", "8k uhd", "7680x4320"),
