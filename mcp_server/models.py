@@ -34,19 +34,21 @@ class Operation:
         kind: what it makes.
         doing: what its service does meanwhile, in words.
         is_paid: a tool of this name submits it, and it may cost credits.
+        from_prompt: what it works on is a text, not something that was made before.
     """
 
     kind: Kind
     doing: str
     is_paid: bool = False
+    from_prompt: bool = False
 
 
 OPERATIONS: Mapping[OperationName, Operation] = {
     "upscale_video": Operation("video", "upscaling the video", is_paid=True),
     "interpolate_video": Operation("video", "raising the video's frame rate", is_paid=True),
     "upscale_image": Operation("image", "upscaling the image", is_paid=True),
-    "generate_video": Operation("video", "making the video"),
-    "generate_image": Operation("image", "making the image"),
+    "generate_video": Operation("video", "making the video", is_paid=True, from_prompt=True),
+    "generate_image": Operation("image", "making the image", is_paid=True, from_prompt=True),
     "upload": Operation("video", "being sent the file"),
 }
 

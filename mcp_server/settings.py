@@ -142,6 +142,12 @@ class Settings(BaseModel):
         "Default account of each service: pixverse=you@example.com,dreamina=US:you@example.com.",
         (),
     )
+    service: ServiceName | None = _setting(
+        "USEAPI_SERVICE",
+        "Service that generates where a call names none: dreamina, google-flow or pixverse;"
+        " default: the only one with a healthy account.",
+        None,
+    )
     hide_arguments: Names = _setting(
         "USEAPI_HIDE_ARGUMENTS",
         "Arguments left out of what models read, and still taken, comma-separated: `common`"
@@ -308,6 +314,14 @@ class Settings(BaseModel):
         if url is not None and not is_https(url):
             raise ValueError("it must begin with https:// and name a host")
         return url
+
+    @field_validator("service", mode="before")
+    @classmethod
+    def _a_service(cls, name: Any) -> Any:
+        name = re.sub(r"[ _]", "-", name.lower()) if isinstance(name, str) else name
+        if name is not None and name not in get_args(ServiceName):
+            raise ValueError(f"it must be one of {', '.join(get_args(ServiceName))}")
+        return name
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -145,7 +145,7 @@ class Jobs:
         return replace(order, quoted=await self._quotes.price_of(order))
 
     async def made(self, *, url: str = "", path: str = "") -> tuple[Job, int] | None:
-        """The job submitted here whose medium this link or path leads to, and which of its media."""
+        """The job submitted here that a link or path leads to, and the position of its medium."""
         row = await self._journal.find_made(url=url, path=path)
         if row is None:
             return None
@@ -278,13 +278,14 @@ class Jobs:
         job = await self.get(job_id)
         if job.ended:
             return job, "There was nothing to cancel."
-        if job.job_id.startswith(OUR_ID_PREFIX):
+        service = service_named(job.service)
+        if job.job_id.startswith(OUR_ID_PREFIX) and not service.has_parts(job):
             raise UnansweredError(
                 message="This request has no answer from the vendor yet, so it can't be cancelled.",
                 hint="Call get_job with this job_id in a minute, then cancel it again.",
                 job_id=job.job_id,
             )
-        await service_named(job.service).cancel(self._upstream, job.job_id)
+        await service.cancel(self._upstream, job.job_id)
         job = await self._poller.read(job_id, afresh=True)
         return await self._downloads.with_paths(job), (
             "The vendor was asked to cancel it; credits are not known to come back."

@@ -3,9 +3,10 @@
 What a look may conclude (CONTRIBUTING has the rules as a table):
 
 - a look reads all candidates and takes the best, never the first;
-- ours is what was made after the request left: not among the ids that existed before it, or, where
-  those are not known, not older by the vendor's own clock; what the journal knows as another key's
-  is never ours, and a job that failed never is;
+- what the vendor lists under the reference that went out with the request is ours;
+- else ours is what was made after the request left: not among the ids that existed before it, or,
+  where those are not known, not older by the vendor's own clock; what the journal knows as another
+  key's or a reference tells to be another's is never ours, and a job that failed never is;
 - an older job that does the same answers only where the vendor refuses or caches a repeat;
 - what can't be read or understood proves nothing: absence is proven by a look that was understood
   whole, listed neither ours nor anything that might be ours, and came late enough.
@@ -38,10 +39,14 @@ _ENDED_BADLY = ("failed", "cancelled")
 
 @dataclass(frozen=True)
 class Found:
-    """The job that answers an order; `ours`: made by this submission, else an older one."""
+    """The job that answers an order; `ours`: made by this submission, else an older one.
+
+    `is_proven`: the vendor lists it under our own reference, so it can't be somebody else's.
+    """
 
     job: Job
     ours: bool
+    is_proven: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,11 @@ class Reconciler:
         """
         row = await self._journal.get(row.id) or row  # it may have been sent since it was read
         service = service_named(order.service)
-        look = await service.find(self._upstream, order, since=self._sent_at(row, None))
+        look = await service.find(
+            self._upstream, order, since=self._sent_at(row, None), our_id=row.id
+        )
+        if look.ours is not None:
+            return Sighting(Found(look.ours, ours=True, is_proven=True))
         ours: list[Job] = []
         older: list[Job] = []
         for job in look.jobs:
@@ -107,7 +116,8 @@ class Reconciler:
             is_another_rows = other is not None and other.id != row.id
             if is_another_rows and other is not None and other.key != row.key:
                 continue
-            is_ours = not is_another_rows and self.is_ours(job, row, look)
+            is_anothers = is_another_rows or job.job_id in look.others
+            is_ours = not is_anothers and self.is_ours(job, row, look)
             ended_badly = other is not None and other.state in _ENDED_BADLY
             known = job.evolve(status="failed") if ended_badly else job
             (ours if is_ours else older).append(known)

@@ -19,7 +19,7 @@ from mcp_server.errors import JournalError, UseapiError
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import NewSubmission, Submission
 from mcp_server.models import Failure, Job, ListedJob, OperationName, Status
-from mcp_server.services.base import Order, is_file
+from mcp_server.services.base import Order, is_file, shown_source
 from mcp_server.services.registry import service_named
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class JobRepository:
             service=row.service,
             operation=row.operation,
             status=_status(row),
-            source=_shown(row, row.source),
+            source=_shown_source(row),
             options=_options(row),
             failure=failure,
             created_at=iso(row.created_at),
@@ -79,7 +79,7 @@ class JobRepository:
     ) -> Job:
         """Write down the job the vendor made of a submission, or had made before."""
         job = job.evolve(
-            source=job.source or _shown(row, row.source),
+            source=job.source or _shown_source(row),
             options=_options(row),
             created_at=job.created_at or iso(row.created_at),
         )
@@ -108,7 +108,7 @@ class JobRepository:
             return known
         job = job.evolve(
             operation=row.operation,
-            source=job.source or _shown(row, row.source),
+            source=job.source or _shown_source(row),
             options=known.options,
             forecast_credits=known.forecast_credits
             if job.forecast_credits is None
@@ -192,6 +192,12 @@ def _options(row: Submission) -> dict[str, Any] | None:
         for name, value in row.arguments.items()
         if value is not None
     } or None
+
+
+def _shown_source(row: Submission) -> str:
+    """What a submission works on, as it is told."""
+    named = row.evidence.get("files", {}).get(row.source)
+    return str(named) if named else shown_source(row.operation, row.source)
 
 
 def _shown(row: Submission, value: Any) -> Any:

@@ -221,17 +221,18 @@ class Journal:
             return await self._write(rows, _following(answered, job))
 
     async def record(self, job_id: str, job: dict[str, Any]) -> None:
-        """Let every row of this vendor's job follow what the vendor now says about it.
+        """Let every row of this job follow what the vendor now says about it.
 
-        The first of completed, failed and cancelled stays. Failed and cancelled free the key; where
+        One that is several of the vendor's goes by our id. The first of completed, failed and
+        cancelled stays. Failed and cancelled free the key; where
         it is not proven that the job is the row's, the row is unconfirmed again.
         """
         async with self._store.read() as rows:
-            known = await _select(rows, "where job_id = ?", job_id)
+            known = await _select(rows, "where job_id = ? or id = ?", job_id, job_id)
         if all(_following(row, job) == row for row in known):
             return  # most polls bring no news, and news alone is worth a commit
         async with self._store.write() as rows:
-            for row in await _select(rows, "where job_id = ?", job_id):
+            for row in await _select(rows, "where job_id = ? or id = ?", job_id, job_id):
                 await self._write(rows, _following(row, job))
 
     async def add_evidence(self, row_id: str, **evidence: Any) -> Submission:

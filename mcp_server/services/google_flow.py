@@ -486,7 +486,9 @@ class GoogleFlow(Service):
         job = as_job(job_id, answer)
         return job.evolve(media=await self._linked(upstream, job.media)) if job.media else job
 
-    async def find(self, upstream: Upstream, order: Order, *, since: float | None) -> Look:
+    async def find(
+        self, upstream: Upstream, order: Order, *, since: float | None, our_id: str | None = None
+    ) -> Look:
         listed: dict[str, float] = {}
         is_complete, clock_ahead_s, failure = True, None, None
         for option in ("executing", "history"):

@@ -105,9 +105,7 @@ _ACCOUNT = {"account": Option("email")}
 
 def _model(kind: Kind) -> dict[str, Option]:
     models = tuple(_UPSCALERS[kind])
-    option = Option(
-        "model", values=models, default=models[0], shapes_result=True, sends_default=False
-    )
+    option = Option("model", values=models, default=models[0], shapes_result=True, sent="changed")
     return {"model": option}
 
 
@@ -120,7 +118,7 @@ def _quality(kind: Kind) -> dict[str, Option]:
         default=_UPSCALERS[kind]["pixverse-upscale"][0],
         shapes_result=True,
         written=lambda resolution: _QUALITIES[resolution],
-        sends_default=False,
+        sent="changed",
     )
     return {"resolution": option}
 
@@ -313,7 +311,9 @@ class PixVerse(Service):
             raise self.unexpected(kind)
         return _job(job_id, answer.data, kind)
 
-    async def find(self, upstream: Upstream, order: Order, *, since: float | None) -> Look:
+    async def find(
+        self, upstream: Upstream, order: Order, *, since: float | None, our_id: str | None = None
+    ) -> Look:
         kind = OPERATIONS[order.operation].kind
         jobs, is_complete, horizon, clock_ahead_s = [], True, None, None
         email = _email_of(order.source) or str(order.body.get("email", ""))

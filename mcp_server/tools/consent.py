@@ -6,9 +6,9 @@ make the call again with its answer. How a client answers is input like any othe
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from mcp.server.mcpserver.resolve import (
@@ -24,11 +24,12 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, Field, ValidationError
 
 from mcp_server.errors import DeclinedError, PriceError, RequestError
-from mcp_server.models import Job, OperationName
-from mcp_server.services.base import Order
-from mcp_server.services.registry import service_of, title_of
+from mcp_server.models import OPERATIONS, Job, OperationName, operation_named
+from mcp_server.services.base import Order, Service
+from mcp_server.services.registry import service_named, service_of, title_of
 from mcp_server.settings import is_https
-from mcp_server.tools.context import Ctx, app_of
+from mcp_server.tools.choice import account_for
+from mcp_server.tools.context import AppContext, Ctx, app_of
 from mcp_server.tools.sources import source_id
 
 UNKNOWN_PRICE = 50  # what a price that nobody documents is taken as, to decide whether to ask
@@ -58,12 +59,18 @@ class Plan:
             return f"{self.title} documents no price for it, so its cost is not known beforehand"
         return f"it costs about {price:g} credits"
 
-    def price_note(self, job: Job) -> str:
-        """What the answer that names the job has to say about a cap that proved nothing."""
-        is_checked = self.max_credits is None or self.order.price is not None
-        if is_checked or job.reused or job.failure is not None:
+    @property
+    def warning(self) -> str:
+        """What can't be done with the result, in a sentence; "" where there is nothing to say."""
+        return service_named(self.order.service).warning(self.order)
+
+    def note(self, job: Job) -> str:
+        """What the answer that names a new job has to say beside what the job says itself."""
+        if job.reused or job.failure is not None:
             return ""
-        return f"{self.cost[0].upper()}{self.cost[1:]}: max_credits could not be checked."
+        is_checked = self.max_credits is None or self.order.price is not None
+        unchecked = f"{self.cost[0].upper()}{self.cost[1:]}: max_credits could not be checked."
+        return " ".join(filter(None, ("" if is_checked else unchecked, self.warning)))
 
 
 class Consent(BaseModel):
@@ -98,12 +105,47 @@ async def make_plan(
     source = await source_id(app, source)
     service = service_of(source, "source")
     made = await app.jobs.known(source)
-    order = service.order(
-        operation, source, given, app.settings.job_defaults, made_of=made.source if made else None
+    is_of_a_source = made is not None and not operation_named(made.operation).from_prompt
+    made_of = made.source if made is not None and is_of_a_source else None
+    return await plan_of(
+        app, service, operation, source, given, max_credits=max_credits, made_of=made_of
     )
+
+
+async def plan_of(
+    app: AppContext,
+    service: Service,
+    operation: OperationName,
+    source: str,
+    given: Mapping[str, Any],
+    *,
+    max_credits: float | None,
+    made_of: str | None = None,
+) -> Plan:
+    """The plan of a paid call whose source is one that its service takes.
+
+    Args:
+        given: the tool's arguments that were given.
+        made_of: what the source was made of, for a refusal.
+
+    Raises:
+        RequestError: an argument does not fit, or this service doesn't take it.
+        UseapiError: the accounts can't be read.
+        TokenError, JournalError, BudgetError: it would be refused.
+    """
+
+    def order_with(arguments: Mapping[str, Any]) -> Order:
+        defaults = app.settings.job_defaults
+        return service.order(operation, source, arguments, defaults, made_of=made_of)
+
+    order = order_with(given)
     if "reply_url" in given:
         _check_reply_url(str(given["reply_url"]), app.settings.allowed_reply_hosts)
     is_live = await app.jobs.is_live(order)
+    if "account" in order.endpoint.options and ("account" in given or not is_live):
+        account = await account_for(app, service, given.get("account"))
+        if account is not None:
+            order = order_with({**given, "account": account})
     return Plan(order, is_live, max_credits)
 
 
@@ -162,7 +204,11 @@ def _is_agreed_to(plan: Plan, asked_from: float) -> bool:
 def _question(plan: Plan) -> str:
     what = plan.order.operation.replace("_", " ")
     result = f" ({plan.order.result})" if plan.order.result else ""
-    return f"{plan.title}, {what}{result}, of {plan.order.source}: {plan.cost}. Go on?"
+    of = f"of {plan.order.source}"
+    if OPERATIONS[plan.order.operation].from_prompt:
+        of = f"from the prompt \u201c{plan.order.shown_source}\u201d"
+    asked = f"{plan.title}, {what}{result}, {of}: {plan.cost}."
+    return " ".join(filter(None, (asked, plan.warning, "Go on?")))
 
 
 async def _asked(ctx: Ctx, plan: Plan) -> Consent:
@@ -208,7 +254,7 @@ def _too_dear(plan: Plan) -> PriceError:
     return PriceError(
         message=f"{plan.cost[0].upper()}{plan.cost[1:]}; max_credits is {plan.max_credits:g}, so"
         " nothing was sent.",
-        hint=hint,
+        hint=_hint(plan, hint),
         service=plan.order.service,
         price=price,
     )
@@ -219,10 +265,17 @@ def _unanswered(plan: Plan, why: str) -> PriceError:
     cap = UNKNOWN_PRICE if price is None else price
     return PriceError(
         message=f"{plan.cost[0].upper()}{plan.cost[1:]}, and {why}; nothing was sent.",
-        hint=f"Ask the user in the chat; after a yes make the same call with max_credits={cap:g}.",
+        hint=_hint(
+            plan,
+            f"Ask the user in the chat; after a yes make the same call with max_credits={cap:g}.",
+        ),
         service=plan.order.service,
         price=price,
     )
+
+
+def _hint(plan: Plan, hint: str) -> str:
+    return f"{hint} Tell them: {plan.warning}" if plan.warning else hint
 
 
 def _can_ask(ctx: Ctx) -> bool:

@@ -24,6 +24,7 @@ from mcp_server.tools.parameters import (
     MaxCredits,
     MaxJobs,
     OriginalStrength,
+    PaidAccount,
     ReplyRef,
     ReplyUrl,
     SourceClip,
@@ -40,6 +41,7 @@ async def _plan_upscale_video(
     *,
     resolution: str | None,
     max_credits: float | None,
+    account: str | None,
     reply_url: str | None,
     reply_ref: str | None,
     max_jobs: int | None,
@@ -53,6 +55,7 @@ async def _plan_upscale_video(
         source,
         resolution=resolution,
         max_credits=max_credits,
+        account=account,
         reply_url=reply_url,
         reply_ref=reply_ref,
         max_jobs=max_jobs,
@@ -69,6 +72,7 @@ async def upscale_video(
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_upscale_video))],
     resolution: VideoResolution = None,
     max_credits: MaxCredits = None,
+    account: PaidAccount = None,
     reply_url: ReplyUrl = None,
     reply_ref: ReplyRef = None,
     max_jobs: MaxJobs = None,
@@ -89,6 +93,7 @@ async def upscale_video(
         source,
         resolution=resolution,
         max_credits=max_credits,
+        account=account,
         reply_url=reply_url,
         reply_ref=reply_ref,
         max_jobs=max_jobs,
@@ -96,7 +101,7 @@ async def upscale_video(
         captcha_retry=captcha_retry,
         captcha_order=captcha_order,
     )
-    return await _submit(ctx, plan, consent)
+    return await submit_plan(ctx, plan, consent)
 
 
 async def _plan_interpolate_video(
@@ -105,6 +110,7 @@ async def _plan_interpolate_video(
     *,
     fps: int,
     max_credits: float | None,
+    account: str | None,
     reply_url: str | None,
     reply_ref: str | None,
     max_jobs: int | None,
@@ -115,6 +121,7 @@ async def _plan_interpolate_video(
         source,
         fps=fps,
         max_credits=max_credits,
+        account=account,
         reply_url=reply_url,
         reply_ref=reply_ref,
         max_jobs=max_jobs,
@@ -128,6 +135,7 @@ async def interpolate_video(
     *,
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_interpolate_video))],
     max_credits: MaxCredits = None,
+    account: PaidAccount = None,
     reply_url: ReplyUrl = None,
     reply_ref: ReplyRef = None,
     max_jobs: MaxJobs = None,
@@ -144,11 +152,12 @@ async def interpolate_video(
         source,
         fps=fps,
         max_credits=max_credits,
+        account=account,
         reply_url=reply_url,
         reply_ref=reply_ref,
         max_jobs=max_jobs,
     )
-    return await _submit(ctx, plan, consent)
+    return await submit_plan(ctx, plan, consent)
 
 
 async def _plan_upscale_image(
@@ -160,6 +169,7 @@ async def _plan_upscale_image(
     original_image_strength: float | None,
     detail_strength: float | None,
     max_credits: float | None,
+    account: str | None,
     reply_url: str | None,
     reply_ref: str | None,
     max_jobs: int | None,
@@ -176,6 +186,7 @@ async def _plan_upscale_image(
         original_image_strength=original_image_strength,
         detail_strength=detail_strength,
         max_credits=max_credits,
+        account=account,
         reply_url=reply_url,
         reply_ref=reply_ref,
         max_jobs=max_jobs,
@@ -195,6 +206,7 @@ async def upscale_image(
     original_image_strength: OriginalStrength = None,
     detail_strength: DetailStrength = None,
     max_credits: MaxCredits = None,
+    account: PaidAccount = None,
     reply_url: ReplyUrl = None,
     reply_ref: ReplyRef = None,
     max_jobs: MaxJobs = None,
@@ -216,6 +228,7 @@ async def upscale_image(
         original_image_strength=original_image_strength,
         detail_strength=detail_strength,
         max_credits=max_credits,
+        account=account,
         reply_url=reply_url,
         reply_ref=reply_ref,
         max_jobs=max_jobs,
@@ -223,16 +236,17 @@ async def upscale_image(
         captcha_retry=captcha_retry,
         captcha_order=captcha_order,
     )
-    return await _submit(ctx, plan, consent)
+    return await submit_plan(ctx, plan, consent)
 
 
-async def _submit(ctx: Ctx, plan: Plan, consent: ElicitationResult[Consent]) -> CallToolResult:
+async def submit_plan(ctx: Ctx, plan: Plan, consent: ElicitationResult[Consent]) -> CallToolResult:
+    """The answer of a paid tool: the job that its plan makes, or the one there is."""
     may_charge = check_consent(plan, consent)
     app = app_of(ctx)
     job = await app.jobs.submit(plan.order, may_charge=may_charge)
     return job_answer(
         job,
-        note=plan.price_note(job),
+        note=plan.note(job),
         sandbox=app.settings.sandbox,
         is_remote=is_remote(ctx),
     )

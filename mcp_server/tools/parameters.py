@@ -96,6 +96,60 @@ DetailStrength = Annotated[
         description="Dreamina only: how much detail to add; default 0.5.",
     ),
 ]
+Prompt = Annotated[str, Field(max_length=15_000, description="What to make: scene, motion, style.")]
+MakingService = Annotated[
+    ServiceName | None,
+    Field(description="Default: the operator's, else the only one with a healthy account."),
+    BeforeValidator(lenient.service),
+]
+Model = Annotated[
+    str | None,
+    Field(max_length=80, description="The service's name of a model; default: its own choice."),
+    BeforeValidator(lenient.name),
+]
+Duration = Annotated[
+    int | None,
+    Field(ge=1, le=180, description="By model; default mostly 5."),
+    BeforeValidator(lenient.seconds),
+]
+AspectRatio = Annotated[
+    str | None,
+    Field(max_length=20, description="16:9, 9:16, 1:1, ...; not with start_image."),
+    BeforeValidator(lenient.ratio),
+]
+MadeVideoResolution = Annotated[
+    str | None,
+    Field(max_length=20, description="360p to 1080p or 4K, by model."),
+    BeforeValidator(lenient.video_resolution),
+]
+MadeImageResolution = Annotated[
+    str | None,
+    Field(max_length=20, description="1k, 1080p, 2k or 4k, by model."),
+    BeforeValidator(lenient.image_resolution),
+]
+Count = Annotated[
+    int | None,
+    Field(ge=1, le=4, description="How many images; default 1. Dreamina always makes up to 4."),
+]
+StartImage = Annotated[
+    str | None,
+    Field(max_length=4096, description="First frame: an id of an image."),
+    _AN_ID,
+]
+EndImage = Annotated[
+    str | None,
+    Field(max_length=4096, description="Last frame, likewise; needs start_image."),
+    _AN_ID,
+]
+ReferenceImage = Annotated[
+    str | None,
+    Field(max_length=4096, description="Image to go by: its id."),
+    _AN_ID,
+]
+Variation = Annotated[
+    int | None,
+    Field(ge=1, le=1000, description="Another number makes another of the same; default 1."),
+]
 MaxCredits = Annotated[
     float | None,
     Field(
@@ -191,6 +245,10 @@ AccountName = Annotated[
         description="Linked account: in full, masked as check_accounts shows it, or a part that "
         "fits only one. Default: all.",
     ),
+]
+PaidAccount = Annotated[
+    str | None,
+    Field(max_length=320, description="Linked account to use, as check_accounts shows it."),
 ]
 WithCredits = Annotated[
     bool,

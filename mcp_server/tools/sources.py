@@ -2,6 +2,7 @@
 
 from mcp_server.errors import NotReadyError, UnknownIdError, UnsupportedError
 from mcp_server.models import OUR_ID_PREFIX, Job
+from mcp_server.services.base import Service
 from mcp_server.services.registry import service_of, title_of
 from mcp_server.tools.context import AppContext
 
@@ -35,6 +36,21 @@ async def source_id(app: AppContext, given: str) -> str:
     if job is None or not job.ended or not _media_ids(job):
         job = await app.jobs.get(some_id)
     return _medium_of(job)
+
+
+def image_id(service: Service, argument: str, given: str) -> str:
+    """The id to send as an image that a generation begins with.
+
+    Raises:
+        UnsupportedError: it is none that this service takes.
+    """
+    if service.takes_as_image(given):
+        return given
+    raise UnsupportedError(
+        message=f"{service.vendor.title} does not take this as {argument}, so nothing was sent.",
+        hint=f"Leave {argument} out.",
+        service=service.name,
+    )
 
 
 def _medium_of(job: Job) -> str:
