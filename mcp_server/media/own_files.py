@@ -251,6 +251,14 @@ def open_file(text: str, folders: Sequence[Path], *, why_none: str = "") -> OwnF
     return file
 
 
+def real_path(text: str) -> str:
+    """Where a path or `file:` URI leads to in the end; nothing is opened."""
+    try:
+        return os.path.realpath(_chosen(text))
+    except (OSError, ValueError):
+        return ""
+
+
 def name_of_link(url: str) -> str:
     """What a link calls its file; its host where it calls it nothing."""
     parts = urlsplit(url)

@@ -11,7 +11,14 @@ from typing import Annotated
 from mcp.server.mcpserver.resolve import ElicitationResult, Resolve
 from mcp.types import CallToolResult
 
-from mcp_server.tools.consent import Consent, Plan, check_consent, consenter, make_plan
+from mcp_server.tools.consent import (
+    Consent,
+    Plan,
+    check_consent,
+    consenter,
+    make_plan,
+    with_files,
+)
 from mcp_server.tools.context import Ctx, app_of, is_remote
 from mcp_server.tools.parameters import (
     CaptchaOrder,
@@ -21,6 +28,7 @@ from mcp_server.tools.parameters import (
     FrameRate,
     ImageIndex,
     ImageResolution,
+    ImageUpscaler,
     MaxCredits,
     MaxJobs,
     OriginalStrength,
@@ -31,6 +39,7 @@ from mcp_server.tools.parameters import (
     SourceImage,
     SourceVideo,
     VideoResolution,
+    VideoUpscaler,
 )
 from mcp_server.tools.results import JobAnswer, job_answer
 
@@ -40,6 +49,7 @@ async def _plan_upscale_video(
     source: str,
     *,
     resolution: str | None,
+    model: str | None,
     max_credits: float | None,
     account: str | None,
     reply_url: str | None,
@@ -54,6 +64,7 @@ async def _plan_upscale_video(
         "upscale_video",
         source,
         resolution=resolution,
+        model=model,
         max_credits=max_credits,
         account=account,
         reply_url=reply_url,
@@ -71,6 +82,7 @@ async def upscale_video(
     *,
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_upscale_video))],
     resolution: VideoResolution = None,
+    model: VideoUpscaler = None,
     max_credits: MaxCredits = None,
     account: PaidAccount = None,
     reply_url: ReplyUrl = None,
@@ -83,7 +95,7 @@ async def upscale_video(
     """Start upscaling a finished video.
 
     Returns at once with a job; then call get_job with wait_seconds until it ends.
-    Costs credits: Google Flow 1080p free, 4K 50; Dreamina about 30; PixVerse by length.
+    Costs credits: Google Flow 1080p free, 4K 50; Dreamina about 30; PixVerse by length, told first.
     Where it may cost 50 or more, ask the user first and set max_credits, or it may be refused.
     The same call again never pays twice: it returns the job there is (reused: true).
     Dreamina upscales a generated video once; upscale before interpolating.
@@ -92,6 +104,7 @@ async def upscale_video(
         ctx,
         source,
         resolution=resolution,
+        model=model,
         max_credits=max_credits,
         account=account,
         reply_url=reply_url,
@@ -165,6 +178,7 @@ async def _plan_upscale_image(
     source: str,
     *,
     resolution: str | None,
+    model: str | None,
     image_index: int | None,
     original_image_strength: float | None,
     detail_strength: float | None,
@@ -182,6 +196,7 @@ async def _plan_upscale_image(
         "upscale_image",
         source,
         resolution=resolution,
+        model=model,
         image_index=image_index,
         original_image_strength=original_image_strength,
         detail_strength=detail_strength,
@@ -202,6 +217,7 @@ async def upscale_image(
     *,
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_upscale_image))],
     resolution: ImageResolution = None,
+    model: ImageUpscaler = None,
     image_index: ImageIndex = None,
     original_image_strength: OriginalStrength = None,
     detail_strength: DetailStrength = None,
@@ -224,6 +240,7 @@ async def upscale_image(
         ctx,
         source,
         resolution=resolution,
+        model=model,
         image_index=image_index,
         original_image_strength=original_image_strength,
         detail_strength=detail_strength,
@@ -243,7 +260,7 @@ async def submit_plan(ctx: Ctx, plan: Plan, consent: ElicitationResult[Consent])
     """The answer of a paid tool: the job that its plan makes, or the one there is."""
     may_charge = check_consent(plan, consent)
     app = app_of(ctx)
-    job = await app.jobs.submit(plan.order, may_charge=may_charge)
+    job = await with_files(ctx, plan, lambda order: app.jobs.submit(order, may_charge=may_charge))
     return job_answer(
         job,
         note=plan.note(job),
