@@ -1,17 +1,20 @@
-"""PixVerse v2: upscales a video or an image, of its own or the user's.
+"""PixVerse v2: makes videos and images, and upscales them and the user's own.
 
-Sources: useapi.net, POST pixverse/videos/upscale (6 December 2024), images/upscale (10 October
-2026) and the vendor's tool texts of both (October to November 2026), POST files (6 December 2024),
-GET videos/video_id
+Sources: useapi.net, POST pixverse/videos/create (12 May 2026) and create-frames (24 June 2026),
+images/create (9 March 2026), videos/upscale (6 December 2024), images/upscale (10 October 2026) and
+the vendor's tool texts of both (October to November 2026), POST files (6 December 2024), GET
+videos/video_id
 (22 September 2025), GET videos (8 July 2025), GET images, images/image_id and scheduler (9 March
 2026), features and scheduler/available (24 June 2026); the vendor's own clients of June to
 September 2026 for status 8, for `output_width` 0 on a completed record and for ids sent raw; its
-tool texts of October and November 2026 for `next_offset` and `has_more`.
+tool texts of October and November 2026 for `next_offset` and `has_more`; its prices of 5 October
+2026.
 What they leave open is marked *assumed*.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -23,9 +26,12 @@ from mcp_server.errors import (
     RefusedError,
     RequestError,
     UnsupportedError,
+    UseapiError,
 )
 from mcp_server.models import (
+    MOST_MEDIA,
     OPERATIONS,
+    OUR_ID_PREFIX,
     Failure,
     FoundMedia,
     Job,
@@ -37,7 +43,10 @@ from mcp_server.models import (
 from mcp_server.redaction import quoted
 from mcp_server.services.accounts import Account, Balance, linked
 from mcp_server.services.base import (
+    FROM_PROMPT,
     LONGEST_PROMPT,
+    VARIATION,
+    Default,
     Endpoint,
     FileRule,
     Listed,
@@ -78,6 +87,7 @@ _OPERATIONS: Mapping[tuple[Kind, bool], OperationName] = {  # by kind, and wheth
 
 _MOST_BYTES = 5 * 1024**3  # "up to 5 GB" (POST files, 6 December 2024)
 _IMAGES = ("image/jpeg", "image/png", "image/webp")
+_UPSCALER = "pixverse-upscale"  # the documented default
 _QUALITIES = {"1080p": "1080p", "2k": "1440p", "4k": "2160p", "4K": "2160p"}
 # What each upscaler makes, the default first; so for videos, and for images.
 _UPSCALERS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
@@ -110,12 +120,12 @@ def _model(kind: Kind) -> dict[str, Option]:
 
 
 def _quality(kind: Kind) -> dict[str, Option]:
-    """Of all upscalers together; which of them makes what is checked in `order`."""
+    """Of all upscalers together; which of them makes what is checked apart."""
     made = tuple(dict.fromkeys(each for every in _UPSCALERS[kind].values() for each in every))
     option = Option(
         "quality",
         values=tuple(sorted(made)),
-        default=_UPSCALERS[kind]["pixverse-upscale"][0],
+        default=_UPSCALERS[kind][_UPSCALER][0],
         shapes_result=True,
         written=lambda resolution: _QUALITIES[resolution],
         sent="changed",
@@ -142,8 +152,58 @@ _ERROR_RULES = (
 )
 
 
+_GENERATION = {"variation": VARIATION, **_ACCOUNT, **_COMMON}
+_LONGEST_TEXT = 5_000  # characters of a video's prompt; *assumed* of an image's
+_VIDEO_MODEL, _IMAGE_MODEL = "v6", "qwen-image"  # the documented defaults
+_RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9")
+# How our words for a resolution are written. The others are written alike.
+_VIDEO_QUALITIES = {"4K": "2160p"}
+_IMAGE_QUALITIES = {"2k": "1440p", "4k": "2160p"}
+# Credits a second, 5 October 2026; those of v6 and v5 were not seen.
+_RATES: Mapping[str, Mapping[str, float]] = {
+    "seedance-2.0": {"480p": 20, "720p": 45, "1080p": 90, "4K": 200},
+    "seedance-2.5": {"480p": 35, "720p": 75, "1080p": 170},
+}
+# Credits for an image by quality, 9 March 2026.
+_IMAGE_PRICES: Mapping[str, Mapping[str, float]] = {
+    "qwen-image": {"720p": 5, "1080p": 10},
+    "nano-banana": {"1080p": 15},
+    "nano-banana-2": {"512p": 16, "1080p": 25, "2k": 40, "4k": 60},
+    "nano-banana-pro": {"1080p": 50, "2k": 50, "4k": 90},
+    "seedream-4.0": {"1080p": 10, "2k": 10, "4k": 10},
+    "seedream-4.5": {"2k": 10, "4k": 10},
+    "seedream-5.0-lite": {"2k": 15, "1800p": 15, "4k": 15},
+}
+
+
+def _video_quality(arguments: Mapping[str, Any]) -> Default:
+    """What the native models make by default; of others it is not documented."""
+    model = str(arguments.get("model"))
+    if model == _VIDEO_MODEL:
+        return "720p"
+    return "540p" if model.startswith("v5") else None
+
+
+def _video_ratio(arguments: Mapping[str, Any]) -> Default:
+    """Not taken beside a first frame. *Assumed*: else it is required, as in the vendor's client."""
+    return None if arguments.get("start_image") else "16:9"
+
+
+def _price_of_a_video(arguments: Mapping[str, Any]) -> float | None:
+    rate = _RATES.get(str(arguments["model"]), {}).get(str(arguments["resolution"]))
+    return None if rate is None else rate * float(arguments["duration_seconds"])
+
+
+def _price_of_images(arguments: Mapping[str, Any]) -> float | None:
+    """What they cost at most: which quality a model makes by default is not documented."""
+    prices = _IMAGE_PRICES.get(str(arguments["model"]), {})
+    quality = arguments["resolution"]
+    each = max(prices.values(), default=None) if quality is None else prices.get(str(quality))
+    return None if each is None else each * float(arguments["count"])
+
+
 class PixVerse(Service):
-    """The id of a video or an image is its job's id."""
+    """The id of a video or an image is its job's id. Several images of one call have ours."""
 
     vendor = ServiceInfo("pixverse", "PixVerse", _ERROR_RULES)
     id_forms = ("user:<number>-pixverse:<e-mail>-video:<number> (or -image:)",)
@@ -151,9 +211,10 @@ class PixVerse(Service):
         "A PixVerse source is the video_id or image_id in the answer that made it, or in its list."
     )
     abilities = (
-        "PixVerse upscales a video or an image to 4K, the user's own file too; with a topaz-* model"
-        " also to 1080p, and images to 2k."
+        "PixVerse makes videos and images, and upscales a video or an image to 4K, the user's own"
+        " file too; with a topaz-* model also to 1080p, and images to 2k."
     )
+    needs_account = True
     media_hosts = ("https://media.pixverse.ai",)
     media_lists = (frozenset[Kind]({"video"}), frozenset[Kind]({"image"}))
     endpoints: ClassVar[Mapping[OperationName, Endpoint]] = {
@@ -177,6 +238,59 @@ class PixVerse(Service):
             file_options=_ACCOUNT,
             quotes="quote",
         ),
+        "generate_video": Endpoint(
+            path="/v2/pixverse/videos/create",
+            source_field="prompt",
+            source_pattern=FROM_PROMPT,
+            source_is="a prompt",
+            longest_prompt=_LONGEST_TEXT,
+            # What a model takes changes monthly, so it is for PixVerse to judge.
+            options={
+                "model": Option("model", longest=80, default=_VIDEO_MODEL, shapes_result=True),
+                "duration_seconds": Option(
+                    "duration", low=1, high=60, default=5, shapes_result=True
+                ),
+                "resolution": Option(
+                    "quality",
+                    values=("360p", "480p", "540p", "720p", "768p", "1080p", "1440p", "4K"),
+                    default=_video_quality,
+                    shapes_result=True,
+                    written=lambda quality: _VIDEO_QUALITIES.get(quality, quality),
+                ),
+                "start_image": Option("first_frame_path", shapes_result=True),
+                "end_image": Option("last_frame_path", shapes_result=True),
+                "aspect_ratio": Option(
+                    "aspect_ratio",
+                    values=_RATIOS,
+                    default=_video_ratio,
+                    shapes_result=True,
+                    sent="always",
+                ),
+                **_GENERATION,
+            },
+            price=_price_of_a_video,
+        ),
+        "generate_image": Endpoint(
+            path="/v2/pixverse/images/create",
+            source_field="prompt",
+            source_pattern=FROM_PROMPT,
+            source_is="a prompt",
+            longest_prompt=_LONGEST_TEXT,
+            options={
+                "model": Option("model", longest=80, default=_IMAGE_MODEL, shapes_result=True),
+                "resolution": Option(
+                    "quality",
+                    values=("512p", "720p", "1080p", "2k", "1800p", "4k"),
+                    shapes_result=True,
+                    written=lambda quality: _IMAGE_QUALITIES.get(quality, quality),
+                ),
+                "aspect_ratio": Option("aspect_ratio", values=_RATIOS, shapes_result=True),
+                "count": Option("create_count", low=1, high=4, default=1, shapes_result=True),
+                "reference_image": Option("image_path_1", shapes_result=True),
+                **_GENERATION,
+            },
+            price=_price_of_images,
+        ),
     }
     file_rules: ClassVar[Mapping[OperationName, FileRule]] = {
         # "MP4/MOV, under 4K, up to 3 min" (the vendor's tool text, November 2026).
@@ -196,6 +310,9 @@ class PixVerse(Service):
     def is_job(self, some_id: str) -> bool:
         return _kind_of(some_id) is not None
 
+    def has_parts(self, job: Job) -> bool:
+        return job.job_id.startswith(OUR_ID_PREFIX) and bool(_parts(job))
+
     def whole_form(self, part: str) -> str | None:
         if not re.fullmatch(r"[0-9]{4,30}", part.strip(), re.ASCII):
             return None
@@ -209,20 +326,33 @@ class PixVerse(Service):
         kind = _kind_of(some_id)
         return kind and f"Call upscale_{kind} for it."
 
-    def order(
-        self,
-        operation: OperationName,
-        source: str,
-        given: Mapping[str, Any],
-        defaults: Mapping[str, Any],
-        *,
-        made_of: str | None = None,
-    ) -> Order:
-        order = super().order(operation, source, given, defaults, made_of=made_of)
-        if order.endpoint.quotes is None:
-            return order
-        model, resolution = (order.result_arguments[name] for name in ("model", "resolution"))
-        upscalers = _UPSCALERS[OPERATIONS[operation].kind]
+    def prepared(
+        self, operation: OperationName, endpoint: Endpoint, given: Mapping[str, Any]
+    ) -> tuple[Endpoint, Mapping[str, Any]]:
+        if endpoint.quotes is not None:
+            self._check_upscaler(OPERATIONS[operation].kind, given)
+        if "end_image" in given and "start_image" not in given:
+            raise RequestError(
+                message="end_image on PixVerse needs a start_image, so nothing was sent.",
+                hint="Give both.",
+                service=self.name,
+            )
+        if "start_image" in given and "aspect_ratio" in given:
+            raise RequestError(
+                message="aspect_ratio can't go with start_image on PixVerse, which takes it from"
+                " the image; nothing was sent.",
+                hint="Leave aspect_ratio out.",
+                service=self.name,
+            )
+        if operation == "generate_video" and "end_image" in given:
+            endpoint = replace(endpoint, path="/v2/pixverse/videos/create-frames")
+        return endpoint, given
+
+    def _check_upscaler(self, kind: Kind, given: Mapping[str, Any]) -> None:
+        """Refuse a resolution that an upscaler does not make."""
+        upscalers = _UPSCALERS[kind]
+        model = str(given.get("model", _UPSCALER))
+        resolution = given.get("resolution", upscalers[_UPSCALER][0])
         if resolution not in upscalers[model]:
             able = " or ".join(name for name, made in upscalers.items() if resolution in made)
             raise UnsupportedError(
@@ -231,7 +361,6 @@ class PixVerse(Service):
                 hint=f"Give model={able} for {resolution}.",
                 service=self.name,
             )
-        return order
 
     def upload_path(self, account: str) -> str:
         return f"/v2/pixverse/files?email={quote(account, safe='')}"
@@ -264,25 +393,19 @@ class PixVerse(Service):
         return None
 
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
-        record, kind = obj(answer.data), OPERATIONS[order.operation].kind
-        job_id = record.get(f"{kind}_id")
-        if not isinstance(job_id, str) or _kind_of(job_id) != kind or job_id == order.source:
-            raise self.unexpected(f"{kind} id")
-        if is_file(order.source):  # without `email` the API chooses the account
-            is_ours = (
-                order.body.get("email", _email_of(job_id)).lower() == _email_of(job_id).lower()
-            )
-        else:
-            is_ours = _account_of(job_id) == _account_of(order.source)
-        if not is_ours:
+        record = obj(answer.data)
+        kind = OPERATIONS[order.operation].kind
+        ids = [i for i in _ids_in(record, kind) if _can_be_of(order, i, kind)]
+        if not ids:
             raise self.unexpected(f"{kind} id")
         return Job(
-            job_id=job_id,
+            job_id=ids[0] if len(ids) == 1 else our_id,
             service="pixverse",
             operation=order.operation,
             status="running",
             source=order.shown_source,
-            # Seen on POST videos/create; whether this answer has it too is not documented.
+            media=_unread(ids) if len(ids) > 1 else None,
+            # Seen on POST videos/create; whether other answers have it too is not documented.
             forecast_credits=number(record.get("cost_credits")),
         )
 
@@ -297,12 +420,10 @@ class PixVerse(Service):
         try:
             answer = await upstream.get(self.vendor, f"/v2/pixverse/{kind}s/{job_id}")
         except NotFoundError:
-            # "404: the video is still processing", but a wrong id is answered the same. An image
-            # that is still made has its status.
-            if kind == "video" and age_s is not None and age_s <= _404_MEANS_WORKING_S:
-                return Job(
-                    job_id=job_id, service="pixverse", operation="upscale_video", status="running"
-                )
+            # "404: the video is still processing", but a wrong id is answered the same.
+            if age_s is not None and age_s <= _404_MEANS_WORKING_S:
+                operation = _OPERATIONS[kind, True]
+                return Job(job_id=job_id, service="pixverse", operation=operation, status="running")
             record = await self._listed(upstream, job_id, kind)
             if record is None:
                 raise
@@ -311,13 +432,53 @@ class PixVerse(Service):
             raise self.unexpected(kind)
         return _job(job_id, answer.data, kind)
 
+    async def read_parts(self, upstream: Upstream, job: Job, *, age_s: float | None) -> Job:
+        """A job of several images: completed when each has ended and one is there."""
+        known = {item.media_id: item for item in job.media or ()}
+        read: list[Job] = []
+        media: list[Media] = []
+        gone: NotFoundError | None = None
+        for some_id in _parts(job):
+            try:
+                read.append(await self.read(upstream, some_id, age_s=age_s))
+            except NotFoundError as error:
+                gone = error
+                media += [known[some_id]] if known[some_id].url else []  # it may be on disk
+            else:
+                media += read[-1].media or ()
+        if gone is not None and not read:
+            raise gone
+        if any(not part.ended for part in read):
+            return job.evolve(status="running", media=_unread(_parts(job)))
+        failures = [part.failure for part in read if part.failure is not None]
+        reasons = sorted(failures, key=lambda failure: failure.code != "moderated")
+        return job.evolve(
+            status="completed" if media else "failed",
+            model=next((part.model for part in read if part.model), job.model),
+            media=tuple(media) or None,
+            failure=None if media else reasons[0],
+        )
+
     async def find(
         self, upstream: Upstream, order: Order, *, since: float | None, our_id: str | None = None
     ) -> Look:
         kind = OPERATIONS[order.operation].kind
-        jobs, is_complete, horizon, clock_ahead_s = [], True, None, None
-        email = _email_of(order.source) or str(order.body.get("email", ""))
-        offset = 0
+        tracked = await self._tracked(upstream) if our_id is not None else ()
+        own = [each for each in tracked if each.reference == our_id and _kind_of(each.id) == kind]
+        if our_id is not None and own:
+            return Look((), is_complete=True, ours=_tracked_job(order, own, our_id))
+        others = [each.id for each in tracked if each.is_of_a_server]
+        looks = [
+            await self._look(upstream, order, kind, email, since)
+            for email in await self._emails(upstream, order)
+        ]
+        return replace(_together(looks), others=frozenset(others))
+
+    async def _look(
+        self, upstream: Upstream, order: Order, kind: Kind, email: str, since: float | None
+    ) -> Look:
+        """What the list of one account shows for an order."""
+        jobs, is_complete, horizon, clock_ahead_s, offset = [], True, None, None, 0
         for page in range(_MOST_PAGES):
             answer = await self._page(upstream, kind, email, offset)
             records = answer.data["data"]
@@ -339,6 +500,27 @@ class PixVerse(Service):
                 return Look(tuple(jobs), is_complete, horizon, clock_ahead_s)
             offset = further
         return Look(tuple(jobs), is_complete=False, horizon=horizon, clock_ahead_s=clock_ahead_s)
+
+    async def _emails(self, upstream: Upstream, order: Order) -> tuple[str, ...]:
+        """The accounts that an order's job can be of: of one without a source, all linked ones."""
+        email = _email_of(order.source) or str(order.body.get("email") or "")
+        if email:
+            return (email,)
+        return tuple(account.login for account in await self.accounts(upstream))
+
+    async def _tracked(self, upstream: Upstream) -> tuple["_Tracked", ...]:
+        """What the scheduler follows. It omits what others started, so absence proves nothing."""
+        try:
+            answer = await upstream.get(self.vendor, "/v2/pixverse/scheduler")
+        except UseapiError:
+            return ()
+        rows = objs(answer.data) or objs(obj(answer.data).get("executing"))
+        return tuple(
+            _Tracked(some_id, text(row.get("replyRef"), 1024) or "", moment(row.get("started")))
+            for row in rows
+            # Before 9 March 2026 it was `video_id`.
+            if isinstance(some_id := row.get("id", row.get("video_id")), str) and _kind_of(some_id)
+        )
 
     async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
         # `error` is documented for the platform's accounts, not on this page: *assumed* to be here.
@@ -428,6 +610,74 @@ class PixVerse(Service):
         return Listed(media, (some_id,), is_end=is_4k or bool(record.get("upscaled")))
 
 
+@dataclass(frozen=True)
+class _Tracked:
+    """A job that the scheduler follows, and the reference that it was ordered with."""
+
+    id: str
+    reference: str
+    started: str | None
+
+    @property
+    def is_of_a_server(self) -> bool:
+        """Whether its reference is one that servers as this one give, each to one submission."""
+        return self.reference.startswith(OUR_ID_PREFIX)
+
+
+def _tracked_job(order: Order, tracked: list[_Tracked], our_id: str) -> Job:
+    ids = [each.id for each in tracked]
+    return Job(
+        job_id=ids[0] if len(ids) == 1 else our_id,
+        service="pixverse",
+        operation=order.operation,
+        status="running",
+        source=order.shown_source,
+        media=_unread(ids) if len(ids) > 1 else None,
+        created_at=min((each.started for each in tracked if each.started), default=None),
+    )
+
+
+def _together(looks: list[Look]) -> Look:
+    """What the lists of several accounts show."""
+    horizons = [look.horizon for look in looks if look.horizon is not None]
+    clocks = [look.clock_ahead_s for look in looks if look.clock_ahead_s is not None]
+    return Look(
+        tuple(job for look in looks for job in look.jobs),
+        is_complete=bool(looks) and all(look.is_complete for look in looks),
+        horizon=max(horizons, default=None),
+        clock_ahead_s=clocks[0] if clocks else None,
+    )
+
+
+def _unread(image_ids: Iterable[str]) -> tuple[Media, ...]:
+    return tuple(Media(kind="image", media_id=image_id) for image_id in image_ids)
+
+
+def _parts(job: Job) -> tuple[str, ...]:
+    """The images that a job under an id of ours is made of."""
+    ids = (item.media_id for item in job.media or ())
+    return tuple(i for i in ids if i is not None and full_match(_IMAGE, i))
+
+
+def _ids_in(record: Mapping[str, Any], kind: Kind) -> list[str]:
+    """The ids in a good answer: one, or of images a list."""
+    several = record.get("success_ids")
+    if kind == "image" and isinstance(several, list) and several:
+        return [each for each in several if isinstance(each, str)][:MOST_MEDIA]
+    some_id = record.get(f"{kind}_id")
+    return [some_id] if isinstance(some_id, str) else []
+
+
+def _can_be_of(order: Order, job_id: str, kind: Kind) -> bool:
+    """Whether a new job's id can be this order's: of its kind and account, and not its source."""
+    if _kind_of(job_id) != kind or job_id == order.source:
+        return False
+    if full_match(_ANY, order.source):
+        return _account_of(job_id) == _account_of(order.source)
+    email = order.body.get("email")
+    return email is None or _email_of(job_id).lower() == str(email).lower()
+
+
 def _kind_of(some_id: str) -> Kind | None:
     """What an id of a job names; None: neither a video nor an image."""
     if full_match(_VIDEO, some_id):
@@ -490,16 +740,55 @@ def _medium(some_id: str, record: Mapping[str, Any], kind: Kind) -> Media:
 
 
 def _same(order: Order, record: Mapping[str, Any], kind: Kind) -> bool | None:
-    """Whether a record does what was ordered; None if it does not tell.
-
-    *Assumed*: one that was made of an uploaded file names no source, and nothing tells of which.
-    """
-    if is_file(order.source):
-        return None if not _is_no_upscale(record) else False
+    """Whether a record does what was ordered; None if it does not tell."""
+    if order.endpoint.longest_prompt is not None:
+        return _is_same_wish(order, record)
+    if is_file(order.source):  # *assumed*: it names no source, and nothing tells of which file
+        return False if _is_no_upscale(record) else None
     source = f"original_{kind}_id"
     if record.get(source) != order.source:
         return False if source in record else None
     return not _is_no_upscale(record)
+
+
+def _is_same_wish(order: Order, record: Mapping[str, Any]) -> bool | None:
+    """Whether a record is of what was made from this prompt; None if it does not tell.
+
+    "All fields are optional", and a video names its first frame in no documented way.
+    """
+    prompt = record.get("prompt")
+    if record.get("upscaled") or record.get("extended"):
+        return False
+    if not isinstance(prompt, str):
+        return None
+    if prompt.strip() != order.source.strip():
+        return False
+    is_told = order.result_arguments.get("start_image") is None
+    for name in ("model", "resolution", "aspect_ratio", "duration_seconds"):
+        option, wanted = order.endpoint.options.get(name), order.result_arguments.get(name)
+        if option is None or wanted is None:
+            continue
+        echoed = record.get(option.field)
+        if echoed and echoed != option.written(wanted):
+            return False
+        is_told = is_told and bool(echoed or wanted == option.default_for(order.result_arguments))
+    if order.operation == "generate_image":
+        goes_by = _goes_by_the_same(order, record)
+        if goes_by is False:
+            return False
+        is_told = is_told and goes_by is not None
+    return True if is_told else None
+
+
+def _goes_by_the_same(order: Order, record: Mapping[str, Any]) -> bool | None:
+    """Whether an image goes by the picture that was ordered, or by none as ordered."""
+    paths = record.get("customer_img_paths") or []
+    if order.result_arguments.get("reference_image") is None:
+        return not paths
+    sent = order.body.get("image_path_1")
+    if not isinstance(paths, list) or not paths or str(sent).startswith("file:"):  # not known yet
+        return None
+    return sent in paths
 
 
 def _account_of(some_id: str) -> str:
