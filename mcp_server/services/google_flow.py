@@ -47,6 +47,7 @@ from mcp_server.services.base import (
     LONGEST_PROMPT,
     VARIATION,
     Endpoint,
+    FileRule,
     Listed,
     Look,
     MediaPage,
@@ -273,6 +274,9 @@ def _media_error(holder: Mapping[str, Any]) -> str | None:
 _RAW = "@:+!$&'*=~"  # in a path: e-mail addresses go in as they are
 _MOST_CANDIDATES = 20  # of running or recent jobs that are read to find a lost one
 
+# POST assets/email (15 June 2026): png, jpeg, webp, up to 20971520 bytes.
+_FRAME = FileRule(("image/png", "image/jpeg", "image/webp"), 20 << 20)
+
 _CAPTCHA = {
     "captcha_token": Option("captchaToken", group="captcha"),
     "captcha_retry": Option("captchaRetry", low=1, high=10, group="captcha"),
@@ -446,6 +450,11 @@ class GoogleFlow(Service):
         "Google Flow makes videos and images, upscales a video to 720p, 1080p (default, free) or "
         "4K (50 credits, Ultra plan), and an image to 2k (default) or 4k."
     )
+    file_rules: ClassVar[Mapping[OperationName, FileRule]] = {
+        "generate_video": _FRAME,
+        "generate_image": _FRAME,
+    }
+    forgets_files = ("mediagenerationid", "media not found", "asset not found", "has expired")
     media_hosts = ("https://flow-content.google", "https://storage.googleapis.com")
     endpoints: ClassVar[Mapping[OperationName, Endpoint]] = {
         "upscale_video": Endpoint(
@@ -609,6 +618,16 @@ class GoogleFlow(Service):
             failure=moderated("Google Flow") if refused else None,
             created_at=moment(record.get("created")),
         )
+
+    def upload_path(self, account: str) -> str:
+        return f"/v1/google-flow/assets/{quote(account, safe=_RAW)}"
+
+    def ref_of(self, answer: Answer) -> str:
+        entry = obj(answer.data)  # it is nested twice
+        ref = _media_id(obj(entry.get("mediaGenerationId"))) or _media_id(entry)
+        if ref is None:
+            raise self.unexpected("id of the file")
+        return ref
 
     async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
         if not is_job_id(job_id):

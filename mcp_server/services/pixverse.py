@@ -1,7 +1,9 @@
-"""PixVerse v2: makes videos and images, and upscales a video to 4K.
+"""PixVerse v2: makes videos and images, and upscales them and the user's own.
 
 Sources: useapi.net, POST pixverse/videos/create (12 May 2026) and create-frames (24 June 2026),
-images/create (9 March 2026), videos/upscale (6 December 2024), GET videos/video_id
+images/create (9 March 2026), videos/upscale (6 December 2024), images/upscale (10 October 2026) and
+the vendor's tool texts of both (October to November 2026), POST files (6 December 2024), GET
+videos/video_id
 (22 September 2025), GET videos (8 July 2025), GET images, images/image_id and scheduler (9 March
 2026), features and scheduler/available (24 June 2026); the vendor's own clients of June to
 September 2026 for status 8, for `output_width` 0 on a completed record and for ids sent raw; its
@@ -24,6 +26,7 @@ from mcp_server.errors import (
     RateLimitError,
     RefusedError,
     RequestError,
+    UnsupportedError,
     UseapiError,
 )
 from mcp_server.models import (
@@ -38,6 +41,7 @@ from mcp_server.models import (
     OperationName,
     Status,
 )
+from mcp_server.redaction import quoted
 from mcp_server.services.accounts import Account, Balance, linked
 from mcp_server.services.base import (
     FROM_PROMPT,
@@ -45,6 +49,7 @@ from mcp_server.services.base import (
     VARIATION,
     Default,
     Endpoint,
+    FileRule,
     Listed,
     Look,
     MediaPage,
@@ -52,6 +57,7 @@ from mcp_server.services.base import (
     Order,
     Service,
     full_match,
+    is_file,
     moderated,
 )
 from mcp_server.upstream.client import Upstream
@@ -81,6 +87,54 @@ _OPERATIONS: Mapping[tuple[Kind, bool], OperationName] = {  # by kind, and wheth
     ("image", True): "upscale_image",
 }
 
+_MOST_BYTES = 5 * 1024**3  # "up to 5 GB" (POST files, 6 December 2024)
+_IMAGES = ("image/jpeg", "image/png", "image/webp")
+_UPSCALER = "pixverse-upscale"  # the documented default
+_QUALITIES = {"1080p": "1080p", "2k": "1440p", "4k": "2160p", "4K": "2160p"}
+# What each upscaler makes, the default first; so for videos, and for images.
+_UPSCALERS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
+    "video": {
+        "pixverse-upscale": ("4K",),
+        "topaz-proteus": ("1080p", "4K"),
+        "topaz-starlight-fast": ("1080p", "4K"),
+        "topaz-starlight-precise": ("1080p", "4K"),
+    },
+    "image": {"pixverse-upscale": ("4k",), "topaz-gigapixel": ("1080p", "2k", "4k")},
+}
+# What an answer to `quote` may call the price. Its body is not documented: *assumed* that it is a
+# number with a word for it in its name.
+_PRICE = re.compile(r"(?i)cost|price|quote|total")
+_CREDITS = re.compile(r"(?i)credit")
+_NO_PRICE = re.compile(r"(?i)remain|left|balance|daily|monthly|package|second|per_|available")
+
+_COMMON = {
+    "reply_url": Option("replyUrl"),
+    "reply_ref": Option("replyRef"),
+    "max_jobs": Option("maxJobs", low=1, high=8),
+}
+_ACCOUNT = {"account": Option("email")}
+
+
+def _model(kind: Kind) -> dict[str, Option]:
+    models = tuple(_UPSCALERS[kind])
+    option = Option("model", values=models, default=models[0], shapes_result=True, sent="changed")
+    return {"model": option}
+
+
+def _quality(kind: Kind) -> dict[str, Option]:
+    """Of all upscalers together; which of them makes what is checked apart."""
+    made = tuple(dict.fromkeys(each for every in _UPSCALERS[kind].values() for each in every))
+    option = Option(
+        "quality",
+        values=tuple(sorted(made)),
+        default=_UPSCALERS[kind][_UPSCALER][0],
+        shapes_result=True,
+        written=lambda resolution: _QUALITIES[resolution],
+        sent="changed",
+    )
+    return {"resolution": option}
+
+
 _ERROR_RULES = (
     ErrorRule(
         status=429,
@@ -100,12 +154,6 @@ _ERROR_RULES = (
 )
 
 
-_COMMON = {
-    "reply_url": Option("replyUrl"),
-    "reply_ref": Option("replyRef"),
-    "max_jobs": Option("maxJobs", low=1, high=8),
-}
-_ACCOUNT = {"account": Option("email")}
 _GENERATION = {"variation": VARIATION, **_ACCOUNT, **_COMMON}
 _LONGEST_TEXT = 5_000  # characters of a video's prompt; *assumed* of an image's
 _VIDEO_MODEL, _IMAGE_MODEL = "v6", "qwen-image"  # the documented defaults
@@ -160,12 +208,13 @@ class PixVerse(Service):
     """The id of a video or an image is its job's id. Several images of one call have ours."""
 
     vendor = ServiceInfo("pixverse", "PixVerse", _ERROR_RULES)
-    id_forms = ("user:<number>-pixverse:<e-mail>-video:<number>",)
+    id_forms = ("user:<number>-pixverse:<e-mail>-video:<number> (or -image:)",)
     where_ids_are = (
-        "A PixVerse source is the video_id in the answer that made the video, or in GET /videos."
+        "A PixVerse source is the video_id or image_id in the answer that made it, or in its list."
     )
     abilities = (
-        "PixVerse makes videos and images, and upscales a video to 4K (it takes no resolution)."
+        "PixVerse makes videos and images, and upscales a video or an image to 4K, the user's own"
+        " file too; with a topaz-* model also to 1080p, and images to 2k."
     )
     needs_account = True
     media_hosts = ("https://media.pixverse.ai",)
@@ -176,9 +225,20 @@ class PixVerse(Service):
             source_field="video_id",
             source_pattern=_VIDEO,
             source_is="the video_id of a video (user:…-pixverse:…-video:…)",
-            options=_COMMON,
-            makes="4K",
-            always={"resolution": ("4K",)},
+            options={**_quality("video"), **_model("video"), **_COMMON},
+            file_field="video_path",
+            file_options=_ACCOUNT,
+            quotes="quote",
+        ),
+        "upscale_image": Endpoint(
+            path="/v2/pixverse/images/upscale",
+            source_field="image_id",
+            source_pattern=_IMAGE,
+            source_is="the image_id of an image (user:…-pixverse:…-image:…)",
+            options={**_quality("image"), **_model("image"), **_COMMON},
+            file_field="image_path",
+            file_options=_ACCOUNT,
+            quotes="quote",
         ),
         "generate_video": Endpoint(
             path="/v2/pixverse/videos/create",
@@ -234,6 +294,17 @@ class PixVerse(Service):
             price=_price_of_images,
         ),
     }
+    file_rules: ClassVar[Mapping[OperationName, FileRule]] = {
+        # "MP4/MOV, under 4K, up to 3 min" (the vendor's tool text, November 2026).
+        "upscale_video": FileRule(
+            ("video/mp4", "video/quicktime"), _MOST_BYTES, _LONGEST_OF_4K, longest_s=180
+        ),
+        # "JPG/PNG/WebP under 4K" (POST images/upscale, 10 October 2026).
+        "upscale_image": FileRule(_IMAGES, _MOST_BYTES, _LONGEST_OF_4K),
+        "generate_video": FileRule(_IMAGES, _MOST_BYTES),
+        "generate_image": FileRule(_IMAGES, _MOST_BYTES),
+    }
+    forgets_files = ("not found", "not exist", "no longer", "expired", "deleted", "invalid path")
 
     def owns(self, some_id: str) -> bool:
         return full_match(_ANY, some_id) is not None
@@ -249,9 +320,19 @@ class PixVerse(Service):
             return None
         return f"user:<number>-pixverse:<e-mail>-video:{part.strip()}"
 
+    def what_it_is(self, some_id: str) -> str | None:
+        kind = _kind_of(some_id)
+        return kind and f"this is {'an image' if kind == 'image' else 'a video'}"
+
+    def instead(self, operation: OperationName, some_id: str) -> str | None:
+        kind = _kind_of(some_id)
+        return kind and f"Call upscale_{kind} for it."
+
     def prepared(
         self, operation: OperationName, endpoint: Endpoint, given: Mapping[str, Any]
     ) -> tuple[Endpoint, Mapping[str, Any]]:
+        if endpoint.quotes is not None:
+            self._check_upscaler(OPERATIONS[operation].kind, given)
         if "end_image" in given and "start_image" not in given:
             raise RequestError(
                 message="end_image on PixVerse needs a start_image, so nothing was sent.",
@@ -268,6 +349,50 @@ class PixVerse(Service):
         if operation == "generate_video" and "end_image" in given:
             endpoint = replace(endpoint, path="/v2/pixverse/videos/create-frames")
         return endpoint, given
+
+    def _check_upscaler(self, kind: Kind, given: Mapping[str, Any]) -> None:
+        """Refuse a resolution that an upscaler does not make."""
+        upscalers = _UPSCALERS[kind]
+        model = str(given.get("model", _UPSCALER))
+        resolution = given.get("resolution", upscalers[_UPSCALER][0])
+        if resolution not in upscalers[model]:
+            able = " or ".join(name for name, made in upscalers.items() if resolution in made)
+            raise UnsupportedError(
+                message=f"{model} on PixVerse makes {' or '.join(upscalers[model])} and no"
+                f" {resolution}, so nothing was sent.",
+                hint=f"Give model={able} for {resolution}.",
+                service=self.name,
+            )
+
+    def upload_path(self, account: str) -> str:
+        return f"/v2/pixverse/files?email={quote(account, safe='')}"
+
+    def ref_of(self, answer: Answer) -> str:
+        """An image's answer has another shape than a video's (POST files, 6 December 2024)."""
+        for record in (*objs(obj(answer.data).get("result")), obj(answer.data)):
+            path = record.get("path")
+            if isinstance(path, str) and path:
+                return path
+            if said := text(record.get("err_msg")):
+                raise RefusedError(
+                    message=f"PixVerse did not take the file: “{quoted(said)}”.",
+                    hint="Give another file.",
+                    vendor_text=said,
+                    service=self.name,
+                )
+        raise self.unexpected("path of the file")
+
+    def price_in(self, answer: Answer) -> float | None:
+        found: dict[str, float] = {}
+        for record in (obj(answer.data), *objs(list(obj(answer.data).values()))):
+            for name, value in record.items():
+                price = number(value)
+                if price is not None and price >= 0 and not _NO_PRICE.search(name):
+                    found[name] = max(price, found.get(name, 0.0))
+        for words in (_PRICE, _CREDITS):
+            if prices := [price for name, price in found.items() if words.search(name)]:
+                return max(prices)  # of several the one that can't be too low
+        return None
 
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         record = obj(answer.data)
@@ -644,6 +769,8 @@ def _same(order: Order, record: Mapping[str, Any], kind: Kind) -> bool | None:
     """Whether a record does what was ordered; None if it does not tell."""
     if order.endpoint.longest_prompt is not None:
         return _is_same_wish(order, record)
+    if is_file(order.source):  # *assumed*: it names no source, and nothing tells of which file
+        return False if _is_no_upscale(record) else None
     source = f"original_{kind}_id"
     if record.get(source) != order.source:
         return False if source in record else None
