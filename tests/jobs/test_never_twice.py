@@ -691,6 +691,29 @@ async def test_nobody_is_asked_about_a_request_that_is_looked_for(
     assert [1, 1] == [len(user.asked), len(vendor.charged)]
 
 
+@pytest.mark.parametrize("is_elsewhere", [True, False])
+async def test_nobody_is_asked_about_a_call_that_still_connects(
+    tmp_path: Path, is_elsewhere: bool
+) -> None:
+    """Another process is at it; or this one is, whose lock file went."""
+    user, kernel = User(), Kernel()
+    options = user.on("legacy")
+    async with (
+        running(tmp_path, locks=kernel.process(), client_options=options, **ASKS) as one,
+        another_server(tmp_path, one, kernel, client_options=options, **ASKS) as other,
+    ):
+        one.network.faults = [Fault(connect_s=20)]
+        call = {"source": GOOD["dreamina", "video"], "fps": 60}
+        calling = asyncio.create_task(one.call("interpolate_video", **call))
+        await asyncio.sleep(1)
+        if not is_elsewhere:
+            kernel.lose_all()
+        await (other if is_elsewhere else one).call("interpolate_video", **call)
+        await calling
+
+    assert 1 == len(user.asked)
+
+
 @ERAS
 async def test_a_row_that_was_never_sent_is_not_sent_without_a_yes(
     tmp_path: Path, mode: str

@@ -827,9 +827,11 @@ async def test_without_its_lock_file_a_request_is_told_as_last_known(tmp_path: P
     (tmp_path / "state" / "journal.lock").mkdir()
 
     async with running(tmp_path, sandbox=h.sandbox, network=h.network, clock=h.clock) as h:
+        sent = len(h.network.sent)
         read = await h.call("get_job", job_id=ours)
         again = await submit(h, UPSCALE_PIXVERSE)
 
+    assert sent == len(h.network.sent)
     assert ("unconfirmed", ours) == (read.job["status"], read.job["job_id"])
     assert "journal_unusable" == again.error["code"]
     assert 1 == len(h.posts())
