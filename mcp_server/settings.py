@@ -317,11 +317,8 @@ class Settings(BaseModel):
 
     @field_validator("service", mode="before")
     @classmethod
-    def _a_service(cls, name: Any) -> Any:
-        name = re.sub(r"[ _]", "-", name.lower()) if isinstance(name, str) else name
-        if name is not None and name not in get_args(ServiceName):
-            raise ValueError(f"it must be one of {', '.join(get_args(ServiceName))}")
-        return name
+    def _as_services_are_written(cls, name: Any) -> Any:
+        return re.sub(r"[ _]", "-", name.lower()) if isinstance(name, str) else name
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -94,11 +94,11 @@ async def upscale_video(
 ) -> JobAnswer:
     """Start upscaling a finished video.
 
-    Returns at once with a job; then call get_job with wait_seconds until it ends.
-    Costs credits: Google Flow 1080p free, 4K 50; Dreamina about 30; PixVerse by length, told first.
-    Where it may cost 50 or more, ask the user first and set max_credits, or it may be refused.
-    The same call again never pays twice: it returns the job there is (reused: true).
-    Dreamina upscales a generated video once; upscale before interpolating.
+        Returns a job at once, mostly done in 1 to 5 minutes: then get_job(wait_seconds=50) until it
+    ends. Costs credits: Google Flow 1080p free, 4K 50; Dreamina about 30; PixVerse by length. From
+    50 on ask the user first and set max_credits, or it may be refused. The same call again never
+    pays twice: it returns the job there is. Dreamina upscales a generated video once; upscale
+    before interpolating.
     """
     plan = await _plan_upscale_video(
         ctx,
@@ -155,10 +155,9 @@ async def interpolate_video(
 ) -> JobAnswer:
     """Start raising a finished Dreamina video to 30 or 60 frames per second.
 
-    Returns at once with a job; then call get_job with wait_seconds until it ends.
-    Costs credits, about 66 for 60 fps; each video once. Ask the user first and set max_credits, or
-    it may be refused. For both, upscale first, then interpolate the result. The same call again
-    never pays twice: it returns the job there is.
+    Returns a job at once: then get_job(wait_seconds=50) until it ends. Costs about 66 credits for
+    60 fps, each video once: ask the user first and set max_credits, or it may be refused. Upscale
+    first, then interpolate the result. The same call again never pays twice.
     """
     plan = await _plan_interpolate_video(
         ctx,
@@ -232,9 +231,9 @@ async def upscale_image(
 ) -> JobAnswer:
     """Start upscaling a finished image.
 
-    Returns at once with a job; then call get_job with wait_seconds until it ends.
-    May cost credits (forecast_credits). Google Flow results are saved to a file and come back as
-    path. The same call again never pays twice: it returns the job there is.
+    Returns a job at once: then get_job(wait_seconds=50) until it ends. May cost credits
+    (forecast_credits). Google Flow's results are saved and come back as path. The same call again
+    never pays twice.
     """
     plan = await _plan_upscale_image(
         ctx,

@@ -108,11 +108,11 @@ async def generate_video(
 ) -> JobAnswer:
     """Start making a new video from a prompt.
 
-    Returns at once with a job, often done in 1 to 5 minutes; then call get_job with wait_seconds
-    until it ends. Costs credits by model, seconds and resolution: Dreamina about 115 for 5 s of
-    720p. Where it may cost 50 or more, ask the user first and set max_credits, or it may be
-    refused. The same call again never pays twice: it returns the job there is; variation=2 makes
-    another. Dreamina can't upscale what is 4K, so make 1080p and call upscale_video(source=job_id).
+    Returns a job at once, mostly done in 1 to 5 minutes: then get_job(wait_seconds=50) until it
+    ends. Costs credits by model, length and resolution, as 115 for 5 s on Dreamina: ask the user
+    first and set max_credits, or it may be refused. The same call again never pays twice;
+    variation=2 makes one more. For 4K make 1080p and upscale_video(source=job_id): Dreamina does
+    not upscale what is 4K.
     """
     plan = await _plan_generate_video(
         ctx,
@@ -202,10 +202,9 @@ async def generate_image(
 ) -> JobAnswer:
     """Start making new images from a prompt.
 
-    Returns at once with a job, often done within 2 minutes; then call get_job with wait_seconds
-    until it ends. Free on Google Flow and with some models of Dreamina; else it costs credits by
-    model. The same call again never pays twice: it returns the job there is; variation=2 makes
-    another.
+    Returns a job at once, mostly done within 2 minutes: then get_job(wait_seconds=50) until it
+    ends. Free on Google Flow and with some models of Dreamina, else it costs credits by model. The
+    same call again never pays twice; variation=2 makes one more.
     """
     plan = await _plan_generate_image(
         ctx,

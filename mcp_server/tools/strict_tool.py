@@ -17,7 +17,7 @@ from mcp_server.models import Job
 from mcp_server.redaction import one_line
 from mcp_server.tools.context import is_remote
 from mcp_server.tools.results import JobFirstError, error_answer, job_answer
-from mcp_server.tools.schema import Schema, lean, without_properties
+from mcp_server.tools.schema import Schema, lean, published, without_properties
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class StrictTool(Tool):
             output_model=metadata.output_model,
             output_schema=metadata.output_schema and lean(metadata.output_schema),
         )
-        tool.parameters = tool.all_parameters()
+        tool.parameters = published(tool.all_parameters())
         return tool
 
     def all_parameters(self) -> Schema:
