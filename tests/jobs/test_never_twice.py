@@ -276,6 +276,24 @@ async def test_a_strangers_job_that_was_taken_for_ours_and_fails_frees_nothing(
     assert 1 == len(vendor.posted_at)
 
 
+async def test_when_a_strangers_job_fails_that_was_taken_for_ours_ours_is_found_at_once(
+    tmp_path: Path,
+) -> None:
+    vendor = PixVerse(work_s=30)
+    async with running(tmp_path, vendor=vendor) as h:
+        h.network.faults = [CUT]
+        calling = asyncio.create_task(upscale(h, PIXVERSE_VIDEO))
+        await asyncio.sleep(1.5)
+        theirs = strangers(vendor)
+        taken = await calling
+        await asyncio.sleep(60)
+        vendor.jobs[theirs]["video_status"] = 8
+        again = await upscale(h, PIXVERSE_VIDEO)
+
+    assert [theirs, ours(vendor)] == [taken.job["job_id"], again.job["job_id"]]
+    assert 1 == len(vendor.posted_at)
+
+
 @TAKING
 @pytest.mark.parametrize("wrong_s", [-3600.0, 3600.0])
 @pytest.mark.parametrize("tells_time", [True, False])
@@ -689,6 +707,25 @@ async def test_nobody_is_asked_about_a_request_that_is_looked_for(
     assert "unconfirmed" == unconfirmed.job["status"]
     assert ours(vendor) == found.job["job_id"]
     assert [1, 1] == [len(user.asked), len(vendor.charged)]
+
+
+async def test_a_job_that_fails_after_it_was_seen_to_stand_is_not_made_again_without_a_yes(
+    tmp_path: Path,
+) -> None:
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor, **ASKS) as h:
+        await ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60, max_credits=66)
+        h.network.concerns = lambda request: request.method == "GET"
+        h.network.faults = [Fault(), Fault(before_s=5)]
+        calling = asyncio.create_task(ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60))
+        await asyncio.sleep(1)
+        vendor.jobs[ours(vendor)]["status"] = "failed"
+        refused = await calling
+        after = await ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60, max_credits=66)
+
+    assert ("consent_needed", True) == (refused.error["code"], refused.error["retryable"])
+    assert "about 66 credits" in refused.text
+    assert vendor.made[1:] == [after.job["job_id"]]
 
 
 @pytest.mark.parametrize("is_elsewhere", [True, False])
