@@ -379,9 +379,10 @@ class Submitter:
                     job_id=row.id,
                 ) from None
             return await self._reconcile(order, row, looks_after(error))
-        except (RefusedError, NotFoundError) as refusal:
-            return await self._resolve(order, row, refusal)
         except UseapiError as error:
+            named = _named(order, error)
+            if named is not None:  # then that is the answer
+                return await self._take_named(order, await self._journal.latest(row), named)
             if row.posts > 0:  # this one was refused; the first may have been done all the same
                 return await self._unconfirmed(
                     row, f"sending it once more failed too ({error.code})"
@@ -441,22 +442,6 @@ class Submitter:
                 hint="Call again when it runs.",
             )
 
-    async def _resolve(
-        self, order: Order, row: Submission, refusal: RefusedError | NotFoundError
-    ) -> Job:
-        """A refusal may name the job that did this before: then that is the answer.
-
-        If it is one more POST that was refused, the first may have been done all the same.
-        """
-        service = service_named(order.service)
-        named = service.names(order, refusal) if isinstance(refusal, RefusedError) else None
-        if named is not None:
-            return await self._take_named(order, await self._journal.latest(row), named)
-        if row.posts > 0:
-            return await self._unconfirmed(row, f"sending it once more failed too ({refusal.code})")
-        await self._repository.record_failure(row, refusal.code, refusal.message)
-        raise refusal
-
     async def _take_named(self, order: Order, row: Submission, named: str) -> Job:
         """The job of which the vendor says that it did what was ordered."""
         try:
@@ -489,6 +474,13 @@ def _with_reference(order: Order, row: Submission) -> Mapping[str, Any]:
     if option is None or option.field in order.body:
         return order.body
     return {**order.body, option.field: row.id}
+
+
+def _named(order: Order, error: UseapiError) -> str | None:
+    """The job that did this before, where a refusal names it."""
+    if not isinstance(error, RefusedError):
+        return None
+    return service_named(order.service).names(order, error)
 
 
 def _has_a_link(job: Job) -> bool:

@@ -846,8 +846,12 @@ async def test_a_result_without_a_job_is_returned_and_not_made_again(tmp_path: P
     )
     async with running(tmp_path, vendor=vendor) as h:
         first, *others = [await upscale(h, FLOW_VIDEO, resolution="4K") for _ in range(3)]
+        posts = len(vendor.posted_at)
+        await asyncio.sleep(86_500)  # its link has long ended by then
+        anew = await upscale(h, FLOW_VIDEO, resolution="4K")
 
-    assert 1 == len(vendor.posted_at)
+    assert (1, 2) == (posts, len(vendor.posted_at))
+    assert "reused" not in anew.job
     assert [True, True] == [reply.job.get("reused") for reply in others]
     assert {first.job["job_id"]} == {reply.job["job_id"] for reply in others}
     assert first.job["media"] == others[0].job["media"]

@@ -758,12 +758,14 @@ async def test_an_unconfirmed_request_is_looked_for_by_every_call(
 async def test_an_unconfirmed_request_is_found_by_get_job_too(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=100) as h:
         ours = (await unconfirmed(h)).job["job_id"]
+        began = now()
         still = await h.call("get_job", job_id=ours)
+        took_s = now() - began
         made = await elsewhere(h, "/v2/pixverse/videos/upscale", {"video_id": PIXVERSE})
         await asyncio.sleep(3)
         found = await h.call("get_job", job_id=ours)
 
-        assert "unconfirmed" == still.job["status"]
+        assert ("unconfirmed", 0) == (still.job["status"], took_s)
         assert ("running", made["video_id"]) == (found.job["status"], found.job["job_id"])
 
 

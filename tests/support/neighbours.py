@@ -114,7 +114,8 @@ class Makers:
             case "google-flow":
                 return f"user:12345-email:{email.encode().hex()}-video:neighbour{number}"
             case "pixverse":
-                return f"user:12345-pixverse:{email}-video:5550{number}"
+                kind = "image" if self._order.operation == "upscale_image" else "video"
+                return f"user:12345-pixverse:{email}-{kind}:5550{number}"
             case _:
                 letter = "i" if self._order.operation == "upscale_image" else "v"
                 return f"j030214053012{number}{letter}-u12345-{self._region}:{email}-bot:dreamina"
@@ -193,7 +194,7 @@ class Makers:
         unreadable: int | None = None,
     ) -> Neighbour:
         made_at = self._now() - age_s
-        kind = "image" if self._order.operation == "generate_image" else "video"
+        kind = "image" if self._order.operation.endswith("image") else "video"
         job_id = f"user:12345-pixverse:{email}-{kind}:5559{next(self._numbers):04d}"
         record: dict[str, Any] = {
             f"{kind}_id": job_id,
@@ -202,10 +203,10 @@ class Makers:
             "output_width": 0,
         }
         names = {"prompt": source, **self._echo} if self._echo is not None else {}
-        names = names or {"original_video_id": source, "upscaled": 1}
+        names = names or {f"original_{kind}_id": source, "upscaled": 1}
         if unreadable:  # its records are the list, and "all fields are optional"
             names.pop("prompt", None)
-            names.pop("original_video_id", None)
+            names.pop(f"original_{kind}_id", None)
         record |= names
         return Neighbour(job_id, made_at, record, unreadable)
 
