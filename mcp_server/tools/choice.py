@@ -68,7 +68,15 @@ async def account_for(
     title, setting = service.vendor.title, dict(app.settings.accounts).get(service.name)
     if wanted is None and setting is None and not (service.needs_account or is_needed):
         return None
-    linked = await service.accounts(app.upstream)
+    try:
+        async with asyncio.timeout(_EACH_S):
+            linked = await service.accounts(app.upstream)
+    except TimeoutError:
+        raise UnreachableError(
+            message=f"The accounts of {title} could not be read in time, so nothing was sent.",
+            hint="Call again in a minute.",
+            service=service.name,
+        ) from None
     if wanted is not None:
         return chosen(title, linked, wanted).login
     if setting is not None:

@@ -246,6 +246,8 @@ class Facts:
             return "not taken; no look proved it in time" if len(ours) < 2 else "not taken twice"
         if any(post.fault.fails or post.job_id in self.cancelled_at for post in made):
             return "taken and failed, which may be somebody else's"
+        if wish.kept_as:
+            return "taken; of an own file no list tells what was made of it"
         if wish.service == "pixverse" and not self.clock_was_set:
             return None  # its list holds everything
         return "taken; ended before it was seen, and no longer listed"
