@@ -389,6 +389,23 @@ async def test_a_job_the_vendor_makes_long_after_the_cut_is_found_too(
         assert 1 == len(h.posts())
 
 
+@pytest.mark.parametrize(
+    ("answer", "looks_s"),
+    [(own_500, [2, 5, 10]), (gateway_502, [2, 5, 10, 20, 40, 60])],
+    ids=["the vendor's", "a gateway's"],
+)
+async def test_a_lost_answer_is_looked_for_until_the_vendors_work_must_be_over(
+    tmp_path: Path, answer: Callable[[], httpx.Response], looks_s: list[float]
+) -> None:
+    async with running(tmp_path) as h:
+        h.network.faults = [Fault(reaches=False, then=answer())]
+        await submit(h, UPSCALE_PIXVERSE)
+        await asyncio.sleep(120)
+
+        (posted,) = sent_at(h)
+        assert looks_s == sorted({at - posted for at in h.network.sent_at if at > posted})
+
+
 async def test_only_a_job_that_does_the_same_is_taken_for_the_lost_one(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=300) as h:
         await elsewhere(h, "/v1/dreamina/videos/interpolate", {"jobid": VIDEO, "fps": 30})
