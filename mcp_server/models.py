@@ -8,6 +8,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 OUR_ID_PREFIX = "useapi-mcp:"
+FILE_PREFIX = "file:"  # with its SHA-256, stands for a file until it is uploaded
 MOST_MEDIA = 16  # no vendor documents more than 4; more would flood an agent
 
 Status = Literal["submitting", "running", "completed", "failed", "cancelled", "unconfirmed"]
@@ -15,7 +16,12 @@ TERMINAL: frozenset[Status] = frozenset({"completed", "failed", "cancelled"})
 
 Kind = Literal["video", "image"]
 OperationName = Literal[
-    "upscale_video", "interpolate_video", "upscale_image", "generate_video", "generate_image"
+    "upscale_video",
+    "interpolate_video",
+    "upscale_image",
+    "generate_video",
+    "generate_image",
+    "upload",
 ]
 ServiceName = Literal["dreamina", "google-flow", "pixverse"]
 
@@ -43,6 +49,7 @@ OPERATIONS: Mapping[OperationName, Operation] = {
     "upscale_image": Operation("image", "upscaling the image", is_paid=True),
     "generate_video": Operation("video", "making the video", is_paid=True, from_prompt=True),
     "generate_image": Operation("image", "making the image", is_paid=True, from_prompt=True),
+    "upload": Operation("video", "being sent the file"),
 }
 
 

@@ -265,7 +265,7 @@ class Poller:
                 message="No submission of this server has this id.",
                 hint="Call list_jobs for the ids there are.",
             )
-        if row is not None and row.state in ("submitting", "unconfirmed"):
+        if row is not None and _is_open(row):
             row = await self._look_for(row)
         if row is not None and not self._repository.is_of(row, self._upstream.origin):
             return self._repository.to_job(row)
@@ -323,6 +323,13 @@ class Poller:
 
     def _timed(self, job: Job) -> Job:
         return job if job.ended else job.evolve(poll_after_seconds=self.poll_after_s(job))
+
+
+def _is_open(row: Submission) -> bool:
+    """Whether what became of a row is for us to find out, and not for its vendor to say."""
+    if row.operation == "upload":
+        return row.state in ("submitting", "accepted")
+    return row.state in ("submitting", "unconfirmed")
 
 
 async def _ended(read: "asyncio.Task[None]", most_s: float) -> bool:

@@ -33,9 +33,15 @@ from mcp_server.jobs.reconciliation import (
     Reconciler,
     looks_after,
 )
-from mcp_server.jobs.repository import JobRepository, has_a_file, key_of, order_of
+from mcp_server.jobs.repository import (
+    JobRepository,
+    has_a_file,
+    key_of,
+    order_of,
+    submission_of,
+)
 from mcp_server.journal.journal import Journal
-from mcp_server.journal.records import NewSubmission, Submission
+from mcp_server.journal.records import Submission
 from mcp_server.media.names import MadeName
 from mcp_server.models import Job, Status
 from mcp_server.services.base import Order
@@ -250,6 +256,13 @@ class Submitter:
         return await self._send(order, await self._insert(order, key))
 
     def _require_consent(self, order: Order, key: str) -> None:
+        if order.missing:  # it was live when it was planned, so nothing was uploaded for it
+            raise ConsentError(
+                message="The job that the same call made before is over, and the file for a new one"
+                " is not uploaded; nothing was sent.",
+                hint="Make the same call again: it uploads the file first.",
+                service=order.service,
+            )
         work = self._works.get(key)
         if work is not None and not work.may_charge:
             price = f" for about {order.price:g} credits" if order.price else ""
@@ -261,15 +274,7 @@ class Submitter:
             )
 
     async def _insert(self, order: Order, key: str) -> Submission:
-        new = NewSubmission(
-            key=key,
-            origin=self._upstream.origin,
-            service=order.service,
-            operation=order.operation,
-            source=order.source,
-            arguments=dict(order.result_arguments),
-            price=order.price,
-        )
+        new = submission_of(order, key, self._upstream.origin)
         return await self._journal.insert(new, budget=self._budget)
 
     async def _reuse(self, row: Submission) -> Job | None:

@@ -3,17 +3,22 @@
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from mcp_server.errors import (
+    NotFoundError,
     RefusedError,
     RequestError,
     UnexpectedAnswerError,
     UnsupportedError,
+    UnusableFileError,
+    UseapiError,
 )
+from mcp_server.media.probe import MediaInfo
 from mcp_server.models import (
+    FILE_PREFIX,
     OUR_ID_PREFIX,
     Failure,
     FoundMedia,
@@ -29,6 +34,7 @@ from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.responses import Answer, ServiceInfo, unexpected
 
 LONGEST_ID = 512
+_FILE = re.compile(rf"{FILE_PREFIX}[0-9a-f]{{64}}", re.ASCII)
 LONGEST_PROMPT = 120  # of one that is shown in a list
 LONGEST_SOURCE = 300  # of a prompt that is shown as what a job was made of
 FROM_PROMPT = re.compile(r"(?!)")
@@ -47,8 +53,8 @@ class Option:
     wants it. `hashes_default`: the first version hashed it into the idempotency key even at its
     default, and jobs that it made must keep their key; an option that comes later is left out of
     the key at its default. `group`: the vendor takes at most one option of a group in a request.
-    `sent`: where it was `given`; `always`, at its default too; or `never`, as it only tells one
-    wish from another.
+    `sent`: where it was `given`; `always`, at its default too; where it was `changed` from its
+    default; or `never`, as it only tells one wish from another.
     """
 
     field: str
@@ -61,7 +67,7 @@ class Option:
     hashes_default: bool = False
     written: Callable[[Any], Any] = lambda value: value
     group: str | None = None
-    sent: Literal["given", "always", "never"] = "given"
+    sent: Literal["given", "always", "changed", "never"] = "given"
 
     def fits(self, value: Any) -> bool:
         if self.values:
@@ -89,6 +95,53 @@ VARIATION = Option("", low=1, high=1000, default=1, shapes_result=True, sent="ne
 
 
 @dataclass(frozen=True)
+class FileRule:
+    """What a service takes of the user's own files for one operation; None: no limit is known.
+
+    Args:
+        types: mime types.
+        under_px: what its longer side must stay under.
+    """
+
+    types: tuple[str, ...]
+    most_bytes: int
+    under_px: int | None = None
+    longest_s: int | None = None
+
+    def check(self, title: str, name: str, info: MediaInfo, size_bytes: int) -> None:
+        """Refuse a file before it is sent; what its header does not say is for the vendor to judge.
+
+        Args:
+            title: of the service.
+            name: of the file.
+
+        Raises:
+            UnusableFileError: it is of another type, too large or too long.
+        """
+        longer_px = max(info.width or 0, info.height or 0)
+        if info.mime_type not in self.types:
+            faults = f"is {_kind_named(info.mime_type)}"
+            limit = f"takes {', '.join(map(_kind_named, self.types))} here"
+        elif size_bytes > self.most_bytes:
+            faults = f"has {size_bytes / (1 << 20):,.0f} MB"
+            limit = f"takes up to {self.most_bytes >> 20:,} MB"
+        elif self.under_px is not None and longer_px >= self.under_px:
+            faults = f"is {info.width}x{info.height}"
+            limit = (
+                f"takes what is smaller than 4K, under {self.under_px} pixels on its longer side"
+            )
+        elif self.longest_s is not None and (info.duration_ms or 0) > self.longest_s * 1000:
+            faults = f"lasts {(info.duration_ms or 0) / 1000:.0f} s"
+            limit = f"takes up to {self.longest_s} s"
+        else:
+            return
+        raise UnusableFileError(
+            message=f"{name} {faults}, and {title} {limit}; nothing was sent.",
+            hint="Give another file, or one that was converted, cut or made smaller.",
+        )
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """One paid operation of a service.
 
@@ -103,6 +156,9 @@ class Endpoint:
             answered from a cache that a repeat may come too early for, so that only a free one is
             safe (`cached`); or made and charged again (`taken`).
         answers_when_done: the answer is the result, and no job of the vendor's exists.
+        file_field: what names an uploaded file in place of the source; None: it takes none.
+        file_options: what it takes beside, where the source is an uploaded file.
+        quotes: the field that asks for the price alone; None: the vendor tells none.
         longest_prompt: its source is a prompt of at most so many characters; None: it is an id.
     """
 
@@ -117,6 +173,9 @@ class Endpoint:
     always: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
     repeats: Literal["refused", "cached", "taken"] = "taken"
     answers_when_done: bool = False
+    file_field: str | None = None
+    file_options: Mapping[str, Option] = field(default_factory=dict)
+    quotes: str | None = None
     read_timeout_s: float = 150.0
     longest_prompt: int | None = None
 
@@ -131,6 +190,7 @@ class Order:
     """A checked order, ready to be sent; submitting checks no argument any more.
 
     `result_arguments` holds the arguments that change the result, documented defaults filled in.
+    `files` are the names of the files that placeholders stand for. `quoted` is the vendor's price.
     """
 
     service: str
@@ -139,11 +199,28 @@ class Order:
     endpoint: Endpoint
     body: Mapping[str, Any]
     result_arguments: Mapping[str, Any]
+    files: Mapping[str, str] = field(default_factory=dict)
+    quoted: float | None = None
 
     @property
     def price(self) -> float | None:
-        """Credits as documented; None where they are not."""
+        """Credits as quoted or documented; None where they are not."""
+        if self.quoted is not None:
+            return self.quoted
         return self.endpoint.price(self.result_arguments)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The placeholders of files that must be uploaded before it can be sent."""
+        return tuple(value for value in self.body.values() if is_file(value))
+
+    def with_refs(self, refs: Mapping[str, str]) -> "Order":
+        """The order with what the vendor calls each file in place of its placeholder."""
+        body = {
+            name: refs.get(value, value) if is_file(value) else value
+            for name, value in self.body.items()
+        }
+        return replace(self, body=body)
 
     @property
     def result(self) -> str:
@@ -157,8 +234,8 @@ class Order:
 
     @property
     def shown_source(self) -> str:
-        """What it works on, as it is told: an id whole, a prompt as one line."""
-        return shown_source(self.operation, self.source)
+        """What it works on, as it is told: an id whole, a prompt as one line, a file's name."""
+        return self.files.get(self.source) or shown_source(self.operation, self.source)
 
     @property
     def refuses_repeats(self) -> bool:
@@ -236,6 +313,10 @@ class Service(ABC):
     """The vendor's lists of what an account made: what kinds each holds."""
     has_no_sources: ClassVar[str] = ""
     """Why rows of its lists have no source, in a sentence; "" where they have."""
+    file_rules: ClassVar[Mapping[OperationName, FileRule]] = {}
+    """What it takes of the user's own files, by the operation they are for."""
+    forgets_files: ClassVar[tuple[str, ...]] = ()
+    """What its refusals say of an upload that it no longer has, in lower case; *assumed* texts."""
     claims: ClassVar[str] = ""
     """What reading a balance changes at the vendor, in a sentence; "" where it changes nothing."""
     needs_account: ClassVar[bool] = False
@@ -314,6 +395,13 @@ class Service(ABC):
                 service=self.name,
             )
         given = {n: value for n, value in given.items() if value not in endpoint.always.get(n, ())}
+        if is_file(source) and endpoint.file_field is not None:
+            endpoint = replace(
+                endpoint,
+                source_field=endpoint.file_field,
+                source_pattern=_FILE,
+                options={**endpoint.options, **endpoint.file_options},
+            )
         self._check_groups(endpoint, given)
         if endpoint.longest_prompt is None:
             self._check_source(operation, endpoint, source, made_of)
@@ -327,7 +415,12 @@ class Service(ABC):
         settled = dict(arguments)
         for name, option in options.items():
             settled.setdefault(name, option.default_for(settled))
-        sent = {name: value for name, value in arguments.items() if options[name].sent != "never"}
+        sent = {
+            name: value
+            for name, value in arguments.items()
+            if options[name].sent != "never"
+            and not (options[name].sent == "changed" and value == options[name].default)
+        }
         sent |= {
             name: settled[name]
             for name, option in options.items()
@@ -476,6 +569,14 @@ class Service(ABC):
             UseapiError: nothing of it could be read.
         """
 
+    def together(self, order: Order, jobs: Sequence[Job], our_id: str) -> Job:
+        """Of jobs that each may be an order's: the one that is, or what several of them are.
+
+        Args:
+            our_id: the id of a job that is several of the vendor's.
+        """
+        return min(jobs, key=lambda job: job.created_at or "")  # a later one is somebody else's
+
     def names(self, order: Order, refusal: RefusedError) -> str | None:
         """The id of the job that did this before, where a refusal names one that may have."""
         return None
@@ -518,6 +619,40 @@ class Service(ABC):
 
     async def fresh_link(self, upstream: Upstream, media: Media) -> str | None:
         """A new link to a medium whose link has expired; None: the job read again has one."""
+        return None
+
+    def upload_path(self, account: str) -> str:
+        """Where the user's own files are sent to, by POST and as they are.
+
+        Args:
+            account: as the vendor calls it.
+
+        Raises:
+            UnsupportedError: it takes none.
+        """
+        raise UnsupportedError(
+            message=f"{self.vendor.title} takes no files of the user's own, so nothing was sent.",
+            hint=self.abilities,
+            service=self.name,
+        )
+
+    def ref_of(self, answer: Answer) -> str:
+        """What the vendor calls a file that was uploaded.
+
+        Raises:
+            RefusedError: it was not taken.
+            UnexpectedAnswerError: the answer does not say.
+        """
+        raise self.unexpected("name of the file")
+
+    def has_forgotten_a_file(self, error: UseapiError) -> bool:
+        """Whether an order was refused because the vendor no longer has an upload."""
+        if not isinstance(error, RefusedError | NotFoundError):
+            return False
+        return any(said in error.vendor_text.lower() for said in self.forgets_files)
+
+    def price_in(self, answer: Answer) -> float | None:
+        """The price in an answer to an order with `quotes`; None: it holds none."""
         return None
 
     @abstractmethod
@@ -574,6 +709,17 @@ def moderated(title: str, reason: str = "") -> Failure:
     """Why a job failed whose content a moderation refused, told alike for all services."""
     because = f": {reason}" if reason else "."
     return Failure(code="moderated", message=f"{title}'s moderation refused it{because}")
+
+
+def is_file(text: object) -> bool:
+    """Whether this stands for a file that is not uploaded yet."""
+    return isinstance(text, str) and text.startswith(FILE_PREFIX)
+
+
+def _kind_named(mime_type: str) -> str:
+    """`JPEG` of `image/jpeg`."""
+    names = {"video/quicktime": "MOV", "image/webp": "WebP"}
+    return names.get(mime_type, mime_type.partition("/")[2].upper())
 
 
 def full_match(pattern: re.Pattern[str], some_id: object) -> re.Match[str] | None:

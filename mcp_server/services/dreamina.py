@@ -43,6 +43,7 @@ from mcp_server.services.base import (
     VARIATION,
     Default,
     Endpoint,
+    FileRule,
     Listed,
     Look,
     MediaPage,
@@ -194,6 +195,9 @@ _GENERATED_IMAGE = id_pattern("(?![vVFI]-)[A-Za-z]{1,4}")
 _LETTERS = {operation: letter for letter, operation in _OPERATIONS.items()}
 _LETTERS["generate_video"] = "v"
 
+# POST assets/account (3 April 2026): jpeg, png, webp, up to 10 MB.
+_FRAME = FileRule(("image/jpeg", "image/png", "image/webp"), 10 << 20)
+
 _COMMON = {
     "reply_url": Option("replyUrl"),
     "reply_ref": Option("replyRef"),
@@ -315,6 +319,17 @@ class Dreamina(Service):
         "read its job since it ended; no tool takes it."
     )
     claims = "Reading Dreamina's credits also claimed the free ones of the day."
+    file_rules: ClassVar[Mapping[OperationName, FileRule]] = {
+        "generate_video": _FRAME,
+        "generate_image": _FRAME,
+    }
+    forgets_files = (
+        "asset reference",
+        "assetref",
+        "imageref",
+        "asset not found",
+        "asset has expired",
+    )
     media_hosts = (
         "https://*.douyinvod.com",
         "https://*.akamaized.net",
@@ -484,6 +499,16 @@ class Dreamina(Service):
             raise self.unexpected("job id")
         made = as_job(job_id, answer.data)
         return made.evolve(operation=order.operation, source=order.shown_source)
+
+    def upload_path(self, account: str) -> str:
+        return f"/v1/dreamina/assets/{quote(account, safe='')}"
+
+    def ref_of(self, answer: Answer) -> str:
+        record = obj(answer.data)  # the second is its name of February 2026
+        ref = record.get("assetRef") or record.get("imageRef")
+        if not isinstance(ref, str):
+            raise self.unexpected("reference of the file")
+        return ref
 
     async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
         try:

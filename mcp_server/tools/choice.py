@@ -51,10 +51,13 @@ async def service_for(
     return await _healthy(app, able)
 
 
-async def account_for(app: AppContext, service: Service, wanted: str | None) -> str | None:
+async def account_for(
+    app: AppContext, service: Service, wanted: str | None, *, is_needed: bool = False
+) -> str | None:
     """The account to send, as its vendor calls it; None: the vendor chooses.
 
     Args:
+        is_needed: whether this very request must name one, as an upload does.
         wanted: by the caller; None: the one of the setting, or where the vendor needs to be told,
             the only one.
 
@@ -63,7 +66,7 @@ async def account_for(app: AppContext, service: Service, wanted: str | None) -> 
         UseapiError: the accounts can't be read.
     """
     title, setting = service.vendor.title, dict(app.settings.accounts).get(service.name)
-    if wanted is None and setting is None and not service.needs_account:
+    if wanted is None and setting is None and not (service.needs_account or is_needed):
         return None
     linked = await service.accounts(app.upstream)
     if wanted is not None:

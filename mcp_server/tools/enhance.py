@@ -11,7 +11,14 @@ from typing import Annotated
 from mcp.server.mcpserver.resolve import ElicitationResult, Resolve
 from mcp.types import CallToolResult
 
-from mcp_server.tools.consent import Consent, Plan, check_consent, consenter, make_plan
+from mcp_server.tools.consent import (
+    Consent,
+    Plan,
+    check_consent,
+    consenter,
+    make_plan,
+    with_files,
+)
 from mcp_server.tools.context import Ctx, app_of, is_remote
 from mcp_server.tools.parameters import (
     CaptchaOrder,
@@ -21,6 +28,7 @@ from mcp_server.tools.parameters import (
     FrameRate,
     ImageIndex,
     ImageResolution,
+    ImageUpscaler,
     MaxCredits,
     MaxJobs,
     OriginalStrength,
@@ -31,6 +39,7 @@ from mcp_server.tools.parameters import (
     SourceImage,
     SourceVideo,
     VideoResolution,
+    VideoUpscaler,
 )
 from mcp_server.tools.results import JobAnswer, job_answer
 
@@ -40,6 +49,7 @@ async def _plan_upscale_video(
     source: str,
     *,
     resolution: str | None,
+    model: str | None,
     max_credits: float | None,
     account: str | None,
     reply_url: str | None,
@@ -54,6 +64,7 @@ async def _plan_upscale_video(
         "upscale_video",
         source,
         resolution=resolution,
+        model=model,
         max_credits=max_credits,
         account=account,
         reply_url=reply_url,
@@ -71,6 +82,7 @@ async def upscale_video(
     *,
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_upscale_video))],
     resolution: VideoResolution = None,
+    model: VideoUpscaler = None,
     max_credits: MaxCredits = None,
     account: PaidAccount = None,
     reply_url: ReplyUrl = None,
@@ -92,6 +104,7 @@ async def upscale_video(
         ctx,
         source,
         resolution=resolution,
+        model=model,
         max_credits=max_credits,
         account=account,
         reply_url=reply_url,
@@ -164,6 +177,7 @@ async def _plan_upscale_image(
     source: str,
     *,
     resolution: str | None,
+    model: str | None,
     image_index: int | None,
     original_image_strength: float | None,
     detail_strength: float | None,
@@ -181,6 +195,7 @@ async def _plan_upscale_image(
         "upscale_image",
         source,
         resolution=resolution,
+        model=model,
         image_index=image_index,
         original_image_strength=original_image_strength,
         detail_strength=detail_strength,
@@ -201,6 +216,7 @@ async def upscale_image(
     *,
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_upscale_image))],
     resolution: ImageResolution = None,
+    model: ImageUpscaler = None,
     image_index: ImageIndex = None,
     original_image_strength: OriginalStrength = None,
     detail_strength: DetailStrength = None,
@@ -223,6 +239,7 @@ async def upscale_image(
         ctx,
         source,
         resolution=resolution,
+        model=model,
         image_index=image_index,
         original_image_strength=original_image_strength,
         detail_strength=detail_strength,
@@ -242,7 +259,7 @@ async def submit_plan(ctx: Ctx, plan: Plan, consent: ElicitationResult[Consent])
     """The answer of a paid tool: the job that its plan makes, or the one there is."""
     may_charge = check_consent(plan, consent)
     app = app_of(ctx)
-    job = await app.jobs.submit(plan.order, may_charge=may_charge)
+    job = await with_files(ctx, plan, lambda order: app.jobs.submit(order, may_charge=may_charge))
     return job_answer(
         job,
         note=plan.note(job),

@@ -35,7 +35,7 @@ from mcp_server.tools.parameters import (
     Variation,
 )
 from mcp_server.tools.results import JobAnswer
-from mcp_server.tools.sources import image_id
+from mcp_server.tools.sources import find_image
 
 _IMAGES = ("start_image", "end_image", "reference_image")
 
@@ -239,8 +239,15 @@ async def _plan(
 ) -> Plan:
     """The plan of a call that makes something of a prompt; see make_plan."""
     app = app_of(ctx)
+    patience = app.jobs.patience(ctx.report_progress)
     given = {name: value for name, value in arguments.items() if value is not None}
     images = {name: str(given[name]) for name in _IMAGES if name in given}
     maker = await service_for(app, operation, prompt, given, named=service, images=images.values())
-    given |= {name: image_id(maker, name, value) for name, value in images.items()}
-    return await plan_of(app, maker, operation, prompt, given, max_credits=max_credits)
+    files = []
+    for name, value in images.items():
+        image = await find_image(ctx, maker, operation, value, patience)
+        given[name] = image.id
+        files += [image.file] if image.file is not None else []
+    return await plan_of(
+        ctx, maker, operation, prompt, given, patience, files=files, max_credits=max_credits
+    )

@@ -18,21 +18,22 @@ def _plain_number(given: Any) -> Any:
 
 
 _LONGEST_ID = 512
+_LONGEST_SOURCE = 8192  # of a link
 _AN_ID = BeforeValidator(lenient.one_id)
 
 SourceVideo = Annotated[
     str,
     Field(
-        max_length=_LONGEST_ID,
-        description="Id of the finished source video: Dreamina jobid, Google Flow "
-        "mediaGenerationId or PixVerse video_id. The id tells the service.",
+        max_length=_LONGEST_SOURCE,
+        description="Id of a finished video or job, or the user's own MP4 or MOV: a path or https "
+        "link, which is uploaded to PixVerse.",
     ),
     _AN_ID,
 ]
 SourceClip = Annotated[
     str,
     Field(
-        max_length=_LONGEST_ID,
+        max_length=_LONGEST_SOURCE,
         description="Dreamina jobid of a finished generated or upscaled video.",
     ),
     _AN_ID,
@@ -40,8 +41,9 @@ SourceClip = Annotated[
 SourceImage = Annotated[
     str,
     Field(
-        max_length=_LONGEST_ID,
-        description="Dreamina image jobid or Google Flow image mediaGenerationId.",
+        max_length=_LONGEST_SOURCE,
+        description="Id of a finished image or job, or the user's own JPEG, PNG or WebP: a path or "
+        "https link, which is uploaded to PixVerse.",
     ),
     _AN_ID,
 ]
@@ -52,8 +54,8 @@ VideoResolution = Annotated[
     Field(
         max_length=20,
         json_schema_extra={"enum": ["720p", "1080p", "4K"]},
-        description="Google Flow only; default 1080p. Dreamina always doubles, "
-        "PixVerse always makes 4K.",
+        description="Default: Google Flow 1080p, PixVerse 4K (1080p by topaz-*). Dreamina always "
+        "doubles.",
     ),
     BeforeValidator(lenient.video_resolution),
 ]
@@ -61,8 +63,8 @@ ImageResolution = Annotated[
     str | None,
     Field(
         max_length=20,
-        json_schema_extra={"enum": ["2k", "4k", "8k"]},
-        description="Default: Dreamina 4k, Google Flow 2k. 8k is Dreamina only.",
+        json_schema_extra={"enum": ["1080p", "2k", "4k", "8k"]},
+        description="Default: 4k, Google Flow 2k. 8k: Dreamina. 1080p, 2k: also topaz-gigapixel.",
     ),
     BeforeValidator(lenient.image_resolution),
 ]
@@ -107,6 +109,23 @@ Model = Annotated[
     Field(max_length=80, description="The service's own name of a model."),
     BeforeValidator(lenient.name),
 ]
+VideoUpscaler = Annotated[
+    str | None,
+    Field(
+        max_length=80,
+        description="PixVerse only: pixverse-upscale (default), topaz-proteus, "
+        "topaz-starlight-fast or topaz-starlight-precise.",
+    ),
+    BeforeValidator(lenient.name),
+]
+ImageUpscaler = Annotated[
+    str | None,
+    Field(
+        max_length=80,
+        description="PixVerse only: pixverse-upscale (default) or topaz-gigapixel.",
+    ),
+    BeforeValidator(lenient.name),
+]
 Duration = Annotated[
     int | None,
     Field(ge=1, le=180, description="1-180, by model; default mostly 5."),
@@ -133,17 +152,17 @@ Count = Annotated[
 ]
 StartImage = Annotated[
     str | None,
-    Field(max_length=4096, description="First frame: an id of an image."),
+    Field(max_length=_LONGEST_SOURCE, description="First frame: an image's id, path or link."),
     _AN_ID,
 ]
 EndImage = Annotated[
     str | None,
-    Field(max_length=4096, description="Last frame, likewise; needs start_image."),
+    Field(max_length=_LONGEST_SOURCE, description="Last frame, likewise; needs start_image."),
     _AN_ID,
 ]
 ReferenceImage = Annotated[
     str | None,
-    Field(max_length=4096, description="Image to go by: its id."),
+    Field(max_length=_LONGEST_SOURCE, description="Image to go by: its id, path or link."),
     _AN_ID,
 ]
 Variation = Annotated[
