@@ -144,11 +144,12 @@ class Recorder:
 
     async def get(self, vendor: ServiceInfo, path: str, **more: Any) -> Answer:
         self.paths.append(path)
-        return Answer(200, {"status": "created", "video_status": 5})
+        return Answer(200, {"status": "created", "video_status": 5, "image_status": 5})
 
 
 FIXED = re.compile(
-    r"/v1/dreamina/(videos|images)/[^/]+|/v1/google-flow/jobs/[^/]+|/v2/pixverse/videos/[^/]+"
+    r"/v1/dreamina/(videos|images)/[^/]+|/v1/google-flow/jobs/[^/]+"
+    r"|/v2/pixverse/(videos|images)/[^/]+"
 )
 ANY_ID = st.text() | st.builds(
     lambda some_id, at, more: some_id[:at] + more + some_id[at:],
