@@ -73,7 +73,7 @@ async def account_for(
     """
     title, setting = service.vendor.title, dict(app.settings.accounts).get(service.name)
     if wanted is None and belongs_to is not None:
-        return belongs_to
+        return belongs_to if is_needed else None  # the vendor tells it by the same
     if wanted is None and setting is None and not (service.needs_account or is_needed):
         return None
     linked = await service.accounts(app.upstream)
