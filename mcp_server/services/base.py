@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -568,6 +568,14 @@ class Service(ABC):
         Raises:
             UseapiError: nothing of it could be read.
         """
+
+    def together(self, order: Order, jobs: Sequence[Job], our_id: str) -> Job:
+        """Of jobs that each may be an order's: the one that is, or what several of them are.
+
+        Args:
+            our_id: the id of a job that is several of the vendor's.
+        """
+        return min(jobs, key=lambda job: job.created_at or "")  # a later one is somebody else's
 
     def names(self, order: Order, refusal: RefusedError) -> str | None:
         """The id of the job that did this before, where a refusal names one that may have."""

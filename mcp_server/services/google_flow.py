@@ -341,12 +341,26 @@ _ERROR_RULES = (
         )
         for word in _MODERATION_WORDS
     ),
+    *(
+        ErrorRule(
+            status=status,
+            text=word,
+            error=RefusedError,
+            message="the account's plan lacks this.",
+            hint="Use another model, a lower resolution or an account with a higher plan.",
+        )
+        for status, word in (
+            (403, "MODEL_ACCESS_DENIED"),
+            (400, "PAYGATE"),
+            (400, "paid Google Flow plan"),
+        )
+    ),
     ErrorRule(
-        status=403,
-        text="MODEL_ACCESS_DENIED",
+        status=400,
+        text="Email mismatch",
         error=RefusedError,
-        message="the account's plan lacks this.",
-        hint="Use a lower resolution or an account with a higher plan.",
+        message="an image belongs to another account than the one that was named.",
+        hint="Leave account out, or give an image of that account.",
     ),
     ErrorRule(
         status=429,

@@ -12,8 +12,9 @@ tool texts of October and November 2026 for `next_offset` and `has_more`; its pr
 What they leave open is marked *assumed*.
 """
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -65,6 +66,7 @@ from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo
 
 _PAGES: Mapping[Kind, int] = {"video": 40, "image": 50}  # the documented defaults of `limit`
 _MOST_PAGES = 5
+_SAME_CALL_S = 10.0  # within which the images of one call are begun, *assumed*
 _404_MEANS_WORKING_S = 3600  # the documents give no limit; *assumed* to be generous
 
 _ID = (
@@ -465,14 +467,47 @@ class PixVerse(Service):
         kind = OPERATIONS[order.operation].kind
         tracked = await self._tracked(upstream) if our_id is not None else ()
         own = [each for each in tracked if each.reference == our_id and _kind_of(each.id) == kind]
+        others = frozenset(each.id for each in tracked if each.is_of_a_server) - {
+            each.id for each in own
+        }
         if our_id is not None and own:
-            return Look((), is_complete=True, ours=_tracked_job(order, own, our_id))
-        others = [each.id for each in tracked if each.is_of_a_server]
+            jobs = tuple(_tracked_job(order, each) for each in own)
+            if len(jobs) < _count(order):  # the others may have ended before
+                with contextlib.suppress(UseapiError):
+                    look = await self._look_everywhere(upstream, order, kind, since)
+                    jobs += tuple(job for job in look.jobs if job.job_id not in others)
+            return Look((), is_complete=True, ours=self.together(order, jobs, our_id))
+        return replace(await self._look_everywhere(upstream, order, kind, since), others=others)
+
+    def together(self, order: Order, jobs: Sequence[Job], our_id: str) -> Job:
+        first = super().together(order, jobs, our_id)
+        began = epoch(first.created_at or "")
+        ids = [first.job_id]
+        for job in sorted(jobs, key=lambda job: job.created_at or ""):
+            made = epoch(job.created_at or "")
+            is_near = began is None or made is None or made - began <= _SAME_CALL_S
+            if is_near and job.job_id not in ids and len(ids) < _count(order):
+                ids.append(job.job_id)
+        if len(ids) == 1:
+            return first
+        return first.evolve(job_id=our_id, status="running", media=_unread(ids))
+
+    async def _look_everywhere(
+        self, upstream: Upstream, order: Order, kind: Kind, since: float | None
+    ) -> Look:
+        """What the lists of all accounts show that an order's job can be of."""
         looks = [
             await self._look(upstream, order, kind, email, since)
             for email in await self._emails(upstream, order)
         ]
-        return replace(_together(looks), others=frozenset(others))
+        horizons = [look.horizon for look in looks if look.horizon is not None]
+        clocks = [look.clock_ahead_s for look in looks if look.clock_ahead_s is not None]
+        return Look(
+            tuple(job for look in looks for job in look.jobs),
+            is_complete=bool(looks) and all(look.is_complete for look in looks),
+            horizon=max(horizons, default=None),
+            clock_ahead_s=clocks[0] if clocks else None,
+        )
 
     async def _look(
         self, upstream: Upstream, order: Order, kind: Kind, email: str, since: float | None
@@ -624,29 +659,20 @@ class _Tracked:
         return self.reference.startswith(OUR_ID_PREFIX)
 
 
-def _tracked_job(order: Order, tracked: list[_Tracked], our_id: str) -> Job:
-    ids = [each.id for each in tracked]
+def _tracked_job(order: Order, tracked: _Tracked) -> Job:
     return Job(
-        job_id=ids[0] if len(ids) == 1 else our_id,
+        job_id=tracked.id,
         service="pixverse",
         operation=order.operation,
         status="running",
         source=order.shown_source,
-        media=_unread(ids) if len(ids) > 1 else None,
-        created_at=min((each.started for each in tracked if each.started), default=None),
+        created_at=tracked.started,
     )
 
 
-def _together(looks: list[Look]) -> Look:
-    """What the lists of several accounts show."""
-    horizons = [look.horizon for look in looks if look.horizon is not None]
-    clocks = [look.clock_ahead_s for look in looks if look.clock_ahead_s is not None]
-    return Look(
-        tuple(job for look in looks for job in look.jobs),
-        is_complete=bool(looks) and all(look.is_complete for look in looks),
-        horizon=max(horizons, default=None),
-        clock_ahead_s=clocks[0] if clocks else None,
-    )
+def _count(order: Order) -> int:
+    """How many of the vendor's jobs an order makes."""
+    return int(order.result_arguments.get("count") or 1)
 
 
 def _unread(image_ids: Iterable[str]) -> tuple[Media, ...]:

@@ -187,7 +187,7 @@ def _note(job: Job) -> str:
         verb = "made" if job.ended else "started"
         notes.append(f"An earlier call {verb} it, so nothing was submitted now.")
     if job.status == "completed":
-        notes.append(_note_on_files(job.media or ()))
+        notes += (_note_on_count(job), _note_on_files(job.media or ()))
     if job.status == "submitting":
         notes.append("The same call again would join it, not pay again.")
     if job.status == "unconfirmed":
@@ -202,6 +202,14 @@ def _note(job: Job) -> str:
         elif job.source:
             notes.append("The same call submits it anew, at its price.")
     return _joined(notes)
+
+
+def _note_on_count(job: Job) -> str:
+    """That fewer came than were asked for: vendors leave out what they refuse without a word."""
+    asked, made = (job.options or {}).get("count"), len(job.media or ())
+    if not isinstance(asked, int) or not 0 < made < asked:
+        return ""
+    return f"{asked - made} of {asked} images are left out: refused by moderation, or failed."
 
 
 def _note_on_upload(job: Job) -> str:
