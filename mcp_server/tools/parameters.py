@@ -25,8 +25,8 @@ SourceVideo = Annotated[
     str,
     Field(
         max_length=_LONGEST_SOURCE,
-        description="Id of a finished video or job, or the user's own MP4 or MOV: a path or https "
-        "link, which is uploaded to PixVerse.",
+        description="Finished video or job: its id; or an own MP4 or MOV: path or https link "
+        "(uploaded to PixVerse).",
     ),
     _AN_ID,
 ]
@@ -42,8 +42,8 @@ SourceImage = Annotated[
     str,
     Field(
         max_length=_LONGEST_SOURCE,
-        description="Id of a finished image or job, or the user's own JPEG, PNG or WebP: a path or "
-        "https link, which is uploaded to PixVerse.",
+        description="Finished image or job: its id; or an own JPEG, PNG or WebP: path or https "
+        "link (uploaded to PixVerse).",
     ),
     _AN_ID,
 ]
@@ -54,8 +54,7 @@ VideoResolution = Annotated[
     Field(
         max_length=20,
         json_schema_extra={"enum": ["720p", "1080p", "4K"]},
-        description="Default: Google Flow 1080p, PixVerse 4K (1080p by topaz-*). Dreamina always "
-        "doubles.",
+        description="Default: Google Flow 1080p, PixVerse 4K. Dreamina always doubles.",
     ),
     BeforeValidator(lenient.video_resolution),
 ]
@@ -64,7 +63,7 @@ ImageResolution = Annotated[
     Field(
         max_length=20,
         json_schema_extra={"enum": ["1080p", "2k", "4k", "8k"]},
-        description="Default: 4k, Google Flow 2k. 8k: Dreamina. 1080p, 2k: also topaz-gigapixel.",
+        description="Default: 4k; Google Flow 2k.",
     ),
     BeforeValidator(lenient.image_resolution),
 ]
@@ -113,8 +112,7 @@ VideoUpscaler = Annotated[
     str | None,
     Field(
         max_length=80,
-        description="PixVerse only: pixverse-upscale (default), topaz-proteus, "
-        "topaz-starlight-fast or topaz-starlight-precise.",
+        description="PixVerse: topaz-proteus, topaz-starlight-fast or -precise.",
     ),
     BeforeValidator(lenient.name),
 ]
@@ -122,7 +120,7 @@ ImageUpscaler = Annotated[
     str | None,
     Field(
         max_length=80,
-        description="PixVerse only: pixverse-upscale (default) or topaz-gigapixel.",
+        description="PixVerse: topaz-gigapixel.",
     ),
     BeforeValidator(lenient.name),
 ]
