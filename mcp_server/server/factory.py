@@ -117,10 +117,10 @@ def create_server(
 def instructions(sandbox_sources: str = "") -> str:
     """What an agent should know before its first call, the vital part first."""
     lines = [
-        "Upscales video, raises frame rates and upscales images that were made on useapi.net.",
+        "Makes videos and images on useapi.net, upscales them, raises frame rates, saves files.",
         "A paid tool returns a job at once; call get_job(job_id, wait_seconds=50) until it ends.",
         "After a lost answer or a time-out make the same call again: it never pays twice.",
-        "list_media finds what was made before, with the source to give to a tool.",
+        "A job_id is the source of the next step; list_media finds what was made before.",
         *(service.abilities for service in SERVICES),
         *(service.where_ids_are for service in SERVICES),
     ]

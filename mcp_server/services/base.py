@@ -36,6 +36,7 @@ from mcp_server.upstream.responses import Answer, ServiceInfo, unexpected
 LONGEST_ID = 512
 _FILE = re.compile(rf"{FILE_PREFIX}[0-9a-f]{{64}}", re.ASCII)
 LONGEST_PROMPT = 120  # of one that is shown in a list
+_LARGEST = ("4K", "4k")
 LONGEST_SOURCE = 300  # of a prompt that is shown as what a job was made of
 FROM_PROMPT = re.compile(r"(?!)")
 """The pattern of the sources of what is made from a prompt: no id is one."""
@@ -357,6 +358,14 @@ class Service(ABC):
             if full_match(endpoint.source_pattern, source)
             and (not image_index or endpoint.takes_index(image_index))
         )
+
+    def enhancer(self, job: Job) -> OperationName | None:
+        """The paid operation that enlarges what a completed job made of a prompt, if one does."""
+        if (job.options or {}).get("resolution") in _LARGEST:
+            return None
+        wanted: OperationName = "upscale_image" if job.kind == "image" else "upscale_video"
+        names = (job.job_id, *(item.media_id for item in job.media or () if item.media_id))
+        return wanted if any(wanted in self.takers(name) for name in names) else None
 
     def what_it_is(self, some_id: str) -> str | None:
         """What an id names, as far as it tells: `this is an upscale`."""

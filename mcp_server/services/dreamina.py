@@ -331,14 +331,10 @@ class Dreamina(Service):
 
     vendor = ServiceInfo("dreamina", "Dreamina", _ERROR_RULES)
     id_forms = ("j<digits><letter>-u<number>-<REGION>:<e-mail>-bot:dreamina",)
-    where_ids_are = (
-        "A Dreamina source is the jobid that POST /videos or /images answered "
-        "when the video or image was made."
-    )
+    where_ids_are = "A Dreamina source is the jobid in the answer that made the video or image."
     abilities = (
-        "Dreamina makes videos and, up to 4 a call, images, doubles a generated video (once each, "
-        "no resolution), raises a generated or upscaled one to 30 or 60 fps (once each), and "
-        "upscales images to 2k, 4k or 8k."
+        "Dreamina makes videos and up to 4 images a call, doubles a generated video (once), raises "
+        "a generated or upscaled one to 30 or 60 fps (once), and upscales images to 2k, 4k or 8k."
     )
     has_no_sources = (
         "Dreamina's list names no jobs: what has no source was made elsewhere, or get_job has not "
@@ -510,6 +506,12 @@ class Dreamina(Service):
         if operation == "generate_video" and str(given.get("model")).startswith("seedance-2.5"):
             endpoint = replace(endpoint, longest_prompt=_LONGEST_OF_2_5)
         return endpoint, given
+
+    def enhancer(self, job: Job) -> OperationName | None:
+        """Of an image of 4k, too, which Dreamina makes larger still; not of a draft."""
+        if job.kind == "image":
+            return "upscale_image"
+        return None if job.model == _DRAFT else super().enhancer(job)
 
     def warning(self, order: Order) -> str:
         if order.operation != "generate_video":
