@@ -117,7 +117,7 @@ def create_server(
 def instructions(sandbox_sources: str = "") -> str:
     """What an agent should know before its first call, the vital part first."""
     lines = [
-        "Makes videos and images on useapi.net, upscales them, raises frame rates, saves files.",
+        "Makes videos and images on useapi.net, upscales them, raises frame rates.",
         "A paid tool returns a job at once; call get_job(job_id, wait_seconds=50) until it ends.",
         "After a lost answer or a time-out make the same call again: it never pays twice.",
         "A job_id is the source of the next step; list_media finds what was made before.",
