@@ -94,6 +94,9 @@ class Option:
 VARIATION = Option("", low=1, high=1000, default=1, shapes_result=True, sent="never")
 """Tells a wish for one more from the same wish again; it is no argument of any vendor's."""
 
+OF_DRAFT = Option("", values=("draft",), shapes_result=True, sent="never")
+"""Says that a source is a draft, so that finishing it is meant; no tool has such an argument."""
+
 
 @dataclass(frozen=True)
 class FileRule:
@@ -376,6 +379,33 @@ class Service(ABC):
         """The form of the whole id, where people tend to copy just this part of it."""
         return None
 
+    def endpoint_for(self, operation: OperationName, given: Mapping[str, Any]) -> Endpoint | None:
+        """What an operation with these arguments is asked of; None: there is nothing."""
+        return self.endpoints.get(operation)
+
+    async def told_by_source(
+        self,
+        upstream: Upstream,
+        operation: OperationName,
+        source: str,
+        given: Mapping[str, Any],
+        known: Job | None,
+    ) -> Mapping[str, Any]:
+        """Arguments that follow from what the source is. It may be read, which is free.
+
+        Args:
+            known: the source as the journal knows it.
+
+        Raises:
+            UnsupportedError: it is something that this can't be done with.
+            UseapiError: it can't be read.
+        """
+        return {}
+
+    def account_in(self, order: Order) -> str | None:
+        """The account that the ids in an order belong to, where it can be of no other."""
+        return None
+
     def order(
         self,
         operation: OperationName,
@@ -396,7 +426,7 @@ class Service(ABC):
             UnsupportedError: the service has no such operation, or takes no such argument or id.
             RequestError: an argument is out of range.
         """
-        endpoint = self.endpoints.get(operation)
+        endpoint = self.endpoint_for(operation, given)
         if endpoint is None:
             raise UnsupportedError(
                 message=f"{self.vendor.title} can't {operation.replace('_', ' ')}s.",

@@ -598,7 +598,10 @@ async def test_a_price_that_nobody_documents_is_asked_about_and_a_cap_goes_throu
 
 
 NOT_UPSCALED = "Dreamina does not upscale what is 4K."
-A_DRAFT = "Dreamina neither upscales nor interpolates a draft."
+A_DRAFT = (
+    "Dreamina neither upscales nor interpolates a draft; within 14 days it is finished by"
+    " upscale_video with a resolution, 1080p or 4K."
+)
 
 
 @pytest.mark.parametrize(
