@@ -21,7 +21,8 @@ from mcp_server.errors import SettingsError
 from mcp_server.journal.locks import KeyLocks
 from mcp_server.server.current import with_current_app
 from mcp_server.server.middleware import explain_refusals, only_known
-from mcp_server.server.resources import PROMPTS, add_resources
+from mcp_server.server.prompts import PROMPTS, add_prompts
+from mcp_server.server.resources import add_resources
 from mcp_server.server.tasks import job_tasks, refuse_undeclared_listen
 from mcp_server.server.viewer import viewer
 from mcp_server.services.registry import SERVICES
@@ -111,6 +112,7 @@ def create_server(
         else None,
     )
     add_resources(server)
+    add_prompts(server)
     return server
 
 
