@@ -331,7 +331,7 @@ class Dreamina(Service):
 
     vendor = ServiceInfo("dreamina", "Dreamina", _ERROR_RULES)
     id_forms = ("j<digits><letter>-u<number>-<REGION>:<e-mail>-bot:dreamina",)
-    where_ids_are = "A Dreamina source is the jobid in the answer that made the video or image."
+    where_ids_are = "A Dreamina source is the jobid that made the video or image."
     abilities = (
         "Dreamina makes videos and up to 4 images a call, doubles a generated video (once), raises "
         "a generated or upscaled one to 30 or 60 fps (once), and upscales images to 2k, 4k or 8k."

@@ -233,9 +233,7 @@ class PixVerse(Service):
 
     vendor = ServiceInfo("pixverse", "PixVerse", _ERROR_RULES)
     id_forms = ("user:<number>-pixverse:<e-mail>-video:<number> (or -image:)",)
-    where_ids_are = (
-        "A PixVerse source is the video_id or image_id in the answer that made it, or in its list."
-    )
+    where_ids_are = "A PixVerse source is the video_id or image_id that it gave what it made."
     abilities = (
         "PixVerse makes videos and images, and upscales a video or an image to 4K, the user's own"
         " file too; with a topaz-* model also to 1080p, and images to 2k."

@@ -90,6 +90,11 @@ async def account_for(
     if setting is not None:
         return by_setting(title, linked, setting).login
     only = the_only(title, linked)
+    if only is None and is_needed:
+        raise RequestError(
+            message=f"No account is linked to {title}, so nothing was sent.",
+            hint="Link one on useapi.net first; check_accounts shows those there are.",
+        )
     return only.login if only is not None else None
 
 

@@ -31,6 +31,7 @@ COSTS_50 = "it costs about 50 credits. Go on?"
 COST_IS_NOT_KNOWN = (
     "Dreamina documents no price for it, so its cost is not known beforehand. Go on?"
 )
+STRENGTHS = "resolution 4k, image_index 0, original_image_strength 0.65, detail_strength 0.5"
 THEN_ASK_THE_USER = "ask_user_then_set_max_credits"
 
 
@@ -78,8 +79,7 @@ async def nothing_was_sent(h: Harness) -> bool:
         (
             "upscale_image",
             {"source": IMAGE},
-            "Dreamina, upscale image (resolution 4k, image_index 0, original_image_strength 0.65,"
-            f" detail_strength 0.5), of {IMAGE}: {COST_IS_NOT_KNOWN}",
+            f"Dreamina, upscale image ({STRENGTHS}), of {IMAGE}: {COST_IS_NOT_KNOWN}",
         ),
     ],
 )

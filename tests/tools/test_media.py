@@ -62,7 +62,7 @@ async def test_what_was_made_on_all_services_is_one_list_newest_first(tmp_path: 
 
 async def test_every_source_is_taken_by_the_tools_that_its_row_names(tmp_path: Path) -> None:
     """What the sandbox refuses by design is refused by the vendor, not for its kind."""
-    async with running(tmp_path) as server:
+    async with running(tmp_path, job_seconds=0) as server:
         for source in (DREAMINA_VIDEO, DREAMINA_IMAGE):
             tool = "upscale_image" if source == DREAMINA_IMAGE else "upscale_video"
             made = await server.call(tool, source=source)
