@@ -133,6 +133,8 @@ async def make_plan(
     if found.image_index is not None:
         given["image_index"] = found.image_index
     made = await app.jobs.known(found.id)
+    if found.file is None:
+        given |= await found.service.told_by_source(app.upstream, operation, found.id, given, made)
     is_of_a_source = made is not None and not operation_named(made.operation).from_prompt
     made_of = made.source if made is not None and is_of_a_source else None
     return await plan_of(
@@ -191,7 +193,11 @@ async def plan_of(
     account = None
     if "account" in order.endpoint.options and ("account" in given or not is_live):
         account = await account_for(
-            app, service, given.get("account"), is_needed=bool(order.missing)
+            app,
+            service,
+            given.get("account"),
+            belongs_to=service.account_in(order),
+            is_needed=bool(order.missing),
         )
         if account is not None:
             order = order_with({**given, "account": account})

@@ -398,7 +398,7 @@ async def test_an_argument_a_service_does_not_take_is_refused_with_those_it_take
     async with running(tmp_path) as server:
         reply = await server.call(operation, source=source_for(service, operation), **argument)
 
-        assert [] == server.network.sent
+        assert [] == server.posts()
     assert "unsupported" == reply.error["code"]
     assert f"takes no {next(iter(argument))}" in reply.text
     for taken in service.endpoints[operation].options:
