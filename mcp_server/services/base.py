@@ -359,13 +359,16 @@ class Service(ABC):
             and (not image_index or endpoint.takes_index(image_index))
         )
 
-    def enhancer(self, job: Job) -> OperationName | None:
-        """The paid operation that enlarges what a completed job made of a prompt, if one does."""
+    def further(self, job: Job) -> str | None:
+        """The call that goes on with what a completed job made of a prompt, if there is one."""
         if (job.options or {}).get("resolution") in _LARGEST:
             return None
-        wanted: OperationName = "upscale_image" if job.kind == "image" else "upscale_video"
+        tool: OperationName = "upscale_image" if job.kind == "image" else "upscale_video"
         names = (job.job_id, *(item.media_id for item in job.media or () if item.media_id))
-        return wanted if any(wanted in self.takers(name) for name in names) else None
+        if not any(tool in self.takers(name) for name in names):
+            return None
+        which = ", image_index=0" if len(job.media or ()) > 1 else ""
+        return f"{tool}(source=job_id{which}), which makes it larger"
 
     def what_it_is(self, some_id: str) -> str | None:
         """What an id names, as far as it tells: `this is an upscale`."""
@@ -728,6 +731,9 @@ class Service(ABC):
         return unexpected(
             self.vendor, missing, "Call again in a minute; list_jobs shows what was submitted."
         )
+
+
+FINISH_DRAFT = "upscale_video(source=job_id, resolution=1080p), which finishes the draft"
 
 
 def shown_source(operation: str, source: str) -> str:

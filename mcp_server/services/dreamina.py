@@ -39,6 +39,7 @@ from mcp_server.models import (
 )
 from mcp_server.services.accounts import Account, Balance, linked
 from mcp_server.services.base import (
+    FINISH_DRAFT,
     FROM_PROMPT,
     LONGEST_PROMPT,
     OF_DRAFT,
@@ -507,11 +508,11 @@ class Dreamina(Service):
             endpoint = replace(endpoint, longest_prompt=_LONGEST_OF_2_5)
         return endpoint, given
 
-    def enhancer(self, job: Job) -> OperationName | None:
-        """Of an image of 4k, too, which Dreamina makes larger still; not of a draft."""
-        if job.kind == "image":
-            return "upscale_image"
-        return None if job.model == _DRAFT else super().enhancer(job)
+    def further(self, job: Job) -> str | None:
+        if job.model == _DRAFT:
+            return FINISH_DRAFT
+        # An image of 4k is made larger still.
+        return super().further(job.evolve(options=None) if job.kind == "image" else job)
 
     def warning(self, order: Order) -> str:
         if order.operation != "generate_video":

@@ -45,6 +45,7 @@ from mcp_server.models import (
 from mcp_server.redaction import quoted
 from mcp_server.services.accounts import Account, Balance, linked
 from mcp_server.services.base import (
+    FINISH_DRAFT,
     FROM_PROMPT,
     LONGEST_PROMPT,
     OF_DRAFT,
@@ -404,6 +405,9 @@ class PixVerse(Service):
                 job_id=source,
             )
         return {"of": "draft"} if draft.get("can_create_final") is True else {}
+
+    def further(self, job: Job) -> str | None:
+        return FINISH_DRAFT if job.model == _DRAFT else super().further(job)
 
     def warning(self, order: Order) -> str:
         is_draft = order.result_arguments.get("model") == _DRAFT

@@ -252,15 +252,11 @@ def _next(job: Job) -> str | None:
 
 
 def _further(job: Job) -> str | None:
-    """The call that enlarges what was made of a prompt, where its service can."""
+    """The call that goes on with what was made of a prompt."""
     if not operation_named(job.operation).from_prompt:
         return None
     service = next((each for each in SERVICES if each.name == job.service), None)
-    tool = service.enhancer(job) if service is not None else None
-    if tool is None:
-        return None
-    which = ", image_index=0" if len(job.media or ()) > 1 else ""
-    return f"{tool}(source=job_id{which}), which makes it larger"
+    return service.further(job) if service is not None else None
 
 
 def _next_sentence(call: str | None) -> str:

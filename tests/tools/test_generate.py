@@ -754,3 +754,32 @@ async def test_of_several_pixverse_accounts_one_must_be_named(tmp_path: Path) ->
         assert "second@example.com" == server.sandbox.accepted[0].body["email"]
     assert "Give account: us***@ex***.com, se***@ex***.com" in reply.text
     assert made.job["job_id"] == again.job["job_id"]  # which account made it does not matter
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "next_call"),
+    [
+        ("generate_video", {"resolution": "4K"}, None),
+        (
+            "generate_video",
+            {"model": "seedance-2.5-draft", "duration_seconds": 4},
+            "upscale_video(source=job_id, resolution=1080p), which finishes the draft",
+        ),
+        (
+            "generate_image",
+            {"resolution": "4k"},
+            "upscale_image(source=job_id, image_index=0), which makes it larger",
+        ),
+    ],
+)
+async def test_no_step_is_told_that_would_be_refused(
+    tmp_path: Path, tool: str, given: dict[str, Any], next_call: str | None
+) -> None:
+    async with running(tmp_path) as server:
+        made = await server.call(tool, **{**ON_DREAMINA, "account": "ca:", **given})
+        done = await ended(server, made)
+        saved = await server.call("download_media", job_id=done.job["job_id"])
+
+    parts = ("download_media(job_id), which saves it", next_call)
+    assert " or ".join(filter(None, parts)) == done.job["next"]
+    assert next_call == saved.job.get("next")
