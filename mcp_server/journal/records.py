@@ -49,7 +49,8 @@ class Submission:
     first POST; `clock_s`, how far the vendor's clock was ahead of ours; `named`, the job that the
     vendor itself named; `charged`, false where the job had been made before; `unproven`, that the
     job was found by what it does, and may be somebody else's; `files`, the names of the user's own
-    files by their placeholders; `ref`, what the vendor calls an uploaded one.
+    files by their placeholders; `ref`, what the vendor calls an uploaded one; `reference`, that the
+    request was sent with our id as its reference.
     """
 
     id: str
