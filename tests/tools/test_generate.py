@@ -106,12 +106,14 @@ async def test_a_prompt_is_sent_whole_and_shown_as_one_line(tmp_path: Path) -> N
     prompt = "Scene 1:\n\tA panda 🐼 “sails”.\n" + "Waves. " * 500
     async with running(tmp_path) as server:
         job = (await video(server, prompt=prompt)).job
-        listed = (await server.call("list_jobs")).job["jobs"]
+        listed = await server.call("list_jobs")
 
     assert [{"prompt": prompt}] == bodies(server)
-    assert job["source"] == listed[0]["source"]
-    assert job["source"].startswith("Scene 1: A panda 🐼 “sails”. Waves. Waves.")
-    assert 300 == len(job["source"])
+    shown = listed.job["jobs"][0]["source"]
+    assert (300, 120) == (len(job["source"]), len(shown))
+    for text in (job["source"], shown):
+        assert text.startswith("Scene 1: A panda 🐼 “sails”. Waves. Waves.")
+    assert f" from “{shown}”, model" in listed.text
 
 
 async def test_from_a_prompt_to_a_saved_file_twice_its_size(tmp_path: Path) -> None:
@@ -716,6 +718,16 @@ async def test_an_id_of_an_image_chooses_its_service(tmp_path: Path, argument: s
         made = await server.call(tool, prompt=PANDA, **given)
 
     assert "google-flow" == made.job["service"]
+
+
+async def test_a_job_as_an_image_chooses_its_service_by_any_of_its_ids(tmp_path: Path) -> None:
+    async with running(tmp_path, USEAPI_SERVICE="pixverse") as server:
+        made = await server.call("generate_image", prompt=PANDA, service="google-flow")
+        assert made.job["job_id"].startswith("useapi-mcp:")
+        await ended(server, made)
+        clip = await server.call("generate_video", prompt=PANDA, start_image=made.job["job_id"])
+
+    assert "google-flow" == clip.job["service"]
 
 
 async def test_a_named_service_makes_it_whatever_the_image_is_an_id_of(tmp_path: Path) -> None:
