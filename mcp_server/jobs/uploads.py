@@ -370,26 +370,18 @@ def _arrived_nowhere(service: Service, file: OwnFile, error: UseapiError) -> Use
 
 def _of_link(error: DownloadError) -> UseapiError:
     """The error of a download as that of a link that was given as a source."""
-    message = error.message.replace("nothing was saved", "nothing was sent").replace(
-        "it was not saved", "nothing was sent"
-    )
+    message = error.message
+    for saved in ("nothing was saved", "it was not saved"):
+        message = message.replace(saved, "nothing was sent")
+    if "nothing was sent" not in message:
+        message = f"{message.rstrip('.')}; nothing was sent."
     if isinstance(error, InterruptedDownloadError):
         hint = "Make the same call again in a minute: it goes on where it broke."
         return InterruptedDownloadError(message=message, hint=hint)
     if isinstance(error, NoRouteError):
-        return error
+        return NoRouteError(message=message, hint=error.hint)
     if isinstance(error, OutputError):
-        hint = f"{error.hint} For a smaller file there may be another link."
-        return (
-            OutputError(message=message, hint=hint)
-            if "larger" not in message
-            else (
-                UnusableFileError(
-                    message=message,
-                    hint="Give a smaller file, or raise USEAPI_MAX_DOWNLOAD_MB.",
-                )
-            )
-        )
+        return OutputError(message=message, hint=error.hint)
     return UnusableFileError(
         message=message,
         hint="Give an https link that leads to the file itself, or the path of the file.",
