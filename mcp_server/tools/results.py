@@ -107,8 +107,10 @@ def list_answer(
 def media_answer(found: Found, *, sandbox: bool = False) -> CallToolResult:
     """What was found, one a line; the links are in the data alone."""
     count, usable = len(found.media), any(item.can for item in found.media)
+    is_for_making = any("generate_image" in item.can for item in found.media)
+    as_image = ", to generate_* as start_image or reference_image" if is_for_making else ""
     calls = (
-        "give a row's source to a tool named in its can" if usable else "",
+        f"give a row's source to a tool named in its can{as_image}" if usable else "",
         f"list_media(cursor={found.cursor}), for more" if found.cursor else "",
     )
     notes = (*found.notes, SANDBOX_NOTE if sandbox else "")

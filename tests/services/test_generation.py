@@ -679,7 +679,11 @@ async def test_a_reference_of_the_callers_own_is_sent_and_ours_is_not(tmp_path: 
 # Drafts
 
 
-DRAFT = {"model": "seedance-2.5-draft", "duration_seconds": 4, "max_credits": 10_000}
+DRAFT: dict[str, Any] = {
+    "model": "seedance-2.5-draft",
+    "duration_seconds": 4,
+    "max_credits": 10_000,
+}
 FULL = {
     "dreamina": "/v1/dreamina/videos/full-quality",
     "pixverse": "/v2/pixverse/videos/create-final",

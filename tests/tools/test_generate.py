@@ -783,3 +783,22 @@ async def test_no_step_is_told_that_would_be_refused(
     parts = ("download_media(job_id), which saves it", next_call)
     assert " or ".join(filter(None, parts)) == done.job["next"]
     assert next_call == saved.job.get("next")
+
+
+async def test_what_the_user_agreed_to_is_what_is_made(tmp_path: Path) -> None:
+    """While the question stands another service gets the only healthy account."""
+
+    class Slow(User):
+        async def __call__(
+            self, context: ClientRequestContext, asked: ElicitRequestParams
+        ) -> ElicitResult:
+            with_accounts(server.network, only_healthy("pixverse"))
+            return await super().__call__(context, asked)
+
+    user = Slow()
+    async with running(tmp_path, client_options=user.on("legacy"), **ASKS) as server:
+        with_accounts(server.network, only_healthy("dreamina"))
+        made = await server.call("generate_video", prompt=PANDA)
+
+    assert user.asked[0].startswith("Dreamina, generate video")
+    assert "dreamina" == made.job["service"]
