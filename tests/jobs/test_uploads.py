@@ -26,7 +26,7 @@ def put(folder: Path, name: str = "clip.mp4", content: bytes = CLIP) -> str:
     return str(path)
 
 
-def own(folder: Path, **environment: str) -> dict[str, str]:
+def own(folder: Path, **environment: str) -> dict[str, Any]:
     return {"USEAPI_INPUT_DIRS": str(folder / "own"), **environment}
 
 

@@ -130,14 +130,17 @@ def test_a_link_that_stays_inside_is_followed(folder: Path) -> None:
     (folder.parent / "other").symlink_to(folder)
 
     assert open_file(str(folder / "short.mp4"), [folder]).size_bytes == len(CLIP)
-    assert open_file(str(folder.parent / "other" / "short.mp4"), [folder])
-    assert open_file(str(folder / "short.mp4"), [folder.parent / "other"])
+    for path, root in (
+        (folder.parent / "other" / "short.mp4", folder),
+        (folder / "short.mp4", folder.parent / "other"),
+    ):
+        assert "short.mp4" == open_file(str(path), [root]).name
 
 
 def test_a_hidden_folder_that_is_named_itself_is_read(tmp_path: Path) -> None:
     path = put(tmp_path / ".cache" / "a.mp4")
 
-    assert open_file(str(path), [tmp_path / ".cache"])
+    assert "a.mp4" == open_file(str(path), [tmp_path / ".cache"]).name
 
 
 def test_a_file_is_read_on_though_its_name_is_gone_or_is_anothers(folder: Path) -> None:

@@ -131,7 +131,7 @@ def rewrite(path: Path) -> None:
     path.write_bytes(CLIP)
 
 
-def own(folder: Path) -> dict[str, str]:
+def own(folder: Path) -> dict[str, Any]:
     return {"USEAPI_INPUT_DIRS": str(folder / "own")}
 
 
