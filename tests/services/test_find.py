@@ -362,8 +362,18 @@ async def test_google_flow_without_either_list_can_not_be_read(tmp_path: Path) -
 
 PROMPT = "A red panda sails a paper boat"
 OURS, ANOTHERS = f"useapi-mcp:{'a' * 26}", f"useapi-mcp:{'b' * 26}"
-FLOW_WISH = {"prompt": PROMPT, "async": True, "count": 1, "aspectRatio": "landscape"}
-PIXVERSE_WISH = {"prompt": PROMPT, "model": "v6", "quality": "720p", "aspect_ratio": "16:9"}
+FLOW_WISH: dict[str, Any] = {
+    "prompt": PROMPT,
+    "async": True,
+    "count": 1,
+    "aspectRatio": "landscape",
+}
+PIXVERSE_WISH: dict[str, Any] = {
+    "prompt": PROMPT,
+    "model": "v6",
+    "quality": "720p",
+    "aspect_ratio": "16:9",
+}
 
 
 async def find_wish(
@@ -567,7 +577,7 @@ async def test_of_an_unknown_account_the_lists_of_all_are_read(tmp_path: Path, l
     """After a restart the account is not known: it is no part of the wish."""
     vendor = PixVerse()
     made = vendor.add(0, **PIXVERSE_WISH)["video_id"]
-    accounts = {f"{n}@example.com": {} for n in range(linked)}
+    accounts: dict[str, dict[str, str]] = {f"{n}@example.com": {} for n in range(linked)}
     vendor.instead["GET /v2/pixverse/accounts"] = Says(accounts)
 
     look = await find_wish(tmp_path, vendor, "pixverse", account=None)

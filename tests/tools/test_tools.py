@@ -455,7 +455,8 @@ async def test_a_wrong_call_is_told_what_to_do_and_sends_nothing(
         told = json.loads(facts)
         assert (code, False) == (told["code"], told["retryable"])
         assert told["next_action"] == "fix_arguments" or code == "unknown_id"
-        assert [] == server.network.sent
+        is_read = "resolution" in given  # is the source a draft? Reading it is free
+        assert [] == (server.posts() if is_read else server.network.sent)
 
 
 @pytest.mark.parametrize("mode", ERAS)
