@@ -168,7 +168,9 @@ def submission_of(order: Order, key: str, origin: str) -> NewSubmission:
 
 
 def _evidence(order: Order) -> dict[str, Any]:
-    evidence: dict[str, Any] = {"files": dict(order.files)} if order.files else {}
+    evidence: dict[str, Any] = {}
+    if order.files:
+        evidence |= {"files": dict(order.files), "refs": dict(order.refs)}
     if order.takes_our_reference:
         evidence["reference"] = "ours"
     return evidence
@@ -184,9 +186,10 @@ def order_of(row: Submission) -> Order | None:
     given = {name: value for name, value in row.arguments.items() if value is not None}
     operation = cast("OperationName", row.operation)  # rows are only made of orders
     try:
-        return service_named(row.service).order(operation, row.source, given, {})
+        order = service_named(row.service).order(operation, row.source, given, {})
     except (UseapiError, TypeError):  # a newer version's
         return None
+    return order.with_refs(row.evidence.get("refs", {}))
 
 
 def is_worked_on(row: Submission) -> bool:

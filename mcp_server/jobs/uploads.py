@@ -44,6 +44,7 @@ from mcp_server.upstream.client import Upstream
 log = logging.getLogger(__name__)
 
 LINK_KEPT_S = 600.0  # how long what a link led to is taken for what it leads to
+_MOST_LINKS = 20  # what they led to is held open
 _MOST_KEPT = 200  # contents that are known by the state of their file
 _LOCK_POLL_S = 0.25
 _JUST_CHANGED_S = 2.0  # a file may change again within what its clock can tell
@@ -257,6 +258,8 @@ class Uploads:
             raise
         self._outputs.discard(part)  # its bytes stay as long as the file is open
         await self._outputs.in_background(file.size_bytes, file.identify)
+        while len(self._links) >= _MOST_LINKS:
+            del self._links[next(iter(self._links))]
         self._links[url] = file
         asyncio.get_running_loop().call_later(LINK_KEPT_S, self._links.pop, url, None)
         return file

@@ -194,7 +194,8 @@ class Order:
     """A checked order, ready to be sent; submitting checks no argument any more.
 
     `result_arguments` holds the arguments that change the result, documented defaults filled in.
-    `files` are the names of the files that placeholders stand for. `quoted` is the vendor's price.
+    `files` are the names of the files that placeholders stand for, `refs` what the vendor calls
+    them once they are uploaded. `quoted` is the vendor's price.
     """
 
     service: str
@@ -204,6 +205,7 @@ class Order:
     body: Mapping[str, Any]
     result_arguments: Mapping[str, Any]
     files: Mapping[str, str] = field(default_factory=dict)
+    refs: Mapping[str, str] = field(default_factory=dict)
     quoted: float | None = None
 
     @property
@@ -224,7 +226,7 @@ class Order:
             name: refs.get(value, value) if is_file(value) else value
             for name, value in self.body.items()
         }
-        return replace(self, body=body)
+        return replace(self, body=body, refs={**self.refs, **refs})
 
     @property
     def result(self) -> str:

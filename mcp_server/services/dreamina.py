@@ -54,6 +54,7 @@ from mcp_server.services.base import (
     Order,
     Service,
     full_match,
+    is_file,
     moderated,
 )
 from mcp_server.upstream.client import Upstream
@@ -791,6 +792,7 @@ def _is_same_wish(
         return False
     for name, option in order.endpoint.options.items():
         echoed, value = request.get(option.field), wanted.get(name)
+        value = order.refs.get(str(value)) if is_file(value) else value
         if None not in (echoed, value) and echoed != option.written(value):
             return False
     if order.operation != "generate_video":

@@ -841,7 +841,7 @@ def _is_same_wish(order: Order, request: Mapping[str, Any]) -> bool | None:
         if option.sent == "never":
             continue
         echoed = request.get(option.field)
-        if name.endswith("_image"):  # an id; of an own file it is not known after a restart
+        if name.endswith("_image"):  # an id
             sent = order.body.get(option.field)
             is_sent = full_match(_ANY_MEDIA, sent) is not None
             if (wanted is None or is_sent) and echoed != sent:

@@ -882,7 +882,7 @@ def _goes_by_the_same(order: Order, record: Mapping[str, Any]) -> bool | None:
     if order.result_arguments.get("reference_image") is None:
         return not paths
     sent = order.body.get("image_path_1")
-    if not isinstance(paths, list) or not paths or str(sent).startswith("file:"):  # not known yet
+    if not isinstance(paths, list) or not paths or is_file(sent):  # not known yet
         return None
     return sent in paths
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from mcp_server.sandbox import media
 from mcp_server.sandbox.app import Sandbox
-from tests.support.harness import Fault, Harness, running
+from tests.support.harness import Fault, Harness, Network, VirtualClock, running
 
 CLIP = media.read(media.clip(640, 360, 24))
 ONE_OF_TWO = "user:2-any"  # its user has two accounts of each service
@@ -267,19 +266,22 @@ def grown(path: Path) -> None:
         file.write(b"more")
 
 
+class Writing(Network):
+    """A network that is so slow that a program writes on to the file meanwhile."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(Sandbox(now=VirtualClock().now))
+        self._path = path
+
+    async def left(self, request: httpx.Request, fault: Fault) -> None:
+        if is_upload(request):
+            grown(self._path)
+
+
 async def test_a_file_that_changes_while_it_is_sent_is_not_sent_whole(tmp_path: Path) -> None:
-    path = Path(put(tmp_path))
-
-    async with running(tmp_path, **own(tmp_path)) as h:
-        before_sending: Callable[[httpx.Request, Fault], Any] = h.network.left
-
-        async def left(request: httpx.Request, fault: Fault) -> None:
-            if is_upload(request):
-                grown(path)
-            await before_sending(request, fault)
-
-        h.network.left = left  # type: ignore[method-assign] - what happens on the way
-        refused = await h.call("upscale_video", source=str(path))
+    path = put(tmp_path)
+    async with running(tmp_path, network=Writing(Path(path)), **own(tmp_path)) as h:
+        refused = await h.call("upscale_video", source=path)
 
         assert "unusable_file" == refused.error["code"]
         assert "changes while it is read" in refused.text

@@ -425,3 +425,27 @@ async def test_an_image_too_large_for_a_service_is_refused(tmp_path: Path) -> No
 
         assert "takes up to 10 MB" in reply.text
         assert [] == h.posts()
+
+
+@pytest.mark.parametrize("service", ["dreamina", "google-flow"])
+async def test_a_lost_generation_of_an_own_image_is_found_after_a_restart(
+    tmp_path: Path, service: str
+) -> None:
+    """By what the vendor calls the image, where another reference went out than ours."""
+    path = put(tmp_path, "photo.jpg", JPEG)
+    wish: dict[str, Any] = {"prompt": "It turns.", "service": service, "start_image": path}
+    wish |= {"reply_ref": "mine"} | ({"account": "US:"} if service == "dreamina" else {})
+    async with running(tmp_path, job_seconds=300, **own(tmp_path)) as h:
+        h.network.concerns = lambda request: request.url.path.endswith("/videos")
+        h.network.faults = [Fault(after_s=30, then="cut")]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await h.call("generate_video", **wish)
+    async with running(
+        tmp_path, sandbox=h.sandbox, network=h.network, clock=h.clock, **own(tmp_path)
+    ) as after:
+        found = await after.call("generate_video", **wish)
+
+        assert h.sandbox.accepted[0].job_id == found.job["job_id"]
+        assert 1 == len(h.sandbox.accepted)
+        assert 2 == len(after.posts())
