@@ -17,6 +17,7 @@ CASES :=
 PACKAGES :=
 SINCE :=
 ONLY :=
+NAMES :=
 
 # Bytecode is kept: else each worker, and each process a test starts, compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -61,8 +62,9 @@ format: .venv/dev ## put the format and the order of imports right
 demo: .venv/runtime ## the main job from start to end, in the sandbox: no token, no network
 	$(BIN)/useapi-mcp demo
 
-bench: .venv/dev ## start-up time, the journal's speed, what a download takes in memory
-	@for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
+# `NAMES="calls memory"`: only those.
+bench: .venv/dev ## what the server costs, beside the bare SDK, curl and the disk: a table, under 10 minutes
+	$(BIN)/python -m benchmarks $(NAMES)
 
 offsets: .venv/dev ## the connection broken at every byte of a paid request and of its answer
 	$(BIN)/python -m tests.stress.test_byte_offsets

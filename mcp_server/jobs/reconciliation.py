@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from mcp_server.clock import Clock, epoch
 from mcp_server.errors import UnansweredError, UseapiError
+from mcp_server.jobs.repository import has_our_reference
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
 from mcp_server.models import Job
@@ -105,6 +106,7 @@ class Reconciler:
             UseapiError: the look failed, which proves nothing.
         """
         row = await self._journal.latest(row)  # it may have been sent since it was read
+        order = order.with_refs(row.evidence.get("refs", {}))
         service = service_named(order.service)
         look = await service.find(
             self._upstream, order, since=self._sent_at(row, None), our_id=row.id
@@ -121,7 +123,8 @@ class Reconciler:
             is_another_rows = other is not None and other.id != row.id
             if other is not None and other.key != row.key:
                 continue
-            is_anothers = is_another_rows or job.job_id in look.others
+            is_strangers = has_our_reference(row) and job.job_id in look.strangers
+            is_anothers = is_another_rows or job.job_id in look.others or is_strangers
             is_ours = not is_anothers and self.is_ours(job, row, look)
             ended_badly = other is not None and other.state in _ENDED_BADLY
             known = job.evolve(status="failed") if ended_badly else job

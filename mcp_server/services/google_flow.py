@@ -10,7 +10,7 @@ omni-flash-1.2 (12 November 2026). What they leave open is marked *assumed*.
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, ClassVar, TypeGuard
@@ -31,7 +31,6 @@ from mcp_server.media.names import MadeName
 from mcp_server.models import (
     MOST_MEDIA,
     OPERATIONS,
-    OUR_ID_PREFIX,
     Failure,
     FoundMedia,
     Job,
@@ -55,6 +54,7 @@ from mcp_server.services.base import (
     Order,
     Service,
     full_match,
+    is_anothers,
     moderated,
 )
 from mcp_server.upstream.client import Upstream
@@ -63,7 +63,7 @@ from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failur
 
 # That none ends in a dot is *assumed*: one there is the end of a sentence.
 _MEDIA = (
-    r"(?!.*\.\.)user:[0-9]{1,20}-email:[0-9A-Fa-f]{2,300}"
+    r"(?!.*\.\.)user:[0-9]{1,20}-email:(?P<owner>(?:[0-9A-Fa-f]{2}){1,150})"
     r"-%s:[A-Za-z0-9._~+=-]{0,299}[A-Za-z0-9_~+=-]"
 )
 VIDEO = re.compile(_MEDIA % "video", re.ASCII)
@@ -582,6 +582,13 @@ class GoogleFlow(Service):
                 hint="Give both.",
                 service=self.name,
             )
+        if len(_owners(given.values())) > 1:
+            raise RequestError(
+                message="The two images belong to different accounts of Google Flow, so nothing was"
+                " sent.",
+                hint="Give two of the same account.",
+                service=self.name,
+            )
         if given.get("aspect_ratio") == "auto" and "reference_image" not in given:
             raise RequestError(
                 message="aspect_ratio auto on Google Flow needs a reference_image, so nothing was"
@@ -590,6 +597,10 @@ class GoogleFlow(Service):
                 service=self.name,
             )
         return endpoint, given
+
+    def account_in(self, order: Order) -> str | None:
+        """The e-mail address is in an image's id, in hexadecimal digits."""
+        return next(iter(_owners(order.body.values())), None)
 
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         data = answer.data
@@ -669,15 +680,23 @@ class GoogleFlow(Service):
             return Look(tuple(map(_unread, newest)), is_complete, clock_ahead_s=clock_ahead_s)
         jobs: list[Job] = []
         others: list[str] = []
+        strangers: list[str] = []
         for job_id in newest[:_MOST_CANDIDATES]:
             seen = await self._candidate(upstream, order, job_id, our_id)
             if seen.is_ours and seen.job is not None:
                 return Look((), is_complete, clock_ahead_s=clock_ahead_s, ours=seen.job)
             is_complete = is_complete and seen.is_known
             jobs += [seen.job] if seen.job is not None else []
-            others += [job_id] if seen.is_anothers else []
+            others += [job_id] if is_anothers(seen.reference, our_id) else []
+            strangers += [job_id] if seen.reference else []
         is_complete = is_complete and len(newest) <= _MOST_CANDIDATES
-        return Look(tuple(jobs), is_complete, clock_ahead_s=clock_ahead_s, others=frozenset(others))
+        return Look(
+            tuple(jobs),
+            is_complete,
+            clock_ahead_s=clock_ahead_s,
+            others=frozenset(others),
+            strangers=frozenset(strangers).difference(others),
+        )
 
     async def _candidate(
         self, upstream: Upstream, order: Order, job_id: str, our_id: str | None
@@ -699,10 +718,10 @@ class GoogleFlow(Service):
         if our_id is not None and reference == our_id:
             return _Candidate(job, is_known=True, is_ours=True)
         same = self._same(order, record)
-        # References of this form are given by servers as this one, and each to one submission.
-        is_anothers = isinstance(reference, str) and reference.startswith(OUR_ID_PREFIX)
         return _Candidate(
-            job if same else None, is_known=same is not None or is_anothers, is_anothers=is_anothers
+            job if same else None,
+            is_known=same is not None or is_anothers(reference, our_id),
+            reference=reference if isinstance(reference, str) else "",
         )
 
     async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
@@ -784,14 +803,21 @@ class GoogleFlow(Service):
 class _Candidate:
     """What a listed job has to do with an order.
 
-    `job` is there if it does what was ordered; `is_known`: whether that could be told. `is_ours`
-    and `is_anothers`: its reference proves it.
+    `job` is there if it does what was ordered; `is_known`: whether that could be told; `is_ours`:
+    its reference proves it.
     """
 
     job: Job | None
     is_known: bool
     is_ours: bool = False
-    is_anothers: bool = False
+    reference: str = ""
+
+
+def _owners(values: Iterable[object]) -> list[str]:
+    """The accounts of the images among some values."""
+    found = [full_match(IMAGE, value) for value in values]
+    names = [bytes.fromhex(each["owner"]).decode(errors="replace") for each in found if each]
+    return list(dict.fromkeys(names))
 
 
 def _unread(job_id: str) -> Job:
@@ -815,7 +841,7 @@ def _is_same_wish(order: Order, request: Mapping[str, Any]) -> bool | None:
         if option.sent == "never":
             continue
         echoed = request.get(option.field)
-        if name.endswith("_image"):  # an id; of an own file it is not known after a restart
+        if name.endswith("_image"):  # an id
             sent = order.body.get(option.field)
             is_sent = full_match(_ANY_MEDIA, sent) is not None
             if (wanted is None or is_sent) and echoed != sent:

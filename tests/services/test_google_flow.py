@@ -10,7 +10,7 @@ import pytest
 
 from mcp_server.sandbox import media
 from tests.services.scripted import Says, Scripted
-from tests.support.harness import EPOCH, GOOD, Fault, Harness, running
+from tests.support.harness import EPOCH, GOOD, Fault, Harness, asked_for, running
 
 VIDEO, IMAGE = GOOD["google-flow", "video"], GOOD["google-flow", "image"]
 OWNER = VIDEO.rpartition("video:")[0]
@@ -118,7 +118,7 @@ async def test_a_resolution_is_sent_as_google_flow_writes_it(
     async with running(tmp_path) as server:
         await server.call("upscale_video", source=VIDEO, resolution=given)
 
-        body = server.sandbox.accepted[0].body
+        body = asked_for(server.sandbox.accepted[0].body)
     assert {"mediaGenerationId": VIDEO, "resolution": sent, "async": True} == body
 
 

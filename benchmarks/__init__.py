@@ -1,0 +1,1 @@
+"""What the server costs, measured beside the least that it could cost: `make bench`."""
