@@ -1009,7 +1009,7 @@ async def test_the_days_credits_are_not_exceeded(tmp_path: Path) -> None:
         assert "60 are spent" in third.text
         assert repeated.job["reused"] is True
         assert "running" == other_service.job["status"]
-        assert 3 == len(h.posts())
+        assert 3 == len(h.sandbox.accepted)
 
 
 async def test_at_midnight_utc_there_are_new_credits(tmp_path: Path) -> None:
