@@ -19,7 +19,7 @@ from mcp_server.errors import JournalError, UseapiError
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import NewSubmission, Submission
 from mcp_server.models import Failure, Job, ListedJob, OperationName, Status
-from mcp_server.services.base import Order, is_file, shown_source
+from mcp_server.services.base import LONGEST_PROMPT, Order, is_file, shown_source
 from mcp_server.services.registry import service_named
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class JobRepository:
             service=job.service,
             operation=job.operation,
             status=job.status,
-            source=job.source,
+            source=shown_source(job.operation, job.source or "", LONGEST_PROMPT) or None,
             options=job.options,
             path=next((item.path for item in job.media or () if item.path), None),
             created_at=iso(row.created_at),
@@ -163,8 +163,22 @@ def submission_of(order: Order, key: str, origin: str) -> NewSubmission:
         source=order.source,
         arguments=dict(order.result_arguments),
         price=order.price,
-        evidence={"files": dict(order.files), "refs": dict(order.refs)} if order.files else {},
+        evidence=_evidence(order),
     )
+
+
+def _evidence(order: Order) -> dict[str, Any]:
+    evidence: dict[str, Any] = {}
+    if order.files:
+        evidence |= {"files": dict(order.files), "refs": dict(order.refs)}
+    if order.takes_our_reference:
+        evidence["reference"] = "ours"
+    return evidence
+
+
+def has_our_reference(row: Submission) -> bool:
+    """Whether our id is known to be the reference that a row's request was sent with."""
+    return row.evidence.get("reference") == "ours"
 
 
 def order_of(row: Submission) -> Order | None:

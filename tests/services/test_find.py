@@ -515,6 +515,7 @@ async def test_a_google_flow_job_that_echoes_our_reference_is_ours_whatever_else
     assert ours == found.ours.job_id
     assert other.ours is None
     assert {another} == other.others
+    assert {theirs} == other.strangers
     assert {another, theirs} < set(ids(other))
 
 
@@ -554,7 +555,9 @@ async def test_pixverses_scheduler_tells_ours_and_anothers_by_the_reference(
 
     assert found.ours is not None
     assert videos[1] == found.ours.job_id
-    assert (None, {videos[0]}) == (other.ours, other.others)
+    assert other.ours is None
+    assert {videos[0]} == other.others
+    assert {videos[2]} == other.strangers
     assert sorted(videos) == sorted(ids(other))
 
 

@@ -4,12 +4,15 @@ Dreamina's are in test_dreamina.py.
 """
 
 import asyncio
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from mcp_server.sandbox import media
 from mcp_server.sandbox.account import SEVERAL_ACCOUNTS
 from tests.jobs.test_never_twice import another_server
 from tests.services.scripted import Says, Scripted
@@ -547,15 +550,16 @@ async def test_ours_is_told_among_twins_by_its_reference(
 
 
 @pytest.mark.parametrize(("service", "kind"), MAKING)
-async def test_a_job_with_the_reference_of_another_server_is_not_ours(
-    tmp_path: Path, service: str, kind: str
+@pytest.mark.parametrize("reference", [f"useapi-mcp:{'a' * 26}", "theirs"])
+async def test_a_job_with_the_reference_of_another_is_not_ours(
+    tmp_path: Path, service: str, kind: str, reference: str
 ) -> None:
     """Ours never arrived: what does the same, and begins just after it, is another submission's."""
     async with running(tmp_path, job_seconds=100) as server:
         server.network.faults = [Fault(reaches=False, then="cut")]
         calling = asyncio.create_task(make(server, service, kind))
         await asyncio.sleep(0.5)
-        await a_twin(server, service, kind, PROMPT, replyRef=f"useapi-mcp:{'a' * 26}")
+        await a_twin(server, service, kind, PROMPT, replyRef=reference)
         reply = await calling
 
     assert reply.job["status"] in ("submitting", "unconfirmed")
@@ -672,6 +676,7 @@ async def test_a_reference_of_the_callers_own_is_sent_and_ours_is_not(tmp_path: 
         server.network.faults = [CUT]
         reply = await make(server, "google-flow", reply_ref="mine")
 
+        assert 1 == len(server.posts())
     assert "mine" == server.sandbox.accepted[0].body["replyRef"]
     assert server.sandbox.accepted[0].job_id == reply.job["job_id"]
 
@@ -823,6 +828,96 @@ async def test_a_draft_of_pixverse_that_is_still_made_is_waited_for(tmp_path: Pa
 
 
 # Images that a generation begins with
+
+
+def pictures(folder: Path) -> tuple[str, str]:
+    """Two own files, and the folder they may be read from is `folder`."""
+    folder.mkdir()
+    paths = folder / "first.jpg", folder / "last.png"
+    paths[0].write_bytes(media.read(media.image(1280, 720)))
+    paths[1].write_bytes(png(64, 36))
+    return str(paths[0]), str(paths[1])
+
+
+def png(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    rows = (b"\x00" + b"\x10\x20\x30" * width) * height
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "fields"),
+    [
+        ("pixverse", "/v2/pixverse/videos/create", ("first_frame_path",)),
+        ("pixverse", "/v2/pixverse/videos/create-frames", ("first_frame_path", "last_frame_path")),
+        ("google-flow", PATHS["google-flow", "video"], ("startImage",)),
+        ("google-flow", PATHS["google-flow", "video"], ("startImage", "endImage")),
+    ],
+)
+async def test_own_frames_are_uploaded_once_and_sent_as_the_vendor_calls_them(
+    tmp_path: Path, service: str, path: str, fields: tuple[str, ...]
+) -> None:
+    """One frame or two: PixVerse has a path of its own for two, and takes no shape beside them."""
+    own = pictures(tmp_path / "mine")
+    given = dict(zip(("start_image", "end_image"), own[: len(fields)], strict=False))
+    async with running(tmp_path, USEAPI_INPUT_DIRS=str(tmp_path / "mine")) as server:
+        first = await make(server, service, **given)
+        again = await make(server, service, **given)
+        body = sent(server)
+
+        assert 1 == len(server.sandbox.accepted)
+        assert len(fields) + 1 == len(server.posts())
+    assert path == server.sandbox.accepted[0].path
+    assert len({str(body[field]) for field in fields}) == len(fields)
+    assert not any(str(value).startswith("file:") for value in body.values())
+    assert ("aspectRatio" in body, "aspect_ratio" in body) == (service == "google-flow", False)
+    assert first.job["job_id"] == again.job["job_id"]
+
+
+async def test_an_image_made_on_one_service_is_the_first_frame_on_another(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        image = await ended(server, await make(server, "pixverse", "image"))
+        video = await make(server, "google-flow", start_image=image.job["job_id"])
+        body = sent(server, 1)
+
+    assert "running" == video.job["status"]
+    assert "-image:" in str(body["startImage"])
+
+
+@pytest.mark.parametrize("kind", ["video", "image"])
+async def test_a_wish_with_an_own_image_that_got_no_answer_is_told_by_our_reference_alone(
+    tmp_path: Path, kind: str
+) -> None:
+    """Which frame a video has is told in no documented way: its prompt alone proves nothing."""
+    own, _ = pictures(tmp_path / "mine")
+    given = {"start_image" if kind == "video" else "reference_image": own}
+    prompt = f"{PROMPT} sandbox:forgets-ref" if kind == "video" else PROMPT
+    async with running(
+        tmp_path, USEAPI_INPUT_DIRS=str(tmp_path / "mine"), job_seconds=100
+    ) as server:
+        server.network.concerns = lambda request: request.url.path == PATHS["pixverse", kind]
+        server.network.faults = [CUT]
+        reply = await make(server, "pixverse", kind, prompt, **given)
+
+        assert 1 == len(server.sandbox.accepted)
+    assert (kind == "image") is (reply.job["status"] == "running")
+
+
+async def test_an_end_without_a_start_is_refused_by_pixverse_too(tmp_path: Path) -> None:
+    own, _ = pictures(tmp_path / "mine")
+    async with running(tmp_path, USEAPI_INPUT_DIRS=str(tmp_path / "mine")) as server:
+        alone = await make(server, "pixverse", end_image=own)
+        shaped = await make(server, "pixverse", start_image=own, aspect_ratio="1:1")
+
+        assert [] == server.posts()
+    assert "needs a start_image" in alone.text
+    assert "aspect_ratio can't go with start_image" in shaped.text
 
 
 async def test_a_frame_of_google_flow_decides_the_account(tmp_path: Path) -> None:
