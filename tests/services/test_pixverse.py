@@ -567,6 +567,17 @@ async def test_an_image_is_upscaled_and_read_by_its_own_id(tmp_path: Path) -> No
     assert ("image", 3840, 2160) == (item["kind"], item["width"], item["height"])
 
 
+async def test_what_is_known_to_be_4k_is_not_upscaled_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        made = await server.call("upscale_video", source=VIDEO)
+        job_id = made.job["job_id"]
+        await server.call("get_job", job_id=job_id, wait_seconds=50)
+        reply = await server.call("upscale_video", source=job_id, model="topaz-proteus")
+
+        assert "is 3840x2160 already" in reply.text
+        assert 1 == len(server.posts())
+
+
 @pytest.mark.parametrize(
     "answer",
     [
