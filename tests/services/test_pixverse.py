@@ -489,7 +489,7 @@ async def sent(folder: Path, tool: str, **given: Any) -> dict[str, Any]:
     return {name: value for name, value in json.loads(order.content).items() if name != "replyRef"}
 
 
-IMAGE = GOOD["pixverse", "image"]
+GOOD_IMAGE = GOOD["pixverse", "image"]
 
 
 @pytest.mark.parametrize(
@@ -513,16 +513,16 @@ IMAGE = GOOD["pixverse", "image"]
             {"source": VIDEO, "model": "topaz-proteus", "resolution": "1080p"},
             {"video_id": VIDEO, "model": "topaz-proteus", "quality": "1080p"},
         ),
-        ("upscale_image", {"source": IMAGE, "resolution": "2160p"}, {"image_id": IMAGE}),
+        ("upscale_image", {"source": GOOD_IMAGE, "resolution": "2160p"}, {"image_id": GOOD_IMAGE}),
         (
             "upscale_image",
-            {"source": IMAGE, "model": "topaz-gigapixel", "resolution": "1440p"},
-            {"image_id": IMAGE, "model": "topaz-gigapixel", "quality": "1440p"},
+            {"source": GOOD_IMAGE, "model": "topaz-gigapixel", "resolution": "1440p"},
+            {"image_id": GOOD_IMAGE, "model": "topaz-gigapixel", "quality": "1440p"},
         ),
         (
             "upscale_image",
-            {"source": IMAGE, "model": "topaz-gigapixel", "resolution": "full hd"},
-            {"image_id": IMAGE, "model": "topaz-gigapixel", "quality": "1080p"},
+            {"source": GOOD_IMAGE, "model": "topaz-gigapixel", "resolution": "full hd"},
+            {"image_id": GOOD_IMAGE, "model": "topaz-gigapixel", "quality": "1080p"},
         ),
     ],
 )
@@ -547,7 +547,7 @@ async def test_what_an_upscaler_does_not_make_is_refused(
     tmp_path: Path, tool: str, given: dict[str, Any], says: str
 ) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call(tool, source=IMAGE if "image" in tool else VIDEO, **given)
+        reply = await server.call(tool, source=GOOD_IMAGE if "image" in tool else VIDEO, **given)
 
         assert says in reply.text
         assert [] == server.posts()
@@ -555,11 +555,11 @@ async def test_what_an_upscaler_does_not_make_is_refused(
 
 async def test_an_image_is_upscaled_and_read_by_its_own_id(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        started = await server.call("upscale_image", source=IMAGE)
+        started = await server.call("upscale_image", source=GOOD_IMAGE)
         done = await server.call("get_job", job_id=started.job["job_id"], wait_seconds=50)
 
     (item,) = done.job["media"]
-    assert ("completed", "upscale_image", IMAGE) == (
+    assert ("completed", "upscale_image", GOOD_IMAGE) == (
         done.job["status"],
         done.job["operation"],
         done.job["source"],
