@@ -489,7 +489,7 @@ async def sent(folder: Path, tool: str, **given: Any) -> dict[str, Any]:
     return {name: value for name, value in json.loads(order.content).items() if name != "replyRef"}
 
 
-IMAGE = GOOD["pixverse", "image"]
+GOOD_IMAGE = GOOD["pixverse", "image"]
 
 
 @pytest.mark.parametrize(
@@ -513,16 +513,16 @@ IMAGE = GOOD["pixverse", "image"]
             {"source": VIDEO, "model": "topaz-proteus", "resolution": "1080p"},
             {"video_id": VIDEO, "model": "topaz-proteus", "quality": "1080p"},
         ),
-        ("upscale_image", {"source": IMAGE, "resolution": "2160p"}, {"image_id": IMAGE}),
+        ("upscale_image", {"source": GOOD_IMAGE, "resolution": "2160p"}, {"image_id": GOOD_IMAGE}),
         (
             "upscale_image",
-            {"source": IMAGE, "model": "topaz-gigapixel", "resolution": "1440p"},
-            {"image_id": IMAGE, "model": "topaz-gigapixel", "quality": "1440p"},
+            {"source": GOOD_IMAGE, "model": "topaz-gigapixel", "resolution": "1440p"},
+            {"image_id": GOOD_IMAGE, "model": "topaz-gigapixel", "quality": "1440p"},
         ),
         (
             "upscale_image",
-            {"source": IMAGE, "model": "topaz-gigapixel", "resolution": "full hd"},
-            {"image_id": IMAGE, "model": "topaz-gigapixel", "quality": "1080p"},
+            {"source": GOOD_IMAGE, "model": "topaz-gigapixel", "resolution": "full hd"},
+            {"image_id": GOOD_IMAGE, "model": "topaz-gigapixel", "quality": "1080p"},
         ),
     ],
 )
@@ -547,7 +547,7 @@ async def test_what_an_upscaler_does_not_make_is_refused(
     tmp_path: Path, tool: str, given: dict[str, Any], says: str
 ) -> None:
     async with running(tmp_path) as server:
-        reply = await server.call(tool, source=IMAGE if "image" in tool else VIDEO, **given)
+        reply = await server.call(tool, source=GOOD_IMAGE if "image" in tool else VIDEO, **given)
 
         assert says in reply.text
         assert [] == server.posts()
@@ -555,16 +555,27 @@ async def test_what_an_upscaler_does_not_make_is_refused(
 
 async def test_an_image_is_upscaled_and_read_by_its_own_id(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
-        started = await server.call("upscale_image", source=IMAGE)
+        started = await server.call("upscale_image", source=GOOD_IMAGE)
         done = await server.call("get_job", job_id=started.job["job_id"], wait_seconds=50)
 
     (item,) = done.job["media"]
-    assert ("completed", "upscale_image", IMAGE) == (
+    assert ("completed", "upscale_image", GOOD_IMAGE) == (
         done.job["status"],
         done.job["operation"],
         done.job["source"],
     )
     assert ("image", 3840, 2160) == (item["kind"], item["width"], item["height"])
+
+
+async def test_what_is_known_to_be_4k_is_not_upscaled_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        made = await server.call("upscale_video", source=VIDEO)
+        job_id = made.job["job_id"]
+        await server.call("get_job", job_id=job_id, wait_seconds=50)
+        reply = await server.call("upscale_video", source=job_id, model="topaz-proteus")
+
+        assert "is 3840x2160 already" in reply.text
+        assert 1 == len(server.posts())
 
 
 @pytest.mark.parametrize(
