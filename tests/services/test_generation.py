@@ -462,7 +462,13 @@ async def test_images_of_google_flow_as_base64_are_files_with_their_ids(tmp_path
         started = await make(server, "google-flow", "image", "A cat sandbox:encoded", count=2)
         done = await ended(server, started)
         larger = await server.call("upscale_image", source=done.job["media"][1]["media_id"])
+        again = await server.call("get_job", job_id=done.job["job_id"])
+        repeated = await make(server, "google-flow", "image", "A cat sandbox:encoded", count=2)
 
+        assert 2 == len(server.posts())
+        assert 2 == len(list((tmp_path / "output").glob("*generate*")))
+        assert 2 == len(list((tmp_path / "output").iterdir()))
+    assert done.job["media"] == again.job["media"] == repeated.job["media"]
     first, second = done.job["media"]
     assert first["media_id"] != second["media_id"]
     assert first["path"] != second["path"]
