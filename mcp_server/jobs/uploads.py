@@ -43,6 +43,7 @@ from mcp_server.upstream.client import Upstream
 
 log = logging.getLogger(__name__)
 
+_LEAST_S = 2.0
 LINK_KEPT_S = 600.0  # how long what a link led to is taken for what it leads to
 _MOST_LINKS = 20  # what they led to is held open
 _MOST_KEPT = 200  # contents that are known by the state of their file
@@ -67,7 +68,8 @@ class Patience:
 
     @property
     def left_s(self) -> float:
-        return max(self.ends_s - self.clock.elapsed(), 0.0)
+        """At least so much that what takes no time is not left for another call."""
+        return max(self.ends_s - self.clock.elapsed(), _LEAST_S)
 
 
 class Uploads:

@@ -30,6 +30,7 @@ from mcp_server.errors import (
     PriceError,
     RefusedError,
     RequestError,
+    UnsupportedError,
 )
 from mcp_server.jobs.uploads import Patience
 from mcp_server.media.own_files import OwnFile
@@ -133,6 +134,8 @@ async def make_plan(
     if found.image_index is not None:
         given["image_index"] = found.image_index
     made = await app.jobs.known(found.id)
+    if made is not None and found.file is None:
+        _check_size(found.service, operation, made)
     if found.file is None:
         given |= await found.service.told_by_source(app.upstream, operation, found.id, given, made)
     is_of_a_source = made is not None and not operation_named(made.operation).from_prompt
@@ -242,6 +245,25 @@ async def _uploaded(ctx: Ctx, plan: Plan, patience: Patience) -> Plan:
             raise JobFirstError(sent)
         refs[file.placeholder] = sent
     return replace(plan, order=plan.order.with_refs(refs))
+
+
+def _check_size(service: Service, operation: OperationName, made: Job) -> None:
+    """Refuse what is known to be as large as its upscale would be.
+
+    Raises:
+        UnsupportedError: it is.
+    """
+    rule = service.file_rules.get(operation)
+    if rule is None or rule.under_px is None:
+        return
+    for item in made.media or ():
+        if max(item.width or 0, item.height or 0) >= rule.under_px:
+            raise UnsupportedError(
+                message=f"{made.job_id} is {item.width}x{item.height} already, and"
+                f" {service.vendor.title} upscales what is smaller than 4K; nothing was sent.",
+                hint="Save it with download_media.",
+                service=service.name,
+            )
 
 
 def _needs_quote(plan: Plan, settings: Settings) -> bool:

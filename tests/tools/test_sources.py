@@ -282,6 +282,17 @@ async def test_a_link_and_a_saved_file_of_a_job_are_that_job(tmp_path: Path) -> 
         assert 2 == len(h.posts())
 
 
+async def test_a_link_with_another_signature_is_the_job_that_alone_has_it(tmp_path: Path) -> None:
+    """Each read of a job may bring another signature, and the user has kept the first."""
+    async with running(tmp_path) as h:
+        made = await h.call("upscale_video", source=VIDEO)
+        done = await h.call("get_job", job_id=made.job["job_id"], wait_seconds=50)
+        link = done.job["media"][0]["url"].partition("?")[0]
+        reply = await h.call("interpolate_video", source=f"{link}?Signature=older", fps=30)
+
+        assert made.job["job_id"] == reply.job["source"]
+
+
 async def test_a_saved_file_that_was_changed_is_no_longer_the_job(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
         made = await h.call("upscale_video", source=VIDEO)
