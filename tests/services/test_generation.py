@@ -1019,3 +1019,27 @@ async def test_a_frame_of_google_flow_decides_the_account(tmp_path: Path) -> Non
     assert f"another account of Google Flow than {other}" in named.text
     assert "running" == reply.job["status"]
     assert body.get("email", "user@example.com") == "user@example.com"
+
+
+@pytest.mark.parametrize("is_made", [False, True])
+async def test_what_another_variation_made_is_not_told_as_this_ones(
+    tmp_path: Path, is_made: bool
+) -> None:
+    """Dreamina echoes no reference: until the other one is answered nothing tells them apart."""
+    fate: dict[str, Any] = {"before_s": 50} if is_made else {"reaches": False}
+    async with running(tmp_path, job_seconds=600) as server:
+        server.network.faults = [Fault(gives_up_s=1, then="cut", **fate), Fault(after_s=30)]
+        lost = asyncio.create_task(make(server, "dreamina"))
+        await asyncio.sleep(1.5)
+        other = await make(server, "dreamina", variation=2)
+        await lost
+        await asyncio.sleep(100)
+        found = await make(server, "dreamina")
+        again = await make(server, "dreamina", variation=2)
+
+    first, *later = [work.job_id for work in server.sandbox.accepted]
+    assert first == other.job["job_id"] == again.job["job_id"]
+    if is_made:
+        assert later == [found.job["job_id"]]
+    else:
+        assert ([], "unconfirmed") == (later, found.job["status"])
