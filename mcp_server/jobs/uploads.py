@@ -199,10 +199,6 @@ class Uploads:
             )
         return self._repository.to_job(row)
 
-    def how_far(self, row: Submission) -> Progress | None:
-        """How far an upload of this process is."""
-        return self._progress.get(row.key)
-
     async def forget(self, service: Service, account: str, sha256: str) -> None:
         """Let the next call send a file anew, which its service does not know any more."""
         row = await self._journal.find_live(self._key(service, account, sha256))

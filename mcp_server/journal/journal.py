@@ -208,13 +208,20 @@ class Journal:
 
         Args:
             charged: whether this submission was charged for it; else the budget counts nothing.
-            is_proven: whether it can't be somebody else's. Else the key is not freed by its end:
-                ours may be another one.
+            is_proven: whether it can't be somebody else's. Then it is not that of another key's row
+                that took it without proof. Else the key is not freed by its end, for ours may be
+                another one, and what another key's row has is not taken.
         """
         async with self._store.write() as rows:
             row = await _by_id(rows, row_id)
             if _final(row.job) or (job_id and row.job_id and job_id != row.job_id):
                 return row
+            holders = await _select(rows, "where job_id = ? and key <> ?", job_id, row.key)
+            if holders and not is_proven:
+                return row
+            for holder in holders:
+                if holder.state == "accepted" and holder.evidence.get("unproven"):
+                    await self._write(rows, _without_job(holder, "was made by another request"))
             other = await _select(rows, f"where key = ? and id <> ? and {IS_LIVE}", row.key, row_id)
             state: State = "freed" if other else "accepted"
             evidence = {n: value for n, value in row.evidence.items() if n != "unproven"}
@@ -485,9 +492,14 @@ def _following(row: Submission, job: dict[str, Any]) -> Submission:
         return row
     ended = row.state in LIVE and job["status"] in ("failed", "cancelled")
     if ended and row.evidence.get("unproven"):
-        note = f"{row.job_id} did not succeed, which may be somebody else's"
-        return replace(row, state="unconfirmed", job_id=None, job=None, note=note)
+        return _without_job(row, "did not succeed, which may be somebody else's")
     return replace(row, job=job, state=job["status"] if ended else row.state)
+
+
+def _without_job(row: Submission, what: str) -> Submission:
+    """A row that must be looked for again, for its job turned out not to be proven its own."""
+    note = f"{row.job_id} {what}"
+    return replace(row, state="unconfirmed", job_id=None, job=None, note=note)
 
 
 def _not_sent(row: Submission, why: str) -> JournalError:

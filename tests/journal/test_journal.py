@@ -247,6 +247,48 @@ async def test_an_answer_after_the_key_was_submitted_again_is_kept_beside_it(
     assert [late] == await listed(journal, status="running")
 
 
+@pytest.mark.parametrize("status", ["running", "completed"])
+async def test_a_job_that_another_keys_row_took_without_proof_is_the_proven_ones(
+    journal: Journal, status: str
+) -> None:
+    taker, maker = await journal.insert(new("one")), await journal.insert(new("two"))
+    await journal.accept(taker.id, "job-1", job(status), is_proven=False)
+
+    await journal.accept(maker.id, "job-1", job())
+    too_late = await journal.accept(taker.id, "job-1", job(), is_proven=False)
+
+    taken = await journal.find_live("one")
+    assert taken == too_late
+    assert taken is not None
+    assert ("unconfirmed", None, None) == (taken.state, taken.job_id, taken.job)
+    assert taken.note == "job-1 was made by another request"
+    made = await journal.find_live("two")
+    assert made is not None
+    assert ("accepted", "job-1") == (made.state, made.job_id)
+
+
+async def test_a_proven_job_of_another_keys_row_stays_its_own(journal: Journal) -> None:
+    """The vendor names one job to two: both go by it, and nothing is looked for again."""
+    rows = [await journal.insert(new(key)) for key in ("one", "two")]
+
+    for row in rows:
+        await journal.accept(row.id, "job-1", job())
+
+    assert ["accepted"] * 2 == [(await journal.latest(row)).state for row in rows]
+
+
+async def test_what_is_over_is_not_looked_for_again_when_its_job_is_another_ones(
+    journal: Journal,
+) -> None:
+    over, maker = await journal.insert(new("one")), await journal.insert(new("two"))
+    over = await journal.accept(over.id, "job-1", job("completed"), is_proven=False)
+    over = await journal.close_row(over, "freed", "gone")
+
+    await journal.accept(maker.id, "job-1", job())
+
+    assert over == await journal.latest(over)
+
+
 async def test_a_second_answer_does_not_change_how_a_job_ended(journal: Journal) -> None:
     row = await accepted(journal, status="completed")
 
