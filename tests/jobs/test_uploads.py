@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from mcp_server.sandbox import media
-from mcp_server.sandbox.app import Sandbox
+from mcp_server.sandbox.app import Conditions, Sandbox
 from tests.support.harness import Fault, Harness, Network, VirtualClock, running
 
 CLIP = media.read(media.clip(640, 360, 24))
@@ -292,7 +292,7 @@ async def test_a_file_that_the_vendor_has_forgotten_is_sent_once_more(tmp_path: 
     path = put(tmp_path)
     async with running(tmp_path, **own(tmp_path)) as h:
         await h.call("upscale_video", source=path)
-    forgetful = Sandbox(now=h.clock.now)  # it knows none of what was uploaded
+    forgetful = Sandbox(now=h.clock.now, conditions=Conditions(first_serial=100))
     async with running(tmp_path, sandbox=forgetful, clock=h.clock, **own(tmp_path)) as after:
         reply = await after.call("upscale_video", source=path, model="topaz-proteus")
 
@@ -374,3 +374,20 @@ async def test_without_an_account_nothing_is_sent(tmp_path: Path) -> None:
 
         assert "No account is linked to PixVerse" in reply.text
         assert [] == h.posts()
+
+
+async def test_of_a_job_that_is_gone_the_file_is_uploaded_by_the_next_call(tmp_path: Path) -> None:
+    path = put(tmp_path)
+    async with running(tmp_path, **own(tmp_path)) as h:
+        first = await h.call("upscale_video", source=path)
+        await h.call("get_job", job_id=first.job["job_id"], wait_seconds=50)
+    h.clock.jump_s += 40 * 86_400
+    forgetful = Sandbox(now=h.clock.now, conditions=Conditions(first_serial=100))
+    async with running(tmp_path, sandbox=forgetful, clock=h.clock, **own(tmp_path)) as after:
+        over = await after.call("upscale_video", source=path)
+        assert [] == after.posts()
+        again = await after.call("upscale_video", source=path)
+
+        assert ("consent_needed", True) == (over.error["code"], over.error["retryable"])
+        assert first.job["job_id"] != again.job["job_id"]
+        assert (1, 2) == (len(uploads(after)), len(orders(after)))  # by its old name, and anew
