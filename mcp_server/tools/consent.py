@@ -304,15 +304,11 @@ def consenter(
 
     async def consent(ctx: Ctx, plan: Annotated[Plan, Resolve(plans)]) -> Consent | Elicit[Consent]:
         app = app_of(ctx)
-<<<<<<< HEAD
         if plan.is_partial:
             return NotAsked(confirm=True)
-        if _is_agreed_to(plan, app.settings.confirm_credits):
-=======
         # Of what was made before no price was asked for, so it can't be within the caller's cap.
         is_priced = not (plan.is_live and _needs_quote(plan, app.settings))
         if is_priced and _is_agreed_to(plan, app.settings.confirm_credits):
->>>>>>> w-files
             return Consent(confirm=True)
         # The job that was made before may have ended since: then this call would make a new one.
         if plan.is_live and await app.jobs.is_live(plan.order, read=True):
