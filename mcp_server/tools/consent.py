@@ -25,7 +25,6 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, Field, ValidationError
 
 from mcp_server.errors import (
-    ConsentError,
     DeclinedError,
     NotFoundError,
     PriceError,
@@ -304,26 +303,13 @@ def consenter(
 
     async def consent(ctx: Ctx, plan: Annotated[Plan, Resolve(plans)]) -> Consent | Elicit[Consent]:
         app = app_of(ctx)
-<<<<<<< HEAD
         if plan.is_partial:
             return NotAsked(confirm=True)
         if _is_agreed_to(plan, app.settings.confirm_credits):
-=======
-        # Of what was made before no price was asked for, so it can't be within the caller's cap.
-        is_priced = not (plan.is_live and _needs_quote(plan, app.settings))
-        if is_priced and _is_agreed_to(plan, app.settings.confirm_credits):
->>>>>>> w-files
             return Consent(confirm=True)
         # The job that was made before may have ended since: then this call would make a new one.
         if plan.is_live and await app.jobs.is_live(plan.order, read=True):
             return NotAsked(confirm=True)
-        if plan.order.missing or not is_priced:
-            raise ConsentError(
-                message="The job that the same call made before is over, and a new one has to be"
-                " prepared; nothing was sent.",
-                hint="Make the same call again: it finds the price first, and uploads a file.",
-                service=plan.order.service,
-            )
         if plan.max_credits is not None:
             raise _too_dear(plan)
         if not _can_ask(ctx):
