@@ -377,7 +377,7 @@ async def test_without_an_account_nothing_is_sent(tmp_path: Path) -> None:
         assert [] == h.posts()
 
 
-async def test_of_a_job_that_is_gone_the_file_is_uploaded_by_the_same_call(tmp_path: Path) -> None:
+async def test_of_a_job_that_is_gone_the_same_call_makes_another(tmp_path: Path) -> None:
     path = put(tmp_path)
     async with running(tmp_path, **own(tmp_path)) as h:
         first = await h.call("upscale_video", source=path)
