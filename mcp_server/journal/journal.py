@@ -28,6 +28,7 @@ from mcp_server.models import OUR_ID_PREFIX, TERMINAL, Status
 IS_LIVE = "state in ('submitting', 'unconfirmed', 'accepted')"  # as in the index, which it uses
 LINKS_KEPT_S = 30 * 86_400.0  # the vendors' links end within hours, their jobs within a month
 _PRUNED_AT_ONCE = 100
+_MOST_MADE = 50
 _QUOTES_KEPT_S = 86_400.0
 _PRUNE_EVERY_S = 86_400.0
 COLUMNS = (
@@ -315,15 +316,22 @@ class Journal:
                 json.dumps(facts),
             )
 
-    async def find_made(self, *, url: str = "", path: str = "") -> Submission | None:
-        """The newest row of a job whose medium has this very link, or was saved at this path."""
-        found = await self._read(
-            "where job like ? escape '!' or job_id in (select job_id from saved where path = ?)"
-            " order by number desc limit 1",
-            f"%{_as_like(json.dumps(url or path))}%",
+    async def find_made(self, *, url: str = "", path: str = "") -> list[Submission]:
+        """The newest rows of jobs that this link or path may be a result of.
+
+        Args:
+            url: what follows a `?` is left out: each read of a job may bring another signature.
+        """
+        place = json.dumps(url.partition("?")[0] or path)
+        return await self._read(
+            "where job like ? escape '!' or job like ? escape '!'"
+            " or job_id in (select job_id from saved where path = ?)"
+            " order by number desc limit ?",
+            f"%{_as_like(place)}%",
+            f"%{_as_like(place[:-1])}?%" if url else "",
             path,
+            _MOST_MADE,
         )
-        return _first(found)
 
     async def find_quote(self, key: str) -> Quote | None:
         """The price that was asked for last, for the order of this key."""

@@ -311,3 +311,23 @@ async def test_a_price_that_the_answer_does_not_hold_is_an_unknown_one(tmp_path:
 
         assert "running" == reply.job["status"]
         assert "max_credits could not be checked" in reply.text
+
+
+@pytest.mark.parametrize("max_credits", [5, 1000])
+async def test_a_cap_holds_for_the_new_job_of_a_call_whose_job_is_gone(
+    tmp_path: Path, max_credits: float
+) -> None:
+    async with running(tmp_path) as h:
+        first = await h.call("upscale_video", source=VIDEO, max_credits=PRICE)
+        await h.call("get_job", job_id=first.job["job_id"], wait_seconds=50)
+    h.clock.jump_s += 40 * 86_400
+    forgetful = Sandbox(now=h.clock.now, conditions=Conditions(first_serial=100))
+    async with running(tmp_path, sandbox=forgetful, clock=h.clock) as after:
+        again = await after.call("upscale_video", source=VIDEO, max_credits=max_credits)
+
+        if max_credits < PRICE:
+            assert ("price", PRICE) == (again.error["code"], again.error["price"])
+            assert [] == forgetful.accepted
+        else:
+            assert first.job["job_id"] != again.job["job_id"]
+            assert 1 == len(forgetful.accepted)

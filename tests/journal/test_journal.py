@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from mcp_server.errors import BudgetError, JournalError
 from mcp_server.journal.base import Store
 from mcp_server.journal.journal import Journal
-from mcp_server.journal.records import LIVE, Submission
+from mcp_server.journal.records import LIVE, Quote, Submission
 from mcp_server.models import TERMINAL
 from tests.journal.engines import ENGINES
 from tests.journal.programs import HOLDER, go, line, others_get, process
@@ -1046,3 +1046,83 @@ async def test_a_transaction_that_raises_is_undone(store: Store, journal: Journa
 
     assert row == await journal.get(row.id)
     assert journal.fault is None
+
+
+# Quotes, and the job of a link or a path
+
+
+async def test_a_price_is_asked_for_before_it_is_told(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    assert await journal.find_quote("key") is None
+    await journal.claim("key")
+
+    await journal.begin_quote("key")
+    asked = await journal.find_quote("key")
+    clock.at += 5
+    await journal.end_quote("key", 30)
+    told = await journal.find_quote("key")
+    clock.at += 700
+    await journal.begin_quote("key")
+    anew = await journal.find_quote("key")
+
+    assert Quote(NOON, None, None) == asked
+    assert Quote(NOON, NOON + 5, 30) == told
+    assert Quote(NOON + 705, None, None) == anew
+
+
+async def test_who_lost_the_key_asks_for_no_price(journal: Journal) -> None:
+    with pytest.raises(JournalError, match="taken this order over"):
+        await journal.begin_quote("key")
+
+    assert await journal.find_quote("key") is None
+
+
+async def test_prices_asked_for_a_day_ago_are_dropped(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    for key in ("old", "new"):
+        await journal.claim(key)
+    await journal.begin_quote("old")
+    clock.at += 86_401
+    await journal.begin_quote("new")
+
+    assert await journal.find_quote("old") is None
+    assert await journal.find_quote("new") is not None
+
+
+LINK = "https://example.com/50%_off.mp4?Signature=a_b%2F"
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_found"),
+    [
+        ({"url": LINK}, True),
+        ({"url": LINK.replace("a_b", "another")}, True),
+        ({"url": LINK.partition("?")[0]}, True),
+        ({"url": LINK.replace("mp4", "mp4x")}, False),
+        ({"url": LINK.replace("mp4", "mp")}, False),
+        ({"url": LINK.replace("50%", "50 or more ")}, False),  # no wildcard
+        ({"url": LINK.replace("%_off", "%Xoff")}, False),
+        ({"path": "/output/a.mp4"}, True),
+        ({"path": "/output/b.mp4"}, False),
+        ({"path": "/made/é.png"}, True),
+    ],
+)
+async def test_a_link_or_a_path_is_found_whole(
+    journal: Journal, asked: dict[str, str], is_found: bool
+) -> None:
+    media = [{"url": LINK}, {"path": "/made/é.png"}]
+    row = await accepted(journal, media=media)
+    await accepted(journal, "another", "job-2", media=[{"url": "https://example.com/other.mp4"}])
+    await journal.add_saved_file("job-1", 0, "/output/a.mp4", {})
+
+    found = await journal.find_made(**asked)
+
+    assert ([row.id] if is_found else []) == [each.id for each in found]
+
+
+async def test_evidence_that_is_known_from_the_start_is_kept(journal: Journal) -> None:
+    row = await journal.insert(replace(new(), evidence={"files": {"file:1": "a.mp4"}}))
+
+    assert {"files": {"file:1": "a.mp4"}} == row.evidence

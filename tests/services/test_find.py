@@ -658,6 +658,36 @@ async def test_pixverses_scheduler_tells_ours_and_anothers_by_the_reference(
     assert sorted(videos) == sorted(ids(other))
 
 
+async def test_images_of_ours_that_the_scheduler_forgot_are_those_that_began_beside_the_rest(
+    tmp_path: Path,
+) -> None:
+    """Not those of an earlier call, of a later one, or of another reference."""
+
+    def image(number: int, age_s: float) -> dict[str, Any]:
+        some_id = pixverse_id(number).replace("-video:", "-image:")
+        return {"image_id": some_id, "prompt": PROMPT, "created_at": iso(EPOCH - age_s)}
+
+    older, anothers, one, two, three, later = (
+        image(number, age_s) for number, age_s in enumerate((600, 101, 100, 99.5, 99, 30), start=1)
+    )
+    rows = [
+        tracked(two["image_id"], OURS, started=two["created_at"]),
+        tracked(anothers["image_id"], ANOTHERS, started=anothers["created_at"]),
+    ]
+    vendor = PixVerse()
+    vendor.instead = {
+        "GET /v2/pixverse/scheduler": Says(rows),
+        "GET /v2/pixverse/images": Says({"data": [later, three, two, one, anothers, older]}),
+    }
+
+    look = await find_wish(tmp_path, vendor, "pixverse", "generate_image", count=3)
+
+    assert look.ours is not None
+    assert OURS == look.ours.job_id
+    found = [item.media_id for item in look.ours.media or ()]
+    assert [each["image_id"] for each in (one, two, three)] == found
+
+
 @pytest.mark.parametrize("answer", [Says({"error": "x"}, 500), Says({}), Says([{}, 7]), Says([])])
 async def test_a_scheduler_that_tells_nothing_leaves_it_to_the_list(
     tmp_path: Path, answer: Says

@@ -28,6 +28,7 @@ PATHS = {
     ("pixverse", "image"): "/v2/pixverse/images/create",
 }
 CUT = Fault(then="cut")
+SEVERAL = f"user:{SEVERAL_ACCOUNTS}-token"
 
 
 async def make(
@@ -181,6 +182,37 @@ async def test_what_does_not_go_is_refused_before_anything_is_sent(
         assert [] == server.posts()
     assert reply.error["code"] in ("invalid_argument", "unsupported")
     assert says in reply.text
+
+
+async def test_pixverse_needs_to_be_told_which_of_several_accounts_makes_it(
+    tmp_path: Path,
+) -> None:
+    """It is no part of the wish: the same on another account is the same job."""
+    async with running(tmp_path, USEAPI_TOKEN=SEVERAL) as server:
+        open_ = await make(server, "pixverse")
+        named = await make(server, "pixverse", account="second")
+        again = await make(server, "pixverse", account="user@example.com")
+        body = sent(server)
+    async with running(
+        tmp_path / "set", USEAPI_TOKEN=SEVERAL, USEAPI_ACCOUNTS="pixverse=second@example.com"
+    ) as server:
+        await make(server, "pixverse")
+        by_setting = sent(server)
+
+    assert "invalid_argument" == open_.error["code"]
+    assert "se***@ex***.com" in open_.text
+    assert "second@example.com" not in open_.text
+    assert "second@example.com" == body["email"] == by_setting["email"]
+    assert named.job["job_id"] == again.job["job_id"]
+
+
+async def test_google_flow_chooses_an_account_itself_unless_one_is_named(tmp_path: Path) -> None:
+    async with running(tmp_path, USEAPI_TOKEN=SEVERAL) as server:
+        await make(server, "google-flow")
+        await make(server, "google-flow", account="second", variation=2)
+        bodies = [sent(server, number) for number in range(2)]
+
+    assert [None, "second@example.com"] == [body.get("email") for body in bodies]
 
 
 @pytest.mark.parametrize(
@@ -462,7 +494,13 @@ async def test_images_of_google_flow_as_base64_are_files_with_their_ids(tmp_path
         started = await make(server, "google-flow", "image", "A cat sandbox:encoded", count=2)
         done = await ended(server, started)
         larger = await server.call("upscale_image", source=done.job["media"][1]["media_id"])
+        again = await server.call("get_job", job_id=done.job["job_id"])
+        repeated = await make(server, "google-flow", "image", "A cat sandbox:encoded", count=2)
 
+        assert 2 == len(server.posts())
+        assert 2 == len(list((tmp_path / "output").glob("*generate*")))
+        assert 2 == len(list((tmp_path / "output").iterdir()))
+    assert done.job["media"] == again.job["media"] == repeated.job["media"]
     first, second = done.job["media"]
     assert first["media_id"] != second["media_id"]
     assert first["path"] != second["path"]
@@ -969,8 +1007,7 @@ async def test_an_end_without_a_start_is_refused_by_pixverse_too(tmp_path: Path)
 
 async def test_a_frame_of_google_flow_decides_the_account(tmp_path: Path) -> None:
     """Another account than its own would be refused: `Email mismatch` (September 2026)."""
-    several = f"user:{SEVERAL_ACCOUNTS}-token"
-    async with running(tmp_path, USEAPI_TOKEN=several) as server:
+    async with running(tmp_path, USEAPI_TOKEN=SEVERAL) as server:
         linked = (await server.call("check_accounts")).job["services"][1]["accounts"]
         other = linked[1]["name"]
         named = await make(server, "google-flow", start_image=FLOW_IMAGE, account=other)
