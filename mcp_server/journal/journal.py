@@ -530,8 +530,7 @@ async def _spent(rows: Rows, origin: str, service: str, now: float) -> float:
     ((total,),) = await rows.all(
         "select coalesce(sum(credits), 0) from submission"
         " where origin in (?, '') and service = ? and created_at >= ?"
-        " and (state in ('submitting', 'unconfirmed', 'accepted')"
-        " or job_id is not null or (posts > 0 and state <> 'failed'))",
+        " and (state = 'submitting' or job_id is not null or (posts > 0 and state <> 'failed'))",
         origin,
         service,
         now - now % 86400,

@@ -422,6 +422,7 @@ async def test_the_job_of_a_row_that_ends_ends_with_it(journal: Journal) -> None
 async def test_a_second_live_row_of_a_key_is_refused_with_the_id_of_the_first(
     journal: Journal,
 ) -> None:
+    await sent(journal, "another")
     first = await sent(journal)
 
     with pytest.raises(JournalError, match="not sent again") as unanswered:
@@ -432,8 +433,29 @@ async def test_a_second_live_row_of_a_key_is_refused_with_the_id_of_the_first(
 
     assert first.id == unanswered.value.job_id
     assert ("job-1", "dreamina") == (answered.value.job_id, answered.value.service)
-    assert 1 == len(await listed(journal))
+    assert 2 == len(await listed(journal))
     assert journal.fault is None
+
+
+async def test_an_answer_without_an_id_leaves_the_one_that_is_known(journal: Journal) -> None:
+    row = await accepted(journal)
+
+    again = await journal.accept(row.id, None, job("completed"))
+
+    assert "job-1" == again.job_id
+    assert again.job is not None
+    assert "completed" == again.job["status"]
+
+
+async def test_a_row_that_was_freed_stays_freed_though_its_job_fails_afterwards(
+    journal: Journal,
+) -> None:
+    row = await accepted(journal)
+    await journal.close_row(row, "freed", "gone")
+
+    await journal.record("job-1", job("failed"))
+
+    assert "freed" == (await journal.latest(row)).state
 
 
 async def test_of_many_that_insert_one_key_at_once_one_does(journal: Journal) -> None:
@@ -861,12 +883,13 @@ async def test_the_budget_starts_again_at_midnight_utc(
 ) -> None:
     await journal.insert(new("a"), budget=30)
 
-    clock.at = NOON + 43_199
-    with pytest.raises(BudgetError):
-        await journal.insert(new("b"), budget=30)
-    clock.at = NOON + 43_200
+    for days, key in enumerate("bc"):
+        clock.at = NOON + 86_400 * days + 43_199
+        with pytest.raises(BudgetError):
+            await journal.insert(new(key), budget=30)
+        clock.at += 1
 
-    assert "b" == (await journal.insert(new("b"), budget=30)).key
+        assert key == (await journal.insert(new(key), budget=30)).key
 
 
 async def test_the_vendors_forecast_replaces_the_price(journal: Journal) -> None:
