@@ -3,9 +3,10 @@
 What a look may conclude (CONTRIBUTING has the rules as a table):
 
 - a look reads all candidates and takes the best, never the first;
-- ours is what was made after the request left: not among the ids that existed before it, or, where
-  those are not known, not older by the vendor's own clock; what the journal knows as another key's
-  is never ours, and a job that failed never is;
+- what the vendor lists under the reference that went out with the request is ours;
+- else ours is what was made after the request left: not among the ids that existed before it, or,
+  where those are not known, not older by the vendor's own clock; what the journal knows as another
+  key's or a reference tells to be another's is never ours, and a job that failed never is;
 - an older job that does the same answers only where the vendor refuses or caches a repeat;
 - what can't be read or understood proves nothing: absence is proven by a look that was understood
   whole, listed neither ours nor anything that might be ours, and came late enough.
@@ -23,6 +24,7 @@ from mcp_server.models import Job
 from mcp_server.services.base import Look, Order
 from mcp_server.services.registry import service_named
 from mcp_server.upstream.client import Upstream
+from mcp_server.upstream.fields import obj
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +35,20 @@ LOOKS_AFTER_SILENCE_S = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 
 _CLOCK_SKEW_S = 120.0  # between the vendor's clock and ours where it is not known, *assumed*
 _ROUNDING_S = 2.0  # the vendor's `Date` has whole seconds
+_NEWEST = 500  # rows of the journal in which a part of a job is looked for
 _ENDED_BADLY = ("failed", "cancelled")
 
 
 @dataclass(frozen=True)
 class Found:
-    """The job that answers an order; `ours`: made by this submission, else an older one."""
+    """The job that answers an order; `ours`: made by this submission, else an older one.
+
+    `is_proven`: the vendor lists it under our own reference, so it can't be somebody else's.
+    """
 
     job: Job
     ours: bool
+    is_proven: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,19 +106,38 @@ class Reconciler:
         """
         row = await self._journal.get(row.id) or row  # it may have been sent since it was read
         service = service_named(order.service)
-        look = await service.find(self._upstream, order, since=self._sent_at(row, None))
+        look = await service.find(
+            self._upstream, order, since=self._sent_at(row, None), our_id=row.id
+        )
+        if look.ours is not None:
+            return Sighting(Found(look.ours, ours=True, is_proven=True))
         ours: list[Job] = []
         older: list[Job] = []
+        taken = await self._parts_of_others(row) if order.operation == "generate_image" else ()
         for job in look.jobs:
+            if job.job_id in taken:
+                continue
             other = await self._journal.get(job.job_id)
             is_another_rows = other is not None and other.id != row.id
             if is_another_rows and other is not None and other.key != row.key:
                 continue
-            is_ours = not is_another_rows and self.is_ours(job, row, look)
+            is_anothers = is_another_rows or job.job_id in look.others
+            is_ours = not is_anothers and self.is_ours(job, row, look)
             ended_badly = other is not None and other.state in _ENDED_BADLY
             known = job.evolve(status="failed") if ended_badly else job
             (ours if is_ours else older).append(known)
-        return self._conclude(order, look, ours, older)
+        return self._conclude(order, row, look, ours, older)
+
+    async def _parts_of_others(self, row: Submission) -> frozenset[str]:
+        """The vendor's jobs of which the journal knows that they are parts of another key's."""
+        rows = await self._journal.recent(_NEWEST, origin=self._upstream.origin, refused=False)
+        media = (
+            obj(item)
+            for other in rows
+            if other.key != row.key and other.job_id is None
+            for item in obj(other.job).get("media") or ()
+        )
+        return frozenset(str(item["media_id"]) for item in media if "media_id" in item)
 
     async def note_existing(self, order: Order, row: Submission) -> Submission:
         """Write down which jobs that do the same exist before a first POST, if it can be read."""
@@ -129,10 +155,12 @@ class Reconciler:
             evidence["horizon"] = horizon
         return await self._journal.add_evidence(row.id, **evidence)
 
-    def _conclude(self, order: Order, look: Look, ours: list[Job], older: list[Job]) -> Sighting:
+    def _conclude(
+        self, order: Order, row: Submission, look: Look, ours: list[Job], older: list[Job]
+    ) -> Sighting:
         good = [job for job in ours if job.status not in _ENDED_BADLY]
-        if good:  # the one made first after it left: a later one is somebody else's
-            best = min(good, key=lambda job: job.created_at or "")
+        if good:
+            best = service_named(order.service).together(order, good, row.id)
             return Sighting(Found(best, ours=True))
         if ours:  # it may be somebody else's, and then ours may still appear
             return Sighting(hint=f"; {ours[0].job_id} failed, which may have been it")

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from mcp_server.clock import iso
 from mcp_server.errors import JournalError, UseapiError
 from mcp_server.journal.journal import Journal
-from mcp_server.journal.records import Submission
+from mcp_server.journal.records import NewSubmission, Submission
 from mcp_server.models import Failure, Job, ListedJob, OperationName, Status
-from mcp_server.services.base import Order
+from mcp_server.services.base import Order, is_file, shown_source
 from mcp_server.services.registry import service_named
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class JobRepository:
             service=row.service,
             operation=row.operation,
             status=_status(row),
-            source=row.source,
+            source=_shown_source(row),
             options=_options(row),
             failure=failure,
             created_at=iso(row.created_at),
@@ -79,7 +79,7 @@ class JobRepository:
     ) -> Job:
         """Write down the job the vendor made of a submission, or had made before."""
         job = job.evolve(
-            source=job.source or row.source,
+            source=job.source or _shown_source(row),
             options=_options(row),
             created_at=job.created_at or iso(row.created_at),
         )
@@ -108,7 +108,7 @@ class JobRepository:
             return known
         job = job.evolve(
             operation=row.operation,
-            source=job.source or row.source,
+            source=job.source or _shown_source(row),
             options=known.options,
             forecast_credits=known.forecast_credits
             if job.forecast_credits is None
@@ -153,6 +153,20 @@ class JobRepository:
             return replace(row, state="unconfirmed", note=note)
 
 
+def submission_of(order: Order, key: str, origin: str) -> NewSubmission:
+    """The row to write down before an order is sent."""
+    return NewSubmission(
+        key=key,
+        origin=origin,
+        service=order.service,
+        operation=order.operation,
+        source=order.source,
+        arguments=dict(order.result_arguments),
+        price=order.price,
+        evidence={"files": dict(order.files)} if order.files else {},
+    )
+
+
 def order_of(row: Submission) -> Order | None:
     """The order a row was made of, as far as it shapes the result; None if it is not understood."""
     given = {name: value for name, value in row.arguments.items() if value is not None}
@@ -174,10 +188,21 @@ def is_worked_on(row: Submission) -> bool:
 def _options(row: Submission) -> dict[str, Any] | None:
     """What shapes the result of a submission, as its caller named it."""
     return {
-        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        name: int(value) if isinstance(value, float) and value.is_integer() else _shown(row, value)
         for name, value in row.arguments.items()
         if value is not None
     } or None
+
+
+def _shown_source(row: Submission) -> str:
+    """What a submission works on, as it is told."""
+    named = row.evidence.get("files", {}).get(row.source)
+    return str(named) if named else shown_source(row.operation, row.source)
+
+
+def _shown(row: Submission, value: Any) -> Any:
+    """A value for people: a file of the user's by its name."""
+    return row.evidence.get("files", {}).get(value, value) if is_file(value) else value
 
 
 def _status(row: Submission) -> Status:

@@ -8,6 +8,7 @@ repeat, and only after looks that proved nothing was there, is it sent once more
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +29,19 @@ from mcp_server.errors import (
 )
 from mcp_server.jobs.reconciliation import (
     LOOKS_AFTER_SILENCE_S,
+    Found,
     Reconciler,
     looks_after,
 )
-from mcp_server.jobs.repository import JobRepository, has_a_file, key_of, order_of
+from mcp_server.jobs.repository import (
+    JobRepository,
+    has_a_file,
+    key_of,
+    order_of,
+    submission_of,
+)
 from mcp_server.journal.journal import Journal
-from mcp_server.journal.records import NewSubmission, Submission
+from mcp_server.journal.records import Submission
 from mcp_server.media.names import MadeName
 from mcp_server.models import Job, Status
 from mcp_server.services.base import Order
@@ -248,6 +256,13 @@ class Submitter:
         return await self._send(order, await self._insert(order, key))
 
     def _require_consent(self, order: Order, key: str) -> None:
+        if order.missing:  # it was live when it was planned, so nothing was uploaded for it
+            raise ConsentError(
+                message="The job that the same call made before is over, and the file for a new one"
+                " is not uploaded; nothing was sent.",
+                hint="Make the same call again: it uploads the file first.",
+                service=order.service,
+            )
         work = self._works.get(key)
         if work is not None and not work.may_charge:
             price = f" for about {order.price:g} credits" if order.price else ""
@@ -259,28 +274,24 @@ class Submitter:
             )
 
     async def _insert(self, order: Order, key: str) -> Submission:
-        new = NewSubmission(
-            key=key,
-            origin=self._upstream.origin,
-            service=order.service,
-            operation=order.operation,
-            source=order.source,
-            arguments=dict(order.result_arguments),
-            price=order.price,
-        )
+        new = submission_of(order, key, self._upstream.origin)
         return await self._journal.insert(new, budget=self._budget)
 
     async def _reuse(self, row: Submission) -> Job | None:
         """The job an earlier call made; None if it is free to be made again."""
         known = self.to_job(row)
         age_s = self._clock.now() - (row.first_sent_at or row.created_at)
-        if row.job_id is None:  # the vendor has no job for it: its result is all there is
+        service = service_named(row.service)
+        if row.job_id is None and not service.has_parts(known):  # its result is all there is of it
             if has_a_file(known) or (_has_a_link(known) and age_s < REUSE_S):
                 return known.evolve(reused=True)
             await self._journal.close_row(row, "freed", "Its file is gone.")
             return None
         try:
-            job = await service_named(row.service).read(self._upstream, row.job_id, age_s=age_s)
+            if row.job_id is None:
+                job = await service.read_parts(self._upstream, known, age_s=age_s)
+            else:
+                job = await service.read(self._upstream, row.job_id, age_s=age_s)
         except UseapiError as error:
             row = await self._journal.get(row.id) or row  # another reader may have had more luck
             job = self.to_job(row)
@@ -319,7 +330,7 @@ class Submitter:
         search = await self._reconciler.search(order, row, (0.0,))
         if search.found is None:
             return search.note
-        await self._accept(order, row, search.found.job, ours=search.found.ours)
+        await self._take_found(order, row, search.found)
         return None
 
     async def _reconcile(
@@ -328,7 +339,7 @@ class Submitter:
         """Find what became of a request; send it once more where that is known to be safe."""
         search = await self._reconciler.search(order, row, looks_s)
         if search.found is not None:
-            return await self._accept(order, row, search.found.job, ours=search.found.ours)
+            return await self._take_found(order, row, search.found)
         row = await self._journal.get(row.id) or row
         may_send = may_send and search.proves_absence and order.refuses_repeats
         if may_send and row.posts < MOST_POSTS:
@@ -338,14 +349,19 @@ class Submitter:
     async def _unconfirmed(self, row: Submission, note: str, **evidence: Any) -> Job:
         return self.to_job(await self._repository.mark_unconfirmed(row, note, **evidence))
 
-    async def _accept(self, order: Order, row: Submission, job: Job, *, ours: bool) -> Job:
+    async def _take_found(self, order: Order, row: Submission, found: Found) -> Job:
+        return await self._accept(order, row, found.job, ours=found.ours, is_proven=found.is_proven)
+
+    async def _accept(
+        self, order: Order, row: Submission, job: Job, *, ours: bool, is_proven: bool = False
+    ) -> Job:
         """Take a job that was found as the row's.
 
-        Where the vendor makes a job of each request it may be somebody else's, made at the same
-        time: if it fails, ours may still be another one.
+        Where the vendor makes a job of each request, and nothing proves it to be ours, it may be
+        somebody else's, made at the same time: if it fails, ours may still be another one.
         """
         job = await self._repository.record_accepted(
-            row, job, charged=ours, is_proven=order.refuses_repeats
+            row, job, charged=ours, is_proven=is_proven or order.refuses_repeats
         )
         return job if ours else job.evolve(reused=True)
 
@@ -408,7 +424,7 @@ class Submitter:
             answer = await self._upstream.post_paid(
                 service.vendor,
                 order.endpoint.path,
-                order.body,
+                _with_reference(order, row),
                 on_send=count,
                 read_timeout_s=order.endpoint.read_timeout_s,
                 name=MadeName(order.service, row.id, order.operation, iso(row.created_at)),
@@ -478,6 +494,14 @@ class Submitter:
         refusal = service_named(order.service).in_the_way(named, failed=failed)
         await self._repository.record_failure(row, refusal.code, refusal.message)
         return refusal
+
+
+def _with_reference(order: Order, row: Submission) -> Mapping[str, Any]:
+    """What is sent: the order, with our id as its reference where no other was given."""
+    option = order.endpoint.options.get("reply_ref")
+    if option is None or option.field in order.body:
+        return order.body
+    return {**order.body, option.field: row.id}
 
 
 def _has_a_link(job: Job) -> bool:

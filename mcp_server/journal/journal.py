@@ -14,6 +14,7 @@ a `read` or `write` block awaits.
 import base64
 import json
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -21,12 +22,13 @@ from typing import Any, Literal
 
 from mcp_server.errors import BudgetError, JournalError
 from mcp_server.journal.base import Rows, Store
-from mcp_server.journal.records import LIVE, NewSubmission, State, Submission
+from mcp_server.journal.records import LIVE, NewSubmission, Quote, State, Submission
 from mcp_server.models import OUR_ID_PREFIX, TERMINAL, Status
 
 IS_LIVE = "state in ('submitting', 'unconfirmed', 'accepted')"  # as in the index, which it uses
 LINKS_KEPT_S = 30 * 86_400.0  # the vendors' links end within hours, their jobs within a month
 _PRUNED_AT_ONCE = 100
+_QUOTES_KEPT_S = 86_400.0
 _PRUNE_EVERY_S = 86_400.0
 COLUMNS = (
     "id, key, state, origin, service, operation, source_id, arguments, price, posts, sent_at,"
@@ -121,7 +123,7 @@ class Journal:
             written = await rows.all(
                 f"insert into submission({COLUMNS}, status, credits)"
                 " values(?, ?, 'submitting', ?, ?, ?, ?, ?, ?, 0, null, null, null, null, null,"
-                f" '{{}}', ?, ?, 'submitting', ?) on conflict (key) where {IS_LIVE} do nothing"
+                f" ?, ?, ?, 'submitting', ?) on conflict (key) where {IS_LIVE} do nothing"
                 " returning id",
                 row_id,
                 new.key,
@@ -131,6 +133,7 @@ class Journal:
                 new.source,
                 json.dumps(new.arguments),
                 price,
+                json.dumps(new.evidence),
                 now,
                 now,
                 price,
@@ -218,17 +221,18 @@ class Journal:
             return await self._write(rows, _following(answered, job))
 
     async def record(self, job_id: str, job: dict[str, Any]) -> None:
-        """Let every row of this vendor's job follow what the vendor now says about it.
+        """Let every row of this job follow what the vendor now says about it.
 
-        The first of completed, failed and cancelled stays. Failed and cancelled free the key; where
+        One that is several of the vendor's goes by our id. The first of completed, failed and
+        cancelled stays. Failed and cancelled free the key; where
         it is not proven that the job is the row's, the row is unconfirmed again.
         """
         async with self._store.read() as rows:
-            known = await _select(rows, "where job_id = ?", job_id)
+            known = await _select(rows, "where job_id = ? or id = ?", job_id, job_id)
         if all(_following(row, job) == row for row in known):
             return  # most polls bring no news, and news alone is worth a commit
         async with self._store.write() as rows:
-            for row in await _select(rows, "where job_id = ?", job_id):
+            for row in await _select(rows, "where job_id = ? or id = ?", job_id, job_id):
                 await self._write(rows, _following(row, job))
 
     async def add_evidence(self, row_id: str, **evidence: Any) -> Submission:
@@ -298,6 +302,56 @@ class Journal:
                 position,
                 path,
                 json.dumps(facts),
+            )
+
+    async def find_made(self, *, url: str = "", path: str = "") -> Submission | None:
+        """The newest row of a job whose medium has this very link, or was saved at this path."""
+        found = await self._read(
+            "where job like ? escape '!' or job_id in (select job_id from saved where path = ?)"
+            " order by number desc limit 1",
+            f"%{_as_like(json.dumps(url or path))}%",
+            path,
+        )
+        return _first(found)
+
+    async def find_quote(self, key: str) -> Quote | None:
+        """The price that was asked for last, for the order of this key."""
+        with suppress(JournalError):
+            async with self._store.read() as rows:
+                for found in await rows.all(
+                    "select asked_at, told_at, price from quote where key = ?", key
+                ):
+                    return Quote(*found)
+        return None
+
+    async def begin_quote(self, key: str) -> None:
+        """Write down that a price is asked for; those asked for a day ago are dropped.
+
+        Raises:
+            JournalError: it must not be asked for: another process is at it, or it can't be
+                written down.
+        """
+        now = self._now()
+        async with self._store.write(key) as rows:
+            if not await self._store.owns(rows, key):
+                raise JournalError(
+                    message="Another process has taken this order over, so nothing was sent.",
+                    hint="Make the same call again: it joins that.",
+                )
+            await rows.all("delete from quote where asked_at < ?", now - _QUOTES_KEPT_S)
+            await rows.all(
+                "insert into quote(key, asked_at, told_at, price) values(?, ?, null, null)"
+                " on conflict (key) do update"
+                " set asked_at = excluded.asked_at, told_at = null, price = null",
+                key,
+                now,
+            )
+
+    async def end_quote(self, key: str, price: float | None) -> None:
+        """Write down the price that was told; None: the answer held none."""
+        async with self._store.write(key) as rows:
+            await rows.all(
+                "update quote set told_at = ?, price = ? where key = ?", self._now(), price, key
             )
 
     async def _prune(self) -> None:
@@ -388,6 +442,11 @@ def _without_links(job: str) -> str:
         return json.dumps(known | {"media": media})
     except (ValueError, KeyError, TypeError):
         return job
+
+
+def _as_like(text: str) -> str:
+    """Text that LIKE takes as it is, with `!` before what has a meaning there."""
+    return re.sub(r"([!%_])", r"!\1", text)
 
 
 def _first(rows: list[Submission]) -> Submission | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from mcp_server.errors import RequestError, ServerError, SettingsError, UseapiError
 from mcp_server.models import FoundMedia, Kind
-from mcp_server.services.accounts import Account, chosen, fitting, without_secrets
+from mcp_server.services.accounts import Account, by_setting, chosen, fitting, without_secrets
 from mcp_server.services.base import Listed, Service
 from mcp_server.services.registry import SERVICES, service_named
 from mcp_server.upstream.client import Upstream
@@ -240,13 +240,7 @@ def _asked(
     wanted = query.accounts.get(service.name)
     if wanted is None:
         return linked
-    found = fitting(linked, wanted)
-    if len(found) != 1:
-        raise SettingsError(
-            message=f"USEAPI_ACCOUNTS names no one account that is linked to {title}.",
-            hint="Correct it, or give account; check_accounts shows the names, masked.",
-        )
-    return found
+    return (by_setting(title, linked, wanted),)
 
 
 async def _of_list(

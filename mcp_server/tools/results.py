@@ -36,6 +36,14 @@ _ANOTHER_DISK = (
 )
 
 
+class JobFirstError(Exception):
+    """A call can't go on before another job has ended: that job is its answer."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"{job.job_id} first")
+        self.job = job
+
+
 def job_answer(
     job: Job, *, note: str = "", sandbox: bool = False, is_remote: bool = False
 ) -> CallToolResult:
@@ -172,12 +180,14 @@ def _sentence(job: Job) -> str:
 
 def _note(job: Job) -> str:
     """What its caller must mind that no other field says."""
+    if job.operation == "upload":
+        return _note_on_upload(job)
     notes: list[str] = []
     if job.reused and job.status in ("running", "completed"):
         verb = "made" if job.ended else "started"
         notes.append(f"An earlier call {verb} it, so nothing was submitted now.")
     if job.status == "completed":
-        notes.append(_note_on_files(job.media or ()))
+        notes += (_note_on_count(job), _note_on_files(job.media or ()))
     if job.status == "submitting":
         notes.append("The same call again would join it, not pay again.")
     if job.status == "unconfirmed":
@@ -194,6 +204,22 @@ def _note(job: Job) -> str:
     return _joined(notes)
 
 
+def _note_on_count(job: Job) -> str:
+    """That fewer came than were asked for: vendors leave out what they refuse without a word."""
+    asked, made = (job.options or {}).get("count"), len(job.media or ())
+    if not isinstance(asked, int) or not 0 < made < asked:
+        return ""
+    return f"{asked - made} of {asked} images are left out: refused by moderation, or failed."
+
+
+def _note_on_upload(job: Job) -> str:
+    if job.status == "completed":
+        return "The file is there; nothing was charged."
+    if job.ended:
+        return "The call that began it, made again, sends the file anew, which is free."
+    return "An upload is free. It goes on by itself, and the same call joins it."
+
+
 def _note_on_files(media: tuple[Media, ...]) -> str:
     if not media:
         return "Its record holds no file."
@@ -208,6 +234,9 @@ def _has_unsaved(media: tuple[Media, ...]) -> bool:
 
 def _next(job: Job) -> str | None:
     """The call to make now."""
+    if job.operation == "upload":
+        again = "the call that began it once more, with the same arguments"
+        return again if job.ended else f"{_WAIT}, until it ends; then {again}"
     if job.status in ("running", "submitting"):
         return f"{_WAIT}, until it ends"
     if job.status == "unconfirmed":

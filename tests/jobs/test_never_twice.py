@@ -977,11 +977,29 @@ async def test_our_own_job_that_failed_is_not_absent(tmp_path: Path) -> None:
         calling = asyncio.create_task(upscale(h, FLOW_VIDEO))
         await asyncio.sleep(0.5)
         vendor.jobs[ours(vendor)] |= {"status": "failed", "error": "moderated"}
+        del vendor.jobs[ours(vendor)]["request"]["replyRef"]
         reply = await calling
 
     assert "unconfirmed" == reply.job["status"]
     assert ours(vendor) in reply.text
     assert 1 == len(vendor.posted_at)
+
+
+async def test_our_own_job_that_failed_is_told_where_our_reference_proves_it(
+    tmp_path: Path,
+) -> None:
+    vendor = GoogleFlow()
+    async with running(tmp_path, vendor=vendor) as h:
+        h.network.faults = [Fault(then=httpx.Response(500, json={"error": "x"}))]
+        calling = asyncio.create_task(upscale(h, FLOW_VIDEO, resolution="4K"))
+        await asyncio.sleep(0.5)
+        vendor.jobs[ours(vendor)] |= {"status": "failed", "error": "PUBLIC_ERROR_UNSAFE"}
+        reply = await calling
+        again = await upscale(h, FLOW_VIDEO, resolution="4K")
+
+    assert ("failed", "moderated") == (reply.job["status"], reply.job["failure"]["code"])
+    assert "running" == again.job["status"]
+    assert 2 == len(vendor.posted_at)
 
 
 @pytest.mark.parametrize("known", ["the vendor's record", "the journal"])

@@ -176,7 +176,7 @@ async def test_a_search_says_how_many_looks_were_answered_and_what_they_brought(
 ) -> None:
     """A read is tried three times, so three answers are one look."""
     async with scene(tmp_path, PixVerse()) as s:
-        s.vendor.instead["GET "] = list(answers)
+        s.vendor.instead["GET /v2/pixverse/videos"] = list(answers)
         search = await s.reconciler.search(s.order, s.row, (0.0, 10.0, 20.0))
 
     assert search.note.startswith(note)

@@ -110,6 +110,34 @@ async def test_pixverse_reads_on_until_the_jobs_are_older_than_the_request(
     assert is_complete is (last in ids(look))
 
 
+async def test_pixverse_goes_on_where_the_page_says(tmp_path: Path) -> None:
+    """`next_offset` (October 2026): not how many records came, and not only after a full page."""
+    vendor = PixVerse()
+    wanted = [vendor.add(PIXVERSE_VIDEO)["video_id"] for _ in range(2)]
+    records = list(vendor.jobs.values())
+    start = "GET /v2/pixverse/videos?email=joe%40example.com"
+    vendor.instead = {
+        f"{start}&offset=700": Says({"data": [records[1]]}),
+        start: Says({"data": [vendor.add(0), records[0]], "next_offset": 700}),
+    }
+
+    look = await find(tmp_path, vendor, PIXVERSE_VIDEO)
+
+    assert wanted == ids(look)
+    assert look.is_complete
+
+
+@pytest.mark.parametrize("end", [{"next_offset": 0}, {"next_offset": 7, "has_more": False}])
+async def test_pixverse_ends_where_the_page_says_so(tmp_path: Path, end: dict[str, Any]) -> None:
+    vendor = PixVerse()
+    vendor.instead["GET "] = Says({"data": [vendor.add(PIXVERSE_VIDEO)] * 40, **end})
+
+    look = await find(tmp_path, vendor, PIXVERSE_VIDEO)
+
+    assert 1 == len(vendor.asked)
+    assert look.is_complete
+
+
 async def test_pixverse_stops_at_the_page_that_is_older_than_the_request(tmp_path: Path) -> None:
     vendor = PixVerse()
     for n in range(130):

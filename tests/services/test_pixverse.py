@@ -161,6 +161,92 @@ async def test_a_job_that_fails_in_the_sandbox_tells_why(
     assert ("failed", code) == (reply.job["status"], reply.job["failure"]["code"])
 
 
+# Images
+
+
+IMAGE = UPSCALED.replace("-video:", "-image:")
+READ_IMAGE = f"GET /v2/pixverse/images/{IMAGE}"
+IMAGES = "GET /v2/pixverse/images?email=user%40example.com"
+PICTURE = {
+    "image_id": IMAGE,
+    "image_status": 1,
+    "image_status_name": "COMPLETED",
+    "image_status_final": True,
+    "created_at": NOW,
+    "model": "qwen-image",
+    "image_url": "https://media.pixverse.ai/x.webp",
+    "output_width": 1280,
+    "output_height": 720,
+}
+
+
+async def test_a_finished_image_is_told_as_its_record_says(tmp_path: Path) -> None:
+    async with running(tmp_path, vendor=Scripted({READ_IMAGE: PICTURE})) as server:
+        reply = await server.call("get_job", job_id=IMAGE)
+
+    assert {
+        "job_id": IMAGE,
+        "service": "pixverse",
+        "operation": "generate_image",
+        "status": "completed",
+        "model": "qwen-image",
+        "media": [
+            {
+                "kind": "image",
+                "url": "https://media.pixverse.ai/x.webp",
+                "width": 1280,
+                "height": 720,
+                "media_id": IMAGE,
+            }
+        ],
+        "created_at": NOW,
+    } == reply.record
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"image_status": 5, "image_status_name": "QUEUED"}, "running", None),
+        ({"image_status": 9, "image_status_name": "GENERATING"}, "running", None),
+        ({"image_status": 10, "image_status_name": "PROCESSING"}, "running", None),
+        ({"output_width": 0}, "running", None),
+        ({"image_url": ""}, "running", None),
+        ({"image_status": None}, "completed", None),
+        ({"image_status": 7, "image_status_name": "MODERATED"}, "failed", "moderated"),
+        ({"image_status": None, "image_status_name": "FAILED"}, "failed", "vendor_failed"),
+    ],
+)
+async def test_an_image_ends_as_a_video_does(
+    tmp_path: Path, changes: dict[str, Any], status: str, code: str | None
+) -> None:
+    async with running(tmp_path, vendor=Scripted({READ_IMAGE: PICTURE | changes})) as server:
+        reply = await server.call("get_job", job_id=IMAGE)
+
+    assert (status, code) == (reply.job["status"], reply.job.get("failure", {}).get("code"))
+
+
+@pytest.mark.parametrize(("listed", "is_found"), [([PICTURE], True), ([], False)])
+async def test_an_image_that_is_not_known_gets_a_second_look(
+    tmp_path: Path, listed: list[Any], is_found: bool
+) -> None:
+    """An image that is still made has its status; it is no 404 (9 March 2026)."""
+    vendor = Scripted({IMAGES: {"data": listed}})
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("get_job", job_id=IMAGE)
+
+    assert [READ_IMAGE, IMAGES] == vendor.asked
+    assert is_found is not reply.is_error
+    assert is_found or reply.error["code"] == "not_found"
+
+
+@pytest.mark.parametrize("answer", [{}, record(), {"error": "odd"}])
+async def test_an_answer_that_is_no_image_is_unexpected(tmp_path: Path, answer: Any) -> None:
+    async with running(tmp_path, vendor=Scripted({READ_IMAGE: answer})) as server:
+        reply = await server.call("get_job", job_id=IMAGE)
+
+    assert "unexpected_answer" == reply.error["code"]
+
+
 # 404
 
 
@@ -231,10 +317,10 @@ async def test_a_second_look_that_fails_proves_nothing(
 
 
 async def test_an_id_of_another_kind_is_no_job(tmp_path: Path) -> None:
-    image = UPSCALED.replace("-video:", "-image:")
+    song = UPSCALED.replace("-video:", "-music:")
     async with running(tmp_path) as server:
-        reply = await server.call("get_job", job_id=image)
-        submitted = await server.call("upscale_video", source=image)
+        reply = await server.call("get_job", job_id=song)
+        submitted = await server.call("upscale_video", source=song)
 
         assert [] == server.network.sent
     assert "invalid_argument" == reply.error["code"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import EPOCH, GOOD, Harness, running
+from tests.support.harness import EPOCH, GOOD, Harness, asked_for, running
 
 STORED = Path(__file__).parent / "tools.json"
 ERAS = ("auto", "legacy")  # 2026-07-28, and the handshake of 2025-11-25 and before
@@ -25,6 +25,8 @@ HINTS = {  # read-only, destructive, idempotent, open-world (design, section 2)
     "upscale_video": (False, False, True, True),
     "interpolate_video": (False, False, True, True),
     "upscale_image": (False, False, True, True),
+    "generate_video": (False, False, True, True),
+    "generate_image": (False, False, True, True),
     "list_media": (True, False, True, True),
     "get_job": (True, False, True, True),
     "list_jobs": (True, False, True, False),
@@ -482,7 +484,7 @@ async def test_without_a_token_a_call_says_what_to_set(tmp_path: Path, mode: str
 
 def body(server: Harness) -> dict[str, Any]:
     (request,) = server.posts()
-    return dict(json.loads(request.content))
+    return asked_for(json.loads(request.content))
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -516,7 +518,7 @@ async def test_numbers_and_sizes_are_understood_as_models_write_them(
         await server.call("upscale_video", source=FLOW_VIDEO, resolution="4k")
         await server.call("upscale_image", source=IMAGE, resolution="8K", detail_strength="0.7")
 
-        first, second, third = (json.loads(request.content) for request in server.posts())
+        first, second, third = (asked_for(json.loads(sent.content)) for sent in server.posts())
         assert {"jobid": VIDEO, "fps": 60, "maxJobs": 3} == first
         assert {"mediaGenerationId": FLOW_VIDEO, "async": True, "resolution": "4K"} == second
         assert {"jobid": IMAGE, "upscaleResolution": "8k", "detailStrength": 0.7} == third
