@@ -105,6 +105,7 @@ class Reconciler:
             UseapiError: the look failed, which proves nothing.
         """
         row = await self._journal.get(row.id) or row  # it may have been sent since it was read
+        order = order.with_refs(row.evidence.get("refs", {}))
         service = service_named(order.service)
         look = await service.find(
             self._upstream, order, since=self._sent_at(row, None), our_id=row.id

@@ -163,7 +163,7 @@ def submission_of(order: Order, key: str, origin: str) -> NewSubmission:
         source=order.source,
         arguments=dict(order.result_arguments),
         price=order.price,
-        evidence={"files": dict(order.files)} if order.files else {},
+        evidence={"files": dict(order.files), "refs": dict(order.refs)} if order.files else {},
     )
 
 
@@ -172,9 +172,10 @@ def order_of(row: Submission) -> Order | None:
     given = {name: value for name, value in row.arguments.items() if value is not None}
     operation = cast("OperationName", row.operation)  # rows are only made of orders
     try:
-        return service_named(row.service).order(operation, row.source, given, {})
+        order = service_named(row.service).order(operation, row.source, given, {})
     except (UseapiError, TypeError):  # a newer version's
         return None
+    return order.with_refs(row.evidence.get("refs", {}))
 
 
 def is_worked_on(row: Submission) -> bool:

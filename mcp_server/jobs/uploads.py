@@ -44,6 +44,7 @@ from mcp_server.upstream.client import Upstream
 log = logging.getLogger(__name__)
 
 LINK_KEPT_S = 600.0  # how long what a link led to is taken for what it leads to
+_MOST_LINKS = 20  # what they led to is held open
 _MOST_KEPT = 200  # contents that are known by the state of their file
 _LOCK_POLL_S = 0.25
 _JUST_CHANGED_S = 2.0  # a file may change again within what its clock can tell
@@ -257,6 +258,8 @@ class Uploads:
             raise
         self._outputs.discard(part)  # its bytes stay as long as the file is open
         await self._outputs.in_background(file.size_bytes, file.identify)
+        while len(self._links) >= _MOST_LINKS:
+            del self._links[next(iter(self._links))]
         self._links[url] = file
         asyncio.get_running_loop().call_later(LINK_KEPT_S, self._links.pop, url, None)
         return file
@@ -370,26 +373,18 @@ def _arrived_nowhere(service: Service, file: OwnFile, error: UseapiError) -> Use
 
 def _of_link(error: DownloadError) -> UseapiError:
     """The error of a download as that of a link that was given as a source."""
-    message = error.message.replace("nothing was saved", "nothing was sent").replace(
-        "it was not saved", "nothing was sent"
-    )
+    message = error.message
+    for saved in ("nothing was saved", "it was not saved"):
+        message = message.replace(saved, "nothing was sent")
+    if "nothing was sent" not in message:
+        message = f"{message.rstrip('.')}; nothing was sent."
     if isinstance(error, InterruptedDownloadError):
         hint = "Make the same call again in a minute: it goes on where it broke."
         return InterruptedDownloadError(message=message, hint=hint)
     if isinstance(error, NoRouteError):
-        return error
+        return NoRouteError(message=message, hint=error.hint)
     if isinstance(error, OutputError):
-        hint = f"{error.hint} For a smaller file there may be another link."
-        return (
-            OutputError(message=message, hint=hint)
-            if "larger" not in message
-            else (
-                UnusableFileError(
-                    message=message,
-                    hint="Give a smaller file, or raise USEAPI_MAX_DOWNLOAD_MB.",
-                )
-            )
-        )
+        return OutputError(message=message, hint=error.hint)
     return UnusableFileError(
         message=message,
         hint="Give an https link that leads to the file itself, or the path of the file.",

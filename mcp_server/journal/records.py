@@ -48,8 +48,9 @@ class Submission:
     `evidence` is what helps to tell its job from others: `before`, the ids that existed before the
     first POST; `clock_s`, how far the vendor's clock was ahead of ours; `named`, the job that the
     vendor itself named; `charged`, false where the job had been made before; `unproven`, that the
-    job was found by what it does, and may be somebody else's; `files`, the names of the user's own
-    files by their placeholders; `ref`, what the vendor calls an uploaded one.
+    job was found by what it does, and may be somebody else's; `files` and `refs`, the names of the
+    user's own files and what the vendor calls them, by their placeholders; `ref`, the same of the
+    one that this row uploaded.
     """
 
     id: str

@@ -77,7 +77,14 @@ class OwnFile:
         self._lock = threading.Lock()
         self.name = one_line(name, 120) or "file"
         self.sha256 = ""
-        found = os.fstat(descriptor)
+        try:
+            self._look()
+        except BaseException:  # whoever catches it may keep this object alive
+            self._close()
+            raise
+
+    def _look(self) -> None:
+        found = os.fstat(self._descriptor)
         if not stat.S_ISREG(found.st_mode):
             what = "a folder" if stat.S_ISDIR(found.st_mode) else "no file that holds anything"
             raise self._unusable(f"is {what}", "Give the path of a video or an image.")
@@ -150,7 +157,7 @@ class OwnFile:
             )
         if named and ("video" if named[1] else "image") != info.kind:
             raise self._unusable(
-                f"is a {TYPES[info.mime_type]} by its own bytes, which its name does not say",
+                f"holds {TYPES[info.mime_type]} by its own bytes, which its name does not say",
                 "Give the right file, or correct its name.",
             )
         return info
@@ -207,7 +214,7 @@ def open_file(text: str, folders: Sequence[Path], *, why_none: str = "") -> OwnF
     Raises:
         UnusableFileError: it may not be read, or is nothing that can be used.
     """
-    path = _chosen(text)
+    path = path_of(text)
     name = Path(path).name or path
     shown = one_line(name, 120)
     if not folders:
@@ -251,21 +258,7 @@ def open_file(text: str, folders: Sequence[Path], *, why_none: str = "") -> OwnF
     return file
 
 
-def real_path(text: str) -> str:
-    """Where a path or `file:` URI leads to in the end; nothing is opened."""
-    try:
-        return os.path.realpath(_chosen(text))
-    except (OSError, ValueError):
-        return ""
-
-
-def name_of_link(url: str) -> str:
-    """What a link calls its file; its host where it calls it nothing."""
-    parts = urlsplit(url)
-    return one_line(unquote(parts.path.rstrip("/").rpartition("/")[2]), 120) or str(parts.hostname)
-
-
-def _chosen(text: str) -> str:
+def path_of(text: str) -> str:
     """The path that a text is: as it stands, or without quotes and a shell's backslashes."""
     bare = text.strip(_QUOTES)
     if re.match(r"(?i)file:", bare):
@@ -274,6 +267,20 @@ def _chosen(text: str) -> str:
         plain = re.sub(r"\\(.)", r"\1", bare)
         bare = bare if os.path.lexists(_expanded(bare)) else plain
     return _expanded(bare)
+
+
+def real_path(text: str) -> str:
+    """Where a path or `file:` URI leads to in the end; nothing is opened."""
+    try:
+        return os.path.realpath(path_of(text))
+    except (OSError, ValueError):
+        return ""
+
+
+def name_of_link(url: str) -> str:
+    """What a link calls its file; its host where it calls it nothing."""
+    parts = urlsplit(url)
+    return one_line(unquote(parts.path.rstrip("/").rpartition("/")[2]), 120) or str(parts.hostname)
 
 
 def _expanded(path: str) -> str:

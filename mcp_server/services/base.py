@@ -36,6 +36,7 @@ from mcp_server.upstream.responses import Answer, ServiceInfo, unexpected
 LONGEST_ID = 512
 _FILE = re.compile(rf"{FILE_PREFIX}[0-9a-f]{{64}}", re.ASCII)
 LONGEST_PROMPT = 120  # of one that is shown in a list
+_LARGEST = ("4K", "4k")
 LONGEST_SOURCE = 300  # of a prompt that is shown as what a job was made of
 FROM_PROMPT = re.compile(r"(?!)")
 """The pattern of the sources of what is made from a prompt: no id is one."""
@@ -92,6 +93,9 @@ class Option:
 
 VARIATION = Option("", low=1, high=1000, default=1, shapes_result=True, sent="never")
 """Tells a wish for one more from the same wish again; it is no argument of any vendor's."""
+
+OF_DRAFT = Option("", values=("draft",), shapes_result=True, sent="never")
+"""Says that a source is a draft, so that finishing it is meant; no tool has such an argument."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,8 @@ class Order:
     """A checked order, ready to be sent; submitting checks no argument any more.
 
     `result_arguments` holds the arguments that change the result, documented defaults filled in.
-    `files` are the names of the files that placeholders stand for. `quoted` is the vendor's price.
+    `files` are the names of the files that placeholders stand for, `refs` what the vendor calls
+    them once they are uploaded. `quoted` is the vendor's price.
     """
 
     service: str
@@ -200,6 +205,7 @@ class Order:
     body: Mapping[str, Any]
     result_arguments: Mapping[str, Any]
     files: Mapping[str, str] = field(default_factory=dict)
+    refs: Mapping[str, str] = field(default_factory=dict)
     quoted: float | None = None
 
     @property
@@ -220,7 +226,7 @@ class Order:
             name: refs.get(value, value) if is_file(value) else value
             for name, value in self.body.items()
         }
-        return replace(self, body=body)
+        return replace(self, body=body, refs={**self.refs, **refs})
 
     @property
     def result(self) -> str:
@@ -355,6 +361,17 @@ class Service(ABC):
             and (not image_index or endpoint.takes_index(image_index))
         )
 
+    def further(self, job: Job) -> str | None:
+        """The call that goes on with what a completed job made of a prompt, if there is one."""
+        if (job.options or {}).get("resolution") in _LARGEST:
+            return None
+        tool: OperationName = "upscale_image" if job.kind == "image" else "upscale_video"
+        names = (job.job_id, *(item.media_id for item in job.media or () if item.media_id))
+        if not any(tool in self.takers(name) for name in names):
+            return None
+        which = ", image_index=0" if len(job.media or ()) > 1 else ""
+        return f"{tool}(source=job_id{which}), which makes it larger"
+
     def what_it_is(self, some_id: str) -> str | None:
         """What an id names, as far as it tells: `this is an upscale`."""
         return None
@@ -365,6 +382,33 @@ class Service(ABC):
 
     def whole_form(self, part: str) -> str | None:
         """The form of the whole id, where people tend to copy just this part of it."""
+        return None
+
+    def endpoint_for(self, operation: OperationName, given: Mapping[str, Any]) -> Endpoint | None:
+        """What an operation with these arguments is asked of; None: there is nothing."""
+        return self.endpoints.get(operation)
+
+    async def told_by_source(
+        self,
+        upstream: Upstream,
+        operation: OperationName,
+        source: str,
+        given: Mapping[str, Any],
+        known: Job | None,
+    ) -> Mapping[str, Any]:
+        """Arguments that follow from what the source is. It may be read, which is free.
+
+        Args:
+            known: the source as the journal knows it.
+
+        Raises:
+            UnsupportedError: it is something that this can't be done with.
+            UseapiError: it can't be read.
+        """
+        return {}
+
+    def account_in(self, order: Order) -> str | None:
+        """The account that the ids in an order belong to, where it can be of no other."""
         return None
 
     def order(
@@ -387,7 +431,7 @@ class Service(ABC):
             UnsupportedError: the service has no such operation, or takes no such argument or id.
             RequestError: an argument is out of range.
         """
-        endpoint = self.endpoints.get(operation)
+        endpoint = self.endpoint_for(operation, given)
         if endpoint is None:
             raise UnsupportedError(
                 message=f"{self.vendor.title} can't {operation.replace('_', ' ')}s.",
@@ -689,6 +733,9 @@ class Service(ABC):
         return unexpected(
             self.vendor, missing, "Call again in a minute; list_jobs shows what was submitted."
         )
+
+
+FINISH_DRAFT = "upscale_video(source=job_id, resolution=1080p), which finishes the draft"
 
 
 def shown_source(operation: str, source: str) -> str:

@@ -23,6 +23,7 @@ from mcp_server.errors import (
     RateLimitError,
     RefusedError,
     RequestError,
+    UnsupportedError,
     UseapiError,
 )
 from mcp_server.models import (
@@ -38,8 +39,10 @@ from mcp_server.models import (
 )
 from mcp_server.services.accounts import Account, Balance, linked
 from mcp_server.services.base import (
+    FINISH_DRAFT,
     FROM_PROMPT,
     LONGEST_PROMPT,
+    OF_DRAFT,
     VARIATION,
     Default,
     Endpoint,
@@ -51,6 +54,7 @@ from mcp_server.services.base import (
     Order,
     Service,
     full_match,
+    is_file,
     moderated,
 )
 from mcp_server.upstream.client import Upstream
@@ -210,6 +214,10 @@ _GENERATION = {
     **_COMMON,
 }
 _DRAFT = "seedance-2.5-draft"
+_ON_DRAFTS = (
+    "Dreamina neither upscales nor interpolates a draft; within 14 days it is finished by"
+    " upscale_video with a resolution, 1080p or 4K."
+)
 _VIDEO_MODEL, _IMAGE_MODEL = "seedance-2.0", "seedream-4.6"  # the documented defaults
 # Texts of 4,000 (August 2026) to 5,000 characters (February) are documented, of 15,000 for 2.5.
 _LONGEST_VIDEO_PROMPT, _LONGEST_OF_2_5, _LONGEST_IMAGE_PROMPT = 5_000, 15_000, 1_600
@@ -300,19 +308,35 @@ _ERROR_RULES = (
 )
 
 
+# POST videos/full-quality (12 November 2026); what it costs was not seen.
+_FULL_QUALITY = Endpoint(
+    path="/v1/dreamina/videos/full-quality",
+    source_field="jobid",
+    source_pattern=_GENERATED_VIDEO,
+    source_is="the id of a draft",
+    options={
+        "resolution": Option(
+            "resolution",
+            values=("1080p", "4K"),
+            default="1080p",
+            shapes_result=True,
+            written=str.lower,
+        ),
+        "of": OF_DRAFT,
+        **_COMMON,
+    },
+)
+
+
 class Dreamina(Service):
     """A job id is also the source id of the next operation."""
 
     vendor = ServiceInfo("dreamina", "Dreamina", _ERROR_RULES)
     id_forms = ("j<digits><letter>-u<number>-<REGION>:<e-mail>-bot:dreamina",)
-    where_ids_are = (
-        "A Dreamina source is the jobid that POST /videos or /images answered "
-        "when the video or image was made."
-    )
+    where_ids_are = "A Dreamina source is the jobid that made the video or image."
     abilities = (
-        "Dreamina makes videos and, up to 4 a call, images, doubles a generated video (once each, "
-        "no resolution), raises a generated or upscaled one to 30 or 60 fps (once each), and "
-        "upscales images to 2k, 4k or 8k."
+        "Dreamina makes videos and up to 4 images a call, doubles a generated video (once), raises "
+        "a generated or upscaled one to 30 or 60 fps (once), and upscales images to 2k, 4k or 8k."
     )
     has_no_sources = (
         "Dreamina's list names no jobs: what has no source was made elsewhere, or get_job has not "
@@ -485,13 +509,50 @@ class Dreamina(Service):
             endpoint = replace(endpoint, longest_prompt=_LONGEST_OF_2_5)
         return endpoint, given
 
+    def further(self, job: Job) -> str | None:
+        if job.model == _DRAFT:
+            return FINISH_DRAFT
+        # An image of 4k is made larger still.
+        return super().further(job.evolve(options=None) if job.kind == "image" else job)
+
     def warning(self, order: Order) -> str:
         if order.operation != "generate_video":
             return ""
         if order.result_arguments["model"] == _DRAFT:
-            return "Dreamina neither upscales nor interpolates a draft."
+            return _ON_DRAFTS
         is_4k = order.result_arguments["resolution"] == "4K"
         return "Dreamina does not upscale what is 4K." if is_4k else ""
+
+    def endpoint_for(self, operation: OperationName, given: Mapping[str, Any]) -> Endpoint | None:
+        is_final = operation == "upscale_video" and "of" in given
+        return _FULL_QUALITY if is_final else super().endpoint_for(operation, given)
+
+    async def told_by_source(
+        self,
+        upstream: Upstream,
+        operation: OperationName,
+        source: str,
+        given: Mapping[str, Any],
+        known: Job | None,
+    ) -> Mapping[str, Any]:
+        """A draft is finished in the resolution that is asked for; nothing else takes one."""
+        resolution = given.get("resolution")
+        may_be = operation == "upscale_video" and full_match(_GENERATED_VIDEO, source)
+        if not may_be or resolution == "2x":
+            return {}
+        model = known.model if known is not None else None
+        if model is None and resolution in _FULL_QUALITY.options["resolution"].values:
+            model = (await self.read(upstream, source, age_s=None)).model
+        if model != _DRAFT:
+            return {}
+        if resolution is None:
+            raise UnsupportedError(
+                message="This is a draft, which Dreamina finishes and does not upscale; nothing was"
+                " sent.",
+                hint="Give resolution=1080p or 4K to have it finished; ask the user which.",
+                service=self.name,
+            )
+        return {"of": "draft"}
 
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         job_id = obj(answer.data).get("jobid")
@@ -674,8 +735,10 @@ class Dreamina(Service):
         is_told = True
         for name, wanted in order.result_arguments.items():
             option = order.endpoint.options[name]
+            if option.sent == "never":
+                continue
             echoed = [request[f] for f in echoes.get(name, (option.field,)) if f in request]
-            if echoed and echoed[0] != wanted:
+            if echoed and echoed[0] not in (wanted, option.written(wanted)):
                 return False
             is_told = is_told and (bool(echoed) or option.default == wanted)
         return True if is_told else None
@@ -715,6 +778,7 @@ def _is_same_wish(order: Order, request: Mapping[str, Any]) -> bool | None:
         return False
     for name, option in order.endpoint.options.items():
         echoed, value = request.get(option.field), wanted.get(name)
+        value = order.refs.get(str(value)) if is_file(value) else value
         if None not in (echoed, value) and echoed != option.written(value):
             return False
     if order.operation != "generate_video":
@@ -724,9 +788,14 @@ def _is_same_wish(order: Order, request: Mapping[str, Any]) -> bool | None:
     return bool(request.get("inputMode", mode) == mode)
 
 
+def _letter_for(order: Order) -> str:
+    """The letter of an order's job. *Assumed*: a draft, finished, is a generated video."""
+    return _LETTERS["generate_video" if "of" in order.result_arguments else order.operation]
+
+
 def _may_be_of(order: Order, job_id: str) -> bool:
     """Whether a job's id is of the kind and the account of an order's job."""
-    letter, wanted = letter_of(job_id), _LETTERS[order.operation]
+    letter, wanted = letter_of(job_id), _letter_for(order)
     if order.endpoint.longest_prompt is None:
         return (letter, account_of(job_id)) == (wanted, account_of(order.source))
     account = order.body.get("account")  # not known where Dreamina chose it
@@ -739,7 +808,7 @@ def _may_be_of(order: Order, job_id: str) -> bool:
 
 def _can_be_of(order: Order, job_id: str) -> bool:
     """Whether a new job's id can be this order's: of its account, and not known as another kind."""
-    if letter_of(job_id) in {"v", *_OPERATIONS} - {_LETTERS[order.operation]}:
+    if letter_of(job_id) in {"v", *_OPERATIONS} - {_letter_for(order)}:
         return False
     if order.endpoint.longest_prompt is not None:
         return True

@@ -10,7 +10,7 @@ omni-flash-1.2 (12 November 2026). What they leave open is marked *assumed*.
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, ClassVar, TypeGuard
@@ -63,7 +63,7 @@ from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failur
 
 # That none ends in a dot is *assumed*: one there is the end of a sentence.
 _MEDIA = (
-    r"(?!.*\.\.)user:[0-9]{1,20}-email:[0-9A-Fa-f]{2,300}"
+    r"(?!.*\.\.)user:[0-9]{1,20}-email:(?P<owner>(?:[0-9A-Fa-f]{2}){1,150})"
     r"-%s:[A-Za-z0-9._~+=-]{0,299}[A-Za-z0-9_~+=-]"
 )
 VIDEO = re.compile(_MEDIA % "video", re.ASCII)
@@ -582,6 +582,13 @@ class GoogleFlow(Service):
                 hint="Give both.",
                 service=self.name,
             )
+        if len(_owners(given.values())) > 1:
+            raise RequestError(
+                message="The two images belong to different accounts of Google Flow, so nothing was"
+                " sent.",
+                hint="Give two of the same account.",
+                service=self.name,
+            )
         if given.get("aspect_ratio") == "auto" and "reference_image" not in given:
             raise RequestError(
                 message="aspect_ratio auto on Google Flow needs a reference_image, so nothing was"
@@ -590,6 +597,10 @@ class GoogleFlow(Service):
                 service=self.name,
             )
         return endpoint, given
+
+    def account_in(self, order: Order) -> str | None:
+        """The e-mail address is in an image's id, in hexadecimal digits."""
+        return next(iter(_owners(order.body.values())), None)
 
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         data = answer.data
@@ -794,6 +805,13 @@ class _Candidate:
     is_anothers: bool = False
 
 
+def _owners(values: Iterable[object]) -> list[str]:
+    """The accounts of the images among some values."""
+    found = [full_match(IMAGE, value) for value in values]
+    names = [bytes.fromhex(each["owner"]).decode(errors="replace") for each in found if each]
+    return list(dict.fromkeys(names))
+
+
 def _unread(job_id: str) -> Job:
     return Job(job_id=job_id, service="google-flow", operation="generate_video", status="running")
 
@@ -815,7 +833,7 @@ def _is_same_wish(order: Order, request: Mapping[str, Any]) -> bool | None:
         if option.sent == "never":
             continue
         echoed = request.get(option.field)
-        if name.endswith("_image"):  # an id; of an own file it is not known after a restart
+        if name.endswith("_image"):  # an id
             sent = order.body.get(option.field)
             is_sent = full_match(_ANY_MEDIA, sent) is not None
             if (wanted is None or is_sent) and echoed != sent:

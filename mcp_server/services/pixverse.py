@@ -23,6 +23,7 @@ from mcp_server.clock import epoch
 from mcp_server.errors import (
     AccountError,
     NotFoundError,
+    NotReadyError,
     RateLimitError,
     RefusedError,
     RequestError,
@@ -44,8 +45,10 @@ from mcp_server.models import (
 from mcp_server.redaction import quoted
 from mcp_server.services.accounts import Account, Balance, linked
 from mcp_server.services.base import (
+    FINISH_DRAFT,
     FROM_PROMPT,
     LONGEST_PROMPT,
+    OF_DRAFT,
     VARIATION,
     Default,
     Endpoint,
@@ -157,6 +160,8 @@ _ERROR_RULES = (
 _GENERATION = {"variation": VARIATION, **_ACCOUNT, **_COMMON}
 _LONGEST_TEXT = 5_000  # characters of a video's prompt; *assumed* of an image's
 _VIDEO_MODEL, _IMAGE_MODEL = "v6", "qwen-image"  # the documented defaults
+_DRAFT = "seedance-2.5-draft"
+_ON_DRAFTS = "A draft is finished within 14 days, by upscale_video with a resolution, 1080p or 4K."
 _RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9")
 # How our words for a resolution are written. The others are written alike.
 _VIDEO_QUALITIES = {"4K": "2160p"}
@@ -204,14 +209,32 @@ def _price_of_images(arguments: Mapping[str, Any]) -> float | None:
     return None if each is None else each * float(arguments["count"])
 
 
+# POST videos/create-final (15 November 2026); what it costs was not seen.
+_FINAL = Endpoint(
+    path="/v2/pixverse/videos/create-final",
+    source_field="video_id",
+    source_pattern=_VIDEO,
+    source_is="the video_id of a draft (user:…-pixverse:…-video:…)",
+    options={
+        "resolution": Option(
+            "quality",
+            values=("1080p", "4K"),
+            default="1080p",
+            shapes_result=True,
+            written=lambda quality: _VIDEO_QUALITIES.get(quality, quality),
+        ),
+        "of": OF_DRAFT,
+        **_COMMON,
+    },
+)
+
+
 class PixVerse(Service):
     """The id of a video or an image is its job's id. Several images of one call have ours."""
 
     vendor = ServiceInfo("pixverse", "PixVerse", _ERROR_RULES)
     id_forms = ("user:<number>-pixverse:<e-mail>-video:<number> (or -image:)",)
-    where_ids_are = (
-        "A PixVerse source is the video_id or image_id in the answer that made it, or in its list."
-    )
+    where_ids_are = "A PixVerse source is the video_id or image_id that it gave what it made."
     abilities = (
         "PixVerse makes videos and images, and upscales a video or an image to 4K, the user's own"
         " file too; with a topaz-* model also to 1080p, and images to 2k."
@@ -349,6 +372,46 @@ class PixVerse(Service):
         if operation == "generate_video" and "end_image" in given:
             endpoint = replace(endpoint, path="/v2/pixverse/videos/create-frames")
         return endpoint, given
+
+    def endpoint_for(self, operation: OperationName, given: Mapping[str, Any]) -> Endpoint | None:
+        is_final = operation == "upscale_video" and "of" in given
+        return _FINAL if is_final else super().endpoint_for(operation, given)
+
+    async def told_by_source(
+        self,
+        upstream: Upstream,
+        operation: OperationName,
+        source: str,
+        given: Mapping[str, Any],
+        known: Job | None,
+    ) -> Mapping[str, Any]:
+        """A draft with a resolution is finished; without one it is upscaled as it is."""
+        is_asked = operation == "upscale_video" and "resolution" in given and "model" not in given
+        if not is_asked or not full_match(_VIDEO, source):
+            return {}
+        if known is not None and known.model not in (None, _DRAFT):
+            return {}
+        try:
+            answer = await upstream.get(self.vendor, f"/v2/pixverse/videos/{source}")
+        except NotFoundError:  # it may still be made, and PixVerse knows best
+            return {}
+        record = obj(answer.data)
+        draft = obj(record.get("seedance_draft"))
+        if draft and _status(record, "video") == "running":
+            raise NotReadyError(
+                message="This draft is not finished yet, so nothing was sent.",
+                hint="Wait for it with get_job(job_id=source, wait_seconds=50), then call again.",
+                service=self.name,
+                job_id=source,
+            )
+        return {"of": "draft"} if draft.get("can_create_final") is True else {}
+
+    def further(self, job: Job) -> str | None:
+        return FINISH_DRAFT if job.model == _DRAFT else super().further(job)
+
+    def warning(self, order: Order) -> str:
+        is_draft = order.result_arguments.get("model") == _DRAFT
+        return _ON_DRAFTS if order.operation == "generate_video" and is_draft else ""
 
     def _check_upscaler(self, kind: Kind, given: Mapping[str, Any]) -> None:
         """Refuse a resolution that an upscaler does not make."""
@@ -769,12 +832,23 @@ def _same(order: Order, record: Mapping[str, Any], kind: Kind) -> bool | None:
     """Whether a record does what was ordered; None if it does not tell."""
     if order.endpoint.longest_prompt is not None:
         return _is_same_wish(order, record)
+    if "of" in order.result_arguments:
+        return _is_finished_draft(order, record)
     if is_file(order.source):  # *assumed*: it names no source, and nothing tells of which file
         return False if _is_no_upscale(record) else None
     source = f"original_{kind}_id"
     if record.get(source) != order.source:
         return False if source in record else None
     return not _is_no_upscale(record)
+
+
+def _is_finished_draft(order: Order, record: Mapping[str, Any]) -> bool | None:
+    """Whether a record is of this draft, finished. *Assumed*: it names it as an upscale does."""
+    if "original_video_id" not in record or "quality" not in record:
+        return None
+    quality = order.endpoint.options["resolution"].written(order.result_arguments["resolution"])
+    is_of_it = record["original_video_id"] == order.source and not record.get("upscaled")
+    return bool(is_of_it and record["quality"] == quality)
 
 
 def _is_same_wish(order: Order, record: Mapping[str, Any]) -> bool | None:
@@ -812,7 +886,7 @@ def _goes_by_the_same(order: Order, record: Mapping[str, Any]) -> bool | None:
     if order.result_arguments.get("reference_image") is None:
         return not paths
     sent = order.body.get("image_path_1")
-    if not isinstance(paths, list) or not paths or str(sent).startswith("file:"):  # not known yet
+    if not isinstance(paths, list) or not paths or is_file(sent):  # not known yet
         return None
     return sent in paths
 

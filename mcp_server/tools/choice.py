@@ -52,11 +52,17 @@ async def service_for(
 
 
 async def account_for(
-    app: AppContext, service: Service, wanted: str | None, *, is_needed: bool = False
+    app: AppContext,
+    service: Service,
+    wanted: str | None,
+    *,
+    belongs_to: str | None = None,
+    is_needed: bool = False,
 ) -> str | None:
     """The account to send, as its vendor calls it; None: the vendor chooses.
 
     Args:
+        belongs_to: the account of what the request names, which can be no other's.
         is_needed: whether this very request must name one, as an upload does.
         wanted: by the caller; None: the one of the setting, or where the vendor needs to be told,
             the only one.
@@ -66,14 +72,29 @@ async def account_for(
         UseapiError: the accounts can't be read.
     """
     title, setting = service.vendor.title, dict(app.settings.accounts).get(service.name)
+    if wanted is None and belongs_to is not None:
+        return belongs_to if is_needed else None  # the vendor tells it by the same
     if wanted is None and setting is None and not (service.needs_account or is_needed):
         return None
     linked = await service.accounts(app.upstream)
     if wanted is not None:
-        return chosen(title, linked, wanted).login
+        account = chosen(title, linked, wanted)
+        if belongs_to is not None and account.login.lower() != belongs_to.lower():
+            raise RequestError(
+                message=f"The image belongs to another account of {title} than {account.name}, so"
+                " nothing was sent.",
+                hint="Leave account out, or give an image of that account.",
+                service=service.name,
+            )
+        return account.login
     if setting is not None:
         return by_setting(title, linked, setting).login
     only = the_only(title, linked)
+    if only is None and is_needed:
+        raise RequestError(
+            message=f"No account is linked to {title}, so nothing was sent.",
+            hint="Link one on useapi.net first; check_accounts shows those there are.",
+        )
     return only.login if only is not None else None
 
 

@@ -76,6 +76,13 @@ class Plan:
         return f"it costs about {price:g} credits"
 
     @property
+    def nothing(self) -> str:
+        """What has not happened so far, as the end of a sentence."""
+        if self.files:
+            return "nothing was ordered; the file was uploaded, which is free"
+        return "nothing was sent"
+
+    @property
     def warning(self) -> str:
         """What can't be done with the result, in a sentence; "" where there is nothing to say."""
         return service_named(self.order.service).warning(self.order)
@@ -126,6 +133,8 @@ async def make_plan(
     if found.image_index is not None:
         given["image_index"] = found.image_index
     made = await app.jobs.known(found.id)
+    if found.file is None:
+        given |= await found.service.told_by_source(app.upstream, operation, found.id, given, made)
     is_of_a_source = made is not None and not operation_named(made.operation).from_prompt
     made_of = made.source if made is not None and is_of_a_source else None
     return await plan_of(
@@ -184,7 +193,11 @@ async def plan_of(
     account = None
     if "account" in order.endpoint.options and ("account" in given or not is_live):
         account = await account_for(
-            app, service, given.get("account"), is_needed=bool(order.missing)
+            app,
+            service,
+            given.get("account"),
+            belongs_to=service.account_in(order),
+            is_needed=bool(order.missing),
         )
         if account is not None:
             order = order_with({**given, "account": account})
@@ -317,7 +330,7 @@ def _agreed(plan: Plan, outcome: ElicitationResult[Consent]) -> Consent:
         raise _unanswered(plan, "the question about it was closed without an answer")
     if not (isinstance(outcome, AcceptedElicitation) and outcome.data.confirm):
         raise DeclinedError(
-            message="The user declined the cost, so nothing was sent.",
+            message=f"The user declined the cost, so {plan.nothing}.",
             hint="Don't ask again for the same; offer something cheaper if there is.",
             service=plan.order.service,
         )
@@ -342,7 +355,7 @@ def _too_dear(plan: Plan) -> PriceError:
         hint = f"Ask the user; max_credits={price:g} lets the same call through."
     return PriceError(
         message=f"{plan.cost[0].upper()}{plan.cost[1:]}; max_credits is {plan.max_credits:g}, so"
-        " nothing was sent.",
+        f" {plan.nothing}.",
         hint=_hint(plan, hint),
         service=plan.order.service,
         price=price,
@@ -353,7 +366,7 @@ def _unanswered(plan: Plan, why: str) -> PriceError:
     price = plan.order.price
     cap = UNKNOWN_PRICE if price is None else price
     return PriceError(
-        message=f"{plan.cost[0].upper()}{plan.cost[1:]}, and {why}; nothing was sent.",
+        message=f"{plan.cost[0].upper()}{plan.cost[1:]}, and {why}; {plan.nothing}.",
         hint=_hint(
             plan,
             f"Ask the user in the chat; after a yes make the same call with max_credits={cap:g}.",

@@ -1,7 +1,7 @@
 """The paid tools: upscale a video, raise its frame rate, upscale an image.
 
 Each tool has a `_plan_...` function that turns its arguments into a plan. The SDK runs it as a
-resolver, so that the user can be asked about the price, before the tool runs it and submits.
+resolver, once a call: the user is asked about the price of just that plan which is then submitted.
 
 A tool's docstring is its description: lines are joined, paragraphs are kept.
 """
@@ -80,6 +80,7 @@ async def upscale_video(
     ctx: Ctx,
     source: SourceVideo,
     *,
+    plan: Annotated[Plan, Resolve(_plan_upscale_video)],
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_upscale_video))],
     resolution: VideoResolution = None,
     model: VideoUpscaler = None,
@@ -100,20 +101,6 @@ async def upscale_video(
     pays twice: it returns the job there is. Dreamina upscales a generated video once; upscale
     before interpolating.
     """
-    plan = await _plan_upscale_video(
-        ctx,
-        source,
-        resolution=resolution,
-        model=model,
-        max_credits=max_credits,
-        account=account,
-        reply_url=reply_url,
-        reply_ref=reply_ref,
-        max_jobs=max_jobs,
-        captcha_token=captcha_token,
-        captcha_retry=captcha_retry,
-        captcha_order=captcha_order,
-    )
     return await submit_plan(ctx, plan, consent)
 
 
@@ -146,6 +133,7 @@ async def interpolate_video(
     source: SourceClip,
     fps: FrameRate,
     *,
+    plan: Annotated[Plan, Resolve(_plan_interpolate_video)],
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_interpolate_video))],
     max_credits: MaxCredits = None,
     account: PaidAccount = None,
@@ -159,16 +147,6 @@ async def interpolate_video(
     60 fps, each video once: ask the user first and set max_credits, or it may be refused. Upscale
     first, then interpolate the result. The same call again never pays twice.
     """
-    plan = await _plan_interpolate_video(
-        ctx,
-        source,
-        fps=fps,
-        max_credits=max_credits,
-        account=account,
-        reply_url=reply_url,
-        reply_ref=reply_ref,
-        max_jobs=max_jobs,
-    )
     return await submit_plan(ctx, plan, consent)
 
 
@@ -214,6 +192,7 @@ async def upscale_image(
     ctx: Ctx,
     source: SourceImage,
     *,
+    plan: Annotated[Plan, Resolve(_plan_upscale_image)],
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_upscale_image))],
     resolution: ImageResolution = None,
     model: ImageUpscaler = None,
@@ -235,23 +214,6 @@ async def upscale_image(
     (forecast_credits). Google Flow's results are saved and come back as path. The same call again
     never pays twice.
     """
-    plan = await _plan_upscale_image(
-        ctx,
-        source,
-        resolution=resolution,
-        model=model,
-        image_index=image_index,
-        original_image_strength=original_image_strength,
-        detail_strength=detail_strength,
-        max_credits=max_credits,
-        account=account,
-        reply_url=reply_url,
-        reply_ref=reply_ref,
-        max_jobs=max_jobs,
-        captcha_token=captcha_token,
-        captcha_retry=captcha_retry,
-        captcha_order=captcha_order,
-    )
     return await submit_plan(ctx, plan, consent)
 
 

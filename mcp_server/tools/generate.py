@@ -88,6 +88,7 @@ async def generate_video(
     ctx: Ctx,
     prompt: Prompt,
     *,
+    plan: Annotated[Plan, Resolve(_plan_generate_video)],
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_generate_video))],
     service: MakingService = None,
     model: Model = None,
@@ -114,26 +115,6 @@ async def generate_video(
     variation=2 makes one more. For 4K make 1080p and upscale_video(source=job_id): Dreamina does
     not upscale what is 4K.
     """
-    plan = await _plan_generate_video(
-        ctx,
-        prompt,
-        service=service,
-        model=model,
-        duration_seconds=duration_seconds,
-        aspect_ratio=aspect_ratio,
-        resolution=resolution,
-        start_image=start_image,
-        end_image=end_image,
-        variation=variation,
-        max_credits=max_credits,
-        account=account,
-        reply_url=reply_url,
-        reply_ref=reply_ref,
-        max_jobs=max_jobs,
-        captcha_token=captcha_token,
-        captcha_retry=captcha_retry,
-        captcha_order=captcha_order,
-    )
     return await submit_plan(ctx, plan, consent)
 
 
@@ -183,6 +164,7 @@ async def generate_image(
     ctx: Ctx,
     prompt: Prompt,
     *,
+    plan: Annotated[Plan, Resolve(_plan_generate_image)],
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_generate_image))],
     service: MakingService = None,
     model: Model = None,
@@ -206,25 +188,6 @@ async def generate_image(
     ends. Free on Google Flow and with some models of Dreamina, else it costs credits by model. The
     same call again never pays twice; variation=2 makes one more.
     """
-    plan = await _plan_generate_image(
-        ctx,
-        prompt,
-        service=service,
-        model=model,
-        aspect_ratio=aspect_ratio,
-        resolution=resolution,
-        count=count,
-        reference_image=reference_image,
-        variation=variation,
-        max_credits=max_credits,
-        account=account,
-        reply_url=reply_url,
-        reply_ref=reply_ref,
-        max_jobs=max_jobs,
-        captcha_token=captcha_token,
-        captcha_retry=captcha_retry,
-        captcha_order=captcha_order,
-    )
     return await submit_plan(ctx, plan, consent)
 
 

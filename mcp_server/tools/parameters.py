@@ -100,7 +100,7 @@ DetailStrength = Annotated[
 Prompt = Annotated[str, Field(max_length=15_000, description="What to make: scene, motion, style.")]
 MakingService = Annotated[
     ServiceName | None,
-    Field(description="Default: the only one with a healthy account."),
+    Field(description="Default: the only healthy one."),
     BeforeValidator(lenient.service),
 ]
 Model = Annotated[
@@ -173,7 +173,7 @@ MaxCredits = Annotated[
         ge=0,
         le=1_000_000,
         allow_inf_nan=False,
-        description="Pay at most this; a higher price is refused and told; 0 only asks.",
+        description="Pay at most this; a higher price is refused; 0 only asks.",
     ),
     BeforeValidator(_plain_number),
 ]
@@ -184,7 +184,7 @@ ReplyUrl = Annotated[
 ReplyRef = Annotated[str | None, Field(max_length=1024, description="Echoed to the webhook.")]
 MaxJobs = Annotated[
     int | None,
-    Field(ge=1, le=50, description="Most jobs at once, 1-50; PixVerse 1-8; not Google Flow."),
+    Field(ge=1, le=50, description="Most jobs at once, 1-50; not Google Flow."),
 ]
 CaptchaToken = Annotated[
     str | None,
@@ -254,13 +254,12 @@ AccountName = Annotated[
     str | None,
     Field(
         max_length=320,
-        description="Linked account, as check_accounts shows it, or a part that fits only one. "
-        "Default: all.",
+        description="Linked account, or a part of its name. Default: all.",
     ),
 ]
 PaidAccount = Annotated[
     str | None,
-    Field(max_length=320, description="Linked account, as check_accounts shows it."),
+    Field(max_length=320, description="Linked account, as in check_accounts."),
 ]
 WithCredits = Annotated[
     bool,

@@ -16,7 +16,7 @@ from mcp_server.models import FoundMedia, Job, JobList, ListedJob, Media, MediaL
 from mcp_server.redaction import one_line
 from mcp_server.services.health import AccountCheck, Check
 from mcp_server.services.listing import Found
-from mcp_server.services.registry import title_of
+from mcp_server.services.registry import SERVICES, title_of
 
 JobAnswer = Annotated[CallToolResult, Job]
 """What a tool about one job returns; the Job is its output schema."""
@@ -107,8 +107,10 @@ def list_answer(
 def media_answer(found: Found, *, sandbox: bool = False) -> CallToolResult:
     """What was found, one a line; the links are in the data alone."""
     count, usable = len(found.media), any(item.can for item in found.media)
+    is_for_making = any("generate_image" in item.can for item in found.media)
+    as_image = ", to generate_* as start_image or reference_image" if is_for_making else ""
     calls = (
-        "give a row's source to a tool named in its can" if usable else "",
+        f"give a row's source to a tool named in its can{as_image}" if usable else "",
         f"list_media(cursor={found.cursor}), for more" if found.cursor else "",
     )
     notes = (*found.notes, SANDBOX_NOTE if sandbox else "")
@@ -243,10 +245,18 @@ def _next(job: Job) -> str | None:
         return _WAIT
     if job.status != "completed":
         return None
-    media = job.media or ()
+    media, further = job.media or (), _further(job)
     if _has_unsaved(media):
-        return "download_media(job_id), which saves it"
-    return None if any(item.path for item in media) else "get_job(job_id), in a minute"
+        return " or ".join(filter(None, ("download_media(job_id), which saves it", further)))
+    return further if any(item.path for item in media) else "get_job(job_id), in a minute"
+
+
+def _further(job: Job) -> str | None:
+    """The call that goes on with what was made of a prompt."""
+    if not operation_named(job.operation).from_prompt:
+        return None
+    service = next((each for each in SERVICES if each.name == job.service), None)
+    return service.further(job) if service is not None else None
 
 
 def _next_sentence(call: str | None) -> str:

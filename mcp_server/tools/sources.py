@@ -4,7 +4,6 @@ A source is whatever the user has: an id, a job, a path, a link. A link or path 
 journal made is that job.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from mcp_server.errors import (
     UnsupportedError,
 )
 from mcp_server.jobs.uploads import Patience
-from mcp_server.media.own_files import OwnFile, real_path
+from mcp_server.media.own_files import OwnFile, path_of, real_path
 from mcp_server.models import OPERATIONS, OUR_ID_PREFIX, Job, Kind, Media, OperationName
 from mcp_server.services.base import FileRule, Service
 from mcp_server.services.ids import bare_link, is_path
@@ -201,8 +200,11 @@ async def _made_here(app: AppContext, url: str | None, path: str | None) -> tupl
     """The job of the journal that a link or a path leads to, and the position of its medium."""
     if url is not None:
         return await app.jobs.made(url=url)
-    real = real_path(path or "")
-    return await app.jobs.made(path=real) if os.path.isabs(real) else None  # noqa: PTH117 - as text
+    for each in dict.fromkeys((real_path(path or ""), path_of(path or ""))):
+        made = await app.jobs.made(path=each) if each else None
+        if made is not None:
+            return made
+    return None
 
 
 async def _own_file(

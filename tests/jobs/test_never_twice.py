@@ -1175,6 +1175,69 @@ GOLDEN: dict[str, tuple[str, OperationName, str, dict[str, Any]]] = {
         "user:12345-pixverse:user@example.com-video:66778801",
         {},
     ),
+    "7a1dbbef32882b2711f84d70e9bc6e1a1572c9fd1d97508cc4ad5a4c468d31c8": (
+        "dreamina",
+        "generate_video",
+        "A red panda sails a paper boat",
+        {},
+    ),
+    "eb2c301c88ef57b2bf990a36fc7496faca618c1c393b7a3af50aebdbe53df612": (
+        "dreamina",
+        "generate_video",
+        "A red panda sails a paper boat",
+        {"variation": 2, "duration_seconds": 10, "resolution": "1080p", "model": "seedance-2.5"},
+    ),
+    "229c808c5149364413a83f881ee8fd301fa18b04c747cc7717b9968475895f8a": (
+        "dreamina",
+        "generate_video",
+        "A red panda sails a paper boat",
+        {
+            "start_image": "file:5555555555555555555555555555555555555555555555555555555555555555",
+            "end_image": "file:5555555555555555555555555555555555555555555555555555555555555555",
+        },
+    ),
+    "4d015bfb93b84fdec9ced090a04e5905a748cdc5c80ff8bcd70afbc1c91deffd": (
+        "dreamina",
+        "generate_image",
+        "A red panda sails a paper boat",
+        {"aspect_ratio": "16:9", "resolution": "4k"},
+    ),
+    "824cabd5ed0eb3528ca21856165f755106e33451741a25037381b9d10d3008a5": (
+        "google-flow",
+        "generate_video",
+        "A red panda sails a paper boat",
+        {},
+    ),
+    "c7d33df3b32e52c21cb16c0b1bb854e08bb6eaf4981646164f6f6030bbb44746": (
+        "google-flow",
+        "generate_video",
+        "A red panda sails a paper boat",
+        {"aspect_ratio": "9:16", "model": "omni-flash"},
+    ),
+    "d786b4aa3dec56cda204cf57c8b70a84b48958d72ca6e303540c08e7cf9f504e": (
+        "google-flow",
+        "generate_image",
+        "A red panda sails a paper boat",
+        {"count": 4},
+    ),
+    "9c5af52fafec9a8441f2acc7a4cb5077b6713e011cca04159ca42fc87e41cab9": (
+        "pixverse",
+        "generate_video",
+        "A red panda sails a paper boat",
+        {},
+    ),
+    "9eaa2292c17e477dcf223ee2471a9341d6a29b8b43727ec90a9f7b93b6fad0ef": (
+        "pixverse",
+        "generate_video",
+        "A red panda sails a paper boat",
+        {"start_image": "file:5555555555555555555555555555555555555555555555555555555555555555"},
+    ),
+    "5a43ec90b0613a58f6feebfe9709b464d704588900b3d4bbd9f05e678a013f2d": (
+        "pixverse",
+        "generate_image",
+        "A red panda sails a paper boat",
+        {"count": 2, "model": "nano-banana-2", "resolution": "2k"},
+    ),
 }
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from mcp_server.clock import iso
 from mcp_server.errors import UseapiError
 from mcp_server.media.files import OutputFolder
 from mcp_server.models import OperationName
 from mcp_server.services.base import Look
-from mcp_server.services.registry import service_of
+from mcp_server.services.registry import service_named, service_of
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 from tests.services.scripted import Says
@@ -19,6 +20,7 @@ from tests.support.vendors import (
     DREAMINA_IMAGE,
     DREAMINA_VIDEO,
     EMAIL,
+    FLOW_IMAGE,
     FLOW_VIDEO,
     PIXVERSE_VIDEO,
     Dreamina,
@@ -353,6 +355,236 @@ async def test_google_flow_without_either_list_can_not_be_read(tmp_path: Path) -
 
     with pytest.raises(UseapiError):
         await find(tmp_path, vendor, FLOW_VIDEO)
+
+
+# What is made from a prompt, and our reference
+
+
+PROMPT = "A red panda sails a paper boat"
+OURS, ANOTHERS = f"useapi-mcp:{'a' * 26}", f"useapi-mcp:{'b' * 26}"
+FLOW_WISH: dict[str, Any] = {
+    "prompt": PROMPT,
+    "async": True,
+    "count": 1,
+    "aspectRatio": "landscape",
+}
+PIXVERSE_WISH: dict[str, Any] = {
+    "prompt": PROMPT,
+    "model": "v6",
+    "quality": "720p",
+    "aspect_ratio": "16:9",
+}
+
+
+async def find_wish(
+    folder: Path,
+    vendor: Vendor,
+    service: str,
+    operation: OperationName = "generate_video",
+    *,
+    our_id: str | None = OURS,
+    since: float | None = EPOCH,
+    **given: Any,
+) -> Look:
+    settings = Settings.read({"USEAPI_TOKEN": TOKEN})
+    upstream = Upstream(settings, VirtualClock(), OutputFolder(folder), Network(vendor))
+    adapter = service_named(service)
+    given = {n: value for n, value in {"account": EMAIL, **given}.items() if value is not None}
+    try:
+        order = adapter.order(operation, PROMPT, given, {})
+        return await adapter.find(upstream, order, since=since, our_id=our_id)
+    finally:
+        await upstream.close()
+
+
+IMAGE_ID = FLOW_IMAGE
+FLOW_ECHOES: list[tuple[dict[str, Any], dict[str, Any], bool | None]] = [
+    ({}, {}, True),
+    ({}, {"model": "veo-3.1-fast", "duration": 8, "resolution": "720p", "seed": 7}, True),
+    ({}, {"model": "veo-3.1-lite"}, False),
+    ({}, {"duration": 4}, False),
+    ({}, {"resolution": "360p"}, False),
+    ({}, {"aspectRatio": "portrait"}, False),
+    ({}, {"startImage": IMAGE_ID}, False),
+    ({}, {"mediaGenerationId": FLOW_VIDEO}, False),
+    ({}, {"prompt": PROMPT + "."}, False),
+    ({}, {"prompt": None}, None),
+    ({"model": "omni-flash"}, {"model": "omni-flash"}, True),
+    ({"model": "omni-flash"}, {}, None),
+    ({"duration_seconds": 4}, {}, None),
+    ({"aspect_ratio": "9:16"}, {"aspectRatio": "portrait"}, True),
+    ({"aspect_ratio": "9:16"}, {"aspectRatio": None}, None),
+    ({"start_image": IMAGE_ID}, {"startImage": IMAGE_ID}, True),
+    ({"start_image": IMAGE_ID}, {"startImage": IMAGE_ID + "x"}, False),
+    ({"start_image": IMAGE_ID}, {}, False),
+    ({"start_image": "file:" + "0" * 64}, {"startImage": IMAGE_ID}, None),
+    ({"variation": 9}, {}, True),
+]
+
+
+@pytest.mark.parametrize(("given", "echo", "same"), FLOW_ECHOES)
+async def test_a_google_flow_job_is_the_wish_if_its_echo_is_what_was_ordered(
+    tmp_path: Path, given: dict[str, Any], echo: dict[str, Any], same: bool | None
+) -> None:
+    """What is echoed and differs is another's; what shaped it and is not echoed leaves it open."""
+    request = {name: value for name, value in (FLOW_WISH | echo).items() if value is not None}
+    vendor = GoogleFlow()
+    job = vendor.add("", request=request)["jobid"]
+
+    look = await find_wish(tmp_path, vendor, "google-flow", **given)
+
+    assert ([job] if same else [], same is not None) == (ids(look), look.is_complete)
+    assert look.ours is None
+
+
+PIXVERSE_ECHOES: list[tuple[dict[str, Any], dict[str, Any], bool | None]] = [
+    ({}, {}, True),
+    ({}, {"prompt": f" {PROMPT} "}, True),
+    ({}, {"duration": 5}, True),
+    ({}, {"duration": 8}, False),
+    ({}, {"quality": "1080p"}, False),
+    ({}, {"model": "v5.6"}, False),
+    ({}, {"aspect_ratio": "9:16"}, False),
+    ({}, {"upscaled": 1}, False),
+    ({}, {"extended": 1}, False),
+    ({}, {"prompt": "Another"}, False),
+    ({}, {"prompt": None}, None),
+    ({}, {"model": None, "quality": None, "aspect_ratio": ""}, True),
+    ({"model": "v5.6"}, {"model": "v5.6", "quality": "540p"}, True),
+    ({"model": "v5.6"}, {"model": None}, False),
+    ({"resolution": "4K"}, {"quality": "2160p"}, True),
+    ({"resolution": "4K"}, {"quality": None}, None),
+    ({"duration_seconds": 8}, {}, None),
+    ({"start_image": "path/1.png"}, {}, None),
+    ({"variation": 9}, {}, True),
+]
+
+
+@pytest.mark.parametrize(("given", "echo", "same"), PIXVERSE_ECHOES)
+async def test_a_pixverse_video_is_the_wish_if_its_record_is_what_was_ordered(
+    tmp_path: Path, given: dict[str, Any], echo: dict[str, Any], same: bool | None
+) -> None:
+    """Its first frame is named in no documented way, so that a video with one is never sure."""
+    vendor = PixVerse()
+    made = vendor.add(0, **(PIXVERSE_WISH | echo))["video_id"]
+
+    look = await find_wish(tmp_path, vendor, "pixverse", **given)
+
+    assert ([made] if same else [], same is not None) == (ids(look), look.is_complete)
+
+
+@pytest.mark.parametrize(
+    ("given", "paths", "same"),
+    [
+        ({}, [], True),
+        ({}, None, True),
+        ({}, ["path/1.png"], False),
+        ({"reference_image": "path/1.png"}, ["path/1.png"], True),
+        ({"reference_image": "path/1.png"}, ["path/2.png"], False),
+        ({"reference_image": "path/1.png"}, None, None),
+        ({"reference_image": "file:" + "0" * 64}, ["path/1.png"], None),
+    ],
+)
+async def test_a_pixverse_image_is_the_wish_if_it_goes_by_the_same_picture(
+    tmp_path: Path, given: dict[str, Any], paths: Any, same: bool | None
+) -> None:
+    image = pixverse_id(7).replace("-video:", "-image:")
+    record = {"image_id": image, "prompt": PROMPT, "customer_img_paths": paths}
+    vendor = PixVerse()
+    vendor.instead["GET /v2/pixverse/images"] = Says({"data": [record]})
+
+    look = await find_wish(tmp_path, vendor, "pixverse", "generate_image", **given)
+
+    assert ([image] if same else [], same is not None) == (ids(look), look.is_complete)
+
+
+async def test_a_google_flow_job_that_echoes_our_reference_is_ours_whatever_else_it_does(
+    tmp_path: Path,
+) -> None:
+    vendor = GoogleFlow()
+    vendor.add("", request=FLOW_WISH)
+    ours = vendor.add("", request={**FLOW_WISH, "seed": 1, "replyRef": OURS})["jobid"]
+    another = vendor.add("", request={**FLOW_WISH, "replyRef": ANOTHERS})["jobid"]
+    theirs = vendor.add("", request={**FLOW_WISH, "replyRef": "mine"})["jobid"]
+
+    found = await find_wish(tmp_path, vendor, "google-flow")
+    del vendor.jobs[ours]
+    other = await find_wish(tmp_path, vendor, "google-flow")
+
+    assert found.ours is not None
+    assert ours == found.ours.job_id
+    assert other.ours is None
+    assert {another} == other.others
+    assert {another, theirs} < set(ids(other))
+
+
+async def test_what_is_there_before_a_wish_is_sent_to_google_flow_costs_two_reads(
+    tmp_path: Path,
+) -> None:
+    vendor = GoogleFlow()
+    there = [vendor.add("", request={"prompt": str(n)})["jobid"] for n in range(9)]
+
+    look = await find_wish(tmp_path, vendor, "google-flow", our_id=None, since=None)
+
+    assert sorted(there) == sorted(ids(look))
+    assert 2 == len(vendor.asked)
+
+
+def tracked(video_id: str, reference: str, **more: Any) -> dict[str, Any]:
+    return {"id": video_id, "type": "video", "started": iso(EPOCH), "replyRef": reference, **more}
+
+
+@pytest.mark.parametrize("form", ["list", "executing", "video_id"])
+async def test_pixverses_scheduler_tells_ours_and_anothers_by_the_reference(
+    tmp_path: Path, form: str
+) -> None:
+    vendor = PixVerse()
+    videos = [vendor.add(0, **PIXVERSE_WISH)["video_id"] for _ in range(3)]
+    rows = [tracked(videos[0], ANOTHERS), tracked(videos[1], OURS), tracked(videos[2], "mine")]
+    if form == "video_id":  # before 9 March 2026
+        rows = [{**row, "video_id": row["id"]} for row in rows]
+        for row in rows:
+            del row["id"]
+    answer: Any = {"executing": rows} if form == "executing" else rows
+    vendor.instead["GET /v2/pixverse/scheduler"] = Says(answer)
+
+    found = await find_wish(tmp_path, vendor, "pixverse")
+    del rows[1]
+    other = await find_wish(tmp_path, vendor, "pixverse")
+
+    assert found.ours is not None
+    assert videos[1] == found.ours.job_id
+    assert (None, {videos[0]}) == (other.ours, other.others)
+    assert sorted(videos) == sorted(ids(other))
+
+
+@pytest.mark.parametrize("answer", [Says({"error": "x"}, 500), Says({}), Says([{}, 7]), Says([])])
+async def test_a_scheduler_that_tells_nothing_leaves_it_to_the_list(
+    tmp_path: Path, answer: Says
+) -> None:
+    """It omits what was started elsewhere and Off-Peak jobs: absence there proves nothing."""
+    vendor = PixVerse()
+    made = vendor.add(0, **PIXVERSE_WISH)["video_id"]
+    vendor.instead["GET /v2/pixverse/scheduler"] = answer
+
+    look = await find_wish(tmp_path, vendor, "pixverse")
+
+    assert ([made], True, None) == (ids(look), look.is_complete, look.ours)
+
+
+@pytest.mark.parametrize("linked", [1, 2])
+async def test_of_an_unknown_account_the_lists_of_all_are_read(tmp_path: Path, linked: int) -> None:
+    """After a restart the account is not known: it is no part of the wish."""
+    vendor = PixVerse()
+    made = vendor.add(0, **PIXVERSE_WISH)["video_id"]
+    accounts: dict[str, dict[str, str]] = {f"{n}@example.com": {} for n in range(linked)}
+    vendor.instead["GET /v2/pixverse/accounts"] = Says(accounts)
+
+    look = await find_wish(tmp_path, vendor, "pixverse", account=None)
+
+    assert linked == sum("/videos?email=" in asked for asked in vendor.asked)
+    assert {made} == set(ids(look))
+    assert look.is_complete
 
 
 # Every service

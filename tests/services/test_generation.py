@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from mcp_server.sandbox.account import SEVERAL_ACCOUNTS
 from tests.jobs.test_never_twice import another_server
 from tests.services.scripted import Says, Scripted
 from tests.support.harness import GOOD, ORIGIN, TOKEN, Fault, Harness, Reply, running
@@ -673,3 +674,169 @@ async def test_a_reference_of_the_callers_own_is_sent_and_ours_is_not(tmp_path: 
 
     assert "mine" == server.sandbox.accepted[0].body["replyRef"]
     assert server.sandbox.accepted[0].job_id == reply.job["job_id"]
+
+
+# Drafts
+
+
+DRAFT: dict[str, Any] = {
+    "model": "seedance-2.5-draft",
+    "duration_seconds": 4,
+    "max_credits": 10_000,
+}
+FULL = {
+    "dreamina": "/v1/dreamina/videos/full-quality",
+    "pixverse": "/v2/pixverse/videos/create-final",
+}
+
+
+async def a_draft(server: Harness, service: str) -> str:
+    made = await make(server, service, **DRAFT)
+    assert "within 14 days" in made.job["note"]
+    return str((await ended(server, made)).job["job_id"])
+
+
+@pytest.mark.parametrize("service", ["dreamina", "pixverse"])
+@pytest.mark.parametrize(
+    ("resolution", "field"), [("1080p", "1080p"), ("4K", {"dreamina": "4k", "pixverse": "2160p"})]
+)
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_draft_is_finished_in_the_resolution_that_is_asked_for(
+    tmp_path: Path, service: str, resolution: str, field: Any, is_known: bool
+) -> None:
+    async with running(tmp_path / "one") as here:
+        draft = await a_draft(here, service)
+        folder = tmp_path / ("one" if is_known else "elsewhere")
+    async with running(folder, sandbox=here.sandbox, clock=here.clock) as server:
+        unpaid = await server.call(
+            "upscale_video", source=draft, resolution=resolution, max_credits=0
+        )
+        started = await server.call("upscale_video", source=draft, resolution=resolution)
+        done = await ended(server, started)
+        again = await server.call("upscale_video", source=draft, resolution=resolution)
+
+        assert 1 == len(server.posts())
+    body = dict(server.sandbox.accepted[-1].body)
+    name = "resolution" if service == "dreamina" else "quality"
+    assert "documents no price" in unpaid.text
+    assert FULL[service] == server.sandbox.accepted[-1].path
+    assert body[name] == (field if isinstance(field, str) else field[service])
+    assert draft == body["jobid" if service == "dreamina" else "video_id"]
+    assert ("completed", "upscale_video", draft) == (
+        done.job["status"],
+        done.job["operation"],
+        done.job["source"],
+    )
+    assert 1080 <= done.job["media"][0]["height"]
+    assert (done.job["job_id"], True) == (again.job["job_id"], again.job["reused"])
+
+
+@pytest.mark.parametrize("service", ["dreamina", "pixverse"])
+async def test_a_draft_is_finished_once_for_each_resolution(tmp_path: Path, service: str) -> None:
+    async with running(tmp_path) as server:
+        draft = await a_draft(server, service)
+        smaller = await server.call("upscale_video", source=draft, resolution="1080p")
+        larger = await server.call("upscale_video", source=draft, resolution="4K")
+
+        assert 3 == len(server.posts())
+    assert smaller.job["job_id"] != larger.job["job_id"]
+
+
+async def test_dreamina_does_not_upscale_a_draft_and_says_what_to_do(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        draft = await a_draft(server, "dreamina")
+        reply = await server.call("upscale_video", source=draft)
+
+        assert 1 == len(server.posts())
+    assert "unsupported" == reply.error["code"]
+    assert "Give resolution=1080p or 4K" in reply.text
+
+
+async def test_pixverse_upscales_a_draft_as_it_is_without_a_resolution(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        draft = await a_draft(server, "pixverse")
+        await server.call("upscale_video", source=draft)
+
+    assert "/v2/pixverse/videos/upscale" == server.sandbox.accepted[-1].path
+
+
+@pytest.mark.parametrize("service", ["dreamina", "pixverse"])
+async def test_what_is_no_draft_is_read_once_and_not_finished(tmp_path: Path, service: str) -> None:
+    async with running(tmp_path) as server:
+        reply = await server.call(
+            "upscale_video", source=GOOD[service, "video"], resolution="1080p"
+        )
+
+        assert 1 == len(server.network.sent)
+    assert "unsupported" == reply.error["code"]
+    assert "1080p" in reply.text or "takes no resolution" in reply.text
+
+
+@pytest.mark.parametrize("service", ["dreamina", "pixverse"])
+async def test_whether_it_is_a_draft_must_be_known_before_it_is_paid_for(
+    tmp_path: Path, service: str
+) -> None:
+    async with running(tmp_path / "one") as here:
+        draft = await a_draft(here, service)
+    async with running(tmp_path / "two", sandbox=here.sandbox, clock=here.clock) as server:
+        server.network.concerns = lambda request: request.method == "GET"
+        server.network.faults = [Fault(then=httpx.Response(500, json={"error": "x"}))] * 3
+        reply = await server.call("upscale_video", source=draft, resolution="4K")
+
+        assert [] == server.posts()
+    assert ("server_error", True) == (reply.error["code"], reply.error["retryable"])
+
+
+@pytest.mark.parametrize("service", ["dreamina", "pixverse"])
+async def test_a_draft_whose_finish_got_no_answer_is_never_finished_twice(
+    tmp_path: Path, service: str
+) -> None:
+    """PixVerse's scheduler tells it by our reference; on Dreamina nothing proves it."""
+    kernel = Kernel()
+    async with running(tmp_path, locks=kernel.process(), job_seconds=40) as h:
+        draft = await a_draft(h, service)
+        h.network.faults = [Fault(after_s=1000)]
+        given = {"source": draft, "resolution": "1080p"}
+        caller = asyncio.create_task(h.call("upscale_video", **given))
+        await asyncio.sleep(1)
+        caller.cancel()
+    async with another_server(tmp_path, h, kernel) as later:
+        reply = await later.call("upscale_video", **given)
+        await asyncio.sleep(100)
+        again = await later.call("upscale_video", **given)
+
+        assert 2 == len(later.posts())
+    statuses = {reply.job["status"], again.job["status"]}
+    assert statuses <= (
+        {"running", "completed"} if service == "pixverse" else {"submitting", "unconfirmed"}
+    )
+
+
+async def test_a_draft_of_pixverse_that_is_still_made_is_waited_for(tmp_path: Path) -> None:
+    async with running(tmp_path, job_seconds=100) as server:
+        made = await make(server, "pixverse", **DRAFT)
+        await asyncio.sleep(60)
+        reply = await server.call("upscale_video", source=made.job["job_id"], resolution="1080p")
+
+        assert 1 == len(server.posts())
+    assert "not_ready" == reply.error["code"]
+
+
+# Images that a generation begins with
+
+
+async def test_a_frame_of_google_flow_decides_the_account(tmp_path: Path) -> None:
+    """Another account than its own would be refused: `Email mismatch` (September 2026)."""
+    several = f"user:{SEVERAL_ACCOUNTS}-token"
+    async with running(tmp_path, USEAPI_TOKEN=several) as server:
+        linked = (await server.call("check_accounts")).job["services"][1]["accounts"]
+        other = linked[1]["name"]
+        named = await make(server, "google-flow", start_image=FLOW_IMAGE, account=other)
+        reply = await make(server, "google-flow", start_image=FLOW_IMAGE)
+        body = dict(server.sandbox.accepted[0].body)
+
+        assert 1 == len(server.posts())
+    assert "invalid_argument" == named.error["code"]
+    assert f"another account of Google Flow than {other}" in named.text
+    assert "running" == reply.job["status"]
+    assert body.get("email", "user@example.com") == "user@example.com"

@@ -20,6 +20,7 @@ from tests.support.harness import GOOD, Fault, Harness, Reply, reply, running
 
 VIDEO = GOOD["dreamina", "video"]
 FLOW_VIDEO = GOOD["google-flow", "video"]
+IMAGE = GOOD["dreamina", "image"]
 PIXVERSE = GOOD["pixverse", "video"]
 
 ERAS = pytest.mark.parametrize("mode", ["legacy", "auto"])
@@ -28,8 +29,9 @@ INTERPOLATE: dict[str, Any] = {"source": VIDEO, "fps": 60}  # 66 credits
 FLOW_4K: dict[str, Any] = {"source": FLOW_VIDEO, "resolution": "4K"}  # 50
 COSTS_50 = "it costs about 50 credits. Go on?"
 COST_IS_NOT_KNOWN = (
-    "PixVerse documents no price for it, so its cost is not known beforehand. Go on?"
+    "Dreamina documents no price for it, so its cost is not known beforehand. Go on?"
 )
+STRENGTHS = "resolution 4k, image_index 0, original_image_strength 0.65, detail_strength 0.5"
 THEN_ASK_THE_USER = "ask_user_then_set_max_credits"
 
 
@@ -75,9 +77,9 @@ async def nothing_was_sent(h: Harness) -> bool:
             f"Google Flow, upscale video (resolution 4K), of {FLOW_VIDEO}: {COSTS_50}",
         ),
         (
-            "upscale_video",
-            {"source": PIXVERSE},
-            f"PixVerse, upscale video (4K), of {PIXVERSE}: {COST_IS_NOT_KNOWN}",
+            "upscale_image",
+            {"source": IMAGE},
+            f"Dreamina, upscale image ({STRENGTHS}), of {IMAGE}: {COST_IS_NOT_KNOWN}",
         ),
     ],
 )
@@ -234,7 +236,7 @@ async def test_the_limit_is_the_operators(tmp_path: Path, mode: str) -> None:
         await h.call("upscale_video", source=VIDEO)
     async with running(tmp_path, client_options=options, USEAPI_CONFIRM_CREDITS="67") as h:
         await h.call("interpolate_video", **INTERPOLATE)
-        await h.call("upscale_video", source=PIXVERSE)
+        await h.call("upscale_image", source=IMAGE)
 
     assert 1 == len(user.asked)
     assert 2 == len(h.posts())
@@ -361,7 +363,7 @@ async def test_a_cap_of_0_asks_for_the_price_and_pays_nothing(
 
 async def test_a_cap_of_0_says_of_an_unknown_price_that_it_is_not_known(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
-        reply = await h.call("upscale_video", source=PIXVERSE, max_credits=0)
+        reply = await h.call("upscale_image", source=IMAGE, max_credits=0)
 
         assert "price" == reply.error["code"]
         assert "price" not in reply.error
@@ -371,9 +373,9 @@ async def test_a_cap_of_0_says_of_an_unknown_price_that_it_is_not_known(tmp_path
 
 async def test_a_cap_lets_an_unknown_price_through_with_a_note(tmp_path: Path) -> None:
     async with running(tmp_path, **ASKS) as h:
-        refused = await h.call("upscale_video", source=PIXVERSE)
-        done = await h.call("upscale_video", source=PIXVERSE, max_credits=10)
-        again = await h.call("upscale_video", source=PIXVERSE, max_credits=10)
+        refused = await h.call("upscale_image", source=IMAGE)
+        done = await h.call("upscale_image", source=IMAGE, max_credits=10)
+        again = await h.call("upscale_image", source=IMAGE, max_credits=10)
 
         assert ("price", None) == (refused.error["code"], refused.error.get("price"))
         assert "running" == done.job["status"]

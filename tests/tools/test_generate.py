@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -597,7 +598,10 @@ async def test_a_price_that_nobody_documents_is_asked_about_and_a_cap_goes_throu
 
 
 NOT_UPSCALED = "Dreamina does not upscale what is 4K."
-A_DRAFT = "Dreamina neither upscales nor interpolates a draft."
+A_DRAFT = (
+    "Dreamina neither upscales nor interpolates a draft; within 14 days it is finished by"
+    " upscale_video with a resolution, 1080p or 4K."
+)
 
 
 @pytest.mark.parametrize(
@@ -630,3 +634,171 @@ async def test_a_budget_counts_what_is_made(tmp_path: Path) -> None:
         assert 1 == len(server.posts())
     assert "budget" in second.error["code"]
     assert first.job["job_id"] == again.job["job_id"]
+
+
+# All services
+
+
+MADE = [
+    (service, tool)
+    for service in ("dreamina", "google-flow", "pixverse")
+    for tool in ("generate_video", "generate_image")
+]
+
+
+@pytest.mark.parametrize(("service", "tool"), MADE)
+async def test_every_service_makes_it_and_the_next_step_that_is_told_works(
+    tmp_path: Path, service: str, tool: str
+) -> None:
+    async with running(tmp_path) as server:
+        started = await server.call(tool, prompt=PANDA, service=service)
+        done = await ended(server, started)
+        further = re.search(r"(upscale_\w+)\(source=job_id(, image_index=0)?\)", done.job["next"])
+        assert further is not None
+        index = {"image_index": 0} if further[2] else {}
+        larger = await server.call(further[1], source=done.job["job_id"], **index)
+
+        assert (service, "completed") == (done.job["service"], done.job["status"])
+        assert (await ended(server, larger)).job["status"] == "completed"
+        assert 2 == len(server.sandbox.accepted)
+
+
+@pytest.mark.parametrize(("service", "tool"), MADE)
+async def test_the_same_wish_to_a_service_is_made_once(
+    tmp_path: Path, service: str, tool: str
+) -> None:
+    wish: dict[str, Any] = {"prompt": PANDA, "service": service}
+    async with running(tmp_path) as server:
+        first = await server.call(tool, **wish)
+        await server.call(tool, **wish)
+        await ended(server, first)
+        later = await server.call(tool, **wish)
+        more = await server.call(tool, variation=2, **wish)
+
+        assert 2 == len(server.sandbox.accepted)
+    assert later.job["reused"]
+    assert "reused" not in more.job
+
+
+@pytest.mark.parametrize("given", [{}, {"account": "us:"}, {"model": "seedance-2.0"}])
+async def test_where_several_services_may_make_it_none_is_chosen(
+    tmp_path: Path, given: dict[str, Any]
+) -> None:
+    async with running(tmp_path) as server:
+        reply = await server.call("generate_video", prompt=PANDA, **given)
+
+        assert [] == server.posts()
+    assert "Give service: dreamina, google-flow, pixverse." in reply.text
+    assert "fix_arguments" == reply.error["next_action"]
+
+
+async def test_a_service_whose_accounts_can_t_be_read_may_be_meant(tmp_path: Path) -> None:
+    """Money goes where it was meant to, or nowhere."""
+
+    def unreadable(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
+        if "/pixverse/" in request.url.path:
+            return httpx.Response(500, json={"error": "Internal server error"})
+        return only_healthy("dreamina")(request, answer)
+
+    async with running(tmp_path) as server:
+        with_accounts(server.network, unreadable)
+        reply = await server.call("generate_video", prompt=PANDA)
+
+        assert [] == server.posts()
+    assert "Give service: dreamina, pixverse." in reply.text
+
+
+@pytest.mark.parametrize("argument", ["start_image", "reference_image"])
+async def test_an_id_of_an_image_chooses_its_service(tmp_path: Path, argument: str) -> None:
+    tool = "generate_video" if argument == "start_image" else "generate_image"
+    given = {argument: GOOD["google-flow", "image"]}
+    async with running(tmp_path, USEAPI_SERVICE="pixverse") as server:
+        made = await server.call(tool, prompt=PANDA, **given)
+
+    assert "google-flow" == made.job["service"]
+
+
+async def test_a_named_service_makes_it_whatever_the_image_is_an_id_of(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        made = await server.call(
+            "generate_video",
+            prompt=PANDA,
+            service="dreamina",
+            account="ca:",
+            start_image=GOOD["google-flow", "image"],
+        )
+
+    assert "dreamina" == made.job["service"]
+
+
+async def test_an_end_without_a_start_is_refused_before_it_is_uploaded(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        made = await ended(server, await image(server))
+        link = made.job["media"][0]["url"]
+        before = len(server.posts())
+        reply = await video(server, end_image=link)
+
+        assert before == len(server.posts())
+    assert "needs a start_image" in reply.text
+
+
+async def test_of_several_pixverse_accounts_one_must_be_named(tmp_path: Path) -> None:
+    async with running(tmp_path, USEAPI_TOKEN="user:2-x") as server:
+        reply = await server.call("generate_video", prompt=PANDA, service="pixverse")
+        assert [] == server.posts()
+        made = await server.call(
+            "generate_video", prompt=PANDA, service="pixverse", account="second"
+        )
+        again = await server.call("generate_video", prompt=PANDA, service="pixverse")
+
+        assert "second@example.com" == server.sandbox.accepted[0].body["email"]
+    assert "Give account: us***@ex***.com, se***@ex***.com" in reply.text
+    assert made.job["job_id"] == again.job["job_id"]  # which account made it does not matter
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "next_call"),
+    [
+        ("generate_video", {"resolution": "4K"}, None),
+        (
+            "generate_video",
+            {"model": "seedance-2.5-draft", "duration_seconds": 4},
+            "upscale_video(source=job_id, resolution=1080p), which finishes the draft",
+        ),
+        (
+            "generate_image",
+            {"resolution": "4k"},
+            "upscale_image(source=job_id, image_index=0), which makes it larger",
+        ),
+    ],
+)
+async def test_no_step_is_told_that_would_be_refused(
+    tmp_path: Path, tool: str, given: dict[str, Any], next_call: str | None
+) -> None:
+    async with running(tmp_path) as server:
+        made = await server.call(tool, **{**ON_DREAMINA, "account": "ca:", **given})
+        done = await ended(server, made)
+        saved = await server.call("download_media", job_id=done.job["job_id"])
+
+    parts = ("download_media(job_id), which saves it", next_call)
+    assert " or ".join(filter(None, parts)) == done.job["next"]
+    assert next_call == saved.job.get("next")
+
+
+async def test_what_the_user_agreed_to_is_what_is_made(tmp_path: Path) -> None:
+    """While the question stands another service gets the only healthy account."""
+
+    class Slow(User):
+        async def __call__(
+            self, context: ClientRequestContext, asked: ElicitRequestParams
+        ) -> ElicitResult:
+            with_accounts(server.network, only_healthy("pixverse"))
+            return await super().__call__(context, asked)
+
+    user = Slow()
+    async with running(tmp_path, client_options=user.on("legacy"), **ASKS) as server:
+        with_accounts(server.network, only_healthy("dreamina"))
+        made = await server.call("generate_video", prompt=PANDA)
+
+    assert user.asked[0].startswith("Dreamina, generate video")
+    assert "dreamina" == made.job["service"]
