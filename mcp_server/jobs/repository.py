@@ -19,7 +19,7 @@ from mcp_server.errors import JournalError, UseapiError
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import NewSubmission, Submission
 from mcp_server.models import Failure, Job, ListedJob, OperationName, Status
-from mcp_server.services.base import Order, is_file, shown_source
+from mcp_server.services.base import LONGEST_PROMPT, Order, is_file, shown_source
 from mcp_server.services.registry import service_named
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class JobRepository:
             service=job.service,
             operation=job.operation,
             status=job.status,
-            source=job.source,
+            source=shown_source(job.operation, job.source or "", LONGEST_PROMPT) or None,
             options=job.options,
             path=next((item.path for item in job.media or () if item.path), None),
             created_at=iso(row.created_at),

@@ -738,9 +738,9 @@ class Service(ABC):
 FINISH_DRAFT = "upscale_video(source=job_id, resolution=1080p), which finishes the draft"
 
 
-def shown_source(operation: str, source: str) -> str:
+def shown_source(operation: str, source: str, longest: int = LONGEST_SOURCE) -> str:
     """What an operation works on, as it is told: an id whole, a prompt as one line."""
-    return one_line(source, LONGEST_SOURCE) if operation_named(operation).from_prompt else source
+    return one_line(source, longest) if operation_named(operation).from_prompt else source
 
 
 def is_anothers(reference: object, our_id: str | None) -> bool:

@@ -221,11 +221,11 @@ _ON_DRAFTS = (
 _VIDEO_MODEL, _IMAGE_MODEL = "seedance-2.0", "seedream-4.6"  # the documented defaults
 # Texts of 4,000 (August 2026) to 5,000 characters (February) are documented, of 15,000 for 2.5.
 _LONGEST_VIDEO_PROMPT, _LONGEST_OF_2_5, _LONGEST_IMAGE_PROMPT = 5_000, 15_000, 1_600
-# Credits a second from text, 5 October 2026, where an account of CA pays more than one of US.
+# Credits a second from text, 5 October 2026, in CA and, where it is offered there, in US.
 # *Assumed*: from images it is the same.
-_RATES: Mapping[str, Mapping[str, float]] = {
-    "seedance-2.0": {"720p": 23, "1080p": 57, "4K": 126},
-    "seedance-2.5": {"480p": 22, "720p": 48, "1080p": 117},
+_RATES: Mapping[str, Mapping[str, tuple[float, ...]]] = {
+    "seedance-2.0": {"720p": (23, 17), "1080p": (57,), "4K": (126,)},
+    "seedance-2.5": {"480p": (22, 17), "720p": (48, 37), "1080p": (117,)},
 }
 _FREE_IMAGES = ("seedream-4.0", "seedream-4.6", "seedream-5.0-lite")
 _VIDEO_RATIOS = ("21:9", "16:9", "4:3", "1:1", "3:4", "9:16", "4:5", "5:4", "9:21")
@@ -257,8 +257,19 @@ def _image_size(arguments: Mapping[str, Any]) -> Default:
 
 
 def _price_of_a_video(arguments: Mapping[str, Any]) -> float | None:
-    rate = _RATES.get(str(arguments["model"]), {}).get(str(arguments["resolution"]))
-    return None if rate is None else rate * float(arguments["duration_seconds"])
+    """That of the dearer region: which account makes it is not known beforehand."""
+    rates = _RATES.get(str(arguments["model"]), {}).get(str(arguments["resolution"]))
+    return None if rates is None else max(rates) * float(arguments["duration_seconds"])
+
+
+def _costs_as_another(wanted: Mapping[str, Any], credits_: float | None) -> bool:
+    """Whether a video costs what one in another resolution does, and not what this one does."""
+    by_resolution = _RATES.get(str(wanted["model"]), {})
+    if credits_ is None or str(wanted["resolution"]) not in by_resolution:
+        return False
+    rate = credits_ / float(wanted["duration_seconds"])
+    fitting = {resolution for resolution, rates in by_resolution.items() if rate in rates}
+    return bool(fitting) and wanted["resolution"] not in fitting
 
 
 _ERROR_RULES = (
@@ -726,7 +737,7 @@ class Dreamina(Service):
         if not isinstance(request, dict) or not request:
             return None
         if order.endpoint.longest_prompt is not None:
-            return _is_same_wish(order, request)
+            return _is_same_wish(order, request, obj(record.get("response")))
         echoes = {"resolution": ("resolution", "upscaleResolution")}  # sent as the second
         if "jobid" not in request:
             return None
@@ -764,10 +775,13 @@ def _listed(record: Mapping[str, Any]) -> Listed:
     )
 
 
-def _is_same_wish(order: Order, request: Mapping[str, Any]) -> bool | None:
-    """Whether the echo of a generation is this order; None if it does not tell.
+def _is_same_wish(
+    order: Order, request: Mapping[str, Any], response: Mapping[str, Any]
+) -> bool | None:
+    """Whether the record of a generation is this order's; None if it does not tell.
 
-    The documented echo of a video holds no resolution and no image, only how these are used.
+    The documented echo of a video holds no image, only how it is used, and no resolution: where
+    the prices are known they tell it.
     """
     if "jobid" in request:
         return False
@@ -785,6 +799,10 @@ def _is_same_wish(order: Order, request: Mapping[str, Any]) -> bool | None:
         return True
     mode = "first_frame" if wanted.get("start_image") else "prompt"
     mode = "end_frame" if wanted.get("end_image") else mode
+    if "resolution" not in request and _costs_as_another(
+        wanted, number(response.get("forecastCost"))
+    ):
+        return False
     return bool(request.get("inputMode", mode) == mode)
 
 

@@ -41,8 +41,9 @@ async def service_for(
         return service_named(named)
     able = [service for service in SERVICES if operation in service.endpoints]
     for image in images:
+        job = await app.jobs.known(image)  # by an id of ours, which tells no service
         for service in able:
-            if service.owns(image):
+            if service.owns(image) or (job is not None and job.service == service.name):
                 return service
     if app.settings.service is not None:
         return service_named(app.settings.service)

@@ -98,8 +98,7 @@ async def upscale_video(
     Returns a job at once, mostly done in 1 to 5 minutes: then get_job(wait_seconds=50) until it
     ends. Costs credits: Google Flow 1080p free, 4K 50; Dreamina about 30; PixVerse by length. From
     50 on ask the user first and set max_credits, or it may be refused. The same call again never
-    pays twice: it returns the job there is. Dreamina upscales a generated video once; upscale
-    before interpolating.
+    pays twice. Dreamina upscales a generated video once; upscale before interpolating.
     """
     return await submit_plan(ctx, plan, consent)
 

@@ -112,8 +112,7 @@ async def generate_video(
     Returns a job at once, mostly done in 1 to 5 minutes: then get_job(wait_seconds=50) until it
     ends. Costs credits by model, length and resolution, as 115 for 5 s on Dreamina: ask the user
     first and set max_credits, or it may be refused. The same call again never pays twice;
-    variation=2 makes one more. For 4K make 1080p and upscale_video(source=job_id): Dreamina does
-    not upscale what is 4K.
+    variation=2 makes one more. For 4K make 1080p, then upscale_video(source=job_id).
     """
     return await submit_plan(ctx, plan, consent)
 

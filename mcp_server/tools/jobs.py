@@ -84,9 +84,8 @@ async def check_accounts(
 ) -> Annotated[CallToolResult, Check]:
     """Whether the token, the subscription and the linked accounts are in order. Free.
 
-    Call it before the first job, or after wrong_token, no_subscription or account_error. It says
-    what to do about each fault; names of accounts are masked. With credits it also claims
-    Dreamina's free ones of the day.
+    Call it before the first job, or after wrong_token, no_subscription or account_error: it says
+    what to do. Names are masked. With credits it also claims Dreamina's free ones of the day.
     """
     app = app_of(ctx)
     found = await check(app.upstream, service, with_credits=credits)

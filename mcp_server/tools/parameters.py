@@ -71,7 +71,7 @@ FrameRate = Annotated[
     int,
     Field(
         json_schema_extra={"minimum": 30, "maximum": 60},
-        description="Target frames per second: 30 or 60 (the source has 24).",
+        description="30 or 60; the source has 24.",
     ),
     BeforeValidator(lenient.frame_rate),
 ]
@@ -97,7 +97,7 @@ DetailStrength = Annotated[
         description="Dreamina: how much detail to add, 0-1; default 0.5.",
     ),
 ]
-Prompt = Annotated[str, Field(max_length=15_000, description="What to make: scene, motion, style.")]
+Prompt = Annotated[str, Field(max_length=15_000, description="Scene, motion, style.")]
 MakingService = Annotated[
     ServiceName | None,
     Field(description="Default: the only healthy one."),
@@ -217,7 +217,7 @@ WaitSeconds = Annotated[
 ]
 StatusFilter = Annotated[
     Status | None,
-    Field(description="Only those last known in this state."),
+    Field(description="Only these."),
     BeforeValidator(lenient.status),
 ]
 Limit = Annotated[
@@ -229,7 +229,7 @@ FileName = Annotated[
     str | None,
     Field(
         max_length=120,
-        description="Bare name, no folder; its extension follows the type. Default: made here.",
+        description="Bare name; its extension follows the type.",
     ),
 ]
 

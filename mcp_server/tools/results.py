@@ -323,9 +323,16 @@ def _row(job: ListedJob) -> str:
     options = (f", {name} {value}" for name, value in (job.options or {}).items())
     return (
         f"{job.created_at} {job.operation} {job.status} {job.job_id}"
-        f"{f' of {job.source}' if job.source else ''}{''.join(options)}"
+        f"{_of(job)}{''.join(options)}"
         f"{f', in {job.path}' if job.path else ''}"
     )
+
+
+def _of(job: ListedJob) -> str:
+    if not job.source:
+        return ""
+    is_text = operation_named(job.operation).from_prompt
+    return f" from \u201c{job.source}\u201d" if is_text else f" of {job.source}"
 
 
 def _that_fit(jobs: list[ListedJob]) -> int:

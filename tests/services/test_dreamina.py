@@ -792,7 +792,8 @@ def test_frames_that_do_not_go_together_are_refused(given: dict[str, Any], says:
 def test_how_long_a_prompt_may_be_depends_on_the_model(model: str, longest: int) -> None:
     dreamina = service_named("dreamina")
 
-    assert dreamina.order("generate_video", "x" * longest, {"model": model}, {})
+    order = dreamina.order("generate_video", "x" * longest, {"model": model}, {})
+    assert order.body["prompt"] == "x" * longest
     with pytest.raises(RequestError, match=f"takes {longest} here"):
         dreamina.order("generate_video", "x" * (longest + 1), {"model": model}, {})
 
@@ -882,6 +883,28 @@ async def test_a_lost_video_is_known_by_what_its_record_echoes(
 
     assert ([MADE_VIDEO] if is_found else []) == [job.job_id for job in look.jobs]
     assert look.is_complete
+
+
+@pytest.mark.parametrize(
+    ("resolution", "forecast", "is_found"),
+    [
+        ("720p", 115, True),
+        ("720p", 85, True),
+        ("720p", 285, False),
+        ("1080p", 285, True),
+        ("1080p", 115, False),
+        ("1080p", 300, True),  # a price that is not known tells nothing
+        ("1080p", None, True),
+    ],
+)
+async def test_what_a_lost_video_costs_tells_its_resolution(
+    tmp_path: Path, resolution: str, forecast: float | None, is_found: bool
+) -> None:
+    """Credits a second, 5 October 2026; the echo does not hold the resolution."""
+    running_job = record(type="video", request=OF_PROMPT, response={"forecastCost": forecast})
+    look = await looked(tmp_path, ordered(resolution=resolution), running_job)
+
+    assert ([MADE_VIDEO] if is_found else []) == [job.job_id for job in look.jobs]
 
 
 @pytest.mark.parametrize("echo", [None, {}, {"model": "seedance-2.0"}])

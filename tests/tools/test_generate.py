@@ -27,6 +27,7 @@ from tests.support.processes import Kernel
 
 PANDA = "A red panda sails a paper boat"
 ON_DREAMINA: dict[str, Any] = {"prompt": PANDA, "service": "dreamina"}
+FLOW: dict[str, Any] = {"service": "google-flow"}
 CA, US = "CA:user@example.com", "US:user@example.com"
 ASKS: dict[str, Any] = {"USEAPI_CONFIRM_CREDITS": ""}  # its default
 CUT = Fault(then="cut")
@@ -106,12 +107,14 @@ async def test_a_prompt_is_sent_whole_and_shown_as_one_line(tmp_path: Path) -> N
     prompt = "Scene 1:\n\tA panda 🐼 “sails”.\n" + "Waves. " * 500
     async with running(tmp_path) as server:
         job = (await video(server, prompt=prompt)).job
-        listed = (await server.call("list_jobs")).job["jobs"]
+        listed = await server.call("list_jobs")
 
     assert [{"prompt": prompt}] == bodies(server)
-    assert job["source"] == listed[0]["source"]
-    assert job["source"].startswith("Scene 1: A panda 🐼 “sails”. Waves. Waves.")
-    assert 300 == len(job["source"])
+    shown = listed.job["jobs"][0]["source"]
+    assert (300, 120) == (len(job["source"]), len(shown))
+    for text in (job["source"], shown):
+        assert text.startswith("Scene 1: A panda 🐼 “sails”. Waves. Waves.")
+    assert f" from “{shown}”, model" in listed.text
 
 
 async def test_from_a_prompt_to_a_saved_file_twice_its_size(tmp_path: Path) -> None:
@@ -718,6 +721,16 @@ async def test_an_id_of_an_image_chooses_its_service(tmp_path: Path, argument: s
     assert "google-flow" == made.job["service"]
 
 
+async def test_a_job_as_an_image_chooses_its_service_by_any_of_its_ids(tmp_path: Path) -> None:
+    async with running(tmp_path, USEAPI_SERVICE="pixverse") as server:
+        made = await server.call("generate_image", prompt=PANDA, service="google-flow")
+        assert made.job["job_id"].startswith("useapi-mcp:")
+        await ended(server, made)
+        clip = await server.call("generate_video", prompt=PANDA, start_image=made.job["job_id"])
+
+    assert "google-flow" == clip.job["service"]
+
+
 async def test_a_named_service_makes_it_whatever_the_image_is_an_id_of(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
         made = await server.call(
@@ -802,3 +815,76 @@ async def test_what_the_user_agreed_to_is_what_is_made(tmp_path: Path) -> None:
 
     assert user.asked[0].startswith("Dreamina, generate video")
     assert "dreamina" == made.job["service"]
+
+
+@pytest.mark.parametrize("service", ["dreamina", "google-flow", "pixverse"])
+async def test_from_a_wish_to_an_image_in_4k(tmp_path: Path, service: str) -> None:
+    async with running(tmp_path) as server:
+        made = await ended(
+            server, await server.call("generate_image", prompt=PANDA, service=service)
+        )
+        larger = await server.call("upscale_image", source=made.job["job_id"], resolution="4K")
+        saved = await server.call("download_media", job_id=larger.job["job_id"])
+
+    (item,) = saved.job["media"]
+    assert ("image", 3840, 2160) == (item["kind"], item["width"], item["height"])
+
+
+@pytest.mark.parametrize(("service", "resolution"), [("google-flow", "4K"), ("pixverse", "4K")])
+async def test_from_a_wish_to_a_clip_in_4k(tmp_path: Path, service: str, resolution: str) -> None:
+    async with running(tmp_path) as server:
+        made = await ended(
+            server, await server.call("generate_video", prompt=PANDA, service=service)
+        )
+        larger = await server.call(
+            "upscale_video", source=made.job["job_id"], resolution=resolution
+        )
+        saved = await server.call("download_media", job_id=larger.job["job_id"])
+
+    (item,) = saved.job["media"]
+    assert ("video", 3840, 2160) == (item["kind"], item["width"], item["height"])
+
+
+@pytest.mark.parametrize(
+    ("service", "given"),
+    [
+        ("dreamina", {"aspect_ratio": "16:9"}),
+        ("pixverse", {"aspect_ratio": "16:9"}),
+        ("dreamina", {"variation": 0}),
+        ("dreamina", {"duration_seconds": 500}),
+    ],
+)
+async def test_what_is_refused_beside_a_frame_is_refused_before_the_frame_is_uploaded(
+    tmp_path: Path, service: str, given: dict[str, Any]
+) -> None:
+    async with running(tmp_path) as server:
+        made = await ended(server, await server.call("generate_image", prompt=PANDA, **FLOW))
+        before = len(server.posts())
+        reply = await server.call(
+            "generate_video",
+            prompt=PANDA,
+            service=service,
+            start_image=made.job["media"][0]["url"],
+            **given,
+        )
+
+        assert before == len(server.posts())
+    assert reply.is_error
+
+
+@pytest.mark.parametrize("service", ["dreamina", "google-flow", "pixverse"])
+async def test_a_made_image_becomes_the_first_frame_on_every_service(
+    tmp_path: Path, service: str
+) -> None:
+    given = {} if service == "pixverse" else {"account": "user@example.com"}
+    given |= {"account": CA} if service == "dreamina" else {}
+    async with running(tmp_path) as server:
+        made = await ended(server, await server.call("generate_image", prompt=PANDA, **FLOW))
+        wish = {"prompt": PANDA, "service": service, "start_image": made.job["job_id"], **given}
+        clip = await server.call("generate_video", **wish)
+        posts = len(server.posts())
+        again = await server.call("generate_video", **wish)
+
+        assert posts == len(server.posts())
+        assert "completed" == (await ended(server, clip)).job["status"]
+    assert clip.job["job_id"] == again.job["job_id"]
