@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from mcp_server.clock import Clock, epoch
 from mcp_server.errors import UnansweredError, UseapiError
+from mcp_server.jobs.repository import has_our_reference
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
 from mcp_server.models import Job
@@ -122,7 +123,8 @@ class Reconciler:
             is_another_rows = other is not None and other.id != row.id
             if is_another_rows and other is not None and other.key != row.key:
                 continue
-            is_anothers = is_another_rows or job.job_id in look.others
+            is_strangers = has_our_reference(row) and job.job_id in look.strangers
+            is_anothers = is_another_rows or job.job_id in look.others or is_strangers
             is_ours = not is_anothers and self.is_ours(job, row, look)
             ended_badly = other is not None and other.state in _ENDED_BADLY
             known = job.evolve(status="failed") if ended_badly else job

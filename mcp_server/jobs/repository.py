@@ -163,8 +163,22 @@ def submission_of(order: Order, key: str, origin: str) -> NewSubmission:
         source=order.source,
         arguments=dict(order.result_arguments),
         price=order.price,
-        evidence={"files": dict(order.files), "refs": dict(order.refs)} if order.files else {},
+        evidence=_evidence(order),
     )
+
+
+def _evidence(order: Order) -> dict[str, Any]:
+    evidence: dict[str, Any] = {}
+    if order.files:
+        evidence |= {"files": dict(order.files), "refs": dict(order.refs)}
+    if order.takes_our_reference:
+        evidence["reference"] = "ours"
+    return evidence
+
+
+def has_our_reference(row: Submission) -> bool:
+    """Whether our id is known to be the reference that a row's request was sent with."""
+    return row.evidence.get("reference") == "ours"
 
 
 def order_of(row: Submission) -> Order | None:

@@ -498,10 +498,9 @@ class Submitter:
 
 def _with_reference(order: Order, row: Submission) -> Mapping[str, Any]:
     """What is sent: the order, with our id as its reference where no other was given."""
-    option = order.endpoint.options.get("reply_ref")
-    if option is None or option.field in order.body:
+    if not order.takes_our_reference:
         return order.body
-    return {**order.body, option.field: row.id}
+    return {**order.body, order.endpoint.options["reply_ref"].field: row.id}
 
 
 def _has_a_link(job: Job) -> bool:

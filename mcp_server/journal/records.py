@@ -50,7 +50,7 @@ class Submission:
     vendor itself named; `charged`, false where the job had been made before; `unproven`, that the
     job was found by what it does, and may be somebody else's; `files` and `refs`, the names of the
     user's own files and what the vendor calls them, by their placeholders; `ref`, the same of the
-    one that this row uploaded.
+    one that this row uploaded; `reference`, that the request was sent with our id as its reference.
     """
 
     id: str

@@ -244,6 +244,12 @@ class Order:
         return self.files.get(self.source) or shown_source(self.operation, self.source)
 
     @property
+    def takes_our_reference(self) -> bool:
+        """Whether its vendor keeps a reference, and neither caller nor operator gave one."""
+        option = self.endpoint.options.get("reply_ref")
+        return option is not None and option.field not in self.body
+
+    @property
     def refuses_repeats(self) -> bool:
         """Whether one more POST of it can't be charged again: refused, or cached and free."""
         repeats = self.endpoint.repeats
@@ -273,7 +279,9 @@ class Look:
     `ours` is the job that the vendor lists under the reference that went out with the order, which
     proves it to be the order's, whatever else is listed. Where several of the vendor's jobs are one
     of ours, its `job_id` is that reference, and theirs are the `media_id` of its media. `others`
-    are the ids of jobs that another submission's reference proves not to be the order's.
+    are the ids of jobs that another submission's reference proves not to be the order's;
+    `strangers` those with a reference of another form, which proves it if the order went out with
+    one of ours.
     """
 
     jobs: tuple[Job, ...]
@@ -282,6 +290,7 @@ class Look:
     clock_ahead_s: float | None = None
     ours: Job | None = None
     others: frozenset[str] = frozenset()
+    strangers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

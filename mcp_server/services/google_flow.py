@@ -31,7 +31,6 @@ from mcp_server.media.names import MadeName
 from mcp_server.models import (
     MOST_MEDIA,
     OPERATIONS,
-    OUR_ID_PREFIX,
     Failure,
     FoundMedia,
     Job,
@@ -55,6 +54,7 @@ from mcp_server.services.base import (
     Order,
     Service,
     full_match,
+    is_anothers,
     moderated,
 )
 from mcp_server.upstream.client import Upstream
@@ -680,15 +680,23 @@ class GoogleFlow(Service):
             return Look(tuple(map(_unread, newest)), is_complete, clock_ahead_s=clock_ahead_s)
         jobs: list[Job] = []
         others: list[str] = []
+        strangers: list[str] = []
         for job_id in newest[:_MOST_CANDIDATES]:
             seen = await self._candidate(upstream, order, job_id, our_id)
             if seen.is_ours and seen.job is not None:
                 return Look((), is_complete, clock_ahead_s=clock_ahead_s, ours=seen.job)
             is_complete = is_complete and seen.is_known
             jobs += [seen.job] if seen.job is not None else []
-            others += [job_id] if seen.is_anothers else []
+            others += [job_id] if is_anothers(seen.reference, our_id) else []
+            strangers += [job_id] if seen.reference else []
         is_complete = is_complete and len(newest) <= _MOST_CANDIDATES
-        return Look(tuple(jobs), is_complete, clock_ahead_s=clock_ahead_s, others=frozenset(others))
+        return Look(
+            tuple(jobs),
+            is_complete,
+            clock_ahead_s=clock_ahead_s,
+            others=frozenset(others),
+            strangers=frozenset(strangers).difference(others),
+        )
 
     async def _candidate(
         self, upstream: Upstream, order: Order, job_id: str, our_id: str | None
@@ -710,10 +718,10 @@ class GoogleFlow(Service):
         if our_id is not None and reference == our_id:
             return _Candidate(job, is_known=True, is_ours=True)
         same = self._same(order, record)
-        # References of this form are given by servers as this one, and each to one submission.
-        is_anothers = isinstance(reference, str) and reference.startswith(OUR_ID_PREFIX)
         return _Candidate(
-            job if same else None, is_known=same is not None or is_anothers, is_anothers=is_anothers
+            job if same else None,
+            is_known=same is not None or is_anothers(reference, our_id),
+            reference=reference if isinstance(reference, str) else "",
         )
 
     async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
@@ -795,14 +803,14 @@ class GoogleFlow(Service):
 class _Candidate:
     """What a listed job has to do with an order.
 
-    `job` is there if it does what was ordered; `is_known`: whether that could be told. `is_ours`
-    and `is_anothers`: its reference proves it.
+    `job` is there if it does what was ordered; `is_known`: whether that could be told; `is_ours`:
+    its reference proves it.
     """
 
     job: Job | None
     is_known: bool
     is_ours: bool = False
-    is_anothers: bool = False
+    reference: str = ""
 
 
 def _owners(values: Iterable[object]) -> list[str]:

@@ -60,6 +60,7 @@ from mcp_server.services.base import (
     Order,
     Service,
     full_match,
+    is_anothers,
     is_file,
     moderated,
 )
@@ -530,9 +531,8 @@ class PixVerse(Service):
         kind = OPERATIONS[order.operation].kind
         tracked = await self._tracked(upstream) if our_id is not None else ()
         own = [each for each in tracked if each.reference == our_id and _kind_of(each.id) == kind]
-        others = frozenset(each.id for each in tracked if each.is_of_a_server) - {
-            each.id for each in own
-        }
+        others = frozenset(each.id for each in tracked if is_anothers(each.reference, our_id))
+        strangers = frozenset(each.id for each in tracked if each.reference) - others
         if our_id is not None and own:
             jobs = tuple(_tracked_job(order, each) for each in own)
             if len(jobs) < _count(order):  # the others may have ended before
@@ -540,7 +540,8 @@ class PixVerse(Service):
                     look = await self._look_everywhere(upstream, order, kind, since)
                     jobs += tuple(job for job in look.jobs if job.job_id not in others)
             return Look((), is_complete=True, ours=self.together(order, jobs, our_id))
-        return replace(await self._look_everywhere(upstream, order, kind, since), others=others)
+        look = await self._look_everywhere(upstream, order, kind, since)
+        return replace(look, others=others, strangers=strangers)
 
     def together(self, order: Order, jobs: Sequence[Job], our_id: str) -> Job:
         first = super().together(order, jobs, our_id)
@@ -715,11 +716,6 @@ class _Tracked:
     id: str
     reference: str
     started: str | None
-
-    @property
-    def is_of_a_server(self) -> bool:
-        """Whether its reference is one that servers as this one give, each to one submission."""
-        return self.reference.startswith(OUR_ID_PREFIX)
 
 
 def _tracked_job(order: Order, tracked: _Tracked) -> Job:

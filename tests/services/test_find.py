@@ -514,7 +514,7 @@ async def test_a_google_flow_job_that_echoes_our_reference_is_ours_whatever_else
     assert found.ours is not None
     assert ours == found.ours.job_id
     assert other.ours is None
-    assert {another} == other.others
+    assert ({another}, {theirs}) == (other.others, other.strangers)
     assert {another, theirs} < set(ids(other))
 
 
@@ -554,7 +554,8 @@ async def test_pixverses_scheduler_tells_ours_and_anothers_by_the_reference(
 
     assert found.ours is not None
     assert videos[1] == found.ours.job_id
-    assert (None, {videos[0]}) == (other.ours, other.others)
+    assert other.ours is None
+    assert ({videos[0]}, {videos[2]}) == (other.others, other.strangers)
     assert sorted(videos) == sorted(ids(other))
 
 

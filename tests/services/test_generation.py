@@ -547,15 +547,16 @@ async def test_ours_is_told_among_twins_by_its_reference(
 
 
 @pytest.mark.parametrize(("service", "kind"), MAKING)
-async def test_a_job_with_the_reference_of_another_server_is_not_ours(
-    tmp_path: Path, service: str, kind: str
+@pytest.mark.parametrize("reference", [f"useapi-mcp:{'a' * 26}", "theirs"])
+async def test_a_job_with_the_reference_of_another_is_not_ours(
+    tmp_path: Path, service: str, kind: str, reference: str
 ) -> None:
     """Ours never arrived: what does the same, and begins just after it, is another submission's."""
     async with running(tmp_path, job_seconds=100) as server:
         server.network.faults = [Fault(reaches=False, then="cut")]
         calling = asyncio.create_task(make(server, service, kind))
         await asyncio.sleep(0.5)
-        await a_twin(server, service, kind, PROMPT, replyRef=f"useapi-mcp:{'a' * 26}")
+        await a_twin(server, service, kind, PROMPT, replyRef=reference)
         reply = await calling
 
     assert reply.job["status"] in ("submitting", "unconfirmed")
@@ -672,6 +673,7 @@ async def test_a_reference_of_the_callers_own_is_sent_and_ours_is_not(tmp_path: 
         server.network.faults = [CUT]
         reply = await make(server, "google-flow", reply_ref="mine")
 
+        assert 1 == len(server.posts())
     assert "mine" == server.sandbox.accepted[0].body["replyRef"]
     assert server.sandbox.accepted[0].job_id == reply.job["job_id"]
 
