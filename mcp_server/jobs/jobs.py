@@ -270,7 +270,7 @@ class Jobs:
             row = await self._submitter.look(row)
         if may_give_up and row is not None and row.state == "unconfirmed":
             await self._submitter.give_up(row)
-            given_up = self._repository.to_job(await self._journal.get(row.id) or row)
+            given_up = self._repository.to_job(await self._journal.latest(row))
             return await self._downloads.with_paths(given_up), (
                 "Given up: the vendor was not asked, and if it did take the request, "
                 "the same call will be charged a second time."

@@ -65,9 +65,9 @@ class Sighting:
 class Search:
     """What a series of looks brought; `note` says in words what was looked at."""
 
-    found: Found | None
-    proves_absence: bool
     note: str
+    found: Found | None = None
+    proves_absence: bool = False
 
 
 class Reconciler:
@@ -91,13 +91,13 @@ class Reconciler:
                 proven = False
                 continue
             if last.found is not None:
-                return Search(last.found, proves_absence=False, note="found")
+                return Search("found", last.found)
             answered, proven = answered + 1, last.proves_absence
         if not answered:
-            return Search(None, proves_absence=False, note=f"{title} can't be read")
+            return Search(f"{title} can't be read")
         came = "did not list it" if last.proves_absence else "what it answered proves nothing"
         note = f"{title} was asked {answered} times and {came}{last.hint or ''}"
-        return Search(None, proven, note)
+        return Search(note, proves_absence=proven)
 
     async def look(self, order: Order, row: Submission) -> Sighting:
         """Look once.
@@ -105,7 +105,7 @@ class Reconciler:
         Raises:
             UseapiError: the look failed, which proves nothing.
         """
-        row = await self._journal.get(row.id) or row  # it may have been sent since it was read
+        row = await self._journal.latest(row)  # it may have been sent since it was read
         order = order.with_refs(row.evidence.get("refs", {}))
         service = service_named(order.service)
         look = await service.find(
@@ -115,13 +115,13 @@ class Reconciler:
             return Sighting(Found(look.ours, ours=True, is_proven=True))
         ours: list[Job] = []
         older: list[Job] = []
-        taken = await self._parts_of_others(row) if order.operation == "generate_image" else ()
+        taken = await self._known_parts() if order.operation == "generate_image" else ()
         for job in look.jobs:
             if job.job_id in taken:
                 continue
             other = await self._journal.get(job.job_id)
             is_another_rows = other is not None and other.id != row.id
-            if is_another_rows and other is not None and other.key != row.key:
+            if other is not None and other.key != row.key:
                 continue
             is_strangers = has_our_reference(row) and job.job_id in look.strangers
             is_anothers = is_another_rows or job.job_id in look.others or is_strangers
@@ -131,15 +131,10 @@ class Reconciler:
             (ours if is_ours else older).append(known)
         return self._conclude(order, row, look, ours, older)
 
-    async def _parts_of_others(self, row: Submission) -> frozenset[str]:
-        """The vendor's jobs of which the journal knows that they are parts of another key's."""
-        rows = await self._journal.recent(_NEWEST, origin=self._upstream.origin, refused=False)
-        media = (
-            obj(item)
-            for other in rows
-            if other.key != row.key and other.job_id is None
-            for item in obj(other.job).get("media") or ()
-        )
+    async def _known_parts(self) -> frozenset[str]:
+        """The vendor's jobs that the journal knows as parts of one of ours."""
+        rows = await self._journal.recent(_NEWEST, origin=self._upstream.origin)
+        media = (obj(item) for row in rows for item in obj(row.job).get("media") or ())
         return frozenset(str(item["media_id"]) for item in media if "media_id" in item)
 
     async def note_existing(self, order: Order, row: Submission) -> Submission:
@@ -187,9 +182,7 @@ class Reconciler:
     def _sent_at(self, row: Submission, look: Look | None) -> float:
         """The earliest time, on the vendor's clock, at which its job can have been made."""
         sent_at = row.first_sent_at or 0.0
-        clock_s = row.evidence.get("clock_s")
-        if clock_s is None and look is not None:
-            clock_s = look.clock_ahead_s
+        clock_s = row.evidence.get("clock_s") if look is None else look.clock_ahead_s
         return sent_at - _CLOCK_SKEW_S if clock_s is None else sent_at + clock_s - _ROUNDING_S
 
 

@@ -102,7 +102,7 @@ class JobRepository:
 
     async def record_update(self, row: Submission, job: Job) -> Job:
         """Write down what the vendor now says, completed by what is known; an end stays an end."""
-        row = await self._journal.get(row.id) or row
+        row = await self._journal.latest(row)
         known = self.to_job(row)
         if known.ended and known.status != job.status:
             return known
@@ -122,7 +122,7 @@ class JobRepository:
         except JournalError as error:
             log.warning("the news of %s was not written down: %s", row.id, error)
             return job
-        row = await self._journal.get(row.id) or row
+        row = await self._journal.latest(row)
         return self.to_job(row) if row.state == "unconfirmed" else job
 
     async def record_failure(self, row: Submission, code: str, message: str) -> None:

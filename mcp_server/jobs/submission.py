@@ -7,6 +7,7 @@ repeat, and only after looks that proved nothing was there, is it sent once more
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ class Submitter:
         row = await self._journal.find_live(key)
         if self._journal.fault is not None:
             raise self._journal.fault
-        if row is not None and (read or row.posts == 0):
+        if row is not None and read:
             row = await self._refreshed(row)
         if row is None and self._budget is not None:
             await self._journal.check_budget(
@@ -165,17 +166,17 @@ class Submitter:
         if row.key in self._works or not await self._try_claim(row.key):
             return row
         try:
-            row = await self._journal.get(row.id) or row
+            row = await self._journal.latest(row)
             if row.state not in ("submitting", "unconfirmed"):
                 return row
             if await self._repository.close_abandoned(row):
-                return await self._journal.get(row.id) or row
+                return await self._journal.latest(row)
             note = await self._look(row)
             if note is not None and row.state == "submitting":
                 return await self._repository.mark_unconfirmed(row, note)
         finally:
             await self._journal.release(row.key)
-        return await self._journal.get(row.id) or row
+        return await self._journal.latest(row)
 
     async def give_up(self, row: Submission) -> None:
         """Give up a row without an answer: its key is free, the same order may be sent again."""
@@ -198,9 +199,7 @@ class Submitter:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _done(self, key: str, task: "asyncio.Task[Job]") -> None:
-        work = self._works.get(key)
-        if work is not None and work.task is task:
-            del self._works[key]
+        del self._works[key]
         fault = None if task.cancelled() else task.exception()
         if fault is not None and not isinstance(fault, UseapiError):  # its callers may have left
             log.error("a submission ended by a bug", exc_info=fault)
@@ -249,7 +248,7 @@ class Submitter:
             if job is not None and job.status != "unconfirmed":
                 return job
             if job is not None:  # what was taken for its job failed: ours may be another one
-                return await self._recover(order, await self._journal.get(row.id) or row)
+                return await self._recover(order, await self._journal.latest(row))
         elif row is not None and not await self._repository.close_abandoned(row):
             return await self._recover(order, row)
         self._require_consent(order, key)
@@ -263,8 +262,7 @@ class Submitter:
                 hint="Make the same call again: it uploads the file first.",
                 service=order.service,
             )
-        work = self._works.get(key)
-        if work is not None and not work.may_charge:
+        if not self._works[key].may_charge:
             price = f" for about {order.price:g} credits" if order.price else ""
             raise ConsentError(
                 message="The job that the same call made before is over, so this would be a new"
@@ -280,7 +278,7 @@ class Submitter:
     async def _reuse(self, row: Submission) -> Job | None:
         """The job an earlier call made; None if it is free to be made again."""
         known = self.to_job(row)
-        age_s = self._clock.now() - (row.first_sent_at or row.created_at)
+        age_s = self._clock.now() - row.created_at
         service = service_named(row.service)
         if row.job_id is None and not service.has_parts(known):  # its result is all there is of it
             if has_a_file(known) or (_has_a_link(known) and age_s < REUSE_S):
@@ -293,10 +291,10 @@ class Submitter:
             else:
                 job = await service.read(self._upstream, row.job_id, age_s=age_s)
         except UseapiError as error:
-            row = await self._journal.get(row.id) or row  # another reader may have had more luck
+            row = await self._journal.latest(row)  # another reader may have had more luck
             job = self.to_job(row)
             log.info("%s could not be read (%s): returned as last known", row.id, error.code)
-            is_old = job.ended or self._clock.now() - row.created_at >= REUSE_S
+            is_old = job.ended or age_s >= REUSE_S
             if isinstance(error, NotFoundError | ExpiredError) and is_old:
                 await self._journal.close_row(row, "freed", "The vendor keeps it no longer.")
                 return None
@@ -315,18 +313,16 @@ class Submitter:
         return await self._reconcile(order, row, (0.0, *LOOKS_AFTER_SILENCE_S))
 
     async def _look(self, row: Submission) -> str | None:
-        """Look once for a row; why it was not found, or None if it was."""
+        """Look once for a row; why it was not found, or None where there is nothing to add."""
         order = order_of(row)
         if order is None:
             return "this version of useapi-mcp does not know what was submitted"
         if not self._repository.is_of(row, self._upstream.origin):
             return "it was submitted at another address of the vendor, so it is not looked for"
-        try:
-            if named := row.evidence.get("named"):
+        if named := row.evidence.get("named"):  # it is unconfirmed, and says so
+            with contextlib.suppress(UseapiError):
                 await self._take_named(order, row, str(named))
-                return None
-        except UseapiError as error:
-            return error.message
+            return None
         search = await self._reconciler.search(order, row, (0.0,))
         if search.found is None:
             return search.note
@@ -340,7 +336,7 @@ class Submitter:
         search = await self._reconciler.search(order, row, looks_s)
         if search.found is not None:
             return await self._take_found(order, row, search.found)
-        row = await self._journal.get(row.id) or row
+        row = await self._journal.latest(row)
         may_send = may_send and search.proves_absence and order.refuses_repeats
         if may_send and row.posts < MOST_POSTS:
             return await self._send(order, row)
@@ -372,7 +368,7 @@ class Submitter:
         except JournalError as error:  # it did not leave
             if row.posts == 0:
                 raise
-            return await self._still_unknown(row, f"it could not be sent once more ({error.code})")
+            return await self._unconfirmed(row, f"it could not be sent once more ({error.code})")
         except (UnansweredError, UnexpectedAnswerError, DownloadError) as error:
             if order.endpoint.answers_when_done:
                 await self._repository.record_failure(row, "lost", error.message)
@@ -383,27 +379,21 @@ class Submitter:
                     job_id=row.id,
                 ) from None
             return await self._reconcile(order, row, looks_after(error))
-        except (RefusedError, NotFoundError) as refusal:
-            return await self._resolve(order, row, refusal)
         except UseapiError as error:
+            named = _named(order, error)
+            if named is not None:  # then that is the answer
+                return await self._take_named(order, await self._journal.latest(row), named)
             if row.posts > 0:  # this one was refused; the first may have been done all the same
-                return await self._still_unknown(
+                return await self._unconfirmed(
                     row, f"sending it once more failed too ({error.code})"
                 )
             await self._repository.record_failure(row, error.code, error.message)
             raise
 
-    async def _still_unknown(self, row: Submission, note: str) -> Job:
-        """What is known of a row whose first request may have been done."""
-        now = await self._journal.get(row.id) or row
-        if now.state not in ("submitting", "unconfirmed"):  # another process found it
-            return self.to_job(now)
-        return await self._unconfirmed(now, note)
-
     async def _post(self, order: Order, row: Submission) -> Job:
         """Send it and write down the answer: what `idle` waits for."""
         service = service_named(order.service)
-        if row.posts == 0 and order.endpoint.repeats == "taken":
+        if order.endpoint.repeats == "taken":  # so it is sent once
             row = await self._with_existing(order, row)
         tries = 0
 
@@ -452,24 +442,6 @@ class Submitter:
                 hint="Call again when it runs.",
             )
 
-    async def _resolve(
-        self, order: Order, row: Submission, refusal: RefusedError | NotFoundError
-    ) -> Job:
-        """A refusal may name the job that did this before: then that is the answer.
-
-        If it is one more POST that was refused, the first may have been done all the same.
-        """
-        service = service_named(order.service)
-        named = service.names(order, refusal) if isinstance(refusal, RefusedError) else None
-        if named is not None:
-            return await self._take_named(order, await self._journal.get(row.id) or row, named)
-        if row.posts > 0:
-            return await self._still_unknown(
-                row, f"sending it once more failed too ({refusal.code})"
-            )
-        await self._repository.record_failure(row, refusal.code, refusal.message)
-        raise refusal
-
     async def _take_named(self, order: Order, row: Submission, named: str) -> Job:
         """The job of which the vendor says that it did what was ordered."""
         try:
@@ -501,6 +473,13 @@ def _with_reference(order: Order, row: Submission) -> Mapping[str, Any]:
     if not order.takes_our_reference:
         return order.body
     return {**order.body, order.endpoint.options["reply_ref"].field: row.id}
+
+
+def _named(order: Order, error: UseapiError) -> str | None:
+    """The job that did this before, where a refusal names it."""
+    if not isinstance(error, RefusedError):
+        return None
+    return service_named(order.service).names(order, error)
 
 
 def _has_a_link(job: Job) -> bool:

@@ -217,7 +217,7 @@ class Uploads:
         except JournalError:
             return row
         try:
-            row = await self._journal.get(row.id) or row
+            row = await self._journal.latest(row)
             return await self._close_lost(row)
         finally:
             await self._journal.release(row.key)
@@ -275,7 +275,9 @@ class Uploads:
             if row is not None and (ref := _ref_in(row)) is not None:
                 return ref
             if row is not None:
-                await self._close_lost(row)
+                row = await self._close_lost(row)
+                note = "What the vendor calls it is not known here, so it is sent anew."
+                await self._journal.close_row(row, "freed", note)
             return await self._send(key, service, account, file, progress)
         finally:
             await self._journal.release(key)

@@ -87,6 +87,10 @@ class Journal:
         )
         return _first(found)
 
+    async def latest(self, row: Submission) -> Submission:
+        """A row as it is by now; as it was, where the journal can't be read."""
+        return await self.get(row.id) or row
+
     async def recent(
         self, limit: int, status: str | None = None, *, origin: str, refused: bool = True
     ) -> list[Submission]:

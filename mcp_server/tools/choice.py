@@ -77,7 +77,15 @@ async def account_for(
         return belongs_to if is_needed else None  # the vendor tells it by the same
     if wanted is None and setting is None and not (service.needs_account or is_needed):
         return None
-    linked = await service.accounts(app.upstream)
+    try:
+        async with asyncio.timeout(_EACH_S):
+            linked = await service.accounts(app.upstream)
+    except TimeoutError:
+        raise UnreachableError(
+            message=f"The accounts of {title} could not be read in time, so nothing was sent.",
+            hint="Call again in a minute.",
+            service=service.name,
+        ) from None
     if wanted is not None:
         account = chosen(title, linked, wanted)
         if belongs_to is not None and account.login.lower() != belongs_to.lower():

@@ -276,6 +276,24 @@ async def test_a_strangers_job_that_was_taken_for_ours_and_fails_frees_nothing(
     assert 1 == len(vendor.posted_at)
 
 
+async def test_when_a_strangers_job_fails_that_was_taken_for_ours_ours_is_found_at_once(
+    tmp_path: Path,
+) -> None:
+    vendor = PixVerse(work_s=30)
+    async with running(tmp_path, vendor=vendor) as h:
+        h.network.faults = [CUT]
+        calling = asyncio.create_task(upscale(h, PIXVERSE_VIDEO))
+        await asyncio.sleep(1.5)
+        theirs = strangers(vendor)
+        taken = await calling
+        await asyncio.sleep(60)
+        vendor.jobs[theirs]["video_status"] = 8
+        again = await upscale(h, PIXVERSE_VIDEO)
+
+    assert [theirs, ours(vendor)] == [taken.job["job_id"], again.job["job_id"]]
+    assert 1 == len(vendor.posted_at)
+
+
 @TAKING
 @pytest.mark.parametrize("wrong_s", [-3600.0, 3600.0])
 @pytest.mark.parametrize("tells_time", [True, False])
@@ -672,6 +690,68 @@ async def test_a_job_that_expired_is_not_made_again_without_a_yes(
 
 
 @ERAS
+async def test_nobody_is_asked_about_a_request_that_is_looked_for(
+    tmp_path: Path, mode: str
+) -> None:
+    """Nor does the question free its key: it would be paid for twice."""
+    user, vendor = User(), GoogleFlow()
+    async with running(tmp_path, vendor=vendor, client_options=user.on(mode), **ASKS) as h:
+        h.network.faults = [CUT, CUT]
+        vendor.work_s = 300
+        await upscale(h, FLOW_VIDEO, resolution="4K")
+        await asyncio.sleep(LATER_S)
+        unconfirmed = await upscale(h, FLOW_VIDEO, resolution="4K")
+        await asyncio.sleep(300)
+        found = await upscale(h, FLOW_VIDEO, resolution="4K")
+
+    assert "unconfirmed" == unconfirmed.job["status"]
+    assert ours(vendor) == found.job["job_id"]
+    assert [1, 1] == [len(user.asked), len(vendor.charged)]
+
+
+async def test_a_job_that_fails_after_it_was_seen_to_stand_is_not_made_again_without_a_yes(
+    tmp_path: Path,
+) -> None:
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor, **ASKS) as h:
+        await ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60, max_credits=66)
+        h.network.concerns = lambda request: request.method == "GET"
+        h.network.faults = [Fault(), Fault(before_s=5)]
+        calling = asyncio.create_task(ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60))
+        await asyncio.sleep(1)
+        vendor.jobs[ours(vendor)]["status"] = "failed"
+        refused = await calling
+        after = await ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60, max_credits=66)
+
+    assert ("consent_needed", True) == (refused.error["code"], refused.error["retryable"])
+    assert "about 66 credits" in refused.text
+    assert vendor.made[1:] == [after.job["job_id"]]
+
+
+@pytest.mark.parametrize("is_elsewhere", [True, False])
+async def test_nobody_is_asked_about_a_call_that_still_connects(
+    tmp_path: Path, is_elsewhere: bool
+) -> None:
+    """Another process is at it; or this one is, whose lock file went."""
+    user, kernel = User(), Kernel()
+    options = user.on("legacy")
+    async with (
+        running(tmp_path, locks=kernel.process(), client_options=options, **ASKS) as one,
+        another_server(tmp_path, one, kernel, client_options=options, **ASKS) as other,
+    ):
+        one.network.faults = [Fault(connect_s=20)]
+        call = {"source": GOOD["dreamina", "video"], "fps": 60}
+        calling = asyncio.create_task(one.call("interpolate_video", **call))
+        await asyncio.sleep(1)
+        if not is_elsewhere:
+            kernel.lose_all()
+        await (other if is_elsewhere else one).call("interpolate_video", **call)
+        await calling
+
+    assert 1 == len(user.asked)
+
+
+@ERAS
 async def test_a_row_that_was_never_sent_is_not_sent_without_a_yes(
     tmp_path: Path, mode: str
 ) -> None:
@@ -682,6 +762,27 @@ async def test_a_row_that_was_never_sent_is_not_sent_without_a_yes(
         await ask(h, "interpolate_video", dreamina_jobs.GOOD_VIDEO, fps=60)
 
     assert [2, 1] == [len(user.asked), len(h.posts())]
+
+
+@pytest.mark.parametrize("agreed_first", [False, True])
+async def test_of_two_callers_one_yes_is_enough(tmp_path: Path, agreed_first: bool) -> None:
+    """Both join what is under way; that the job failed is found out when both are there."""
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor, **ASKS) as h:
+        await ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60, max_credits=66)
+        h.network.concerns = lambda request: request.method == "GET"
+        stands = [] if agreed_first else [Fault()]  # who did not agree is told that it stands
+        h.network.faults = [*stands, Fault(before_s=5)]
+        yes: dict[str, Any] = {"max_credits": 66}
+        first, second = (yes, {}) if agreed_first else ({}, yes)
+        calling = asyncio.create_task(ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60, **first))
+        await asyncio.sleep(1)
+        vendor.jobs[ours(vendor)]["status"] = "failed"
+        later = await ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60, **second)
+        earlier = await calling
+
+    assert vendor.made[1] == earlier.job["job_id"] == later.job["job_id"]
+    assert 2 == len(vendor.made)
 
 
 async def test_a_row_that_was_never_sent_counts_on_the_day_it_is_sent(tmp_path: Path) -> None:
@@ -745,8 +846,12 @@ async def test_a_result_without_a_job_is_returned_and_not_made_again(tmp_path: P
     )
     async with running(tmp_path, vendor=vendor) as h:
         first, *others = [await upscale(h, FLOW_VIDEO, resolution="4K") for _ in range(3)]
+        posts = len(vendor.posted_at)
+        await asyncio.sleep(86_500)  # its link has long ended by then
+        anew = await upscale(h, FLOW_VIDEO, resolution="4K")
 
-    assert 1 == len(vendor.posted_at)
+    assert (1, 2) == (posts, len(vendor.posted_at))
+    assert "reused" not in anew.job
     assert [True, True] == [reply.job.get("reused") for reply in others]
     assert {first.job["job_id"]} == {reply.job["job_id"] for reply in others}
     assert first.job["media"] == others[0].job["media"]
@@ -1056,9 +1161,11 @@ async def test_a_request_that_connects_while_its_server_closes_never_leaves(
         connected.set()
         await app.jobs._submitter.close()
         await asyncio.sleep(1)
+        (row,) = await app.journal.recent(1, origin=ORIGIN)
     caller.cancel()
 
     assert [] == left
+    assert 0 == row.posts
 
 
 async def test_a_stale_row_that_is_looked_at_does_not_free_a_job(tmp_path: Path) -> None:

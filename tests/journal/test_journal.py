@@ -94,6 +94,15 @@ async def test_an_id_of_ours_has_26_characters_that_nobody_can_guess(journal: Jo
     assert 50 == len({each[11:16] for each in ids})
 
 
+async def test_the_latest_of_a_row_is_what_was_committed_since(journal: Journal) -> None:
+    row = await journal.insert(new())
+    after = await journal.accept(row.id, "job-1", job())
+    nowhere = replace(row, id="useapi-mcp:nowhere")
+
+    assert after == await journal.latest(row)
+    assert nowhere == await journal.latest(nowhere)
+
+
 async def test_each_post_is_counted_and_timed_before_it_leaves(
     journal: Journal, clock: StoppedClock
 ) -> None:

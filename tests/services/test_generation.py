@@ -842,3 +842,50 @@ async def test_a_frame_of_google_flow_decides_the_account(tmp_path: Path) -> Non
     assert f"another account of Google Flow than {other}" in named.text
     assert "running" == reply.job["status"]
     assert body.get("email", "user@example.com") == "user@example.com"
+
+
+@pytest.mark.parametrize("service", ["google-flow", "pixverse"])
+async def test_a_job_that_its_reference_proves_frees_the_key_when_it_fails(
+    tmp_path: Path, service: str
+) -> None:
+    prompt = f"{PROMPT} sandbox:{'job-fails' if service == 'google-flow' else 'fails'}"
+    async with running(tmp_path, job_seconds=60) as server:
+        server.network.faults = [CUT]
+        found = await make(server, service, prompt=prompt)
+        await asyncio.sleep(60)
+        failed = await server.call("get_job", job_id=found.job["job_id"])
+        anew = await make(server, service, prompt=prompt)
+
+    assert ("running", "failed") == (found.job["status"], failed.job["status"])
+    assert found.job["job_id"] != anew.job["job_id"]
+    assert 2 == len(server.sandbox.accepted)
+
+
+async def test_the_images_of_one_wish_are_not_taken_for_another_variations(
+    tmp_path: Path,
+) -> None:
+    """No reference tells them apart, and both were made after the lost request had left."""
+    prompt = f"{PROMPT} sandbox:forgets-ref"
+    async with running(tmp_path, job_seconds=600) as server:
+        server.network.faults = [Fault(before_s=30, gives_up_s=1, then="cut")]
+        lost = asyncio.create_task(make(server, "pixverse", "image", prompt, count=2, variation=2))
+        await asyncio.sleep(2)
+        first = await make(server, "pixverse", "image", prompt, count=2)
+        await lost
+        await asyncio.sleep(60)
+        second = await make(server, "pixverse", "image", prompt, count=2, variation=2)
+        parts = [{item["media_id"] for item in reply.job["media"]} for reply in (first, second)]
+
+    assert [2, 2] == [len(each) for each in parts]
+    assert not parts[0] & parts[1]
+    assert 2 == len(server.sandbox.accepted)
+
+
+async def test_a_lost_image_of_dreaminas_is_found_beside_rows_that_have_no_media(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, job_seconds=600) as server:
+        server.network.faults = [CUT]
+        found = await make(server, "dreamina", "image")
+
+    assert server.sandbox.accepted[0].job_id == found.job["job_id"]
