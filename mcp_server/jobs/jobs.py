@@ -146,14 +146,16 @@ class Jobs:
 
     async def made(self, *, url: str = "", path: str = "") -> tuple[Job, int] | None:
         """The job submitted here that a link or path leads to, and the position of its medium."""
-        row = await self._journal.find_made(url=url, path=path)
-        if row is None:
-            return None
-        job = await self._downloads.with_paths(self._repository.to_job(row))
-        for position, item in enumerate(job.media or ()):
-            if (url and item.url == url) or (path and item.path and _is_at(item.path, path)):
-                return job, position
-        return None
+        found: list[tuple[Job, int]] = []
+        for row in await self._journal.find_made(url=url, path=path):
+            job = await self._downloads.with_paths(self._repository.to_job(row))
+            for position, item in enumerate(job.media or ()):
+                if (path and item.path and _is_at(item.path, path)) or (url and item.url == url):
+                    return job, position
+                if url and (item.url or "").partition("?")[0] == url.partition("?")[0]:
+                    found.append((job, position))
+        # With another signature it is the same file, unless several jobs have such a link.
+        return found[0] if len(found) == 1 else None
 
     async def get(self, job_id: str, *, held: bool = False) -> Job:
         """The job as it is now, read once, by an id of ours or of its service.

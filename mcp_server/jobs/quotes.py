@@ -47,7 +47,7 @@ class Quotes:
         self._under_way: dict[str, asyncio.Task[float | None]] = {}
 
     async def price_of(self, order: Order) -> float | None:
-        """What the vendor says that an order costs; None: it says nothing, or made the job.
+        """What the vendor says that an order costs; None: it says nothing.
 
         A cancelled caller cuts nothing.
 
@@ -58,7 +58,6 @@ class Quotes:
         key = key_of(order, self._upstream.origin)
         task = self._under_way.get(key)
         if task is None:
-            self._upstream.require_ready()
             task = self._under_way[key] = asyncio.create_task(self._ask_alone(order, key))
             task.add_done_callback(lambda done: self._ended(key, done))
         await asyncio.wait({task}, timeout=LONGEST_CALL_S)
@@ -119,8 +118,7 @@ class Quotes:
         except UnansweredError as error:
             log.info("a price was not told: %s", error.message)
             raise _not_told(order, "did not tell the price") from None
-        if await self._made(order, key, answer):
-            return None
+        await self._keep_if_made(order, key, answer)
         price = service.price_in(answer)
         try:
             await self._journal.end_quote(key, price)
@@ -128,17 +126,16 @@ class Quotes:
             log.warning("a price was told but not written down: %s", error.code)
         return price
 
-    async def _made(self, order: Order, key: str, answer: Answer) -> bool:
-        """Whether the vendor made the job instead of telling its price; then it is the order's."""
+    async def _keep_if_made(self, order: Order, key: str, answer: Answer) -> None:
+        """Keep the job that the vendor made instead of telling its price: it is the order's."""
         try:
             job = service_named(order.service).accepted(order, answer, OUR_ID_PREFIX)
         except UnexpectedAnswerError:
-            return False
+            return
         log.warning("%s answered a question for a price with a job", order.service)
         row = await self._journal.insert(submission_of(order, key, self._upstream.origin))
         row = await self._journal.count_post(row, expected=0)
         await self._repository.record_accepted(row, job)
-        return True
 
 
 def _not_told(order: Order, what: str) -> QuoteError:

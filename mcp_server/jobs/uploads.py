@@ -43,6 +43,7 @@ from mcp_server.upstream.client import Upstream
 
 log = logging.getLogger(__name__)
 
+_LEAST_S = 2.0
 LINK_KEPT_S = 600.0  # how long what a link led to is taken for what it leads to
 _MOST_LINKS = 20  # what they led to is held open
 _MOST_KEPT = 200  # contents that are known by the state of their file
@@ -67,7 +68,8 @@ class Patience:
 
     @property
     def left_s(self) -> float:
-        return max(self.ends_s - self.clock.elapsed(), 0.0)
+        """At least so much that what takes no time is not left for another call."""
+        return max(self.ends_s - self.clock.elapsed(), _LEAST_S)
 
 
 class Uploads:
@@ -196,10 +198,6 @@ class Uploads:
                 service=service.name,
             )
         return self._repository.to_job(row)
-
-    def how_far(self, row: Submission) -> Progress | None:
-        """How far an upload of this process is."""
-        return self._progress.get(row.key)
 
     async def forget(self, service: Service, account: str, sha256: str) -> None:
         """Let the next call send a file anew, which its service does not know any more."""

@@ -28,6 +28,7 @@ from mcp_server.models import OUR_ID_PREFIX, TERMINAL, Status
 IS_LIVE = "state in ('submitting', 'unconfirmed', 'accepted')"  # as in the index, which it uses
 LINKS_KEPT_S = 30 * 86_400.0  # the vendors' links end within hours, their jobs within a month
 _PRUNED_AT_ONCE = 100
+_MOST_MADE = 50
 _QUOTES_KEPT_S = 86_400.0
 _PRUNE_EVERY_S = 86_400.0
 COLUMNS = (
@@ -207,13 +208,20 @@ class Journal:
 
         Args:
             charged: whether this submission was charged for it; else the budget counts nothing.
-            is_proven: whether it can't be somebody else's. Else the key is not freed by its end:
-                ours may be another one.
+            is_proven: whether it can't be somebody else's. Then it is not that of another key's row
+                that took it without proof. Else the key is not freed by its end, for ours may be
+                another one, and what another key's row has is not taken.
         """
         async with self._store.write() as rows:
             row = await _by_id(rows, row_id)
             if _final(row.job) or (job_id and row.job_id and job_id != row.job_id):
                 return row
+            holders = await _select(rows, "where job_id = ? and key <> ?", job_id, row.key)
+            if holders and not is_proven:
+                return row
+            for holder in holders:
+                if holder.state == "accepted" and holder.evidence.get("unproven"):
+                    await self._write(rows, _without_job(holder, "was made by another request"))
             other = await _select(rows, f"where key = ? and id <> ? and {IS_LIVE}", row.key, row_id)
             state: State = "freed" if other else "accepted"
             evidence = {n: value for n, value in row.evidence.items() if n != "unproven"}
@@ -308,15 +316,22 @@ class Journal:
                 json.dumps(facts),
             )
 
-    async def find_made(self, *, url: str = "", path: str = "") -> Submission | None:
-        """The newest row of a job whose medium has this very link, or was saved at this path."""
-        found = await self._read(
-            "where job like ? escape '!' or job_id in (select job_id from saved where path = ?)"
-            " order by number desc limit 1",
-            f"%{_as_like(json.dumps(url or path))}%",
+    async def find_made(self, *, url: str = "", path: str = "") -> list[Submission]:
+        """The newest rows of jobs that this link or path may be a result of.
+
+        Args:
+            url: what follows a `?` is left out: each read of a job may bring another signature.
+        """
+        place = json.dumps(url.partition("?")[0] or path)
+        return await self._read(
+            "where job like ? escape '!' or job like ? escape '!'"
+            " or job_id in (select job_id from saved where path = ?)"
+            " order by number desc limit ?",
+            f"%{_as_like(place)}%",
+            f"%{_as_like(place[:-1])}?%" if url else "",
             path,
+            _MOST_MADE,
         )
-        return _first(found)
 
     async def find_quote(self, key: str) -> Quote | None:
         """The price that was asked for last, for the order of this key."""
@@ -477,9 +492,14 @@ def _following(row: Submission, job: dict[str, Any]) -> Submission:
         return row
     ended = row.state in LIVE and job["status"] in ("failed", "cancelled")
     if ended and row.evidence.get("unproven"):
-        note = f"{row.job_id} did not succeed, which may be somebody else's"
-        return replace(row, state="unconfirmed", job_id=None, job=None, note=note)
+        return _without_job(row, "did not succeed, which may be somebody else's")
     return replace(row, job=job, state=job["status"] if ended else row.state)
+
+
+def _without_job(row: Submission, what: str) -> Submission:
+    """A row that must be looked for again, for its job turned out not to be proven its own."""
+    note = f"{row.job_id} {what}"
+    return replace(row, state="unconfirmed", job_id=None, job=None, note=note)
 
 
 def _not_sent(row: Submission, why: str) -> JournalError:

@@ -37,6 +37,7 @@ TYPES = {
 
 _QUOTES = "\"'`“”‘’«»<> \t\r\n"
 _BY_NAME = re.compile(r"(?i)\.(?:(mp4|m4v|mov|webm|mkv|avi)|(jpe?g|png|webp|gif|heic))\Z")
+_OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_NOFOLLOW", 0)
@@ -215,7 +216,7 @@ def open_file(text: str, folders: Sequence[Path], *, why_none: str = "") -> OwnF
         UnusableFileError: it may not be read, or is nothing that can be used.
     """
     path = path_of(text)
-    name = Path(path).name or path
+    name = re.split(r"[/\\]" if _OF_WINDOWS.match(path) else "/", path.rstrip("/"))[-1] or path
     shown = one_line(name, 120)
     if not folders:
         raise UnusableFileError(
@@ -263,7 +264,7 @@ def path_of(text: str) -> str:
     bare = text.strip(_QUOTES)
     if re.match(r"(?i)file:", bare):
         bare = _from_uri(bare)
-    elif "\\" in bare and os.sep == "/":
+    elif "\\" in bare and os.sep == "/" and not _OF_WINDOWS.match(bare):
         plain = re.sub(r"\\(.)", r"\1", bare)
         bare = bare if os.path.lexists(_expanded(bare)) else plain
     return _expanded(bare)

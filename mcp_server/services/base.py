@@ -221,11 +221,12 @@ class Order:
         return tuple(value for value in self.body.values() if is_file(value))
 
     def with_refs(self, refs: Mapping[str, str]) -> "Order":
-        """The order with what the vendor calls each file in place of its placeholder."""
-        body = {
-            name: refs.get(value, value) if is_file(value) else value
-            for name, value in self.body.items()
-        }
+        """The order with what the vendor calls each file, for its placeholder or its old name."""
+        named = {ref: placeholder for placeholder, ref in self.refs.items()}
+        body: dict[str, Any] = {}
+        for name, value in self.body.items():
+            placeholder = named.get(value, value) if isinstance(value, str) else value
+            body[name] = refs.get(placeholder, value) if is_file(placeholder) else value
         return replace(self, body=body, refs={**self.refs, **refs})
 
     @property

@@ -607,18 +607,16 @@ class Dreamina(Service):
         if not isinstance(running, dict):
             raise self.unexpected("list of running jobs")
         candidates: dict[str, float] = {}  # with their ages
-        is_complete, listed = True, 0
-        for entries in running.values():
-            is_complete = is_complete and isinstance(entries, list)
-            listed += len(entries) if isinstance(entries, list) else 0
-            for entry in entries if isinstance(entries, list) else ():
-                job_id = obj(entry).get("jobid")
-                if not is_id(job_id):
-                    is_complete = False
-                elif _may_be_of(order, job_id):
-                    candidates[job_id] = number(obj(entry).get("elapsedSeconds")) or 0
+        lists = [entries for entries in running.values() if isinstance(entries, list)]
+        listed = [entry for entries in lists for entry in entries]
         total = obj(answer.data).get("total")
-        is_complete = is_complete and total in (None, listed)
+        is_complete = len(lists) == len(running) and total in (None, len(listed))
+        for entry in listed:
+            job_id = obj(entry).get("jobid")
+            if not is_id(job_id):
+                is_complete = False
+            elif _may_be_of(order, job_id):
+                candidates[job_id] = number(obj(entry).get("elapsedSeconds")) or 0
         is_complete = is_complete and len(candidates) <= _MOST_CANDIDATES
         jobs = []
         newest = sorted(candidates, key=lambda job_id: candidates[job_id])
@@ -734,7 +732,7 @@ class Dreamina(Service):
         strengths. So an order with other strengths than the default can't be told from its record.
         """
         request = record.get("request")
-        if not isinstance(request, dict) or not request:
+        if not isinstance(request, dict):
             return None
         if order.endpoint.longest_prompt is not None:
             return _is_same_wish(order, request, obj(record.get("response")))

@@ -63,7 +63,7 @@ from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failur
 
 # That none ends in a dot is *assumed*: one there is the end of a sentence.
 _MEDIA = (
-    r"(?!.*\.\.)user:[0-9]{1,20}-email:(?P<owner>(?:[0-9A-Fa-f]{2}){1,150})"
+    r"(?!.*\.\.)user:[0-9]{1,20}-email:(?P<owner>[0-9A-Fa-f]{2,300})"
     r"-%s:[A-Za-z0-9._~+=-]{0,299}[A-Za-z0-9_~+=-]"
 )
 VIDEO = re.compile(_MEDIA % "video", re.ASCII)
@@ -616,6 +616,8 @@ class GoogleFlow(Service):
             raise self.unexpected("job id or result")
         if order.endpoint.answers_when_done and not finished and not refused:
             raise self.unexpected("image")
+        if answer.files and order.endpoint.answers_when_done:
+            job_id = None  # they are all there is: its record would have them saved once more
         model = order.result_arguments.get("model")
         return Job(
             job_id=job_id or our_id,
@@ -816,8 +818,8 @@ class _Candidate:
 def _owners(values: Iterable[object]) -> list[str]:
     """The accounts of the images among some values."""
     found = [full_match(IMAGE, value) for value in values]
-    names = [bytes.fromhex(each["owner"]).decode(errors="replace") for each in found if each]
-    return list(dict.fromkeys(names))
+    digits = [each["owner"] for each in found if each and len(each["owner"]) % 2 == 0]
+    return list(dict.fromkeys(bytes.fromhex(d).decode(errors="replace") for d in digits))
 
 
 def _unread(job_id: str) -> Job:

@@ -1,15 +1,13 @@
 """PixVerse v2: makes videos and images, and upscales them and the user's own.
 
 Sources: useapi.net, POST pixverse/videos/create (12 May 2026) and create-frames (24 June 2026),
-images/create (9 March 2026), videos/upscale (6 December 2024), images/upscale (10 October 2026) and
-the vendor's tool texts of both (October to November 2026), POST files (6 December 2024), GET
-videos/video_id
-(22 September 2025), GET videos (8 July 2025), GET images, images/image_id and scheduler (9 March
-2026), features and scheduler/available (24 June 2026); the vendor's own clients of June to
-September 2026 for status 8, for `output_width` 0 on a completed record and for ids sent raw; its
-tool texts of October and November 2026 for `next_offset` and `has_more`; its prices of 5 October
-2026.
-What they leave open is marked *assumed*.
+create-final (15 November 2026), images/create (9 March 2026), videos/upscale (6 December 2024),
+images/upscale (10 October 2026) and the vendor's tool texts of both (October to November 2026),
+files (6 December 2024), GET videos/video_id (22 September 2025), videos (8 July 2025), images,
+images/image_id and scheduler (9 March 2026), features and scheduler/available (24 June 2026); the
+vendor's own clients of June to September 2026 for status 8, for `output_width` 0 on a completed
+record and for ids sent raw; its tool texts of October and November 2026 for `next_offset` and
+`has_more`; its prices of 5 October 2026. What they leave open is marked *assumed*.
 """
 
 import contextlib
@@ -534,24 +532,24 @@ class PixVerse(Service):
         others = frozenset(each.id for each in tracked if is_anothers(each.reference, our_id))
         strangers = frozenset(each.id for each in tracked if each.reference) - others
         if our_id is not None and own:
-            jobs = tuple(_tracked_job(order, each) for each in own)
-            if len(jobs) < _count(order):  # the others may have ended before
+            jobs = [_tracked_job(order, each) for each in own]
+            if len(jobs) < _count(order):  # the scheduler forgets what has ended
                 with contextlib.suppress(UseapiError):
                     look = await self._look_everywhere(upstream, order, kind, since)
-                    jobs += tuple(job for job in look.jobs if job.job_id not in others)
+                    jobs += [
+                        job
+                        for job in look.jobs
+                        if job.job_id not in others | strangers and _is_near(job, jobs[0])
+                    ]
             return Look((), is_complete=True, ours=self.together(order, jobs, our_id))
         look = await self._look_everywhere(upstream, order, kind, since)
         return replace(look, others=others, strangers=strangers)
 
     def together(self, order: Order, jobs: Sequence[Job], our_id: str) -> Job:
         first = super().together(order, jobs, our_id)
-        began = epoch(first.created_at or "")
-        ids = [first.job_id]
-        for job in sorted(jobs, key=lambda job: job.created_at or ""):
-            made = epoch(job.created_at or "")
-            is_near = began is None or made is None or made - began <= _SAME_CALL_S
-            if is_near and job.job_id not in ids and len(ids) < _count(order):
-                ids.append(job.job_id)
+        near = [job for job in jobs if _is_near(job, first)]
+        near.sort(key=lambda job: job.created_at or "")
+        ids = list(dict.fromkeys(job.job_id for job in near))[: _count(order)]
         if len(ids) == 1:
             return first
         return first.evolve(job_id=our_id, status="running", media=_unread(ids))
@@ -727,6 +725,12 @@ def _tracked_job(order: Order, tracked: _Tracked) -> Job:
         source=order.shown_source,
         created_at=tracked.started,
     )
+
+
+def _is_near(job: Job, other: Job) -> bool:
+    """Whether two jobs may have begun in the same call; one without a time may."""
+    made, then = epoch(job.created_at or ""), epoch(other.created_at or "")
+    return made is None or then is None or abs(made - then) <= _SAME_CALL_S
 
 
 def _count(order: Order) -> int:

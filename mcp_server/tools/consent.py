@@ -30,6 +30,7 @@ from mcp_server.errors import (
     PriceError,
     RefusedError,
     RequestError,
+    UnsupportedError,
 )
 from mcp_server.jobs.uploads import Patience
 from mcp_server.media.own_files import OwnFile
@@ -54,7 +55,9 @@ class Plan:
     """A call that would be sent: its order, checked and priced, and whether it was made before.
 
     `max_credits` is what the caller agreed to pay at most; None: nothing was said. `files` are
-    those that its order goes by, and `account` is the one they are uploaded to.
+    those that its order goes by, and `account` is the one they are uploaded to. `is_partial`: as it
+    was made before, its price, its account or its files were not looked up, so it must not make a
+    new job.
     """
 
     order: Order
@@ -62,6 +65,7 @@ class Plan:
     max_credits: float | None = None
     files: Sequence[OwnFile] = ()
     account: str | None = None
+    is_partial: bool = False
 
     @property
     def title(self) -> str:
@@ -133,6 +137,8 @@ async def make_plan(
     if found.image_index is not None:
         given["image_index"] = found.image_index
     made = await app.jobs.known(found.id)
+    if made is not None and found.file is None:
+        _check_size(found.service, operation, made)
     if found.file is None:
         given |= await found.service.told_by_source(app.upstream, operation, found.id, given, made)
     is_of_a_source = made is not None and not operation_named(made.operation).from_prompt
@@ -190,6 +196,9 @@ async def plan_of(
     if "reply_url" in given:
         _check_reply_url(str(given["reply_url"]), app.settings.allowed_reply_hosts)
     is_live = await app.jobs.is_live(order)
+    is_partial = is_live and _is_open(order, given, max_credits, app.settings)
+    if is_partial:  # then whether it still stands decides what has to be looked up
+        is_live = is_partial = await app.jobs.is_live(order, read=True)
     account = None
     if "account" in order.endpoint.options and ("account" in given or not is_live):
         account = await account_for(
@@ -201,11 +210,11 @@ async def plan_of(
         )
         if account is not None:
             order = order_with({**given, "account": account})
-    plan = Plan(order, is_live, max_credits, files, account)
+    plan = Plan(order, is_live, max_credits, files, account, is_partial)
     if is_live:
         return plan
     plan = await _uploaded(ctx, plan, patience)
-    if not _needs_quote(plan, app.settings):
+    if not _needs_quote(plan.order, max_credits, app.settings):
         return plan
     order = await with_files(ctx, plan, app.jobs.quote, patience)
     # It costs what it costs, and should the vendor have made it, it is there now.
@@ -244,11 +253,41 @@ async def _uploaded(ctx: Ctx, plan: Plan, patience: Patience) -> Plan:
     return replace(plan, order=plan.order.with_refs(refs))
 
 
-def _needs_quote(plan: Plan, settings: Settings) -> bool:
+def _check_size(service: Service, operation: OperationName, made: Job) -> None:
+    """Refuse what is known to be as large as its upscale would be.
+
+    Raises:
+        UnsupportedError: it is.
+    """
+    rule = service.file_rules.get(operation)
+    if rule is None or rule.under_px is None:
+        return
+    for item in made.media or ():
+        if max(item.width or 0, item.height or 0) >= rule.under_px:
+            raise UnsupportedError(
+                message=f"{made.job_id} is {item.width}x{item.height} already, and"
+                f" {service.vendor.title} upscales what is smaller than 4K; nothing was sent.",
+                hint="Save it with download_media.",
+                service=service.name,
+            )
+
+
+def _is_open(
+    order: Order, given: Mapping[str, Any], max_credits: float | None, settings: Settings
+) -> bool:
+    """Whether more has to be looked up before a new job may be made: files, price or account."""
+    service = service_named(order.service)
+    is_named = "account" in given or "account" not in order.endpoint.options
+    must_name = service.needs_account or service.name in dict(settings.accounts)
+    needs_more = bool(order.missing) or _needs_quote(order, max_credits, settings)
+    return needs_more or (must_name and not is_named)
+
+
+def _needs_quote(order: Order, max_credits: float | None, settings: Settings) -> bool:
     """Whether the vendor tells a price that the cap, the budget or the question needs."""
     is_asked = settings.confirm_credits < NOBODY_IS_ASKED
-    is_limited = plan.max_credits is not None or settings.max_credits_per_day is not None
-    return plan.order.endpoint.quotes is not None and (is_asked or is_limited)
+    is_limited = max_credits is not None or settings.max_credits_per_day is not None
+    return order.endpoint.quotes is not None and (is_asked or is_limited)
 
 
 def consenter(
@@ -264,6 +303,8 @@ def consenter(
 
     async def consent(ctx: Ctx, plan: Annotated[Plan, Resolve(plans)]) -> Consent | Elicit[Consent]:
         app = app_of(ctx)
+        if plan.is_partial:
+            return NotAsked(confirm=True)
         if _is_agreed_to(plan, app.settings.confirm_credits):
             return Consent(confirm=True)
         # The job that was made before may have ended since: then this call would make a new one.

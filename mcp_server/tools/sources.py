@@ -101,13 +101,7 @@ async def find_image(
     url, path = bare_link(given), given if is_path(given) else None
     if not is_id(given) and url is None and path is None:
         raise unknown_id(given, "image")
-    rule = maker.file_rules.get(operation)
-    if rule is None:
-        raise UnsupportedError(
-            message=f"{maker.vendor.title} takes no image here, so nothing was sent.",
-            hint="Leave it out, or name another service.",
-            service=maker.name,
-        )
+    rule = maker.file_rules[operation]
     medium: Media | None
     if is_id(given):
         medium = await _image_of(app, given)

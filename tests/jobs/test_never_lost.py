@@ -1000,8 +1000,9 @@ async def test_a_server_that_stops_waits_for_the_last_of_several_requests(
     assert 2 == len(listed)
 
 
-async def test_only_a_bug_in_a_submission_is_logged_as_one(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("does", ["submit", "quote"])
+async def test_only_a_bug_in_what_goes_on_by_itself_is_logged_as_one(
+    tmp_path: Path, does: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its callers may have left; a refusal is theirs to hear, and is none."""
 
@@ -1011,27 +1012,30 @@ async def test_only_a_bug_in_a_submission_is_logged_as_one(
 
     folders = {"USEAPI_STATE_DIR": str(tmp_path), "USEAPI_OUTPUT_DIR": str(tmp_path)}
     settings = Settings.read({"USEAPI_TOKEN": TOKEN, **folders})
-    order = service_named("dreamina").order("upscale_video", DREAMINA_VIDEO, {}, {})
-    vendor = Dreamina()
+    vendor = PixVerse()
+    orders = [
+        service_named("pixverse").order("upscale_video", pixverse_id(number), {}, {})
+        for number in (1, 2)
+    ]
     async with open_app(settings, VirtualClock(), Network(vendor)) as app:
-        await app.jobs.submit(order)
-        vendor.jobs[ours(vendor)]["status"] = "failed"
+        await getattr(app.jobs, does)(orders[0])
         vendor.instead["POST "] = Says({"error": "No"}, 402)
         with pytest.raises(UseapiError):
-            await app.jobs.submit(order)
+            await getattr(app.jobs, does)(orders[1])
     assert [] == [each for each in caplog.records if each.levelno >= logging.ERROR]
     async with open_app(settings, VirtualClock(), Network(vendor), open_store=Buggy) as app:
         with pytest.raises(ZeroDivisionError):
-            await app.jobs.submit(order)
+            await getattr(app.jobs, does)(orders[1])
 
     (logged,) = [each for each in caplog.records if each.levelno >= logging.ERROR]
-    assert "a submission ended by a bug" == logged.message
+    assert "ended by a bug" in logged.message
     assert logged.exc_info is not None
     assert logged.exc_info[0] is ZeroDivisionError
 
 
+@pytest.mark.parametrize("does", ["submit", "quote"])
 async def test_a_server_that_stops_lets_go_of_its_keys_before_the_journal_is_closed(
-    tmp_path: Path,
+    tmp_path: Path, does: str
 ) -> None:
     """A key may be a row of a database: one that is kept would stop everybody else's calls."""
     steps: list[str] = []
@@ -1048,10 +1052,10 @@ async def test_a_server_that_stops_lets_go_of_its_keys_before_the_journal_is_clo
 
     folders = {"USEAPI_STATE_DIR": str(tmp_path), "USEAPI_OUTPUT_DIR": str(tmp_path)}
     settings = Settings.read({"USEAPI_TOKEN": TOKEN, **folders})
-    network = Network(Dreamina(work_s=100))
+    network = Network(PixVerse(work_s=100))
     async with open_app(settings, VirtualClock(), network, open_store=RemoteStore) as app:
-        order = service_named("dreamina").order("upscale_video", DREAMINA_VIDEO, {}, {})
-        calling = asyncio.create_task(app.jobs.submit(order))
+        order = service_named("pixverse").order("upscale_video", PIXVERSE_VIDEO, {}, {})
+        calling = asyncio.create_task(getattr(app.jobs, does)(order))
         await asyncio.sleep(1)
     await asyncio.wait({calling})
 

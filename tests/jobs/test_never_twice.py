@@ -1345,6 +1345,30 @@ GOLDEN: dict[str, tuple[str, OperationName, str, dict[str, Any]]] = {
         "A red panda sails a paper boat",
         {"count": 2, "model": "nano-banana-2", "resolution": "2k"},
     ),
+    "8615b3de31a1f79c4817e02881cf0e44909930200ac620e1886ca61bf2e559d1": (
+        "pixverse",
+        "upscale_video",
+        "file:5555555555555555555555555555555555555555555555555555555555555555",
+        {},
+    ),
+    "3eb8ad1894297e5a8da9c122e117e072310e5ddaec5d9dcb032d98b031fe6e73": (
+        "pixverse",
+        "upscale_video",
+        "file:5555555555555555555555555555555555555555555555555555555555555555",
+        {"model": "topaz-proteus", "resolution": "1080p"},
+    ),
+    "c3444a878447412a90d96ffcaea0dcb828285255c12a9fcefc8a260594a8c8b2": (
+        "pixverse",
+        "upscale_image",
+        "user:12345-pixverse:user@example.com-image:66779801",
+        {},
+    ),
+    "063e8ea076b31f800cbce48a37897c68716d49ee6dca96bccbc585ca215a4990": (
+        "pixverse",
+        "upscale_image",
+        "file:5555555555555555555555555555555555555555555555555555555555555555",
+        {"model": "topaz-gigapixel", "resolution": "2k"},
+    ),
 }
 
 

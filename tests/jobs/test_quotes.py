@@ -12,6 +12,7 @@ from mcp.types import ElicitResult
 from mcp_server.sandbox.app import Conditions, Sandbox
 from mcp_server.sandbox.pixverse import ORDERING_VIDEO, SILENT_VIDEO
 from tests.support.harness import GOOD, Fault, Harness, VirtualClock, running
+from tests.support.processes import Kernel
 
 VIDEO, IMAGE = GOOD["pixverse", "video"], GOOD["pixverse", "image"]
 ASKS_FROM_1: dict[str, Any] = {"USEAPI_CONFIRM_CREDITS": "1"}
@@ -158,6 +159,80 @@ async def test_a_job_in_place_of_a_price_is_the_orders(tmp_path: Path) -> None:
         assert 1 == len(bodies(h)) == len(h.sandbox.accepted)
 
 
+async def test_a_job_in_place_of_a_price_is_known_though_nothing_can_be_read(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as h:
+        h.network.concerns = lambda request: request.method == "GET"
+        h.network.faults = [Fault(then="cut")] * 99
+        reply = await h.call("upscale_video", source=ORDERING_VIDEO, max_credits=1000)
+
+        assert h.sandbox.accepted[0].job_id == reply.job["job_id"]
+        assert 1 == len(bodies(h))
+
+
+async def test_a_slow_price_is_not_waited_for_for_long_and_is_there_for_the_next_call(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as h:
+        h.network.faults = [Fault(after_s=30)]
+        refused = await h.call("upscale_video", source=VIDEO, max_credits=1)
+        at_s = asyncio.get_running_loop().time()
+        told = await h.call("upscale_video", source=VIDEO, max_credits=1)
+
+        assert ("price_not_told", 20) == (refused.error["code"], pytest.approx(at_s, abs=0.1))
+        assert PRICE == told.error["price"]
+        assert 1 == len(quotes(h))
+
+
+async def test_a_price_that_never_comes_is_asked_for_anew_after_a_minute(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        h.network.faults = [Fault(after_s=1000)]
+        await h.call("upscale_video", source=VIDEO, max_credits=1)
+        await asyncio.sleep(45)
+        told = await h.call("upscale_video", source=VIDEO, max_credits=1)
+
+        assert PRICE == told.error["price"]
+        assert 2 == len(quotes(h))
+
+
+async def test_two_servers_ask_one_after_the_other_and_the_second_knows_the_price(
+    tmp_path: Path,
+) -> None:
+    kernel = Kernel()
+    async with running(tmp_path, locks=kernel.process()) as one, running(
+        tmp_path, sandbox=one.sandbox, network=one.network, clock=one.clock, locks=kernel.process()
+    ) as other:  # fmt: skip
+        one.network.faults = [Fault(after_s=5)]
+        first, second = await asyncio.gather(
+            one.call("upscale_video", source=VIDEO, max_credits=1),
+            other.call("upscale_video", source=VIDEO, max_credits=1),
+        )
+        took_s = asyncio.get_running_loop().time()
+
+        assert PRICE == first.error["price"] == second.error["price"]
+        assert 1 == len(quotes(one))
+        assert took_s < 5.5
+
+
+async def test_a_key_that_another_server_never_lets_go_is_told_in_20_seconds(
+    tmp_path: Path,
+) -> None:
+    kernel = Kernel()
+    async with running(tmp_path, locks=kernel.process()) as one, running(
+        tmp_path, sandbox=one.sandbox, network=one.network, clock=one.clock, locks=kernel.process()
+    ) as other:  # fmt: skip
+        one.network.faults = [Fault(after_s=50)]
+        asking = asyncio.create_task(one.call("upscale_video", source=VIDEO, max_credits=1))
+        await asyncio.sleep(1)
+        refused = await other.call("upscale_video", source=VIDEO, max_credits=1)
+        at_s = asyncio.get_running_loop().time()
+        await asking
+
+        assert refused.error["code"] in ("price_not_told", "journal_busy")
+        assert at_s < 21.5
+
+
 async def test_many_callers_ask_once(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
         h.network.faults = [Fault(after_s=5)]
@@ -235,3 +310,23 @@ async def test_a_price_that_the_answer_does_not_hold_is_an_unknown_one(tmp_path:
 
         assert "running" == reply.job["status"]
         assert "max_credits could not be checked" in reply.text
+
+
+@pytest.mark.parametrize("max_credits", [5, 1000])
+async def test_a_cap_holds_for_the_new_job_of_a_call_whose_job_is_gone(
+    tmp_path: Path, max_credits: float
+) -> None:
+    async with running(tmp_path) as h:
+        first = await h.call("upscale_video", source=VIDEO, max_credits=PRICE)
+        await h.call("get_job", job_id=first.job["job_id"], wait_seconds=50)
+    h.clock.jump_s += 40 * 86_400
+    forgetful = Sandbox(now=h.clock.now, conditions=Conditions(first_serial=100))
+    async with running(tmp_path, sandbox=forgetful, clock=h.clock) as after:
+        again = await after.call("upscale_video", source=VIDEO, max_credits=max_credits)
+
+        if max_credits < PRICE:
+            assert ("price", PRICE) == (again.error["code"], again.error["price"])
+            assert [] == forgetful.accepted
+        else:
+            assert first.job["job_id"] != again.job["job_id"]
+            assert 1 == len(forgetful.accepted)

@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from mcp_server.journal.locks import FileLocks
 from mcp_server.sandbox import media
-from mcp_server.sandbox.app import Sandbox
+from mcp_server.sandbox.app import Conditions, Sandbox
 from tests.support.harness import Fault, Harness, Network, VirtualClock, running
 
 CLIP = media.read(media.clip(640, 360, 24))
@@ -292,7 +293,7 @@ async def test_a_file_that_the_vendor_has_forgotten_is_sent_once_more(tmp_path: 
     path = put(tmp_path)
     async with running(tmp_path, **own(tmp_path)) as h:
         await h.call("upscale_video", source=path)
-    forgetful = Sandbox(now=h.clock.now)  # it knows none of what was uploaded
+    forgetful = Sandbox(now=h.clock.now, conditions=Conditions(first_serial=100))
     async with running(tmp_path, sandbox=forgetful, clock=h.clock, **own(tmp_path)) as after:
         reply = await after.call("upscale_video", source=path, model="topaz-proteus")
 
@@ -374,3 +375,59 @@ async def test_without_an_account_nothing_is_sent(tmp_path: Path) -> None:
 
         assert "No account is linked to PixVerse" in reply.text
         assert [] == h.posts()
+
+
+async def test_of_a_job_that_is_gone_the_same_call_makes_another(tmp_path: Path) -> None:
+    path = put(tmp_path)
+    async with running(tmp_path, **own(tmp_path)) as h:
+        first = await h.call("upscale_video", source=path)
+        await h.call("get_job", job_id=first.job["job_id"], wait_seconds=50)
+    h.clock.jump_s += 40 * 86_400
+    forgetful = Sandbox(now=h.clock.now, conditions=Conditions(first_serial=100))
+    async with running(tmp_path, sandbox=forgetful, clock=h.clock, **own(tmp_path)) as after:
+        again = await after.call("upscale_video", source=path)
+
+        assert first.job["job_id"] != again.job["job_id"]
+        assert (1, 2) == (len(uploads(after)), len(orders(after)))  # by its old name, and anew
+
+
+@pytest.mark.parametrize("service", ["dreamina", "google-flow", "pixverse"])
+async def test_an_image_that_a_service_has_forgotten_is_sent_once_more(
+    tmp_path: Path, service: str
+) -> None:
+    path = put(tmp_path, "photo.jpg", media.read(media.image(1280, 720)))
+    wish = {"prompt": "x", "service": service, "start_image": path}
+    wish |= {"account": "US:"} if service == "dreamina" else {}
+    async with running(tmp_path, **own(tmp_path)) as h:
+        await h.call("generate_video", **wish)
+    forgetful = Sandbox(now=h.clock.now, conditions=Conditions(first_serial=100))
+    async with running(tmp_path, sandbox=forgetful, clock=h.clock, **own(tmp_path)) as after:
+        reply = await after.call("generate_video", **wish, variation=2)
+
+        assert "running" == reply.job["status"], reply.text
+        assert 3 == len(after.posts())  # by its old name, the file, by its new name
+        assert 1 == len(forgetful.accepted)
+
+
+async def test_two_servers_on_one_journal_send_a_file_once(tmp_path: Path) -> None:
+    path, locks = put(tmp_path), FileLocks(tmp_path / "state" / "journal.lock")
+    async with running(tmp_path, locks=locks, **own(tmp_path)) as one:
+        async with running(
+            tmp_path,
+            locks=locks,
+            sandbox=one.sandbox,
+            network=one.network,
+            clock=one.clock,
+            **own(tmp_path),
+        ) as other:
+            one.network.faults = [Fault(before_s=60)]
+            begun = await asyncio.gather(
+                *(each.call("upscale_video", source=path) for each in (one, other))
+            )
+            await asyncio.sleep(30)
+            after = [await each.call("upscale_video", source=path) for each in (one, other)]
+
+        assert 1 == len({reply.job["job_id"] for reply in begun})
+        assert {"upload"} == {reply.job["operation"] for reply in begun}
+        assert 1 == len({reply.job["job_id"] for reply in after})
+        assert (1, 1) == (len(uploads(one)), len(orders(one)))

@@ -264,6 +264,8 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(
         ("../a.mp4", "is no whole path"),
         ("~nobody-of-ours/a.mp4", "is no whole path"),
         ("file://elsewhere.example.com/a.mp4", "is no whole path"),
+        ("C:\\Users\\me\\a.mp4", "a.mp4 is no whole path"),
+        ("\\\\nas\\films\\a.mp4", "a.mp4 is no whole path"),
         ("/{folder}/a\0.mp4", "is no whole path"),
         ("/" + "x" * 5000 + ".mp4", "is no whole path"),
         ("{folder}/missing.mp4", "is not there"),

@@ -64,6 +64,16 @@ def test_the_tables_of_services_and_operations_leave_none_out() -> None:
     assert {operation for service in SERVICES for operation in service.endpoints} == PAID_OPERATIONS
 
 
+def test_a_service_says_what_files_it_takes_for_all_that_may_go_by_one() -> None:
+    for service in SERVICES:
+        takers = {
+            operation
+            for operation, endpoint in service.endpoints.items()
+            if endpoint.file_field or OPERATIONS[operation].from_prompt
+        }
+        assert takers == service.file_rules.keys()
+
+
 # Ids
 
 

@@ -38,15 +38,14 @@ async def find(
     source: str,
     operation: OperationName = "upscale_video",
     since: float | None = EPOCH,
+    service: str = "",
     **given: Any,
 ) -> Look:
     settings = Settings.read({"USEAPI_TOKEN": TOKEN})
     upstream = Upstream(settings, VirtualClock(), OutputFolder(folder), Network(vendor))
-    service = service_of(source, "source")
+    finder = service_named(service) if service else service_of(source, "source")
     try:
-        return await service.find(
-            upstream, service.order(operation, source, given, {}), since=since
-        )
+        return await finder.find(upstream, finder.order(operation, source, given, {}), since=since)
     finally:
         await upstream.close()
 
@@ -74,6 +73,29 @@ async def test_pixverse_lists_every_upscale_of_the_source_and_nothing_else(
     assert look.is_complete
     assert look.horizon is None
     assert {"upscale_video"} == {job.operation for job in look.jobs}
+
+
+async def test_pixverse_that_was_not_whole_once_stays_so(tmp_path: Path) -> None:
+    vendor = PixVerse()
+    strange = {"video_id": pixverse_id(9), "created_at": "2027-06-01T00:00:00Z"}
+    vendor.jobs["strange"] = strange  # the newest, so that others follow it
+    vendor.add(pixverse_id(2))
+
+    look = await find(tmp_path, vendor, PIXVERSE_VIDEO)
+
+    assert not look.is_complete
+
+
+async def test_pixverse_pages_without_times_are_read_to_the_last(tmp_path: Path) -> None:
+    vendor = PixVerse(tells_time=True)
+    for _ in range(300):
+        del vendor.add(0)["created_at"]
+
+    look = await find(tmp_path, vendor, PIXVERSE_VIDEO)
+
+    assert 5 == len(vendor.asked)
+    assert (False, None) == (look.is_complete, look.horizon)
+    assert look.clock_ahead_s is not None
 
 
 @pytest.mark.parametrize(
@@ -208,7 +230,10 @@ async def test_of_many_jobs_in_dreaminas_scheduler_the_newest_are_read_and_the_r
     tmp_path: Path,
 ) -> None:
     vendor = Dreamina()
-    made = [vendor.add("videos/interpolate", DREAMINA_VIDEO)["jobid"] for _ in range(60)]
+    echo = {"jobid": DREAMINA_VIDEO, "fps": 60}
+    made = [
+        vendor.add("videos/interpolate", DREAMINA_VIDEO, request=echo)["jobid"] for _ in range(60)
+    ]
     executing = [
         {"jobid": job_id, "elapsedSeconds": 600 - number} for number, job_id in enumerate(made)
     ]
@@ -222,7 +247,8 @@ async def test_of_many_jobs_in_dreaminas_scheduler_the_newest_are_read_and_the_r
 
     assert 2 * (1 + 50) == len(vendor.asked)
     assert executing[-1]["jobid"] in [asked.rsplit("/", 1)[-1] for asked in vendor.asked[:2]]
-    assert not look.is_complete
+    assert (False, True) == (look.is_complete, whole.is_complete)
+    assert 50 == len(ids(whole))
     assert ids(whole) == ids(look)
 
 
@@ -235,6 +261,8 @@ async def test_of_many_jobs_in_dreaminas_scheduler_the_newest_are_read_and_the_r
         ({"CA:" + EMAIL: [{"submitId": "1"}]}, 1),
         ({"CA:" + EMAIL: ["j1"]}, 1),
         ({"CA:" + EMAIL: {"jobid": "j1"}}, 0),
+        ({"CA:" + EMAIL: {"jobid": "j1"}, "US:" + EMAIL: []}, 0),
+        ({"CA:" + EMAIL: [{"jobid": "d-1"}, {"jobid": dreamina_id(5, "F")}]}, 2),
     ],
 )
 async def test_a_dreamina_scheduler_that_is_not_understood_is_not_whole(
@@ -246,6 +274,48 @@ async def test_a_dreamina_scheduler_that_is_not_understood_is_not_whole(
     look = await find(tmp_path, vendor, DREAMINA_VIDEO)
 
     assert () == look.jobs
+    assert not look.is_complete
+
+
+async def test_a_dreamina_scheduler_need_not_count_nor_tell_ages(tmp_path: Path) -> None:
+    vendor = Dreamina()
+    made = vendor.add("videos/upscale", DREAMINA_VIDEO)["jobid"]
+    vendor.instead["GET /v1/dreamina/scheduler"] = Says({"executing": {"CA": [{"jobid": made}]}})
+
+    look = await find(tmp_path, vendor, DREAMINA_VIDEO)
+
+    assert ([made], True) == (ids(look), look.is_complete)
+
+
+async def test_one_dreamina_job_that_can_not_be_read_leaves_it_open(tmp_path: Path) -> None:
+    vendor = Dreamina()
+    gone, there = (vendor.add("videos/upscale", DREAMINA_VIDEO)["jobid"] for _ in range(2))
+    executing = [{"jobid": gone, "elapsedSeconds": 1}, {"jobid": there, "elapsedSeconds": 9}]
+    vendor.instead["GET /v1/dreamina/scheduler"] = Says({"executing": {"CA": executing}})
+    vendor.instead[f"GET /v1/dreamina/videos/{gone}"] = Says({"error": "Not found"}, 404)
+
+    look = await find(tmp_path, vendor, DREAMINA_VIDEO)
+
+    assert ([there], False) == (ids(look), look.is_complete)
+
+
+@pytest.mark.parametrize(
+    ("operation", "letters"), [("generate_video", ["v", "W"]), ("generate_image", ["i"])]
+)
+async def test_dreamina_reads_only_what_can_be_made_from_a_prompt_for_one(
+    tmp_path: Path, operation: OperationName, letters: list[str]
+) -> None:
+    """A letter that is not known may be a newer kind of video."""
+    vendor = Dreamina()
+    listed = [dreamina_id(9, letter) for letter in "vVFiIW"]
+    vendor.instead["GET /v1/dreamina/scheduler"] = Says(
+        {"executing": {"CA": [{"jobid": job_id} for job_id in listed]}}
+    )
+
+    look = await find(tmp_path, vendor, "A windmill", operation, service="dreamina")
+
+    read = [asked.rsplit("/", 1)[1] for asked in vendor.asked if "/scheduler" not in asked]
+    assert [dreamina_id(9, letter) for letter in letters] == read
     assert not look.is_complete
 
 
@@ -347,6 +417,33 @@ async def test_google_flow_reads_the_newest_twenty_jobs(
 
     assert 20 == sum("/jobs/" in asked for asked in vendor.asked)
     assert (is_complete, is_complete) == (oldest in ids(look), look.is_complete)
+
+
+async def test_google_flow_without_one_of_its_lists_shows_what_is_in_the_other(
+    tmp_path: Path,
+) -> None:
+    vendor = GoogleFlow()
+    made = vendor.add(FLOW_VIDEO, request={"mediaGenerationId": FLOW_VIDEO})["jobid"]
+    vendor.instead["GET /v1/google-flow/jobs?options=history"] = Says({"error": "x"}, 500)
+
+    look = await find(tmp_path, vendor, FLOW_VIDEO)
+
+    assert ([made], False) == (ids(look), look.is_complete)
+
+
+async def test_one_google_flow_job_that_can_not_be_read_leaves_it_open(tmp_path: Path) -> None:
+    vendor = GoogleFlow()
+    there = vendor.add(FLOW_VIDEO, request={"mediaGenerationId": FLOW_VIDEO})["jobid"]
+    gone = vendor.add(FLOW_VIDEO)["jobid"]  # the newer, so it is read first
+    vendor.instead[f"GET /v1/google-flow/jobs/{gone}"] = Says({"error": "Not found"}, 404)
+    listed: dict[str, Any] = {there: {}, gone: {"timestamp": 7}}
+    vendor.instead["GET /v1/google-flow/jobs?options=executing"] = Says(
+        {"videos": {"executing": listed}}
+    )
+
+    look = await find(tmp_path, vendor, FLOW_VIDEO)
+
+    assert ([there], False) == (ids(look), look.is_complete)
 
 
 async def test_google_flow_without_either_list_can_not_be_read(tmp_path: Path) -> None:
@@ -514,7 +611,8 @@ async def test_a_google_flow_job_that_echoes_our_reference_is_ours_whatever_else
     assert found.ours is not None
     assert ours == found.ours.job_id
     assert other.ours is None
-    assert ({another}, {theirs}) == (other.others, other.strangers)
+    assert {another} == other.others
+    assert {theirs} == other.strangers
     assert {another, theirs} < set(ids(other))
 
 
@@ -555,8 +653,39 @@ async def test_pixverses_scheduler_tells_ours_and_anothers_by_the_reference(
     assert found.ours is not None
     assert videos[1] == found.ours.job_id
     assert other.ours is None
-    assert ({videos[0]}, {videos[2]}) == (other.others, other.strangers)
+    assert {videos[0]} == other.others
+    assert {videos[2]} == other.strangers
     assert sorted(videos) == sorted(ids(other))
+
+
+async def test_images_of_ours_that_the_scheduler_forgot_are_those_that_began_beside_the_rest(
+    tmp_path: Path,
+) -> None:
+    """Not those of an earlier call, of a later one, or of another reference."""
+
+    def image(number: int, age_s: float) -> dict[str, Any]:
+        some_id = pixverse_id(number).replace("-video:", "-image:")
+        return {"image_id": some_id, "prompt": PROMPT, "created_at": iso(EPOCH - age_s)}
+
+    older, anothers, one, two, three, later = (
+        image(number, age_s) for number, age_s in enumerate((600, 101, 100, 99.5, 99, 30), start=1)
+    )
+    rows = [
+        tracked(two["image_id"], OURS, started=two["created_at"]),
+        tracked(anothers["image_id"], ANOTHERS, started=anothers["created_at"]),
+    ]
+    vendor = PixVerse()
+    vendor.instead = {
+        "GET /v2/pixverse/scheduler": Says(rows),
+        "GET /v2/pixverse/images": Says({"data": [later, three, two, one, anothers, older]}),
+    }
+
+    look = await find_wish(tmp_path, vendor, "pixverse", "generate_image", count=3)
+
+    assert look.ours is not None
+    assert OURS == look.ours.job_id
+    found = [item.media_id for item in look.ours.media or ()]
+    assert [each["image_id"] for each in (one, two, three)] == found
 
 
 @pytest.mark.parametrize("answer", [Says({"error": "x"}, 500), Says({}), Says([{}, 7]), Says([])])

@@ -4,12 +4,15 @@ Dreamina's are in test_dreamina.py.
 """
 
 import asyncio
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from mcp_server.sandbox import media
 from mcp_server.sandbox.account import SEVERAL_ACCOUNTS
 from tests.jobs.test_never_twice import another_server
 from tests.services.scripted import Says, Scripted
@@ -25,6 +28,7 @@ PATHS = {
     ("pixverse", "image"): "/v2/pixverse/images/create",
 }
 CUT = Fault(then="cut")
+SEVERAL = f"user:{SEVERAL_ACCOUNTS}-token"
 
 
 async def make(
@@ -178,6 +182,37 @@ async def test_what_does_not_go_is_refused_before_anything_is_sent(
         assert [] == server.posts()
     assert reply.error["code"] in ("invalid_argument", "unsupported")
     assert says in reply.text
+
+
+async def test_pixverse_needs_to_be_told_which_of_several_accounts_makes_it(
+    tmp_path: Path,
+) -> None:
+    """It is no part of the wish: the same on another account is the same job."""
+    async with running(tmp_path, USEAPI_TOKEN=SEVERAL) as server:
+        open_ = await make(server, "pixverse")
+        named = await make(server, "pixverse", account="second")
+        again = await make(server, "pixverse", account="user@example.com")
+        body = sent(server)
+    async with running(
+        tmp_path / "set", USEAPI_TOKEN=SEVERAL, USEAPI_ACCOUNTS="pixverse=second@example.com"
+    ) as server:
+        await make(server, "pixverse")
+        by_setting = sent(server)
+
+    assert "invalid_argument" == open_.error["code"]
+    assert "se***@ex***.com" in open_.text
+    assert "second@example.com" not in open_.text
+    assert "second@example.com" == body["email"] == by_setting["email"]
+    assert named.job["job_id"] == again.job["job_id"]
+
+
+async def test_google_flow_chooses_an_account_itself_unless_one_is_named(tmp_path: Path) -> None:
+    async with running(tmp_path, USEAPI_TOKEN=SEVERAL) as server:
+        await make(server, "google-flow")
+        await make(server, "google-flow", account="second", variation=2)
+        bodies = [sent(server, number) for number in range(2)]
+
+    assert [None, "second@example.com"] == [body.get("email") for body in bodies]
 
 
 @pytest.mark.parametrize(
@@ -459,7 +494,13 @@ async def test_images_of_google_flow_as_base64_are_files_with_their_ids(tmp_path
         started = await make(server, "google-flow", "image", "A cat sandbox:encoded", count=2)
         done = await ended(server, started)
         larger = await server.call("upscale_image", source=done.job["media"][1]["media_id"])
+        again = await server.call("get_job", job_id=done.job["job_id"])
+        repeated = await make(server, "google-flow", "image", "A cat sandbox:encoded", count=2)
 
+        assert 2 == len(server.posts())
+        assert 2 == len(list((tmp_path / "output").glob("*generate*")))
+        assert 2 == len(list((tmp_path / "output").iterdir()))
+    assert done.job["media"] == again.job["media"] == repeated.job["media"]
     first, second = done.job["media"]
     assert first["media_id"] != second["media_id"]
     assert first["path"] != second["path"]
@@ -678,6 +719,53 @@ async def test_a_reference_of_the_callers_own_is_sent_and_ours_is_not(tmp_path: 
     assert server.sandbox.accepted[0].job_id == reply.job["job_id"]
 
 
+@pytest.mark.parametrize("service", ["google-flow", "pixverse"])
+async def test_a_job_that_its_reference_proves_frees_the_key_when_it_fails(
+    tmp_path: Path, service: str
+) -> None:
+    prompt = f"{PROMPT} sandbox:{'job-fails' if service == 'google-flow' else 'fails'}"
+    async with running(tmp_path, job_seconds=60) as server:
+        server.network.faults = [CUT]
+        found = await make(server, service, prompt=prompt)
+        await asyncio.sleep(60)
+        failed = await server.call("get_job", job_id=found.job["job_id"])
+        anew = await make(server, service, prompt=prompt)
+
+    assert ("running", "failed") == (found.job["status"], failed.job["status"])
+    assert found.job["job_id"] != anew.job["job_id"]
+    assert 2 == len(server.sandbox.accepted)
+
+
+async def test_the_images_of_one_wish_are_not_taken_for_another_variations(
+    tmp_path: Path,
+) -> None:
+    """No reference tells them apart, and both were made after the lost request had left."""
+    prompt = f"{PROMPT} sandbox:forgets-ref"
+    async with running(tmp_path, job_seconds=600) as server:
+        server.network.faults = [Fault(before_s=30, gives_up_s=1, then="cut")]
+        lost = asyncio.create_task(make(server, "pixverse", "image", prompt, count=2, variation=2))
+        await asyncio.sleep(2)
+        first = await make(server, "pixverse", "image", prompt, count=2)
+        await lost
+        await asyncio.sleep(60)
+        second = await make(server, "pixverse", "image", prompt, count=2, variation=2)
+        parts = [{item["media_id"] for item in reply.job["media"]} for reply in (first, second)]
+
+    assert [2, 2] == [len(each) for each in parts]
+    assert not parts[0] & parts[1]
+    assert 2 == len(server.sandbox.accepted)
+
+
+async def test_a_lost_image_of_dreaminas_is_found_beside_rows_that_have_no_media(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, job_seconds=600) as server:
+        server.network.faults = [CUT]
+        found = await make(server, "dreamina", "image")
+
+    assert server.sandbox.accepted[0].job_id == found.job["job_id"]
+
+
 # Drafts
 
 
@@ -827,10 +915,99 @@ async def test_a_draft_of_pixverse_that_is_still_made_is_waited_for(tmp_path: Pa
 # Images that a generation begins with
 
 
+def pictures(folder: Path) -> tuple[str, str]:
+    """Two own files, and the folder they may be read from is `folder`."""
+    folder.mkdir()
+    paths = folder / "first.jpg", folder / "last.png"
+    paths[0].write_bytes(media.read(media.image(1280, 720)))
+    paths[1].write_bytes(png(64, 36))
+    return str(paths[0]), str(paths[1])
+
+
+def png(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    rows = (b"\x00" + b"\x10\x20\x30" * width) * height
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "fields"),
+    [
+        ("pixverse", "/v2/pixverse/videos/create", ("first_frame_path",)),
+        ("pixverse", "/v2/pixverse/videos/create-frames", ("first_frame_path", "last_frame_path")),
+        ("google-flow", PATHS["google-flow", "video"], ("startImage",)),
+        ("google-flow", PATHS["google-flow", "video"], ("startImage", "endImage")),
+    ],
+)
+async def test_own_frames_are_uploaded_once_and_sent_as_the_vendor_calls_them(
+    tmp_path: Path, service: str, path: str, fields: tuple[str, ...]
+) -> None:
+    """One frame or two: PixVerse has a path of its own for two, and takes no shape beside them."""
+    own = pictures(tmp_path / "mine")
+    given = dict(zip(("start_image", "end_image"), own[: len(fields)], strict=False))
+    async with running(tmp_path, USEAPI_INPUT_DIRS=str(tmp_path / "mine")) as server:
+        first = await make(server, service, **given)
+        again = await make(server, service, **given)
+        body = sent(server)
+
+        assert 1 == len(server.sandbox.accepted)
+        assert len(fields) + 1 == len(server.posts())
+    assert path == server.sandbox.accepted[0].path
+    assert len({str(body[field]) for field in fields}) == len(fields)
+    assert not any(str(value).startswith("file:") for value in body.values())
+    assert ("aspectRatio" in body, "aspect_ratio" in body) == (service == "google-flow", False)
+    assert first.job["job_id"] == again.job["job_id"]
+
+
+async def test_an_image_made_on_one_service_is_the_first_frame_on_another(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        image = await ended(server, await make(server, "pixverse", "image"))
+        video = await make(server, "google-flow", start_image=image.job["job_id"])
+        body = sent(server, 1)
+
+    assert "running" == video.job["status"]
+    assert "-image:" in str(body["startImage"])
+
+
+@pytest.mark.parametrize("kind", ["video", "image"])
+async def test_a_wish_with_an_own_image_that_got_no_answer_is_told_by_our_reference_alone(
+    tmp_path: Path, kind: str
+) -> None:
+    """Which frame a video has is told in no documented way: its prompt alone proves nothing."""
+    own, _ = pictures(tmp_path / "mine")
+    given = {"start_image" if kind == "video" else "reference_image": own}
+    prompt = f"{PROMPT} sandbox:forgets-ref" if kind == "video" else PROMPT
+    async with running(
+        tmp_path, USEAPI_INPUT_DIRS=str(tmp_path / "mine"), job_seconds=100
+    ) as server:
+        server.network.concerns = lambda request: request.url.path == PATHS["pixverse", kind]
+        server.network.faults = [CUT]
+        reply = await make(server, "pixverse", kind, prompt, **given)
+
+        assert 1 == len(server.sandbox.accepted)
+    assert (kind == "image") is (reply.job["status"] == "running")
+
+
+async def test_an_end_without_a_start_is_refused_by_pixverse_too(tmp_path: Path) -> None:
+    own, _ = pictures(tmp_path / "mine")
+    async with running(tmp_path, USEAPI_INPUT_DIRS=str(tmp_path / "mine")) as server:
+        alone = await make(server, "pixverse", end_image=own)
+        shaped = await make(server, "pixverse", start_image=own, aspect_ratio="1:1")
+
+        assert [] == server.posts()
+    assert "needs a start_image" in alone.text
+    assert "aspect_ratio can't go with start_image" in shaped.text
+
+
 async def test_a_frame_of_google_flow_decides_the_account(tmp_path: Path) -> None:
     """Another account than its own would be refused: `Email mismatch` (September 2026)."""
-    several = f"user:{SEVERAL_ACCOUNTS}-token"
-    async with running(tmp_path, USEAPI_TOKEN=several) as server:
+    async with running(tmp_path, USEAPI_TOKEN=SEVERAL) as server:
         linked = (await server.call("check_accounts")).job["services"][1]["accounts"]
         other = linked[1]["name"]
         named = await make(server, "google-flow", start_image=FLOW_IMAGE, account=other)
@@ -844,48 +1021,25 @@ async def test_a_frame_of_google_flow_decides_the_account(tmp_path: Path) -> Non
     assert body.get("email", "user@example.com") == "user@example.com"
 
 
-@pytest.mark.parametrize("service", ["google-flow", "pixverse"])
-async def test_a_job_that_its_reference_proves_frees_the_key_when_it_fails(
-    tmp_path: Path, service: str
+@pytest.mark.parametrize("is_made", [False, True])
+async def test_what_another_variation_made_is_not_told_as_this_ones(
+    tmp_path: Path, is_made: bool
 ) -> None:
-    prompt = f"{PROMPT} sandbox:{'job-fails' if service == 'google-flow' else 'fails'}"
-    async with running(tmp_path, job_seconds=60) as server:
-        server.network.faults = [CUT]
-        found = await make(server, service, prompt=prompt)
-        await asyncio.sleep(60)
-        failed = await server.call("get_job", job_id=found.job["job_id"])
-        anew = await make(server, service, prompt=prompt)
-
-    assert ("running", "failed") == (found.job["status"], failed.job["status"])
-    assert found.job["job_id"] != anew.job["job_id"]
-    assert 2 == len(server.sandbox.accepted)
-
-
-async def test_the_images_of_one_wish_are_not_taken_for_another_variations(
-    tmp_path: Path,
-) -> None:
-    """No reference tells them apart, and both were made after the lost request had left."""
-    prompt = f"{PROMPT} sandbox:forgets-ref"
+    """Dreamina echoes no reference: until the other one is answered nothing tells them apart."""
+    fate: dict[str, Any] = {"before_s": 50} if is_made else {"reaches": False}
     async with running(tmp_path, job_seconds=600) as server:
-        server.network.faults = [Fault(before_s=30, gives_up_s=1, then="cut")]
-        lost = asyncio.create_task(make(server, "pixverse", "image", prompt, count=2, variation=2))
-        await asyncio.sleep(2)
-        first = await make(server, "pixverse", "image", prompt, count=2)
+        server.network.faults = [Fault(gives_up_s=1, then="cut", **fate), Fault(after_s=30)]
+        lost = asyncio.create_task(make(server, "dreamina"))
+        await asyncio.sleep(1.5)
+        other = await make(server, "dreamina", variation=2)
         await lost
-        await asyncio.sleep(60)
-        second = await make(server, "pixverse", "image", prompt, count=2, variation=2)
-        parts = [{item["media_id"] for item in reply.job["media"]} for reply in (first, second)]
+        await asyncio.sleep(100)
+        found = await make(server, "dreamina")
+        again = await make(server, "dreamina", variation=2)
 
-    assert [2, 2] == [len(each) for each in parts]
-    assert not parts[0] & parts[1]
-    assert 2 == len(server.sandbox.accepted)
-
-
-async def test_a_lost_image_of_dreaminas_is_found_beside_rows_that_have_no_media(
-    tmp_path: Path,
-) -> None:
-    async with running(tmp_path, job_seconds=600) as server:
-        server.network.faults = [CUT]
-        found = await make(server, "dreamina", "image")
-
-    assert server.sandbox.accepted[0].job_id == found.job["job_id"]
+    first, *later = [work.job_id for work in server.sandbox.accepted]
+    assert first == other.job["job_id"] == again.job["job_id"]
+    if is_made:
+        assert later == [found.job["job_id"]]
+    else:
+        assert ([], "unconfirmed") == (later, found.job["status"])

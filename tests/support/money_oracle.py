@@ -167,7 +167,7 @@ class Facts:
         if row["job_id"] is None and row["state"] in ("accepted", "freed"):
             return "by its result, which came without an id"
         is_over = post.fault.fails or post.job_id in self.cancelled_at
-        if is_over and row["job_id"] is not None:
+        if is_over and (row["job_id"] is not None or row["state"] == "failed"):
             return "failed, and its row went on"
         maker = self.maker_of(row["job_id"])
         if maker is not None and not maker.is_ours and maker.accepted_at >= post.left_at - _SKEW_S:

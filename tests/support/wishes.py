@@ -191,10 +191,11 @@ def _price(
         return float(shape["duration"] * of_dreamina)
     if path == "/v1/google-flow/videos/upscale":
         return 50 if shape["resolution"] == "4K" else 0
-    return {
+    prices: dict[str, float] = {
         "/v1/dreamina/videos/upscale": 30,
         "/v1/google-flow/videos": 20,  # a clip of veo-3.1-fast
         "/v2/pixverse/images/create": 5 * shape.get("create_count", 1),
         "/v2/pixverse/images/upscale": 10,
         "/v2/pixverse/videos/upscale": 6,  # a second, of which there is one at least
-    }.get(path, 0)
+    }
+    return prices.get(path, 0)

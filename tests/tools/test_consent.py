@@ -414,3 +414,18 @@ async def test_a_cap_that_could_be_misread_is_refused(tmp_path: Path, max_credit
         assert "invalid_argument" == reply.error["code"]
         assert "max_credits must be a number" in reply.text
         assert await nothing_was_sent(h)
+
+
+async def test_a_cap_counts_for_the_job_after_one_that_failed_unseen(tmp_path: Path) -> None:
+    """The first call's job stands as far as is known, so its price was not asked for again."""
+    source = PIXVERSE.replace("66778801", "66778807")  # ends as moderated
+    async with running(tmp_path, **ASKS) as server:
+        await server.call("upscale_video", source=source, max_credits=500)
+        await asyncio.sleep(60)
+        refused = await server.call("upscale_video", source=source, max_credits=1)
+        price = refused.error["price"]
+        again = await server.call("upscale_video", source=source, max_credits=price)
+
+        assert 2 == len(server.sandbox.accepted)
+    assert "price" == refused.error["code"]
+    assert "reused" not in again.job

@@ -888,3 +888,16 @@ async def test_a_made_image_becomes_the_first_frame_on_every_service(
         assert posts == len(server.posts())
         assert "completed" == (await ended(server, clip)).job["status"]
     assert clip.job["job_id"] == again.job["job_id"]
+
+
+async def test_after_a_job_that_failed_unseen_the_same_call_goes_to_the_same_account(
+    tmp_path: Path,
+) -> None:
+    wish: dict[str, Any] = {"prompt": "sandbox:moderated panda", "service": "dreamina"}
+    async with running(tmp_path, USEAPI_ACCOUNTS="dreamina=us:") as server:
+        await server.call("generate_video", **wish)
+        await asyncio.sleep(60)
+        again = await server.call("generate_video", **wish)
+
+    assert "reused" not in again.job
+    assert [US, US] == [body["account"] for body in bodies(server)]

@@ -12,7 +12,7 @@ from mcp_server.sandbox import media
 from mcp_server.sandbox.app import Sandbox
 from tests.services.scripted import Scripted
 from tests.support.harness import GOOD, ORIGIN, Fault, Harness, VirtualClock, running
-from tests.support.media_host import MediaHost, WithMediaHost
+from tests.support.media_host import MediaHost, WithMediaHost, film
 
 VIDEO = GOOD["dreamina", "video"]
 FLOW_IMAGE = GOOD["google-flow", "image"]
@@ -282,6 +282,17 @@ async def test_a_link_and_a_saved_file_of_a_job_are_that_job(tmp_path: Path) -> 
         assert 2 == len(h.posts())
 
 
+async def test_a_link_with_another_signature_is_the_job_that_alone_has_it(tmp_path: Path) -> None:
+    """Each read of a job may bring another signature, and the user has kept the first."""
+    async with running(tmp_path) as h:
+        made = await h.call("upscale_video", source=VIDEO)
+        done = await h.call("get_job", job_id=made.job["job_id"], wait_seconds=50)
+        link = done.job["media"][0]["url"].partition("?")[0]
+        reply = await h.call("interpolate_video", source=f"{link}?Signature=older", fps=30)
+
+        assert made.job["job_id"] == reply.job["source"]
+
+
 async def test_a_saved_file_that_was_changed_is_no_longer_the_job(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
         made = await h.call("upscale_video", source=VIDEO)
@@ -449,3 +460,92 @@ async def test_a_lost_generation_of_an_own_image_is_found_after_a_restart(
         assert h.sandbox.accepted[0].job_id == found.job["job_id"]
         assert 1 == len(h.sandbox.accepted)
         assert 2 == len(after.posts())
+
+
+async def test_a_job_that_is_still_made_is_waited_for_before_it_can_be_an_image(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, job_seconds=60) as h:
+        made = await h.call("upscale_image", source=DREAMINA_IMAGE)
+        wish = {"prompt": "x", "service": "pixverse", "reference_image": made.job["job_id"]}
+        early = await h.call("generate_image", **wish)
+        await asyncio.sleep(70)
+        later = await h.call("generate_image", **wish)
+
+        assert ("not_ready", "wait_then_retry") == (early.error["code"], early.error["next_action"])
+        assert "pixverse" == later.job["service"]
+
+
+async def test_of_a_job_of_several_images_one_must_be_chosen(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        made = await h.call("generate_image", prompt="a boat", service="dreamina")
+        await h.call("get_job", job_id=made.job["job_id"], wait_seconds=50)
+        saved = await h.call("download_media", job_id=made.job["job_id"])
+        paths = [item["path"] for item in saved.job["media"]]
+        wish = {"prompt": "x", "service": "pixverse"}
+        several = await h.call("generate_image", reference_image=made.job["job_id"], **wish)
+        one = await h.call("generate_image", reference_image=paths[1], **wish)
+
+        assert "made several images" in several.text
+        assert all(path in several.text for path in paths)
+        assert Path(paths[1]).name == one.job["options"]["reference_image"]
+
+
+async def test_an_image_that_has_no_job_is_fetched_by_a_new_link(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        reply = await h.call(
+            "generate_image", prompt="x", service="pixverse", reference_image=FLOW_IMAGE
+        )
+
+        assert "pixverse" == reply.job["service"]
+        assert 2 == len(h.posts())
+
+
+def film_host(folder: Path, size_bytes: int, **host: Any) -> WithMediaHost:
+    return WithMediaHost(Sandbox(now=VirtualClock().now), MediaHost(film(size_bytes), **host))
+
+
+async def test_a_slow_link_is_fetched_by_itself_and_the_same_call_joins(tmp_path: Path) -> None:
+    network = film_host(tmp_path, 6_000_000, bytes_per_s=100_000)
+    async with running(tmp_path, network=network) as h:
+        early = await h.call("upscale_video", source=LINK)
+        await asyncio.sleep(30)
+        later = await h.call("upscale_video", source=LINK)
+
+        assert "is still being fetched" in early.text
+        assert ("not_ready", True) == (early.error["code"], early.error["retryable"])
+        assert "running" == later.job["status"]
+        assert 1 == len(network.host.seen)
+
+
+async def test_a_link_that_breaks_off_is_gone_on_with(tmp_path: Path) -> None:
+    network = film_host(tmp_path, 3_000_000, breaks_at=[393_216] * 3)
+    async with running(tmp_path, network=network) as h:
+        broken = await h.call("upscale_video", source=LINK)
+        later = await h.call("upscale_video", source=LINK)
+
+        assert ("download_interrupted", True) == (broken.error["code"], broken.error["retryable"])
+        assert "nothing was sent" in broken.text
+        assert "running" == later.job["status"]
+        assert f"bytes={3 * 393_216}-" == network.host.ranges[-1]
+
+
+async def test_a_link_to_more_than_may_be_fetched_is_refused(tmp_path: Path) -> None:
+    network = film_host(tmp_path, 3_000_000)
+    async with running(tmp_path, network=network, USEAPI_MAX_DOWNLOAD_MB="1") as h:
+        reply = await h.call("upscale_video", source=LINK)
+
+        assert "is larger than 1 MB, so nothing was sent" in reply.text
+        assert "USEAPI_MAX_DOWNLOAD_MB" in reply.text
+        assert [] == h.posts()
+
+
+async def test_after_ten_minutes_a_link_is_fetched_anew(tmp_path: Path) -> None:
+    network = film_host(tmp_path, 100_000)
+    async with running(tmp_path, network=network) as h:
+        for waits_s in (0, 590, 20):
+            await asyncio.sleep(waits_s)
+            await h.call("upscale_video", source=LINK)
+
+        assert 2 == len(network.host.seen)
+        assert 1 == len([r for r in h.posts() if "/files" in r.url.path])
