@@ -155,10 +155,6 @@ class Uploads:
         check(file)
         return file
 
-    async def known_ref(self, service: Service, account: str, file: OwnFile) -> str | None:
-        """What a service calls a file that was sent to it before."""
-        return _ref_in(await self._journal.find_live(self._key(service, account, file.sha256)))
-
     async def send(
         self, service: Service, account: str, file: OwnFile, patience: Patience
     ) -> str | Job:
@@ -175,9 +171,6 @@ class Uploads:
             UseapiError: it was refused, or the journal can't be used.
         """
         key = self._key(service, account, file.sha256)
-        ref = await self.known_ref(service, account, file)
-        if ref is not None:
-            return ref
         if self._journal.fault is not None:
             raise self._journal.fault
         progress = self._progress.setdefault(key, Progress(total_bytes=file.size_bytes))
@@ -270,7 +263,7 @@ class Uploads:
             await self._clock.sleep(_LOCK_POLL_S)
         try:
             row = await self._journal.find_live(key)
-            if row is not None and (ref := _ref_in(row)) is not None:
+            if (ref := _ref_in(row)) is not None:
                 return ref
             if row is not None:
                 row = await self._close_lost(row)
@@ -304,11 +297,8 @@ class Uploads:
             answer = await self._upstream.upload(service.vendor, path, file, on_bytes)
             ref = service.ref_of(answer)
         except UseapiError as error:
-            if isinstance(error, UnusableFileError):  # it is not what was read before
-                self._contents.pop(file.identity, None)
             fault = _arrived_nowhere(service, file, error)
-            failure = Failure(code=fault.code, message=fault.message)
-            await self._end(row, job.evolve(status="failed", failure=failure))
+            await self._end(row, job, Failure(code=fault.code, message=fault.message))
             raise fault from None
         try:
             await self._journal.add_evidence(row.id, ref=ref)
@@ -318,18 +308,15 @@ class Uploads:
         return ref
 
     async def _close_lost(self, row: Submission) -> Submission:
-        """Close the row of a process that is gone, if it had not come to its end."""
-        job = self._repository.to_job(row)
-        if row.state not in ("submitting", "accepted") or job.ended:
-            return row
+        """Close the row of a process that is gone; one that had come to its end stays."""
         message = "The server stopped before the whole file was sent."
-        failed = job.evolve(status="failed", failure=Failure(code="lost", message=message))
-        return await self._end(row, failed)
+        job = self._repository.to_job(row)
+        return await self._end(row, job, Failure(code="lost", message=message))
 
-    async def _end(self, row: Submission, job: Job) -> Submission:
-        message = job.failure.message if job.failure else ""
+    async def _end(self, row: Submission, job: Job, failure: Failure) -> Submission:
+        failed = _plain(job.evolve(failure=failure))
         try:
-            return await self._journal.close_row(row, "failed", message, _plain(job))
+            return await self._journal.close_row(row, "failed", failure.message, failed)
         except JournalError as error:
             log.warning("an upload failed, which was not written down: %s", error.code)
             return row
@@ -340,9 +327,8 @@ class Uploads:
 
 
 def _ref_in(row: Submission | None) -> str | None:
-    """What the vendor calls the file of an upload that came to its end."""
-    is_done = row is not None and (row.job or {}).get("status") == "completed"
-    ref = row.evidence.get("ref") if row is not None and is_done else None
+    """What the vendor calls the file of an upload; it is known when that has come to its end."""
+    ref = row.evidence.get("ref") if row is not None else None
     return ref if isinstance(ref, str) else None
 
 

@@ -1057,9 +1057,11 @@ async def test_a_server_that_stops_lets_go_of_its_keys_before_the_journal_is_clo
         order = service_named("pixverse").order("upscale_video", PIXVERSE_VIDEO, {}, {})
         calling = asyncio.create_task(getattr(app.jobs, does)(order))
         await asyncio.sleep(1)
+    stopped_at = now()
     await asyncio.wait({calling})
 
     assert ["released", "closed"] == steps
+    assert stopped_at < 17
 
 
 async def test_a_file_that_came_with_the_answer_is_not_lost_by_a_record_without_it(

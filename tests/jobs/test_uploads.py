@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from mcp_server.journal.locks import FileLocks
 from mcp_server.sandbox import media
 from mcp_server.sandbox.app import Conditions, Sandbox
 from tests.support.harness import Fault, Harness, Network, VirtualClock, running
+from tests.support.processes import Kernel
 
 CLIP = media.read(media.clip(640, 360, 24))
 ONE_OF_TWO = "user:2-any"  # its user has two accounts of each service
@@ -287,6 +290,13 @@ async def test_a_file_that_changes_while_it_is_sent_is_not_sent_whole(tmp_path: 
         assert "unusable_file" == refused.error["code"]
         assert "changes while it is read" in refused.text
         assert [] == orders(h)
+    put(tmp_path)
+    async with running(tmp_path, **own(tmp_path)) as h:
+        again = await h.call("upscale_video", source=path)
+        (upload,) = uploads(h)
+
+        assert str(len(CLIP)) == upload.headers["content-length"]
+        assert "running" == again.job["status"]
 
 
 async def test_a_file_that_the_vendor_has_forgotten_is_sent_once_more(tmp_path: Path) -> None:
@@ -329,6 +339,80 @@ async def test_a_server_that_stops_leaves_an_upload_that_has_failed(tmp_path: Pa
 
         assert ("failed", "lost") == (job.job["status"], job.job["failure"]["code"])
         assert "upscale_video" == reply.job["operation"]
+
+
+async def test_a_server_that_died_before_the_first_byte_of_an_upload_stops_no_other(
+    tmp_path: Path,
+) -> None:
+    path = put(tmp_path)
+    async with running(tmp_path, **own(tmp_path)) as h:
+        await h.call("upscale_video", source=path)
+    with closing(sqlite3.connect(tmp_path / "state" / "journal.sqlite")) as database, database:
+        database.execute(
+            "update submission set state = 'submitting', status = 'submitting', job = null,"
+            " evidence = '{}' where operation = 'upload'"
+        )
+    async with running(tmp_path, sandbox=h.sandbox, clock=h.clock, **own(tmp_path)) as after:
+        (row,) = (await after.call("list_jobs", status="submitting")).job["jobs"]
+        read = await after.call("get_job", job_id=row["job_id"])
+        other = await after.call("upscale_video", source=path, model="topaz-proteus")
+
+        assert ("failed", "lost") == (read.job["status"], read.job["failure"]["code"])
+        assert "running" == other.job["status"]
+        assert 1 == len(uploads(after))
+
+
+async def test_how_an_upload_ended_is_told_afterwards(tmp_path: Path) -> None:
+    path = put(tmp_path)
+    async with running(tmp_path, **own(tmp_path)) as h:
+        h.network.concerns = is_upload
+        h.network.faults = [Fault(then="cut")]
+        refused = await h.call("upscale_video", source=path)
+        await h.call("upscale_video", source=path)
+        jobs = [
+            (await h.call("get_job", job_id=row["job_id"])).job
+            for status in ("failed", "completed")
+            for row in (await h.call("list_jobs", status=status)).job["jobs"]
+            if row["operation"] == "upload"
+        ]
+
+    assert "upload_failed" == refused.error["code"]
+    assert ["failed", "completed"] == [job["status"] for job in jobs]
+    assert "upload_failed" == jobs[0]["failure"]["code"]
+    assert ["clip.mp4"] * 2 == [job["source"] for job in jobs]
+    assert all(job["created_at"] for job in jobs)
+
+
+async def test_of_two_servers_one_sends_a_file_and_the_other_knows_it_then(tmp_path: Path) -> None:
+    path, kernel = put(tmp_path), Kernel()
+    settings = own(tmp_path)
+    async with (
+        running(tmp_path, locks=kernel.process(), **settings) as one,
+        running(
+            tmp_path,
+            sandbox=one.sandbox,
+            network=one.network,
+            clock=one.clock,
+            locks=kernel.process(),
+            **settings,
+        ) as other,
+    ):
+        one.network.concerns = is_upload
+        one.network.faults = [Fault(after_s=5)]
+        replies = await asyncio.gather(
+            *(server.call("upscale_video", source=path) for server in (one, other))
+        )
+
+        assert 1 == len(uploads(one)) == len(orders(one))
+        assert 1 == len({reply.job["job_id"] for reply in replies})
+
+
+async def test_an_upload_takes_nothing_of_the_days_credits(tmp_path: Path) -> None:
+    path = put(tmp_path)
+    async with running(tmp_path, USEAPI_MAX_CREDITS_PER_DAY="12", **own(tmp_path)) as h:
+        reply = await h.call("upscale_video", source=path)  # 12 credits for two seconds
+
+        assert "running" == reply.job["status"]
 
 
 async def test_with_a_journal_that_cant_be_written_no_file_is_sent(tmp_path: Path) -> None:

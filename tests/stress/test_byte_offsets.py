@@ -433,7 +433,8 @@ async def errand_breaks(errand: Errand, *, stride: int = 1) -> Tally:
                 at_work = ErrandDesk(errand, app, vendor, sandbox, Path(folder))
                 assert await at_work.case(None) == "told"
                 (whole,) = vendor.payments
-                for side, message in (("request", whole.request), ("answer", whole.answer)):
+                sides: dict[Side, bytes] = {"request": whole.request, "answer": whole.answer}
+                for side, message in sides.items():
                     for at in range(0, len(message), stride):
                         hows = (HOWS[at // stride % len(HOWS)],) if stride > 1 else CUTS
                         for how in hows:
@@ -465,7 +466,8 @@ def _in_a_process(story: Story | Errand) -> Tally:
 def _all() -> Tally:
     tally = Tally()
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
-        parts = [pool.submit(_in_a_process, story) for story in (*STORIES, *ERRANDS)]
+        everything: tuple[Story | Errand, ...] = (*STORIES, *ERRANDS)
+        parts = [pool.submit(_in_a_process, story) for story in everything]
         for part in parts:
             tally.came_to += part.result().came_to
             tally.wrong += part.result().wrong

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.processes import Life
 from tests.support.vendor_faults import JOB_S, Free, Post
 from tests.support.wishes import Wish
 
@@ -271,7 +272,7 @@ def _told(post: Post) -> str:
     )
 
 
-def asked_twice(free: list[Free], lives: set[object]) -> list[str]:
+def asked_twice(free: list[Free], lives: set[Life]) -> list[str]:
     """Uploads and questions for a price that left though the answer was there already.
 
     Args:
