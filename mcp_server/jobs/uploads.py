@@ -263,7 +263,7 @@ class Uploads:
             await self._clock.sleep(_LOCK_POLL_S)
         try:
             row = await self._journal.find_live(key)
-            if row is not None and (ref := _ref_in(row)) is not None:
+            if (ref := _ref_in(row)) is not None:
                 return ref
             if row is not None:
                 row = await self._close_lost(row)
@@ -297,8 +297,6 @@ class Uploads:
             answer = await self._upstream.upload(service.vendor, path, file, on_bytes)
             ref = service.ref_of(answer)
         except UseapiError as error:
-            if isinstance(error, UnusableFileError):  # it is not what was read before
-                self._contents.pop(file.identity, None)
             fault = _arrived_nowhere(service, file, error)
             await self._end(row, job, Failure(code=fault.code, message=fault.message))
             raise fault from None
@@ -310,15 +308,13 @@ class Uploads:
         return ref
 
     async def _close_lost(self, row: Submission) -> Submission:
-        """Close the row of a process that is gone, if it had not come to its end."""
-        job = self._repository.to_job(row)
-        if row.state not in ("submitting", "accepted") or job.ended:
-            return row
+        """Close the row of a process that is gone; one that had come to its end stays."""
         message = "The server stopped before the whole file was sent."
+        job = self._repository.to_job(row)
         return await self._end(row, job, Failure(code="lost", message=message))
 
     async def _end(self, row: Submission, job: Job, failure: Failure) -> Submission:
-        failed = _plain(job.evolve(status="failed", failure=failure))
+        failed = _plain(job.evolve(failure=failure))
         try:
             return await self._journal.close_row(row, "failed", failure.message, failed)
         except JournalError as error:
@@ -331,10 +327,8 @@ class Uploads:
 
 
 def _ref_in(row: Submission | None) -> str | None:
-    """What the vendor calls the file of an upload that came to its end."""
-    if row is None or row.job is None or row.job["status"] != "completed":
-        return None
-    ref = row.evidence.get("ref")
+    """What the vendor calls the file of an upload; it is known when that has come to its end."""
+    ref = row.evidence.get("ref") if row is not None else None
     return ref if isinstance(ref, str) else None
 
 
