@@ -308,7 +308,7 @@ def consenter(
         if _is_agreed_to(plan, app.settings.confirm_credits):
             return Consent(confirm=True)
         # The job that was made before may have ended since: then this call would make a new one.
-        if plan.is_live and await app.jobs.is_live(plan.order, read=True):
+        if await app.jobs.is_live(plan.order, read=True):
             return NotAsked(confirm=True)
         if plan.max_credits is not None:
             raise _too_dear(plan)

@@ -371,17 +371,42 @@ async def test_a_cap_of_0_says_of_an_unknown_price_that_it_is_not_known(tmp_path
         assert await nothing_was_sent(h)
 
 
-async def test_a_cap_lets_an_unknown_price_through_with_a_note(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cap", [0.5, 1, 10])
+async def test_a_cap_lets_an_unknown_price_through_with_a_note(tmp_path: Path, cap: float) -> None:
     async with running(tmp_path, **ASKS) as h:
         refused = await h.call("upscale_image", source=IMAGE)
-        done = await h.call("upscale_image", source=IMAGE, max_credits=10)
-        again = await h.call("upscale_image", source=IMAGE, max_credits=10)
+        done = await h.call("upscale_image", source=IMAGE, max_credits=cap)
+        again = await h.call("upscale_image", source=IMAGE, max_credits=cap)
 
         assert ("price", None) == (refused.error["code"], refused.error.get("price"))
         assert "running" == done.job["status"]
         assert "max_credits could not be checked" in done.text
         assert "could not be checked" not in again.text
         assert 1 == len(h.posts())
+
+
+async def test_without_a_cap_nothing_is_said_of_one(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        done = await h.call("upscale_image", source=IMAGE)
+
+        assert "running" == done.job["status"]
+        assert "max_credits" not in done.text
+
+
+@ERAS
+async def test_nobody_is_asked_about_what_is_free_even_where_every_price_is_asked_about(
+    tmp_path: Path, mode: str
+) -> None:
+    user = willing()
+    options = user.on(mode)
+    async with running(tmp_path, client_options=options, USEAPI_CONFIRM_CREDITS="0") as h:
+        free = await h.call("upscale_video", source=FLOW_VIDEO, resolution="1080p")
+        nobody_yet = list(user.asked)
+        await h.call("upscale_video", source=VIDEO)
+
+    assert "running" == free.job["status"]
+    assert [] == nobody_yet
+    assert 1 == len(user.asked)
 
 
 async def test_what_is_documented_as_free_is_done_at_a_cap_of_0(tmp_path: Path) -> None:
