@@ -109,6 +109,12 @@ class Downloads:
         ]
         return job.evolve(media=tuple(media))
 
+    async def read(self, item: Media, most_bytes: int) -> bytes | None:
+        """The bytes of a medium's file; None if there is none, or it is larger than that."""
+        if item.path is None or (_size_bytes(item.path) or most_bytes + 1) > most_bytes:
+            return None
+        return await asyncio.to_thread(_bytes_of, Path(item.path), most_bytes)
+
     async def has_all(self, job: Job) -> bool:
         """Whether every file of a job is on disk, so that nothing need be asked of its vendor."""
         positions = range(len(job.media or ()))
@@ -246,6 +252,15 @@ def _size_bytes(path: str) -> int | None:
     except (OSError, ValueError):
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _bytes_of(path: Path, most_bytes: int) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except OSError:
+        return None
+    return content if len(content) <= most_bytes else None
 
 
 def _nothing_to_save(job: Job) -> DownloadError:
