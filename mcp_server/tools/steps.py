@@ -59,7 +59,7 @@ def _service(name: str) -> Service | None:
 def _steps(service: Service, operation: OperationName, source: str, image_index: int) -> list[Step]:
     """The largest result that is offered, and the default one where that is cheaper."""
     endpoint = service.endpoints[operation]
-    fixed = {"image_index": image_index} if image_index else {}
+    fixed: dict[str, Any] = {"image_index": image_index} if image_index else {}
     named = next((name for name in _SIZES if name in endpoint.options), None)
     wishes = [fixed]
     if named is not None and endpoint.options[named].values:

@@ -41,7 +41,7 @@ try {
     process.exit(0);
   }
   await run("unit host", UNIT_CASES, host);
-  if (Object.keys(INSPECTOR_CASES).some((name) => name.includes(wanted))) {
+  if (!process.env.UNIT_ONLY && Object.keys(INSPECTOR_CASES).some((name) => name.includes(wanted))) {
     const inspector = await Inspector.open(browser);
     try {
       await run("Inspector", INSPECTOR_CASES, inspector);
@@ -49,7 +49,7 @@ try {
       await inspector.close();
     }
   }
-  if (!wanted) await takePictures(host);
+  if (!wanted && !process.env.UNIT_ONLY) await takePictures(host);
 } finally {
   host.close();
   await browser.close();

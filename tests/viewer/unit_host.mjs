@@ -215,6 +215,19 @@ export class View {
     return (await this.asked("tools/call")).filter(({ name, arguments: given }) => name === "get_job" && given.job_id === jobId).length;
   }
 
+  zoom() {
+    return this.frame.$eval("#stage", (stage) => Number(stage.style.getPropertyValue("--zoom")));
+  }
+
+  /** Chooses fit (0), 100 % (1) or 200 % (2). */
+  size(hundreds) {
+    return this.frame.check(`#sizes input[value="${hundreds}"]`, { force: true });
+  }
+
+  sizeChosen() {
+    return this.frame.$eval("#sizes input:checked + span", (span) => span.textContent);
+  }
+
   send(message) {
     return this.page.evaluate((message) => send(message), message);
   }
