@@ -4,6 +4,7 @@
 //   node tests/viewer/run.mjs --pictures [word of the states to take]
 
 import { CASES as UNIT_CASES } from "./unit_cases.mjs";
+import { CASES as GALLERY_CASES } from "./gallery_cases.mjs";
 import { Inspector } from "./inspector.mjs";
 import { CASES as INSPECTOR_CASES } from "./inspector_cases.mjs";
 import { openBrowser } from "./parts.mjs";
@@ -41,6 +42,7 @@ try {
     process.exit(0);
   }
   await run("unit host", UNIT_CASES, host);
+  await run("gallery", GALLERY_CASES, host);
   if (!process.env.UNIT_ONLY && Object.keys(INSPECTOR_CASES).some((name) => name.includes(wanted))) {
     const inspector = await Inspector.open(browser);
     try {
