@@ -205,6 +205,21 @@ export const CASES = {
     return view;
   },
 
+  async "what has no link in its service's list is asked for by its id, one after the other"(host) {
+    const ids = [1, 2, 3].map((number) => FLOW_SOURCE.replace("sample-1", `sample-${number}`));
+    const media = ids.map((source) => ({ service: "google-flow", kind: "video", source, can: [] }));
+    const uri = (id) => `useapi://media/${encodeURIComponent(id)}`;
+    const resources = { [uri(ids[0])]: host.assetLink(host.clip("640x360-24fps")), [uri(ids[2])]: host.assetLink(host.clip("1280x720-24fps")) };
+    const view = await show(host, { result: answer({ media }), resources });
+    await until("two frames", async () => (await pictures(view)) === 2);
+    deepEqual((await view.asked("resources/read")).map((asked) => asked.uri), ids.map(uri));
+    const without = await show(host, { result: answer({ media }), resources, can: { serverTools: {} } });
+    await has(without, 3);
+    await pause(300);
+    deepEqual(await without.asked("resources/read"), []);
+    return view;
+  },
+
   async "pictures are loaded as they come into view"(host) {
     const view = await show(host, { result: host.found({ count: 40 }), width: 320 });
     await has(view, 40);
