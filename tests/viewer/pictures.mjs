@@ -4,8 +4,10 @@
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { GALLERY, INSTALLED, pause } from "./parts.mjs";
+import { GALLERY, INSTALLED, pause, until } from "./parts.mjs";
 import { answer, error, EVERYTHING, FLOW_JOB, FLOW_SOURCE, VIDEO_JOB, VIDEO_SOURCE } from "./unit_host.mjs";
+
+const PIXVERSE_SOURCE = "user:12345-pixverse:user@example.com-video:7";
 
 export async function takePictures(host, wanted = "") {
   const folder = join(INSTALLED, "screenshots");
@@ -17,10 +19,10 @@ export async function takePictures(host, wanted = "") {
       }
     }
   }
-  if (wanted) return;
-  const { finished, gallery } = states(host);
-  await takePicture(host, { ...finished, width: 800, theme: "light", at: 430 }, join(folder, "readme.png"));
-  await takePicture(host, { ...finished, width: 1200, height: 800, theme: "dark", displayMode: "fullscreen" }, join(folder, "full-screen.png"));
+  if (wanted && wanted !== "readme") return;
+  const { large, gallery } = states(host);
+  await takePicture(host, { ...large, width: 800, theme: "light", then: moveALittle }, join(folder, "readme.png")); // .github/viewer.png
+  await takePicture(host, { ...large, width: 1200, height: 800, theme: "dark", displayMode: "fullscreen" }, join(folder, "full-screen.png"));
   await takePicture(host, { ...gallery, width: 1200, height: 800, theme: "light", displayMode: "fullscreen" }, join(folder, "gallery-full-screen.png"));
   console.log(`\nPictures in ${folder}`);
 }
@@ -42,7 +44,7 @@ function states(host) {
     running: { result: host.running({ poll_after_seconds: 60 }), answers: { ...forever, ...source } },
     finished: { result: next(host.upscaled({ media: rate(24) })) },
     fit: { result: next(host.upscaled({ media: rate(24) })), then: (view) => view.frame.check("#sizes input[value='0']", { force: true }) },
-    large: { result: host.upscaled(large) },
+    large: { result: host.upscaled({ ...large, service: "pixverse", model: "v6", source: PIXVERSE_SOURCE, forecast_credits: undefined }), answers: { [`get_job ${PIXVERSE_SOURCE}`]: [host.source()] }, wait: 4000 },
     rates: { result: host.upscaled(smooth), wait: 6000 },
     saved: { result: next(host.upscaled({ media: saved })) },
     reused: { result: host.upscaled({ media: rate(24), reused: true }) },
@@ -67,6 +69,12 @@ function states(host) {
   };
 }
 
+async function moveALittle(view) {
+  await view.frame.focus("#split");
+  await view.page.keyboard.press("Shift+ArrowLeft");
+  await view.frame.$eval("#split", (split) => split.blur());
+}
+
 async function takePicture(host, { theme, displayMode = "inline", wait = 2000, then, at = 430, ...script }, path) {
   const context = { theme, displayMode, availableDisplayModes: ["inline", "fullscreen"] };
   const view = await host.show({ ...script, context });
@@ -78,7 +86,8 @@ async function takePicture(host, { theme, displayMode = "inline", wait = 2000, t
     await view.frame.fill("#time", String(at));
     await view.frame.$eval("#time", (time) => time.blur());
     await view.page.mouse.move(0, 0);
-    await pause(300);
+    await until("seeked", () => view.frame.evaluate(() => [...document.querySelectorAll("video")].every((video) => !video.seeking)));
+    await pause(500);
   }
   await view.page.setViewportSize({ width: script.width, height: script.height || (await view.height()) });
   await pause(250);
