@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import stat
 import weakref
 from collections.abc import Awaitable, Callable
@@ -255,8 +256,11 @@ def _size_bytes(path: str) -> int | None:
 
 
 def _bytes_of(path: Path, most_bytes: int) -> bytes | None:
+    def opener(name: str, flags: int) -> int:  # never what a link put in its place leads to
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0))
+
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=opener) as file:
             content = file.read(most_bytes + 1)
     except OSError:
         return None

@@ -290,6 +290,9 @@ async def test_a_file_that_is_gone_or_too_large_is_not_read(tmp_path: Path) -> N
         await asyncio.to_thread(Path(path).unlink)
         with pytest.raises(MCPError):
             await server.client.read_resource(uri)
+        await asyncio.to_thread(Path(path).symlink_to, tmp_path)
+        with pytest.raises(MCPError):
+            await server.client.read_resource(uri)
 
 
 async def test_the_link_of_what_was_there_before_is_had_by_its_id(tmp_path: Path) -> None:

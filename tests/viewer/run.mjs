@@ -43,7 +43,7 @@ try {
   }
   await run("unit host", UNIT_CASES, host);
   await run("gallery", GALLERY_CASES, host);
-  if (!process.env.UNIT_ONLY && Object.keys(INSPECTOR_CASES).some((name) => name.includes(wanted))) {
+  if (Object.keys(INSPECTOR_CASES).some((name) => name.includes(wanted))) {
     const inspector = await Inspector.open(browser);
     try {
       await run("Inspector", INSPECTOR_CASES, inspector);
@@ -51,7 +51,7 @@ try {
       await inspector.close();
     }
   }
-  if (!wanted && !process.env.UNIT_ONLY) await takePictures(host);
+  if (!wanted) await takePictures(host);
 } finally {
   host.close();
   await browser.close();
