@@ -42,7 +42,7 @@ def steps_for(media: Iterable[FoundMedia]) -> dict[str, list[Step]]:
     known: dict[str, list[Step]] = {}
     for item in media:
         service = _service(item.service)
-        for operation in service.endpoints if service is not None and item.source else ():
+        for operation in _from_a_source(service) if service is not None and item.source else ():
             name = f"{item.service} {operation}"
             if operation in item.can and name not in known and service is not None:
                 known[name] = _steps(service, operation, str(item.source), 0)
@@ -54,6 +54,11 @@ def _service(name: str) -> Service | None:
         return service_named(name)
     except UnsupportedError:  # a row of a newer version
         return None
+
+
+def _from_a_source(service: Service) -> list[OperationName]:
+    """The operations that work on a source; what is made from a prompt needs more than a press."""
+    return [name for name, end in service.endpoints.items() if end.longest_prompt is None]
 
 
 def _steps(service: Service, operation: OperationName, source: str, image_index: int) -> list[Step]:
