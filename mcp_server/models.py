@@ -158,6 +158,8 @@ class ListedJob(BaseModel):
     options: Options = None
     path: Annotated[str | None, Field(description="its first file on the server's disk")] = None
     created_at: Annotated[str, Field(description="ISO 8601 UTC; newest first")]
+    # The whole job, for the gallery; never told.
+    job: SkipJsonSchema[Annotated[Job | None, Field(exclude=True)]] = None
 
 
 class JobList(BaseModel):

@@ -367,16 +367,18 @@ class Settings(BaseModel):
 
         if self.input_dirs:
             return self.input_dirs
+        home = Path.home()
         usual = (
             platformdirs.user_desktop_dir(),
             platformdirs.user_documents_dir(),
             platformdirs.user_downloads_dir(),
             platformdirs.user_videos_dir(),
+            str(home / "Movies"),
             platformdirs.user_pictures_dir(),
         )
         # Some systems call the home folder itself the desktop where there is none.
-        home = Path.home()
-        folders = [path for path in map(Path, usual) if path not in (home, *home.parents)]
+        own = dict.fromkeys(map(Path, usual))
+        folders = [path for path in own if path not in (home, *home.parents)]
         return (*folders, self.output_folder())
 
     def state_folder(self) -> Path:

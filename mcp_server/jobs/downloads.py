@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import stat
 import weakref
 from collections.abc import Awaitable, Callable
@@ -108,6 +109,12 @@ class Downloads:
             for position, item in enumerate(job.media)
         ]
         return job.evolve(media=tuple(media))
+
+    async def read(self, item: Media, most_bytes: int) -> bytes | None:
+        """The bytes of a medium's file; None if there is none, or it is larger than that."""
+        if item.path is None or (_size_bytes(item.path) or most_bytes + 1) > most_bytes:
+            return None
+        return await asyncio.to_thread(_bytes_of, Path(item.path), most_bytes)
 
     async def has_all(self, job: Job) -> bool:
         """Whether every file of a job is on disk, so that nothing need be asked of its vendor."""
@@ -246,6 +253,18 @@ def _size_bytes(path: str) -> int | None:
     except (OSError, ValueError):
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _bytes_of(path: Path, most_bytes: int) -> bytes | None:
+    def opener(name: str, flags: int) -> int:  # never what a link put in its place leads to
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0))
+
+    try:
+        with open(path, "rb", opener=opener) as file:
+            content = file.read(most_bytes + 1)
+    except OSError:
+        return None
+    return content if len(content) <= most_bytes else None
 
 
 def _nothing_to_save(job: Job) -> DownloadError:

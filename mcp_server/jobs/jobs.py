@@ -25,10 +25,10 @@ from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder
 from mcp_server.media.names import check_file_name
 from mcp_server.media.own_files import OwnFile
-from mcp_server.models import OUR_ID_PREFIX, Job, Kind, ListedJob, Status
+from mcp_server.models import OUR_ID_PREFIX, Job, Kind, ListedJob, Media, Status
 from mcp_server.services.base import Order
 from mcp_server.services.listing import MadeHere
-from mcp_server.services.registry import service_named
+from mcp_server.services.registry import service_named, service_of
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 
@@ -205,6 +205,27 @@ class Jobs:
         if row is None:
             return None
         return await self._downloads.with_paths(self._repository.to_job(row))
+
+    async def saved_file(self, job_id: str, position: int, most_bytes: int) -> bytes | None:
+        """The bytes of a file that was saved; None if it is not there or is larger than that."""
+        job = await self.known(job_id)
+        media = (job.media if job is not None else None) or ()
+        if not 0 <= position < len(media):
+            return None
+        return await self._downloads.read(media[position], most_bytes)
+
+    async def link_of(self, source: str) -> str | None:
+        """The link of a medium by its id, where its service gives one; None: it gives none.
+
+        Raises:
+            UnknownIdError: no service owns this id.
+            UseapiError: it can't be read.
+        """
+        service = service_of(source, "source")
+        if service.is_job(source):  # get_job has its link
+            return None
+        self._upstream.require_token()
+        return await service.fresh_link(self._upstream, Media(kind="video", media_id=source))
 
     async def download(
         self, job_id: str, file_name: str | None, report: BytesReport

@@ -65,6 +65,7 @@ class JobRepository:
             options=job.options,
             path=next((item.path for item in job.media or () if item.path), None),
             created_at=iso(row.created_at),
+            job=job,
         )
 
     def is_of(self, row: Submission, origin: str) -> bool:

@@ -1,4 +1,4 @@
-"""Jobs as resources, and completions of what resources and prompts are given."""
+"""Jobs and media as resources, and completions of what resources and prompts are given."""
 
 from typing import Any
 
@@ -20,10 +20,11 @@ from mcp_server.tools.context import AppContext, Ctx, app_of, is_remote
 from mcp_server.tools.results import job_answer, list_answer
 
 _LISTED = 50
+_LARGEST_FILE = 12 << 20  # it goes as one message, in base64
 
 
 def add_resources(server: MCPServer[AppContext]) -> None:
-    """Register `useapi://jobs` and `useapi://jobs/{job_id}`, and complete what is typed."""
+    """Register the resources of jobs, their files and media, and complete what is typed."""
 
     @server.resource(
         "useapi://jobs",
@@ -53,6 +54,8 @@ def add_resources(server: MCPServer[AppContext]) -> None:
         answer = job_answer(found, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
         return dict(answer.structured_content or {})
 
+    _add_files(server)
+
     @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]  # the SDK gave it no types
     async def complete(
         _ref: PromptReference | ResourceTemplateReference,
@@ -68,3 +71,37 @@ def add_resources(server: MCPServer[AppContext]) -> None:
         else:
             return None
         return Completion(values=[value for value in known if value.startswith(argument.value)])
+
+
+def _add_files(server: MCPServer[AppContext]) -> None:
+    """Register what the pages in the chat read where a link can't show a medium."""
+
+    @server.resource(
+        "useapi://jobs/{job_id}/files/{number}",
+        title="Saved file",
+        description=f"A saved file of a job, counted from 0, up to {_LARGEST_FILE >> 20} MB.",
+        mime_type="application/octet-stream",
+    )
+    async def saved_file(ctx: Ctx, job_id: str, number: str) -> bytes:
+        position = int(number) if number.isdecimal() and len(number) < 4 else -1
+        content = await app_of(ctx).jobs.saved_file(job_id, position, _LARGEST_FILE)
+        if content is None:
+            raise ResourceNotFoundError("There is no such file, or it is too large to be read so.")
+        return content
+
+    @server.resource(
+        "useapi://media/{source}",
+        title="Link of a medium",
+        description="The link of a video or image of Google Flow by its id; it expires.",
+        mime_type="application/json",
+    )
+    async def medium(ctx: Ctx, source: str) -> dict[str, Any]:
+        try:
+            url = await app_of(ctx).jobs.link_of(source)
+        except (NotFoundError, ExpiredError, RequestError):
+            url = None
+        except UseapiError as error:
+            raise ResourceError(f"{error.message} {error.hint}") from None
+        if url is None:
+            raise ResourceNotFoundError("There is no link by this id.")
+        return {"url": url}

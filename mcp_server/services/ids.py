@@ -60,9 +60,10 @@ def is_link(text: str) -> bool:
 
 def bare_link(text: str) -> str | None:
     """The https link that a text is, without quotes or brackets round it; None: it is none."""
-    bare = text.strip(_ROUND)
     markdown = _MARKDOWN_LINK.fullmatch(text.strip())
-    bare = markdown[2] if markdown else bare
+    if markdown is not None and markdown[1] != markdown[2]:
+        return None  # which of the two is meant can't be told
+    bare = markdown[2] if markdown else text.strip(_ROUND)
     return bare if re.match(r"(?i)https?://", bare) else None
 
 

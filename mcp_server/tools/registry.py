@@ -16,6 +16,7 @@ from mcp_server.tools.media import list_media
 from mcp_server.tools.strict_tool import StrictTool
 
 VIEWER_URI = "ui://useapi-mcp/viewer.html"
+GALLERY_URI = "ui://useapi-mcp/gallery.html"
 
 # Every tool is idempotent: the same call again does nothing more.
 _CREATES = ToolAnnotations(
@@ -31,7 +32,7 @@ _CANCELS = ToolAnnotations(
     read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
 )
 
-# Who may call a tool that the viewer shows or calls. The viewer can never spend: hosts refuse it.
+# Who may call a tool that a page shows or calls. A page can never spend: hosts refuse it.
 _MODEL = ["model"]
 _MODEL_AND_VIEWER = ["model", "app"]
 
@@ -50,16 +51,16 @@ def all_tools() -> tuple[StrictTool, ...]:
         _tool(upscale_image, "Upscale an image", _CREATES, _shown(_MODEL)),
         _tool(generate_video, "Make a video", _CREATES, _shown(_MODEL)),
         _tool(generate_image, "Make images", _CREATES, _shown(_MODEL)),
-        _tool(list_media, "Find media", _READS),
+        _tool(list_media, "Find media", _READS, _shown(_MODEL_AND_VIEWER, GALLERY_URI)),
         _tool(get_job, "Get a job", _READS, _shown(_MODEL_AND_VIEWER)),
-        _tool(list_jobs, "List jobs", _READS_JOURNAL),
+        _tool(list_jobs, "List jobs", _READS_JOURNAL, _shown(_MODEL_AND_VIEWER, GALLERY_URI)),
         _tool(
             download_media,
             "Save a job's files",
             _CREATES,
             {"ui": {"visibility": _MODEL_AND_VIEWER}},
         ),
-        _tool(cancel_job, "Cancel a job", _CANCELS),
+        _tool(cancel_job, "Cancel a job", _CANCELS, {"ui": {"visibility": _MODEL_AND_VIEWER}}),
         _tool(check_accounts, "Check token and accounts", _CREATES),  # its credits may claim some
     )
 
@@ -98,10 +99,10 @@ def _tool(
     )
 
 
-def _shown(visibility: list[str]) -> dict[str, Any]:
-    """The `_meta` of a tool whose answer the viewer shows."""
+def _shown(visibility: list[str], page: str = VIEWER_URI) -> dict[str, Any]:
+    """The `_meta` of a tool whose answer the viewer, or another page, shows."""
     # Hosts read the first spelling or, older ones, the second.
     return {
-        "ui": {"resourceUri": VIEWER_URI, "visibility": visibility},
-        "ui/resourceUri": VIEWER_URI,
+        "ui": {"resourceUri": page, "visibility": visibility},
+        "ui/resourceUri": page,
     }

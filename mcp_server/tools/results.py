@@ -17,6 +17,7 @@ from mcp_server.redaction import one_line
 from mcp_server.services.health import AccountCheck, Check
 from mcp_server.services.listing import Found
 from mcp_server.services.registry import SERVICES, title_of
+from mcp_server.tools.steps import steps_after, steps_for
 
 JobAnswer = Annotated[CallToolResult, Job]
 """What a tool about one job returns; the Job is its output schema."""
@@ -29,6 +30,13 @@ SANDBOX_NOTE = "This is the sandbox: nothing is real or charged."
 _LONGEST_HEAD = 2500  # of a page of media: its notes and its cursor
 LINKS = "useapi-mcp/links"
 """In an answer's `_meta`, for the viewer: the links of each file that was saved."""
+STEPS = "useapi-mcp/steps"
+"""In an answer's `_meta`, for the pages: what can be done next, with its price."""
+ROWS = "useapi-mcp/rows"
+"""In the `_meta` of a list of jobs, for the gallery: what was made of each, as last known."""
+REMOTE = "useapi-mcp/remote"
+"""In an answer's `_meta`, for the viewer: paths are on a disk that may not be the user's."""
+_MOST_ROWS_BYTES = 60_000
 
 _WAIT = "get_job(job_id, wait_seconds=50)"
 _ANOTHER_DISK = (
@@ -71,7 +79,7 @@ def job_answer(
         left -= len(place) + 1
         if left >= 0:  # half a link is of no use; the data holds it whole
             lines.append(place)
-    return _answer(lines, told, meta=_links(job))
+    return _answer(lines, told, meta=_for_viewer(job, is_remote=is_remote))
 
 
 def list_answer(
@@ -101,7 +109,7 @@ def list_answer(
             lines.append(f"… and {len(jobs) - number} more.")
             break
         lines.append(line)
-    return _answer(lines, told)
+    return _answer(lines, told, meta=_for_gallery(told.jobs))
 
 
 def media_answer(found: Found, *, sandbox: bool = False) -> CallToolResult:
@@ -123,7 +131,8 @@ def media_answer(found: Found, *, sandbox: bool = False) -> CallToolResult:
     head = f"{count} found{'' if found.cursor else ', and no more'}."
     lines = [_joined((head, told.note, _next_sentence(told.next)))]
     lines += [_found_row(item) for item in found.media]
-    return _answer(lines, told)
+    steps = steps_for(found.media)
+    return _answer(lines, told, meta={STEPS: steps} if steps else None)
 
 
 def fits_a_page(media: Sequence[FoundMedia]) -> bool:
@@ -306,16 +315,43 @@ def _as_told(item: Media) -> Media:
     return item.model_copy(update={"listed_as": None, **links})
 
 
-def _links(job: Job) -> dict[str, object] | None:
-    """What the viewer shows of files that were saved; hosts keep `_meta` from the model."""
-    if not any(item.path and item.url for item in job.media or ()):
-        return None
-    return {
-        LINKS: [
+def _for_viewer(job: Job, *, is_remote: bool) -> dict[str, object] | None:
+    """What the viewer shows beside the job; hosts keep `_meta` from the model."""
+    told: dict[str, object] = {}
+    if any(item.path and item.url for item in job.media or ()):
+        told[LINKS] = [
             item.model_dump(include={"url", "thumbnail_url"}, exclude_none=True)
             for item in job.media or ()
         ]
-    }
+    if steps := steps_after(job):
+        told[STEPS] = steps
+    if is_remote and any(item.path for item in job.media or ()):
+        told[REMOTE] = True
+    return told or None
+
+
+def _for_gallery(jobs: Sequence[ListedJob]) -> dict[str, object] | None:
+    """What the gallery shows of jobs: their first files with links, and what can be done next."""
+    rows: list[dict[str, object]] = []
+    sources: list[FoundMedia] = []
+    left = _MOST_ROWS_BYTES
+    for listed in jobs:
+        row: dict[str, object] = {}
+        if (job := listed.job) is not None and job.media:
+            facts = {"kind", "width", "height", "duration_ms", "url", "thumbnail_url"}
+            row = job.media[0].model_dump(include=facts, exclude_none=True)
+            steps = [step for step in steps_after(job) if step["file"] == 0]
+            if steps:
+                source, can = str(steps[0]["source"]), tuple(str(step["tool"]) for step in steps)
+                row |= {"source": source, "can": list(dict.fromkeys(can))}
+                sources.append(
+                    FoundMedia(source=source, service=job.service, kind=job.kind, can=can)
+                )
+            left -= len(json.dumps(row))
+        rows.append(row if left >= 0 else {})
+    if not any(rows):
+        return None
+    return {ROWS: rows, STEPS: steps_for(sources)}
 
 
 def _row(job: ListedJob) -> str:

@@ -113,7 +113,8 @@ def test_what_is_no_code_is_packaged_too() -> None:
     package = Path(mcp_server.__file__).parent
 
     assert (package / "py.typed").is_file()
-    assert (package / "server/viewer.html").is_file()
+    for name in ("viewer.html", "gallery.html", "page.css", "page.js"):
+        assert (package / "server" / name).is_file()
     assert any((package / "sandbox" / "samples").iterdir())
 
 

@@ -213,16 +213,22 @@ async def test_by_default_a_users_own_folders_and_the_output_folder_are_read(
         (tmp_path / "home" / name).mkdir(parents=True)
     inside = tmp_path / "home" / "Documents" / "a.mp4"
     outside = tmp_path / "home" / "a.mp4"
-    for path in (inside, outside, tmp_path / "output" / "a.mp4"):
+    movies = tmp_path / "home" / "Movies" / "a.mp4"  # also where the system's own name is Videos
+    for path in (inside, outside, movies, tmp_path / "output" / "a.mp4"):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(CLIP)
     async with running(tmp_path) as h:
         codes = [
             (await h.call("upscale_video", source=source)).is_error
-            for source in ("~/Documents/a.mp4", str(tmp_path / "output" / "a.mp4"), str(outside))
+            for source in (
+                "~/Documents/a.mp4",
+                "~/Movies/a.mp4",
+                str(tmp_path / "output" / "a.mp4"),
+                str(outside),
+            )
         ]
 
-    assert [False, False, True] == codes
+    assert [False, False, False, True] == codes
 
 
 async def test_what_the_service_takes_is_checked_before_anything_is_sent(tmp_path: Path) -> None:

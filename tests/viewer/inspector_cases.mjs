@@ -31,16 +31,49 @@ export const CASES = {
     return view;
   },
 
-  async "a Google Flow image is a file on disk, and the page says where"(inspector) {
+  async "a Google Flow image is a file on disk: it is read as a resource, and the page says where it is"(inspector) {
     const view = await inspector.call("upscale_image", { source: flow("image", "sample-1") });
-    await view.says("The result is saved as a file.");
-    ok((await view.text("told")).includes("/"));
+    await view.shows(1280, 2560);
+    equal(await view.text("gain"), "2× · 4 times the pixels");
+    ok((await view.text("told")).startsWith("Saved on the server’s disk, in "));
     return view;
   },
 
-  async "a Google Flow video is shown alone"(inspector) {
+  async "a Google Flow video stands beside its source, whose link is read as a resource"(inspector) {
     const view = await inspector.call("upscale_video", { source: flow("video", "sample-2") });
-    await view.shows(undefined, 1920);
+    await view.shows(1280, 1920);
+    ok((await view.zoom()) > 1, "it opens magnified");
+    return view;
+  },
+
+  async "the next step stands there with its price; this host takes no messages, so it is copied"(inspector) {
+    const view = await inspector.call("upscale_video", { source: dreamina(789) });
+    await view.shows(640, 1280);
+    equal(await view.text("steps"), "Raise to 60 fps (about 66 credits)");
+    await view.frame.click("#steps button");
+    await until("told", async () => /^(Copied: paste it into the chat\.|Say in the chat: .*max_credits=66)/.test(await view.text("told")));
+    return view;
+  },
+
+  async "list_media is a gallery, which can be filtered and has more"(inspector) {
+    const view = await inspector.call("list_media", { limit: 8 });
+    const count = () => view.frame.$$eval(".tile", (tiles) => tiles.length);
+    await until("eight or more", async () => (await count()) >= 8);
+    await until("pictures", async () => (await view.frame.$$eval(".picture :is(img, video)", (all) => all.filter((media) => media.naturalWidth || media.videoWidth).length)) >= 4);
+    await view.frame.$eval("#more", (more) => more.click());
+    await until("more", async () => (await count()) > 8);
+    await view.frame.selectOption("#service", "google-flow");
+    await until("only those", async () => (await count()) > 0 && (await view.frame.$$eval(".about", (all) => all.every(({ textContent }) => textContent.startsWith("Google")))));
+    ok((await view.frame.$$eval(".step", (all) => all.map(({ textContent }) => textContent))).includes("Upscale to 4K (about 50 credits)"));
+    return view;
+  },
+
+  async "list_jobs is a gallery, whose jobs can be saved"(inspector) {
+    await (await inspector.call("upscale_video", { source: dreamina(789) })).shows(640, 1280);
+    const view = await inspector.call("list_jobs", {});
+    const tile = await until("the job", () => view.frame.$(".tile:has(.calls button:text('Save'))"));
+    await (await tile.$("button:text('Save')")).click();
+    await until("saved", async () => (await (await tile.$(".said")).textContent()).startsWith("Saved in "));
     return view;
   },
 
@@ -48,7 +81,8 @@ export const CASES = {
     const view = await inspector.call("get_job", { job_id: dreamina(789) });
     await view.shows(undefined, 640);
     await view.frame.click("#save");
-    await until("the path", async () => /^Saved on the computer that runs useapi-mcp: .*\.mp4$/.test(await view.text("told")));
+    await until("the path", async () => (await view.text("told")).startsWith("Saved on the server’s disk, in "));
+    ok((await view.frame.getAttribute("#told", "title")).endsWith(".mp4"));
     const again = await inspector.call("get_job", { job_id: dreamina(789) }); // whose data holds no link any more
     await again.shows(undefined, 640);
     return again;

@@ -9,11 +9,21 @@ import { join } from "node:path";
 export const HERE = new URL(".", import.meta.url).pathname;
 export const ROOT = join(HERE, "../..");
 export const INSTALLED = join(ROOT, ".viewer");
-export const PAGE = readFileSync(join(ROOT, "mcp_server/server/viewer.html"), "utf8");
+export const PAGE = page("viewer.html");
+export const GALLERY = page("gallery.html");
 const SAMPLES = join(ROOT, "mcp_server/sandbox/samples");
+export const sample = (name) => readFileSync(join(SAMPLES, name));
 const TYPES = { mp4: "video/mp4", jpg: "image/jpeg", html: "text/html" };
 
 const { chromium } = createRequire(join(INSTALLED, "package.json"))("playwright-core");
+
+/** A page as our server serves it: with its parts, without comments and indentation. */
+function page(name) {
+  const text = (name) => readFileSync(join(ROOT, "mcp_server/server", name), "utf8");
+  const whole = text(name).replace(/\/\*\{([a-z.]+)\}\*\//g, (_, part) => text(part))
+    .replace(/^\s*\/\*(?:(?!\*\/).)*\*\/$/gms, "");
+  return whole.split("\n").map((line) => line.trim()).filter(Boolean).join("\n");
+}
 
 // A fresh profile each time; nothing of the browser's own goes out.
 export function openBrowser() {

@@ -1,15 +1,19 @@
 // Runs every case in a real browser, prints what came of each, and takes the pictures.
 //
 //   node tests/viewer/run.mjs [words of the cases to run]
+//   node tests/viewer/run.mjs --pictures [word of the states to take]
 
 import { CASES as UNIT_CASES } from "./unit_cases.mjs";
+import { CASES as GALLERY_CASES } from "./gallery_cases.mjs";
 import { Inspector } from "./inspector.mjs";
 import { CASES as INSPECTOR_CASES } from "./inspector_cases.mjs";
 import { openBrowser } from "./parts.mjs";
 import { takePictures } from "./pictures.mjs";
 import { UnitHost } from "./unit_host.mjs";
 
-const wanted = process.argv.slice(2).join(" ");
+const [first, ...rest] = process.argv.slice(2);
+const onlyPictures = first === "--pictures";
+const wanted = (onlyPictures ? rest : process.argv.slice(2)).join(" ");
 const results = [];
 
 async function run(where, cases, host) {
@@ -33,7 +37,12 @@ async function run(where, cases, host) {
 const browser = await openBrowser();
 const host = await UnitHost.open(browser);
 try {
+  if (onlyPictures) {
+    await takePictures(host, wanted);
+    process.exit(0);
+  }
   await run("unit host", UNIT_CASES, host);
+  await run("gallery", GALLERY_CASES, host);
   if (Object.keys(INSPECTOR_CASES).some((name) => name.includes(wanted))) {
     const inspector = await Inspector.open(browser);
     try {
