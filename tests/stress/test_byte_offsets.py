@@ -57,6 +57,7 @@ class Story:
         beside: what makes it another story than the first of its operation.
         cuts: the ways in which every byte is broken, beside a gateway's page.
         has_unreadable: a job in the lists can't be read, so that nothing proves ours absent.
+        by_hand: `make offsets` alone tells it; the tests have one like it.
     """
 
     service: str
@@ -70,6 +71,7 @@ class Story:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     cuts: tuple[How, ...] = CUTS
     has_unreadable: bool = False
+    by_hand: bool = False
 
     @property
     def name(self) -> str:
@@ -126,10 +128,10 @@ STORIES = (
     Story("google-flow", "upscale_image", "lost", "lost", job_seconds=20),
     # What is made from a prompt is never sent again.
     Story("dreamina", "generate_video", "unconfirmed", "found", cuts=()),
-    Story("dreamina", "generate_image", "unconfirmed", "found", "close"),
-    Story("google-flow", "generate_video", "unconfirmed", "found", "chunks"),
+    Story("dreamina", "generate_image", "unconfirmed", "found", "close", by_hand=True),
+    Story("google-flow", "generate_video", "unconfirmed", "found", "chunks", by_hand=True),
     Story("google-flow", "generate_image", "lost", "lost", job_seconds=20, cuts=()),
-    Story("pixverse", "generate_video", "unconfirmed", "found"),
+    Story("pixverse", "generate_video", "unconfirmed", "found", by_hand=True),
     Story("pixverse", "generate_image", "unconfirmed", "found", "chunks", cuts=()),
     # A repeat may be charged, and an older job that does the same is in the list.
     Story(
@@ -155,6 +157,9 @@ STORIES = (
         for service, framing in _FRAMINGS
     ),
 )
+
+
+TOLD = [story for story in STORIES if not story.by_hand]
 
 
 @dataclass
@@ -489,7 +494,7 @@ def _table(tally: Tally) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+@pytest.mark.parametrize("story", TOLD, ids=lambda story: story.name)
 async def test_a_wire_that_breaks_at_any_byte_loses_no_job_and_pays_for_none_twice(
     story: Story,
 ) -> None:
@@ -509,7 +514,7 @@ async def test_an_upload_or_a_quote_that_breaks_at_any_byte_pays_nothing_and_is_
     assert sum(tally.came_to.values()) > 5
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+@pytest.mark.parametrize("story", TOLD, ids=lambda story: story.name)
 async def test_what_never_left_is_not_counted(story: Story) -> None:
     async with desk(story) as at_work:
         await at_work.vendor.refuse()
@@ -521,7 +526,7 @@ async def test_what_never_left_is_not_counted(story: Story) -> None:
     assert 0 == posts
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+@pytest.mark.parametrize("story", TOLD, ids=lambda story: story.name)
 async def test_a_refused_connection_is_tried_again(story: Story) -> None:
     async with desk(story) as at_work:
         await at_work.vendor.refuse()
@@ -536,7 +541,7 @@ async def test_a_refused_connection_is_tried_again(story: Story) -> None:
     assert 1 == posts
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+@pytest.mark.parametrize("story", TOLD, ids=lambda story: story.name)
 async def test_what_can_not_be_counted_does_not_leave(story: Story) -> None:
     async with desk(story) as at_work:
         await at_work.vendor.refuse()
