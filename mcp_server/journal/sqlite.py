@@ -144,7 +144,7 @@ class SqliteStore:
 
     def connection(self) -> "sqlite3.Connection":
         """The database at the path, open."""
-        if self._open is not None and not self._is_current():
+        if not self._is_current():
             self._disconnect()
         if self._open is None:
             self._open = self._connect()
