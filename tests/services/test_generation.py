@@ -1043,3 +1043,20 @@ async def test_what_another_variation_made_is_not_told_as_this_ones(
         assert later == [found.job["job_id"]]
     else:
         assert ([], "unconfirmed") == (later, found.job["status"])
+
+
+@pytest.mark.parametrize(
+    ("service", "kind"), [("dreamina", "image"), ("dreamina", "video"), ("google-flow", "video")]
+)
+async def test_what_is_made_from_a_prompt_is_never_sent_once_more_even_if_it_is_free(
+    tmp_path: Path, service: str, kind: str
+) -> None:
+    async with running(tmp_path) as server:
+        server.network.faults = [Fault(reaches=False, then="cut")]
+        await make(server, service, kind)
+        await asyncio.sleep(200)
+        again = await make(server, service, kind)
+
+        assert 1 == len(server.posts())
+    assert "unconfirmed" == again.job["status"]
+    assert [] == server.sandbox.accepted
