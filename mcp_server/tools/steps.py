@@ -15,6 +15,7 @@ Step = dict[str, Any]
 """`tool`, its `arguments` but the source, `price` in credits (none: not known), and `makes`."""
 
 _SIZES = ("resolution", "fps")  # the options that name a result
+_OFFERED: tuple[OperationName, ...] = ("upscale_video", "interpolate_video", "upscale_image")
 
 
 def steps_after(job: Job) -> list[Step]:
@@ -31,7 +32,8 @@ def steps_after(job: Job) -> list[Step]:
             continue
         index = position if is_source and len(media) > 1 else 0
         for operation in service.takers(source, index):
-            if operation != job.operation:  # an upscale of an upscale is refused or of no use
+            # An upscale of an upscale is refused or of no use.
+            if operation in _OFFERED and operation != job.operation:
                 found = _steps(service, operation, source, index)
                 steps += [{**step, "source": source, "file": position} for step in found]
     return steps
@@ -42,9 +44,10 @@ def steps_for(media: Iterable[FoundMedia]) -> dict[str, list[Step]]:
     known: dict[str, list[Step]] = {}
     for item in media:
         service = _service(item.service)
-        for operation in service.endpoints if service is not None and item.source else ():
+        for operation in _OFFERED:
             name = f"{item.service} {operation}"
-            if operation in item.can and name not in known and service is not None:
+            is_new = operation in item.can and name not in known
+            if is_new and service is not None and operation in service.endpoints:
                 known[name] = _steps(service, operation, str(item.source), 0)
     return known
 
