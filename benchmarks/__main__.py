@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import answers, calls, journal, memory, start_up, transfers, waiting
+from benchmarks import answers, calls, journal, memory, start_up, transfers, uploads, waiting
 from benchmarks.figures import Figure, table, write
 
 MEASUREMENTS = {
@@ -12,6 +12,7 @@ MEASUREMENTS = {
     "calls": calls.measure,
     "memory": memory.measure,
     "transfers": transfers.measure,
+    "uploads": uploads.measure,
     "answers": answers.measure,
     "journal": journal.measure,
     "waiting": waiting.measure,

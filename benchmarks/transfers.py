@@ -46,7 +46,7 @@ async def _downloads(origin: str, size_mb: int) -> list[Figure]:
     with peers.folder() as folder:
         async with stdio(peers.ours_stdio(), peers.environment(folder, origin)) as client:
             await client.call("get_job", job_id=peers.JOB.format(0))  # imports what it needs
-            before = _peak_mb(client.pid)
+            before = peak_mb(client.pid)
             for number in range(1, ROUNDS + 1):
                 begun = time.perf_counter()
                 job = await client.call("download_media", job_id=peers.JOB.format(number))
@@ -57,7 +57,7 @@ async def _downloads(origin: str, size_mb: int) -> list[Figure]:
                 await asyncio.to_thread(saved.unlink)
                 if shutil.which("curl"):
                     curl.append(size_mb / await asyncio.to_thread(_curl_s, origin, folder))
-            grown = _peak_mb(client.pid) - before
+            grown = peak_mb(client.pid) - before
     return [
         Figure(
             f"download of {size_mb} MB, on disk for good",
@@ -76,9 +76,9 @@ async def _base64_growth(origin: str) -> Figure:
     with peers.folder() as folder:
         async with stdio(peers.ours_stdio(), peers.environment(folder, origin)) as client:
             await _upscaled(client, IMAGE.format(0))
-            before = _peak_mb(client.pid)
+            before = peak_mb(client.pid)
             await _upscaled(client, IMAGE.format(1))
-            grown = _peak_mb(client.pid) - before
+            grown = peak_mb(client.pid) - before
     return Figure(
         f"memory for an answer with {BASE64_MB} MB of base64", "MB", (grown,), most=MOST_GROWTH_MB
     )
@@ -101,7 +101,7 @@ def _curl_s(origin: str, folder: Path) -> float:
     return taken_s
 
 
-def _peak_mb(pid: int) -> float:
+def peak_mb(pid: int) -> float:
     """The most memory that a process ever had; Linux only."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 977

@@ -4,6 +4,7 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── SettingsError              a setting is wrong; the server does not start
 ├── RequestError               nothing was sent; change the arguments
 │   ├── UnknownIdError         no service owns this id
+│   ├── UnusableFileError      the user's file can't be read, or nobody takes it
 │   └── UnsupportedError       this service can't do that, or takes no such argument
 ├── UpstreamError              the vendor answered with an error
 │   ├── TokenError             401: useapi.net does not know the token
@@ -19,12 +20,14 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 │   ├── AccountError           596: the linked account must be connected again
 │   └── ServerError            408, 5xx and gateway pages
 ├── UnreachableError           no connection: nothing was sent
+├── UploadError                the file did not arrive; sent again, it costs nothing
 ├── UnansweredError            sent, but no usable answer: it may have been done
 │   └── LostError              its answer would have been the result: nothing is left to find
 ├── UnexpectedAnswerError      answered, but not as documented
 ├── BudgetError                the day's credits are spent; nothing was sent
 ├── DeclinedError              the user said no; nothing was sent
 ├── ConsentError               a new job would cost what nobody agreed to; nothing was sent
+├── QuoteError                 the vendor did not tell the price; nothing was ordered
 ├── PriceError                 a new job would cost more than was agreed to; nothing was sent
 ├── DownloadError              the file can't be had or can't be saved
 │   ├── InterruptedDownloadError  it broke off; called again, it goes on
@@ -118,6 +121,11 @@ class UnknownIdError(RequestError):
 
     def facts(self) -> dict[str, str | int | float | bool]:
         return super().facts() | ({"next_action": self.asks} if self.asks else {})
+
+
+class UnusableFileError(RequestError):
+    code = "unusable_file"
+    next_action = "give_another_file"
 
 
 class UnsupportedError(RequestError):
@@ -220,6 +228,12 @@ class UnreachableError(UseapiError):
     next_action = "wait_then_retry"
 
 
+class UploadError(UseapiError):
+    code = "upload_failed"
+    retryable = True
+    next_action = "call_again"
+
+
 class UnansweredError(UseapiError):
     """The bytes of a paid request left and nothing usable came back.
 
@@ -295,6 +309,12 @@ class FileGoneError(DownloadError):
 
 class ConsentError(UseapiError):
     code = "consent_needed"
+    retryable = True
+    next_action = "call_again"
+
+
+class QuoteError(UseapiError):
+    code = "price_not_told"
     retryable = True
     next_action = "call_again"
 

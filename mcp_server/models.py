@@ -8,6 +8,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 OUR_ID_PREFIX = "useapi-mcp:"
+FILE_PREFIX = "file:"  # with its SHA-256, stands for a file until it is uploaded
 MOST_MEDIA = 16  # no vendor documents more than 4; more would flood an agent
 
 Status = Literal["submitting", "running", "completed", "failed", "cancelled", "unconfirmed"]
@@ -15,7 +16,12 @@ TERMINAL: frozenset[Status] = frozenset({"completed", "failed", "cancelled"})
 
 Kind = Literal["video", "image"]
 OperationName = Literal[
-    "upscale_video", "interpolate_video", "upscale_image", "generate_video", "generate_image"
+    "upscale_video",
+    "interpolate_video",
+    "upscale_image",
+    "generate_video",
+    "generate_image",
+    "upload",
 ]
 ServiceName = Literal["dreamina", "google-flow", "pixverse"]
 
@@ -28,19 +34,22 @@ class Operation:
         kind: what it makes.
         doing: what its service does meanwhile, in words.
         is_paid: a tool of this name submits it, and it may cost credits.
+        from_prompt: what it works on is a text, not something that was made before.
     """
 
     kind: Kind
     doing: str
     is_paid: bool = False
+    from_prompt: bool = False
 
 
 OPERATIONS: Mapping[OperationName, Operation] = {
     "upscale_video": Operation("video", "upscaling the video", is_paid=True),
     "interpolate_video": Operation("video", "raising the video's frame rate", is_paid=True),
     "upscale_image": Operation("image", "upscaling the image", is_paid=True),
-    "generate_video": Operation("video", "making the video"),
-    "generate_image": Operation("image", "making the image"),
+    "generate_video": Operation("video", "making the video", is_paid=True, from_prompt=True),
+    "generate_image": Operation("image", "making the image", is_paid=True, from_prompt=True),
+    "upload": Operation("video", "being sent the file"),
 }
 
 

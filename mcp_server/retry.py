@@ -14,7 +14,7 @@ from enum import Enum
 
 TRIES = 3
 LONGEST_WAIT_S = 10.0
-_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 5.0
+_FIRST_BACKOFF_S = 0.5  # doubled each time
 
 
 class Outcome(Enum):
@@ -31,8 +31,8 @@ def pause_before_retry(
     *,
     paid: bool,
     tries: int,
-    vendor_wait_s: float | None = None,
-    waited_before: bool = False,
+    vendor_wait_s: float | None,
+    waited_before: bool,
     random: Callable[[], float],
 ) -> float | None:
     """Seconds to wait before sending again, or None: do not send again.
@@ -48,4 +48,4 @@ def pause_before_retry(
         return vendor_wait_s if short and not waited_before else None
     if outcome is Outcome.REFUSED or (outcome is Outcome.UNKNOWN and paid) or tries >= TRIES:
         return None
-    return float(random() * min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** (tries - 1)))
+    return float(random() * _FIRST_BACKOFF_S * 2 ** (tries - 1))

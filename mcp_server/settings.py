@@ -1,5 +1,6 @@
 """Every option of the server, read once from the environment and checked."""
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,17 @@ Names = Annotated[
     BeforeValidator(
         lambda given: (
             tuple(h.strip().lower() for h in given.split(",") if h.strip())
+            if isinstance(given, str)
+            else given
+        )
+    ),
+]
+
+Folders = Annotated[
+    tuple[Path, ...],
+    BeforeValidator(
+        lambda given: (
+            tuple(map(str.strip, filter(str.strip, given.split(os.pathsep))))
             if isinstance(given, str)
             else given
         )
@@ -99,6 +111,13 @@ class Settings(BaseModel):
         "Folder for finished files; default: your downloads folder/useapi-mcp.",
         None,
     )
+    input_dirs: Folders = _setting(
+        "USEAPI_INPUT_DIRS",
+        "Folders whose files may be given as a source, separated as in PATH; default on stdio: your"
+        " desktop, documents, downloads, pictures and videos, and the output folder; over HTTP:"
+        " none.",
+        (),
+    )
     state_dir: Path | None = _setting(
         "USEAPI_STATE_DIR",
         "Folder for the journal; default: your system's folder for app state.",
@@ -122,6 +141,12 @@ class Settings(BaseModel):
         "USEAPI_ACCOUNTS",
         "Default account of each service: pixverse=you@example.com,dreamina=US:you@example.com.",
         (),
+    )
+    service: ServiceName | None = _setting(
+        "USEAPI_SERVICE",
+        "Service that generates where a call names none: dreamina, google-flow or pixverse;"
+        " default: the only one with a healthy account.",
+        None,
     )
     hide_arguments: Names = _setting(
         "USEAPI_HIDE_ARGUMENTS",
@@ -278,12 +303,22 @@ class Settings(BaseModel):
             )
         return path
 
+    @field_validator("input_dirs")
+    @classmethod
+    def _all_whole(cls, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(whole for path in paths if (whole := cls._whole(path)) is not None)
+
     @field_validator("reply_url")
     @classmethod
     def _reply_url_is_https(cls, url: str | None) -> str | None:
         if url is not None and not is_https(url):
             raise ValueError("it must begin with https:// and name a host")
         return url
+
+    @field_validator("service", mode="before")
+    @classmethod
+    def _as_services_are_written(cls, name: Any) -> Any:
+        return re.sub(r"[ _]", "-", name.lower()) if isinstance(name, str) else name
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -325,6 +360,26 @@ class Settings(BaseModel):
         import platformdirs
 
         return self.output_dir or Path(platformdirs.user_downloads_dir()) / "useapi-mcp"
+
+    def input_folders(self) -> tuple[Path, ...]:
+        """The folders whose files may be read, where the server runs for one user on stdio."""
+        import platformdirs
+
+        if self.input_dirs:
+            return self.input_dirs
+        home = Path.home()
+        usual = (
+            platformdirs.user_desktop_dir(),
+            platformdirs.user_documents_dir(),
+            platformdirs.user_downloads_dir(),
+            platformdirs.user_videos_dir(),
+            str(home / "Movies"),
+            platformdirs.user_pictures_dir(),
+        )
+        # Some systems call the home folder itself the desktop where there is none.
+        own = dict.fromkeys(map(Path, usual))
+        folders = [path for path in own if path not in (home, *home.parents)]
+        return (*folders, self.output_folder())
 
     def state_folder(self) -> Path:
         import platformdirs

@@ -7,19 +7,6 @@ from hypothesis import strategies as st
 from mcp_server.retry import LONGEST_WAIT_S, TRIES, Outcome, pause_before_retry
 
 
-def pause(
-    outcome: Outcome, *, paid: bool, tries: int = 1, random: float = 1.0, **more: float
-) -> float | None:
-    return pause_before_retry(
-        outcome,
-        paid=paid,
-        tries=tries,
-        vendor_wait_s=more.get("wait_s"),
-        waited_before=bool(more.get("waited", False)),
-        random=lambda: random,
-    )
-
-
 @pytest.mark.parametrize(
     ("outcome", "paid", "tries", "wait_s", "waited", "expected_s"),
     [
@@ -81,7 +68,14 @@ def test_every_cell_of_the_table(
 def test_a_pause_is_never_longer_than_a_client_waits(
     outcome: Outcome, paid: bool, tries: int, random: float
 ) -> None:
-    pause_s = pause_before_retry(outcome, paid=paid, tries=tries, random=lambda: random)
+    pause_s = pause_before_retry(
+        outcome,
+        paid=paid,
+        tries=tries,
+        vendor_wait_s=None,
+        waited_before=False,
+        random=lambda: random,
+    )
 
     assert pause_s is None or 0 <= pause_s <= 5
 
@@ -102,7 +96,14 @@ def test_a_paid_request_that_may_have_been_done_is_never_sent_again(
 
 def test_the_back_off_is_spread_over_its_whole_length() -> None:
     pauses = [
-        pause_before_retry(Outcome.NOT_SENT, paid=False, tries=2, random=lambda r=r: r)  # type: ignore[misc]
+        pause_before_retry(
+            Outcome.NOT_SENT,
+            paid=False,
+            tries=2,
+            vendor_wait_s=None,
+            waited_before=False,
+            random=lambda r=r: r,  # type: ignore[misc]
+        )
         for r in (0.0, 0.25, 1.0)
     ]
 

@@ -1,8 +1,12 @@
-"""`useapi-mcp demo`: an official MCP client does the main job on every service of the sandbox."""
+"""`useapi-mcp demo`: an official MCP client does the main jobs on every service of the sandbox.
+
+A wish and a file of one's own become 4K files, and six finished media are upscaled or interpolated.
+"""
 
 import asyncio
 import json
 import os
+import shutil
 import sys
 import urllib.request
 from collections.abc import Mapping
@@ -25,6 +29,11 @@ https://github.com/useapi-mcp/useapi-mcp#connect-a-host"""
 
 Sources = Mapping[tuple[str, str], str]
 
+_WISH = {
+    "prompt": "A lighthouse at night, waves, slow camera",
+    "service": "google-flow",
+    "duration_seconds": 4,
+}
 _MOST_CREDITS = 100  # for one job of the sandbox, which charges nothing: nobody has to be asked
 
 
@@ -54,19 +63,24 @@ class Demo:
 
     async def job(self, row: Row, source: str, tool: str, **options: Any) -> str:
         """Submit, wait for the end, save; prints each status. Gives the job's id."""
-        job = await self.call(tool, source=source, max_credits=_MOST_CREDITS, **options)
+        job_id = await self.made(row.title, tool, source=source, **options)
+        name = row.title.lower().replace(" ", "-")
+        row.after = await self.save(job_id, f"{name}-after")
+        return job_id
+
+    async def made(self, title: str, tool: str, **arguments: Any) -> str:
+        """Submit and wait for the end; prints each status. Gives the id of the completed job."""
+        job = await self.call(tool, max_credits=_MOST_CREDITS, **arguments)
         status = ""
         while True:
             if job["status"] != status:
                 status = job["status"]
-                print(f"{row.title:<32} {status}", flush=True)
+                print(f"{title:<32} {status}", flush=True)
             if status not in ("submitting", "running"):
                 break
             job = await self.call("get_job", job_id=job["job_id"], wait_seconds=50)
         if status != "completed":
-            raise FailedError(f"{row.title}: {status}: {job.get('failure')}")
-        name = row.title.lower().replace(" ", "-")
-        row.after = await self.save(job["job_id"], f"{name}-after")
+            raise FailedError(f"{title}: {status}: {job.get('failure')}")
         return str(job["job_id"])
 
     async def save(self, job_id: str, file_name: str) -> Path:
@@ -117,6 +131,8 @@ async def run(folder: Path, sources: Sources, job_s: float = 3.0) -> None:
 
 
 async def _all_jobs(demo: Demo, folder: Path, sources: Sources) -> None:
+    wish = demo.add("A wish to a 4K file")
+    own = demo.add("An own file to a 4K file")
     upscale = demo.add("Dreamina upscale video")
     interpolate = demo.add("Dreamina interpolate to 60 fps")
     image = demo.add("Dreamina upscale image to 8k")
@@ -132,12 +148,22 @@ async def _all_jobs(demo: Demo, folder: Path, sources: Sources) -> None:
     flow.before = _flow_source(origin, sources["google-flow", "video"], folder, "video")
     flow_image.before = _flow_source(origin, sources["google-flow", "image"], folder, "image")
 
+    own.before = folder / "my-clip.mp4"
+    shutil.copyfile(flow.before, own.before)
+
+    async def wished_for() -> None:
+        clip = await demo.made("The clip of the wish", "generate_video", **_WISH)
+        wish.before = await demo.save(clip, "a-wish-before")
+        await demo.job(wish, clip, "upscale_video", resolution="4K")
+
     async def dreamina_video() -> None:
         upscaled = await demo.job(upscale, sources["dreamina", "video"], "upscale_video")
         interpolate.before = upscale.after
         await demo.job(interpolate, upscaled, "interpolate_video", fps=60)
 
     await asyncio.gather(
+        wished_for(),
+        demo.job(own, str(own.before), "upscale_video", resolution="4K"),
         dreamina_video(),
         demo.job(image, sources["dreamina", "image"], "upscale_image", resolution="8k"),
         demo.job(flow, sources["google-flow", "video"], "upscale_video", resolution="4K"),

@@ -269,7 +269,9 @@ def _bytes_of(path: Path, most_bytes: int) -> bytes | None:
 
 def _nothing_to_save(job: Job) -> DownloadError:
     hint = "Call get_job for what happened to it."
-    if job.status == "completed":
+    if job.operation == "upload":
+        hint = "An upload brings none: make the call that began it once more."
+    elif job.status == "completed":
         hint = "Call get_job again later for its media."
     return DownloadError(
         message=f"The job is {job.status} and has no file to save.",

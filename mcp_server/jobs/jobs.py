@@ -1,24 +1,31 @@
 """Jobs: what the layers above see of this package."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import anyio
 
 from mcp_server.clock import Clock
-from mcp_server.errors import UnansweredError
+from mcp_server.errors import UnansweredError, UnsupportedError
 from mcp_server.jobs.downloads import Downloads
 from mcp_server.jobs.polling import Poller
 from mcp_server.jobs.polling import Report as WaitReport
+from mcp_server.jobs.quotes import Quotes
 from mcp_server.jobs.recognition import made_here
 from mcp_server.jobs.repository import JobRepository
 from mcp_server.jobs.submission import Submitter
 from mcp_server.jobs.transfers import LONGEST_CALL_S
 from mcp_server.jobs.transfers import Report as BytesReport
+from mcp_server.jobs.uploads import Check, Patience, Uploads
 from mcp_server.journal.journal import Journal
+from mcp_server.journal.records import Submission
 from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder
 from mcp_server.media.names import check_file_name
-from mcp_server.models import OUR_ID_PREFIX, Job, ListedJob, Media, Status
+from mcp_server.media.own_files import OwnFile
+from mcp_server.models import OUR_ID_PREFIX, Job, Kind, ListedJob, Media, Status
 from mcp_server.services.base import Order
 from mcp_server.services.listing import MadeHere
 from mcp_server.services.registry import service_named, service_of
@@ -61,9 +68,9 @@ class Jobs:
         self._outputs = outputs
         self._repository = JobRepository(journal)
         self._submitter = Submitter(settings, clock, upstream, journal, self._repository)
-        self._poller = Poller(
-            clock, upstream, journal, self._repository, self._submitter.look, hold_s
-        )
+        self._poller = Poller(clock, upstream, journal, self._repository, self._look, hold_s)
+        self._uploads = Uploads(clock, upstream, journal, self._repository, outputs, fetcher)
+        self._quotes = Quotes(clock, upstream, journal, self._repository)
         self._downloads = Downloads(clock, outputs, journal, fetcher, self._fresh_link)
         self._drain_s = drain_s
         self._downloads.sweep()
@@ -97,6 +104,58 @@ class Jobs:
         if not job.ended:
             job = job.evolve(poll_after_seconds=self._poller.poll_after_s(job))
         return await self._downloads.with_paths(job)
+
+    def patience(self, report: BytesReport) -> Patience:
+        """What a call has to wait for a file, from now on."""
+        return Patience(self._clock, self._clock.elapsed() + LONGEST_CALL_S, report)
+
+    async def open_file(
+        self,
+        path: str,
+        folders: Sequence[Path],
+        check: Check,
+        patience: Patience,
+        *,
+        why_none: str = "",
+    ) -> OwnFile:
+        """The user's own file at a path, known by its content; see `Uploads.open`."""
+        return await self._uploads.open(path, folders, check, patience, why_none=why_none)
+
+    async def fetch_file(self, url: str, kind: Kind, check: Check, patience: Patience) -> OwnFile:
+        """What a link leads to, known by its content; see `Uploads.fetch`."""
+        return await self._uploads.fetch(url, kind, check, patience)
+
+    async def send_file(
+        self, service: str, account: str, file: OwnFile, patience: Patience
+    ) -> str | Job:
+        """What a service calls a file that is sent to it once, or the job that still sends it."""
+        return await self._uploads.send(service_named(service), account, file, patience)
+
+    async def forget_file(self, service: str, account: str, file: OwnFile) -> None:
+        """Let the next call send a file anew, which its service does not know any more."""
+        await self._uploads.forget(service_named(service), account, file.sha256)
+
+    async def quote(self, order: Order) -> Order:
+        """The order with the price that its vendor says; as it is, where it says none.
+
+        Raises:
+            QuoteError: it could not be had just now.
+            UseapiError: it was refused, as the order would be.
+        """
+        return replace(order, quoted=await self._quotes.price_of(order))
+
+    async def made(self, *, url: str = "", path: str = "") -> tuple[Job, int] | None:
+        """The job submitted here that a link or path leads to, and the position of its medium."""
+        found: list[tuple[Job, int]] = []
+        for row in await self._journal.find_made(url=url, path=path):
+            job = await self._downloads.with_paths(self._repository.to_job(row))
+            for position, item in enumerate(job.media or ()):
+                if (path and item.path and _is_at(item.path, path)) or (url and item.url == url):
+                    return job, position
+                if url and (item.url or "").partition("?")[0] == url.partition("?")[0]:
+                    found.append((job, position))
+        # With another signature it is the same file, unless several jobs have such a link.
+        return found[0] if len(found) == 1 else None
 
     async def get(self, job_id: str, *, held: bool = False) -> Job:
         """The job as it is now, read once, by an id of ours or of its service.
@@ -221,11 +280,20 @@ class Jobs:
             UseapiError: it can't be read, or its vendor refused.
         """
         row = await self._journal.get(job_id)
+        if row is not None and row.operation == "upload":
+            job = await self.get(job_id)
+            if job.ended:
+                return job, "There was nothing to cancel."
+            raise UnsupportedError(
+                message="An upload can't be cancelled, so nothing was done.",
+                hint="It is free: only the call that needed it, made again, may cost something.",
+                service=job.service,
+            )
         if row is not None and row.state == "submitting":  # its owner may be gone
             row = await self._submitter.look(row)
         if may_give_up and row is not None and row.state == "unconfirmed":
             await self._submitter.give_up(row)
-            given_up = self._repository.to_job(await self._journal.get(row.id) or row)
+            given_up = self._repository.to_job(await self._journal.latest(row))
             return await self._downloads.with_paths(given_up), (
                 "Given up: the vendor was not asked, and if it did take the request, "
                 "the same call will be charged a second time."
@@ -233,13 +301,14 @@ class Jobs:
         job = await self.get(job_id)
         if job.ended:
             return job, "There was nothing to cancel."
-        if job.job_id.startswith(OUR_ID_PREFIX):
+        service = service_named(job.service)
+        if job.job_id.startswith(OUR_ID_PREFIX) and not service.has_parts(job):
             raise UnansweredError(
                 message="This request has no answer from the vendor yet, so it can't be cancelled.",
                 hint="Call get_job with this job_id in a minute, then cancel it again.",
                 job_id=job.job_id,
             )
-        await service_named(job.service).cancel(self._upstream, job.job_id)
+        await service.cancel(self._upstream, job.job_id)
         job = await self._poller.read(job_id, afresh=True)
         return await self._downloads.with_paths(job), (
             "The vendor was asked to cancel it; credits are not known to come back."
@@ -250,13 +319,21 @@ class Jobs:
         with anyio.move_on_after(self._drain_s):
             await self._submitter.idle()
         await self._downloads.close()
+        await self._uploads.close()
         self._outputs.discard_all()
 
     async def close(self) -> None:
         """Drain, then stop all work; what has no answer yet is looked for after a restart."""
         await self.drain()
+        await self._quotes.close()
         await self._submitter.close()
         await self._poller.close()
+
+    async def _look(self, row: Submission) -> Submission:
+        """What became of a row that has come to no end."""
+        if row.operation == "upload":
+            return await self._uploads.look(row)
+        return await self._submitter.look(row)
 
     async def _fresh_link(self, job: Job, position: int) -> str | None:
         """A link in place of one that expired: by the vendor's own way, else by the job."""
@@ -266,3 +343,8 @@ class Jobs:
             again = (await self._poller.read(job.job_id, afresh=True)).media or ()
             url = again[position].url if position < len(again) else None
         return url
+
+
+def _is_at(path: str, real: str) -> bool:
+    """Whether a file that was saved is the one at a path that no link leads to."""
+    return os.path.realpath(path) == real

@@ -18,13 +18,14 @@ from mcp_server.errors import (
     UnexpectedAnswerError,
     UnknownIdError,
     UnreachableError,
+    UnsupportedError,
     UseapiError,
 )
 from mcp_server.jobs.repository import JobRepository
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
 from mcp_server.models import OUR_ID_PREFIX, Job, Kind
-from mcp_server.services.registry import is_id, service_of, unknown_id
+from mcp_server.services.registry import is_id, service_named, service_of, unknown_id
 from mcp_server.upstream.client import Upstream
 
 log = logging.getLogger(__name__)
@@ -264,12 +265,12 @@ class Poller:
                 message="No submission of this server has this id.",
                 hint="Call list_jobs for the ids there are.",
             )
-        if row is not None and row.state in ("submitting", "unconfirmed"):
+        if row is not None and _is_open(row):
             row = await self._look_for(row)
-        if row is not None and (
-            row.job_id is None or not self._repository.is_of(row, self._upstream.origin)
-        ):
+        if row is not None and not self._repository.is_of(row, self._upstream.origin):
             return self._repository.to_job(row)
+        if row is not None and row.job_id is None:
+            return await self._read_parts(row)
         vendor_id = row.job_id if row is not None and row.job_id is not None else job_id
         try:
             service = service_of(vendor_id, "job_id")
@@ -277,7 +278,7 @@ class Poller:
             if row is None:
                 raise
             return self._repository.to_job(row)  # a newer version's, told by its columns
-        age_s = None if row is None else self._clock.now() - (row.first_sent_at or row.created_at)
+        age_s = None if row is None else self._row_age_s(row)
         try:
             job = await service.read(self._upstream, vendor_id, age_s=age_s)
         except NotFoundError:
@@ -285,6 +286,22 @@ class Poller:
                 raise
             return self._repository.to_job(row)  # the vendor may not list it yet
         return job if row is None else await self._repository.record_update(row, job)
+
+    async def _read_parts(self, row: Submission) -> Job:
+        """A job without an id of the vendor's: as known, or each of its parts read."""
+        known = self._repository.to_job(row)
+        try:
+            service = service_named(row.service)
+        except UnsupportedError:  # a newer version's
+            return known
+        if row.state != "accepted" or not service.has_parts(known):
+            return known
+        age_s = self._row_age_s(row)
+        job = await service.read_parts(self._upstream, known, age_s=age_s)
+        return await self._repository.record_update(row, job)
+
+    def _row_age_s(self, row: Submission) -> float:
+        return self._clock.now() - (row.first_sent_at or row.created_at)
 
     async def _journaled(self, job_id: str) -> Job | None:
         row = await self._journal.get(job_id)
@@ -306,6 +323,13 @@ class Poller:
 
     def _timed(self, job: Job) -> Job:
         return job if job.ended else job.evolve(poll_after_seconds=self.poll_after_s(job))
+
+
+def _is_open(row: Submission) -> bool:
+    """Whether what became of a row is for us to find out, and not for its vendor to say."""
+    if row.operation == "upload":
+        return row.state in ("submitting", "accepted")
+    return row.state in ("submitting", "unconfirmed")
 
 
 async def _ended(read: "asyncio.Task[None]", most_s: float) -> bool:

@@ -3,9 +3,10 @@
 What a look may conclude (CONTRIBUTING has the rules as a table):
 
 - a look reads all candidates and takes the best, never the first;
-- ours is what was made after the request left: not among the ids that existed before it, or, where
-  those are not known, not older by the vendor's own clock; what the journal knows as another key's
-  is never ours, and a job that failed never is;
+- what the vendor lists under the reference that went out with the request is ours;
+- else ours is what was made after the request left: not among the ids that existed before it, or,
+  where those are not known, not older by the vendor's own clock; what the journal knows as another
+  key's or a reference tells to be another's is never ours, and a job that failed never is;
 - an older job that does the same answers only where the vendor refuses or caches a repeat;
 - what can't be read or understood proves nothing: absence is proven by a look that was understood
   whole, listed neither ours nor anything that might be ours, and came late enough.
@@ -17,12 +18,14 @@ from dataclasses import dataclass
 
 from mcp_server.clock import Clock, epoch
 from mcp_server.errors import UnansweredError, UseapiError
+from mcp_server.jobs.repository import has_our_reference
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
 from mcp_server.models import Job
 from mcp_server.services.base import Look, Order
 from mcp_server.services.registry import service_named
 from mcp_server.upstream.client import Upstream
+from mcp_server.upstream.fields import obj
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +36,20 @@ LOOKS_AFTER_SILENCE_S = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 
 _CLOCK_SKEW_S = 120.0  # between the vendor's clock and ours where it is not known, *assumed*
 _ROUNDING_S = 2.0  # the vendor's `Date` has whole seconds
+_NEWEST = 500  # rows of the journal in which a part of a job is looked for
 _ENDED_BADLY = ("failed", "cancelled")
 
 
 @dataclass(frozen=True)
 class Found:
-    """The job that answers an order; `ours`: made by this submission, else an older one."""
+    """The job that answers an order; `ours`: made by this submission, else an older one.
+
+    `is_proven`: the vendor lists it under our own reference, so it can't be somebody else's.
+    """
 
     job: Job
     ours: bool
+    is_proven: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,9 +65,9 @@ class Sighting:
 class Search:
     """What a series of looks brought; `note` says in words what was looked at."""
 
-    found: Found | None
-    proves_absence: bool
     note: str
+    found: Found | None = None
+    proves_absence: bool = False
 
 
 class Reconciler:
@@ -83,13 +91,13 @@ class Reconciler:
                 proven = False
                 continue
             if last.found is not None:
-                return Search(last.found, proves_absence=False, note="found")
+                return Search("found", last.found)
             answered, proven = answered + 1, last.proves_absence
         if not answered:
-            return Search(None, proves_absence=False, note=f"{title} can't be read")
+            return Search(f"{title} can't be read")
         came = "did not list it" if last.proves_absence else "what it answered proves nothing"
         note = f"{title} was asked {answered} times and {came}{last.hint or ''}"
-        return Search(None, proven, note)
+        return Search(note, proves_absence=proven)
 
     async def look(self, order: Order, row: Submission) -> Sighting:
         """Look once.
@@ -97,21 +105,37 @@ class Reconciler:
         Raises:
             UseapiError: the look failed, which proves nothing.
         """
-        row = await self._journal.get(row.id) or row  # it may have been sent since it was read
+        row = await self._journal.latest(row)  # it may have been sent since it was read
+        order = order.with_refs(row.evidence.get("refs", {}))
         service = service_named(order.service)
-        look = await service.find(self._upstream, order, since=self._sent_at(row, None))
+        look = await service.find(
+            self._upstream, order, since=self._sent_at(row, None), our_id=row.id
+        )
+        if look.ours is not None:
+            return Sighting(Found(look.ours, ours=True, is_proven=True))
         ours: list[Job] = []
         older: list[Job] = []
+        taken = await self._known_parts() if order.operation == "generate_image" else ()
         for job in look.jobs:
+            if job.job_id in taken:
+                continue
             other = await self._journal.get(job.job_id)
             is_another_rows = other is not None and other.id != row.id
-            if is_another_rows and other is not None and other.key != row.key:
+            if other is not None and other.key != row.key:
                 continue
-            is_ours = not is_another_rows and self.is_ours(job, row, look)
+            is_strangers = has_our_reference(row) and job.job_id in look.strangers
+            is_anothers = is_another_rows or job.job_id in look.others or is_strangers
+            is_ours = not is_anothers and self.is_ours(job, row, look)
             ended_badly = other is not None and other.state in _ENDED_BADLY
             known = job.evolve(status="failed") if ended_badly else job
             (ours if is_ours else older).append(known)
-        return self._conclude(order, look, ours, older)
+        return self._conclude(order, row, look, ours, older)
+
+    async def _known_parts(self) -> frozenset[str]:
+        """The vendor's jobs that the journal knows as parts of one of ours."""
+        rows = await self._journal.recent(_NEWEST, origin=self._upstream.origin)
+        media = (obj(item) for row in rows for item in obj(row.job).get("media") or ())
+        return frozenset(str(item["media_id"]) for item in media if "media_id" in item)
 
     async def note_existing(self, order: Order, row: Submission) -> Submission:
         """Write down which jobs that do the same exist before a first POST, if it can be read."""
@@ -129,10 +153,12 @@ class Reconciler:
             evidence["horizon"] = horizon
         return await self._journal.add_evidence(row.id, **evidence)
 
-    def _conclude(self, order: Order, look: Look, ours: list[Job], older: list[Job]) -> Sighting:
+    def _conclude(
+        self, order: Order, row: Submission, look: Look, ours: list[Job], older: list[Job]
+    ) -> Sighting:
         good = [job for job in ours if job.status not in _ENDED_BADLY]
-        if good:  # the one made first after it left: a later one is somebody else's
-            best = min(good, key=lambda job: job.created_at or "")
+        if good:
+            best = service_named(order.service).together(order, good, row.id)
             return Sighting(Found(best, ours=True))
         if ours:  # it may be somebody else's, and then ours may still appear
             return Sighting(hint=f"; {ours[0].job_id} failed, which may have been it")
@@ -156,9 +182,7 @@ class Reconciler:
     def _sent_at(self, row: Submission, look: Look | None) -> float:
         """The earliest time, on the vendor's clock, at which its job can have been made."""
         sent_at = row.first_sent_at or 0.0
-        clock_s = row.evidence.get("clock_s")
-        if clock_s is None and look is not None:
-            clock_s = look.clock_ahead_s
+        clock_s = row.evidence.get("clock_s") if look is None else look.clock_ahead_s
         return sent_at - _CLOCK_SKEW_S if clock_s is None else sent_at + clock_s - _ROUNDING_S
 
 

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from mcp_server.clock import iso
 from mcp_server.errors import JournalError, UseapiError
 from mcp_server.journal.journal import Journal
-from mcp_server.journal.records import Submission
+from mcp_server.journal.records import NewSubmission, Submission
 from mcp_server.models import Failure, Job, ListedJob, OperationName, Status
-from mcp_server.services.base import Order
+from mcp_server.services.base import LONGEST_PROMPT, Order, is_file, shown_source
 from mcp_server.services.registry import service_named
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class JobRepository:
             service=row.service,
             operation=row.operation,
             status=_status(row),
-            source=row.source,
+            source=_shown_source(row),
             options=_options(row),
             failure=failure,
             created_at=iso(row.created_at),
@@ -61,7 +61,7 @@ class JobRepository:
             service=job.service,
             operation=job.operation,
             status=job.status,
-            source=job.source,
+            source=shown_source(job.operation, job.source or "", LONGEST_PROMPT) or None,
             options=job.options,
             path=next((item.path for item in job.media or () if item.path), None),
             created_at=iso(row.created_at),
@@ -80,7 +80,7 @@ class JobRepository:
     ) -> Job:
         """Write down the job the vendor made of a submission, or had made before."""
         job = job.evolve(
-            source=job.source or row.source,
+            source=job.source or _shown_source(row),
             options=_options(row),
             created_at=job.created_at or iso(row.created_at),
         )
@@ -103,13 +103,13 @@ class JobRepository:
 
     async def record_update(self, row: Submission, job: Job) -> Job:
         """Write down what the vendor now says, completed by what is known; an end stays an end."""
-        row = await self._journal.get(row.id) or row
+        row = await self._journal.latest(row)
         known = self.to_job(row)
         if known.ended and known.status != job.status:
             return known
         job = job.evolve(
             operation=row.operation,
-            source=job.source or row.source,
+            source=job.source or _shown_source(row),
             options=known.options,
             forecast_credits=known.forecast_credits
             if job.forecast_credits is None
@@ -123,7 +123,7 @@ class JobRepository:
         except JournalError as error:
             log.warning("the news of %s was not written down: %s", row.id, error)
             return job
-        row = await self._journal.get(row.id) or row
+        row = await self._journal.latest(row)
         return self.to_job(row) if row.state == "unconfirmed" else job
 
     async def record_failure(self, row: Submission, code: str, message: str) -> None:
@@ -154,14 +154,43 @@ class JobRepository:
             return replace(row, state="unconfirmed", note=note)
 
 
+def submission_of(order: Order, key: str, origin: str) -> NewSubmission:
+    """The row to write down before an order is sent."""
+    return NewSubmission(
+        key=key,
+        origin=origin,
+        service=order.service,
+        operation=order.operation,
+        source=order.source,
+        arguments=dict(order.result_arguments),
+        price=order.price,
+        evidence=_evidence(order),
+    )
+
+
+def _evidence(order: Order) -> dict[str, Any]:
+    evidence: dict[str, Any] = {}
+    if order.files:
+        evidence |= {"files": dict(order.files), "refs": dict(order.refs)}
+    if order.takes_our_reference:
+        evidence["reference"] = "ours"
+    return evidence
+
+
+def has_our_reference(row: Submission) -> bool:
+    """Whether our id is known to be the reference that a row's request was sent with."""
+    return row.evidence.get("reference") == "ours"
+
+
 def order_of(row: Submission) -> Order | None:
     """The order a row was made of, as far as it shapes the result; None if it is not understood."""
     given = {name: value for name, value in row.arguments.items() if value is not None}
     operation = cast("OperationName", row.operation)  # rows are only made of orders
     try:
-        return service_named(row.service).order(operation, row.source, given, {})
+        order = service_named(row.service).order(operation, row.source, given, {})
     except (UseapiError, TypeError):  # a newer version's
         return None
+    return order.with_refs(row.evidence.get("refs", {}))
 
 
 def is_worked_on(row: Submission) -> bool:
@@ -175,10 +204,21 @@ def is_worked_on(row: Submission) -> bool:
 def _options(row: Submission) -> dict[str, Any] | None:
     """What shapes the result of a submission, as its caller named it."""
     return {
-        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        name: int(value) if isinstance(value, float) and value.is_integer() else _shown(row, value)
         for name, value in row.arguments.items()
         if value is not None
     } or None
+
+
+def _shown_source(row: Submission) -> str:
+    """What a submission works on, as it is told."""
+    named = row.evidence.get("files", {}).get(row.source)
+    return str(named) if named else shown_source(row.operation, row.source)
+
+
+def _shown(row: Submission, value: Any) -> Any:
+    """A value for people: a file of the user's by its name."""
+    return row.evidence.get("files", {}).get(value, value) if is_file(value) else value
 
 
 def _status(row: Submission) -> Status:

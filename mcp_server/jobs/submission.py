@@ -7,7 +7,9 @@ repeat, and only after looks that proved nothing was there, is it sent once more
 """
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +30,19 @@ from mcp_server.errors import (
 )
 from mcp_server.jobs.reconciliation import (
     LOOKS_AFTER_SILENCE_S,
+    Found,
     Reconciler,
     looks_after,
 )
-from mcp_server.jobs.repository import JobRepository, has_a_file, key_of, order_of
+from mcp_server.jobs.repository import (
+    JobRepository,
+    has_a_file,
+    key_of,
+    order_of,
+    submission_of,
+)
 from mcp_server.journal.journal import Journal
-from mcp_server.journal.records import NewSubmission, Submission
+from mcp_server.journal.records import Submission
 from mcp_server.media.names import MadeName
 from mcp_server.models import Job, Status
 from mcp_server.services.base import Order
@@ -101,7 +110,7 @@ class Submitter:
         row = await self._journal.find_live(key)
         if self._journal.fault is not None:
             raise self._journal.fault
-        if row is not None and (read or row.posts == 0):
+        if row is not None and read:
             row = await self._refreshed(row)
         if row is None and self._budget is not None:
             await self._journal.check_budget(
@@ -157,17 +166,17 @@ class Submitter:
         if row.key in self._works or not await self._try_claim(row.key):
             return row
         try:
-            row = await self._journal.get(row.id) or row
+            row = await self._journal.latest(row)
             if row.state not in ("submitting", "unconfirmed"):
                 return row
             if await self._repository.close_abandoned(row):
-                return await self._journal.get(row.id) or row
+                return await self._journal.latest(row)
             note = await self._look(row)
             if note is not None and row.state == "submitting":
                 return await self._repository.mark_unconfirmed(row, note)
         finally:
             await self._journal.release(row.key)
-        return await self._journal.get(row.id) or row
+        return await self._journal.latest(row)
 
     async def give_up(self, row: Submission) -> None:
         """Give up a row without an answer: its key is free, the same order may be sent again."""
@@ -190,9 +199,7 @@ class Submitter:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _done(self, key: str, task: "asyncio.Task[Job]") -> None:
-        work = self._works.get(key)
-        if work is not None and work.task is task:
-            del self._works[key]
+        del self._works[key]
         fault = None if task.cancelled() else task.exception()
         if fault is not None and not isinstance(fault, UseapiError):  # its callers may have left
             log.error("a submission ended by a bug", exc_info=fault)
@@ -241,15 +248,21 @@ class Submitter:
             if job is not None and job.status != "unconfirmed":
                 return job
             if job is not None:  # what was taken for its job failed: ours may be another one
-                return await self._recover(order, await self._journal.get(row.id) or row)
+                return await self._recover(order, await self._journal.latest(row))
         elif row is not None and not await self._repository.close_abandoned(row):
             return await self._recover(order, row)
         self._require_consent(order, key)
         return await self._send(order, await self._insert(order, key))
 
     def _require_consent(self, order: Order, key: str) -> None:
-        work = self._works.get(key)
-        if work is not None and not work.may_charge:
+        if order.missing:  # it was live when it was planned, so nothing was uploaded for it
+            raise ConsentError(
+                message="The job that the same call made before is over, and the file for a new one"
+                " is not uploaded; nothing was sent.",
+                hint="Make the same call again: it uploads the file first.",
+                service=order.service,
+            )
+        if not self._works[key].may_charge:
             price = f" for about {order.price:g} credits" if order.price else ""
             raise ConsentError(
                 message="The job that the same call made before is over, so this would be a new"
@@ -259,33 +272,29 @@ class Submitter:
             )
 
     async def _insert(self, order: Order, key: str) -> Submission:
-        new = NewSubmission(
-            key=key,
-            origin=self._upstream.origin,
-            service=order.service,
-            operation=order.operation,
-            source=order.source,
-            arguments=dict(order.result_arguments),
-            price=order.price,
-        )
+        new = submission_of(order, key, self._upstream.origin)
         return await self._journal.insert(new, budget=self._budget)
 
     async def _reuse(self, row: Submission) -> Job | None:
         """The job an earlier call made; None if it is free to be made again."""
         known = self.to_job(row)
-        age_s = self._clock.now() - (row.first_sent_at or row.created_at)
-        if row.job_id is None:  # the vendor has no job for it: its result is all there is
+        age_s = self._clock.now() - row.created_at
+        service = service_named(row.service)
+        if row.job_id is None and not service.has_parts(known):  # its result is all there is of it
             if has_a_file(known) or (_has_a_link(known) and age_s < REUSE_S):
                 return known.evolve(reused=True)
             await self._journal.close_row(row, "freed", "Its file is gone.")
             return None
         try:
-            job = await service_named(row.service).read(self._upstream, row.job_id, age_s=age_s)
+            if row.job_id is None:
+                job = await service.read_parts(self._upstream, known, age_s=age_s)
+            else:
+                job = await service.read(self._upstream, row.job_id, age_s=age_s)
         except UseapiError as error:
-            row = await self._journal.get(row.id) or row  # another reader may have had more luck
+            row = await self._journal.latest(row)  # another reader may have had more luck
             job = self.to_job(row)
             log.info("%s could not be read (%s): returned as last known", row.id, error.code)
-            is_old = job.ended or self._clock.now() - row.created_at >= REUSE_S
+            is_old = job.ended or age_s >= REUSE_S
             if isinstance(error, NotFoundError | ExpiredError) and is_old:
                 await self._journal.close_row(row, "freed", "The vendor keeps it no longer.")
                 return None
@@ -304,22 +313,20 @@ class Submitter:
         return await self._reconcile(order, row, (0.0, *LOOKS_AFTER_SILENCE_S))
 
     async def _look(self, row: Submission) -> str | None:
-        """Look once for a row; why it was not found, or None if it was."""
+        """Look once for a row; why it was not found, or None where there is nothing to add."""
         order = order_of(row)
         if order is None:
             return "this version of useapi-mcp does not know what was submitted"
         if not self._repository.is_of(row, self._upstream.origin):
             return "it was submitted at another address of the vendor, so it is not looked for"
-        try:
-            if named := row.evidence.get("named"):
+        if named := row.evidence.get("named"):  # it is unconfirmed, and says so
+            with contextlib.suppress(UseapiError):
                 await self._take_named(order, row, str(named))
-                return None
-        except UseapiError as error:
-            return error.message
+            return None
         search = await self._reconciler.search(order, row, (0.0,))
         if search.found is None:
             return search.note
-        await self._accept(order, row, search.found.job, ours=search.found.ours)
+        await self._take_found(order, row, search.found)
         return None
 
     async def _reconcile(
@@ -328,8 +335,8 @@ class Submitter:
         """Find what became of a request; send it once more where that is known to be safe."""
         search = await self._reconciler.search(order, row, looks_s)
         if search.found is not None:
-            return await self._accept(order, row, search.found.job, ours=search.found.ours)
-        row = await self._journal.get(row.id) or row
+            return await self._take_found(order, row, search.found)
+        row = await self._journal.latest(row)
         may_send = may_send and search.proves_absence and order.refuses_repeats
         if may_send and row.posts < MOST_POSTS:
             return await self._send(order, row)
@@ -338,14 +345,19 @@ class Submitter:
     async def _unconfirmed(self, row: Submission, note: str, **evidence: Any) -> Job:
         return self.to_job(await self._repository.mark_unconfirmed(row, note, **evidence))
 
-    async def _accept(self, order: Order, row: Submission, job: Job, *, ours: bool) -> Job:
+    async def _take_found(self, order: Order, row: Submission, found: Found) -> Job:
+        return await self._accept(order, row, found.job, ours=found.ours, is_proven=found.is_proven)
+
+    async def _accept(
+        self, order: Order, row: Submission, job: Job, *, ours: bool, is_proven: bool = False
+    ) -> Job:
         """Take a job that was found as the row's.
 
-        Where the vendor makes a job of each request it may be somebody else's, made at the same
-        time: if it fails, ours may still be another one.
+        Where the vendor makes a job of each request, and nothing proves it to be ours, it may be
+        somebody else's, made at the same time: if it fails, ours may still be another one.
         """
         job = await self._repository.record_accepted(
-            row, job, charged=ours, is_proven=order.refuses_repeats
+            row, job, charged=ours, is_proven=is_proven or order.refuses_repeats
         )
         return job if ours else job.evolve(reused=True)
 
@@ -356,7 +368,7 @@ class Submitter:
         except JournalError as error:  # it did not leave
             if row.posts == 0:
                 raise
-            return await self._still_unknown(row, f"it could not be sent once more ({error.code})")
+            return await self._unconfirmed(row, f"it could not be sent once more ({error.code})")
         except (UnansweredError, UnexpectedAnswerError, DownloadError) as error:
             if order.endpoint.answers_when_done:
                 await self._repository.record_failure(row, "lost", error.message)
@@ -367,27 +379,21 @@ class Submitter:
                     job_id=row.id,
                 ) from None
             return await self._reconcile(order, row, looks_after(error))
-        except (RefusedError, NotFoundError) as refusal:
-            return await self._resolve(order, row, refusal)
         except UseapiError as error:
+            named = _named(order, error)
+            if named is not None:  # then that is the answer
+                return await self._take_named(order, await self._journal.latest(row), named)
             if row.posts > 0:  # this one was refused; the first may have been done all the same
-                return await self._still_unknown(
+                return await self._unconfirmed(
                     row, f"sending it once more failed too ({error.code})"
                 )
             await self._repository.record_failure(row, error.code, error.message)
             raise
 
-    async def _still_unknown(self, row: Submission, note: str) -> Job:
-        """What is known of a row whose first request may have been done."""
-        now = await self._journal.get(row.id) or row
-        if now.state not in ("submitting", "unconfirmed"):  # another process found it
-            return self.to_job(now)
-        return await self._unconfirmed(now, note)
-
     async def _post(self, order: Order, row: Submission) -> Job:
         """Send it and write down the answer: what `idle` waits for."""
         service = service_named(order.service)
-        if row.posts == 0 and order.endpoint.repeats == "taken":
+        if order.endpoint.repeats == "taken":  # so it is sent once
             row = await self._with_existing(order, row)
         tries = 0
 
@@ -408,7 +414,7 @@ class Submitter:
             answer = await self._upstream.post_paid(
                 service.vendor,
                 order.endpoint.path,
-                order.body,
+                _with_reference(order, row),
                 on_send=count,
                 read_timeout_s=order.endpoint.read_timeout_s,
                 name=MadeName(order.service, row.id, order.operation, iso(row.created_at)),
@@ -436,24 +442,6 @@ class Submitter:
                 hint="Call again when it runs.",
             )
 
-    async def _resolve(
-        self, order: Order, row: Submission, refusal: RefusedError | NotFoundError
-    ) -> Job:
-        """A refusal may name the job that did this before: then that is the answer.
-
-        If it is one more POST that was refused, the first may have been done all the same.
-        """
-        service = service_named(order.service)
-        named = service.names(order, refusal) if isinstance(refusal, RefusedError) else None
-        if named is not None:
-            return await self._take_named(order, await self._journal.get(row.id) or row, named)
-        if row.posts > 0:
-            return await self._still_unknown(
-                row, f"sending it once more failed too ({refusal.code})"
-            )
-        await self._repository.record_failure(row, refusal.code, refusal.message)
-        raise refusal
-
     async def _take_named(self, order: Order, row: Submission, named: str) -> Job:
         """The job of which the vendor says that it did what was ordered."""
         try:
@@ -478,6 +466,20 @@ class Submitter:
         refusal = service_named(order.service).in_the_way(named, failed=failed)
         await self._repository.record_failure(row, refusal.code, refusal.message)
         return refusal
+
+
+def _with_reference(order: Order, row: Submission) -> Mapping[str, Any]:
+    """What is sent: the order, with our id as its reference where no other was given."""
+    if not order.takes_our_reference:
+        return order.body
+    return {**order.body, order.endpoint.options["reply_ref"].field: row.id}
+
+
+def _named(order: Order, error: UseapiError) -> str | None:
+    """The job that did this before, where a refusal names it."""
+    if not isinstance(error, RefusedError):
+        return None
+    return service_named(order.service).names(order, error)
 
 
 def _has_a_link(job: Job) -> bool:

@@ -105,6 +105,9 @@ class Transfers(Generic[T]):
             if left_s <= PROGRESS_S:
                 return None
 
+    def is_under_way(self, key: str) -> bool:
+        return key in self._under_way
+
     async def close(self) -> None:
         """End all transfers, and begin no more."""
         self._is_closed = True

@@ -14,6 +14,7 @@ a `read` or `write` block awaits.
 import base64
 import json
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -21,12 +22,14 @@ from typing import Any, Literal
 
 from mcp_server.errors import BudgetError, JournalError
 from mcp_server.journal.base import Rows, Store
-from mcp_server.journal.records import LIVE, NewSubmission, State, Submission
+from mcp_server.journal.records import LIVE, NewSubmission, Quote, State, Submission
 from mcp_server.models import OUR_ID_PREFIX, TERMINAL, Status
 
 IS_LIVE = "state in ('submitting', 'unconfirmed', 'accepted')"  # as in the index, which it uses
 LINKS_KEPT_S = 30 * 86_400.0  # the vendors' links end within hours, their jobs within a month
 _PRUNED_AT_ONCE = 100
+_MOST_MADE = 50
+_QUOTES_KEPT_S = 86_400.0
 _PRUNE_EVERY_S = 86_400.0
 COLUMNS = (
     "id, key, state, origin, service, operation, source_id, arguments, price, posts, sent_at,"
@@ -85,6 +88,10 @@ class Journal:
         )
         return _first(found)
 
+    async def latest(self, row: Submission) -> Submission:
+        """A row as it is by now; as it was, where the journal can't be read."""
+        return await self.get(row.id) or row
+
     async def recent(
         self, limit: int, status: str | None = None, *, origin: str, refused: bool = True
     ) -> list[Submission]:
@@ -121,7 +128,7 @@ class Journal:
             written = await rows.all(
                 f"insert into submission({COLUMNS}, status, credits)"
                 " values(?, ?, 'submitting', ?, ?, ?, ?, ?, ?, 0, null, null, null, null, null,"
-                f" '{{}}', ?, ?, 'submitting', ?) on conflict (key) where {IS_LIVE} do nothing"
+                f" ?, ?, ?, 'submitting', ?) on conflict (key) where {IS_LIVE} do nothing"
                 " returning id",
                 row_id,
                 new.key,
@@ -131,6 +138,7 @@ class Journal:
                 new.source,
                 json.dumps(new.arguments),
                 price,
+                json.dumps(new.evidence),
                 now,
                 now,
                 price,
@@ -200,13 +208,20 @@ class Journal:
 
         Args:
             charged: whether this submission was charged for it; else the budget counts nothing.
-            is_proven: whether it can't be somebody else's. Else the key is not freed by its end:
-                ours may be another one.
+            is_proven: whether it can't be somebody else's. Then it is not that of another key's row
+                that took it without proof. Else the key is not freed by its end, for ours may be
+                another one, and what another key's row has is not taken.
         """
         async with self._store.write() as rows:
             row = await _by_id(rows, row_id)
             if _final(row.job) or (job_id and row.job_id and job_id != row.job_id):
                 return row
+            holders = await _select(rows, "where job_id = ? and key <> ?", job_id, row.key)
+            if holders and not is_proven:
+                return row
+            for holder in holders:
+                if holder.state == "accepted" and holder.evidence.get("unproven"):
+                    await self._write(rows, _without_job(holder, "was made by another request"))
             other = await _select(rows, f"where key = ? and id <> ? and {IS_LIVE}", row.key, row_id)
             state: State = "freed" if other else "accepted"
             evidence = {n: value for n, value in row.evidence.items() if n != "unproven"}
@@ -218,17 +233,18 @@ class Journal:
             return await self._write(rows, _following(answered, job))
 
     async def record(self, job_id: str, job: dict[str, Any]) -> None:
-        """Let every row of this vendor's job follow what the vendor now says about it.
+        """Let every row of this job follow what the vendor now says about it.
 
-        The first of completed, failed and cancelled stays. Failed and cancelled free the key; where
+        One that is several of the vendor's goes by our id. The first of completed, failed and
+        cancelled stays. Failed and cancelled free the key; where
         it is not proven that the job is the row's, the row is unconfirmed again.
         """
         async with self._store.read() as rows:
-            known = await _select(rows, "where job_id = ?", job_id)
+            known = await _select(rows, "where job_id = ? or id = ?", job_id, job_id)
         if all(_following(row, job) == row for row in known):
             return  # most polls bring no news, and news alone is worth a commit
         async with self._store.write() as rows:
-            for row in await _select(rows, "where job_id = ?", job_id):
+            for row in await _select(rows, "where job_id = ? or id = ?", job_id, job_id):
                 await self._write(rows, _following(row, job))
 
     async def add_evidence(self, row_id: str, **evidence: Any) -> Submission:
@@ -298,6 +314,63 @@ class Journal:
                 position,
                 path,
                 json.dumps(facts),
+            )
+
+    async def find_made(self, *, url: str = "", path: str = "") -> list[Submission]:
+        """The newest rows of jobs that this link or path may be a result of.
+
+        Args:
+            url: what follows a `?` is left out: each read of a job may bring another signature.
+        """
+        place = json.dumps(url.partition("?")[0] or path)
+        return await self._read(
+            "where job like ? escape '!' or job like ? escape '!'"
+            " or job_id in (select job_id from saved where path = ?)"
+            " order by number desc limit ?",
+            f"%{_as_like(place)}%",
+            f"%{_as_like(place[:-1])}?%" if url else "",
+            path,
+            _MOST_MADE,
+        )
+
+    async def find_quote(self, key: str) -> Quote | None:
+        """The price that was asked for last, for the order of this key."""
+        with suppress(JournalError):
+            async with self._store.read() as rows:
+                for found in await rows.all(
+                    "select asked_at, told_at, price from quote where key = ?", key
+                ):
+                    return Quote(*found)
+        return None
+
+    async def begin_quote(self, key: str) -> None:
+        """Write down that a price is asked for; those asked for a day ago are dropped.
+
+        Raises:
+            JournalError: it must not be asked for: another process is at it, or it can't be
+                written down.
+        """
+        now = self._now()
+        async with self._store.write(key) as rows:
+            if not await self._store.owns(rows, key):
+                raise JournalError(
+                    message="Another process has taken this order over, so nothing was sent.",
+                    hint="Make the same call again: it joins that.",
+                )
+            await rows.all("delete from quote where asked_at < ?", now - _QUOTES_KEPT_S)
+            await rows.all(
+                "insert into quote(key, asked_at, told_at, price) values(?, ?, null, null)"
+                " on conflict (key) do update"
+                " set asked_at = excluded.asked_at, told_at = null, price = null",
+                key,
+                now,
+            )
+
+    async def end_quote(self, key: str, price: float | None) -> None:
+        """Write down the price that was told; None: the answer held none."""
+        async with self._store.write(key) as rows:
+            await rows.all(
+                "update quote set told_at = ?, price = ? where key = ?", self._now(), price, key
             )
 
     async def _prune(self) -> None:
@@ -390,6 +463,11 @@ def _without_links(job: str) -> str:
         return job
 
 
+def _as_like(text: str) -> str:
+    """Text that LIKE takes as it is, with `!` before what has a meaning there."""
+    return re.sub(r"([!%_])", r"!\1", text)
+
+
 def _first(rows: list[Submission]) -> Submission | None:
     return rows[0] if rows else None
 
@@ -414,9 +492,14 @@ def _following(row: Submission, job: dict[str, Any]) -> Submission:
         return row
     ended = row.state in LIVE and job["status"] in ("failed", "cancelled")
     if ended and row.evidence.get("unproven"):
-        note = f"{row.job_id} did not succeed, which may be somebody else's"
-        return replace(row, state="unconfirmed", job_id=None, job=None, note=note)
+        return _without_job(row, "did not succeed, which may be somebody else's")
     return replace(row, job=job, state=job["status"] if ended else row.state)
+
+
+def _without_job(row: Submission, what: str) -> Submission:
+    """A row that must be looked for again, for its job turned out not to be proven its own."""
+    note = f"{row.job_id} {what}"
+    return replace(row, state="unconfirmed", job_id=None, job=None, note=note)
 
 
 def _not_sent(row: Submission, why: str) -> JournalError:

@@ -66,7 +66,7 @@ class FileLocks:
 
     POSIX keeps these locks per process and file: a process is never refused what it holds itself,
     and closing any descriptor of the file drops all of them. So a process must have one FileLocks
-    for a file, and two stores on one folder must share it.
+    for a file, and two stores on one folder must share it. The folder is there: the store made it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -124,18 +124,13 @@ class FileLocks:
         return [*self._gone, *([self._file] if self._file else [])]
 
     def _open(self) -> _LockFile:
-        """The lock file that is there now."""
-        if self._file is not None and not self._is_current(self._file):
-            self._gone.append(self._file)
-            self._file = None
-        if self._file is None:  # one that was put back may still be open here
-            self._file = next(filter(self._is_current, self._gone), None)
-            if self._file is not None:
-                self._gone.remove(self._file)
-        if self._file is None:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = _LockFile(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        return self._file
+        """The lock file that is there now; one that was put back may still be open here."""
+        files = self._files()
+        current = next(filter(self._is_current, files), None)
+        if current is None:
+            current = _LockFile(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._file, self._gone = current, [file for file in files if file is not current]
+        return current
 
     def _is_current(self, file: _LockFile) -> bool:
         """Whether others who open the path now lock the same file."""

@@ -1,6 +1,6 @@
 """A submission as the journal keeps it, and the states it can take."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 State = Literal["submitting", "unconfirmed", "accepted", "failed", "cancelled", "freed"]
@@ -22,6 +22,19 @@ class NewSubmission:
     source: str
     arguments: dict[str, Any]
     price: float | None
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A price that was asked of the vendor: `told_at` is None where no answer is known.
+
+    `price` is None where the answer told none. Times are seconds since the epoch.
+    """
+
+    asked_at: float
+    told_at: float | None
+    price: float | None
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,9 @@ class Submission:
     `evidence` is what helps to tell its job from others: `before`, the ids that existed before the
     first POST; `clock_s`, how far the vendor's clock was ahead of ours; `named`, the job that the
     vendor itself named; `charged`, false where the job had been made before; `unproven`, that the
-    job was found by what it does, and may be somebody else's.
+    job was found by what it does, and may be somebody else's; `files` and `refs`, the names of the
+    user's own files and what the vendor calls them, by their placeholders; `ref`, the same of the
+    one that this row uploaded; `reference`, that the request was sent with our id as its reference.
     """
 
     id: str

@@ -54,6 +54,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "create index by_status on submission(status, number)",
         "create index by_age on submission(updated_at) where has_links = 1",
     ),
+    (
+        # What the vendor said that an order would cost; told_at is null where it did not answer.
+        """create table quote(
+            key text not null primary key, asked_at real not null, told_at real, price real)""",
+    ),
 )
 """The layout's history, oldest first; `user_version` counts how many were applied. Only append."""
 
@@ -61,6 +66,7 @@ _PROBES = (
     f"select {COLUMNS}, number, status, credits, has_links from submission limit 0",  # noqa: S608 - names of ours
     f"select 1 from submission indexed by one_live_row where {IS_LIVE} limit 0",  # noqa: S608 - as above
     "select job_id, position, path, facts from saved limit 0",
+    "select key, asked_at, told_at, price from quote limit 0",
 )
 """What fails on a layout that lacks a column, or the index that keeps money safe."""
 

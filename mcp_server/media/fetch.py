@@ -128,7 +128,12 @@ class Fetcher:
             if file.size_bytes - had_bytes >= _ADVANCE_BYTES:
                 tries = 1
             pause_s = pause_before_retry(
-                Outcome.UNKNOWN, paid=False, tries=tries, random=random.random
+                Outcome.UNKNOWN,
+                paid=False,
+                tries=tries,
+                vendor_wait_s=None,
+                waited_before=False,
+                random=random.random,
             )
             if pause_s is None:
                 raise _given_up(reason, tries, is_reached=is_reached)

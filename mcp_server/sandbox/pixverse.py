@@ -191,7 +191,7 @@ class PixVerse(Vendor):
         Source(LOST_VIDEO, SERVICE, _LOST),
         Source(ORDERING_VIDEO, SERVICE, "`quote` is passed over: an order is made and paid"),
         Source(SILENT_VIDEO, SERVICE, "a `quote` for it is answered by the gateway's page"),
-        Source(GOOD_IMAGE, SERVICE, "a finished image, 1280x720", kind="image"),
+        Source(GOOD_IMAGE, SERVICE, "a finished image, 1280x720", good=True, kind="image"),
         Source(SECOND_IMAGE, SERVICE, "another finished image", kind="image"),
         Source(MODERATED_IMAGE, SERVICE, "accepted, then ends as MODERATED (7)", kind="image"),
         Source(LOST_IMAGE, SERVICE, _LOST, kind="image"),

@@ -21,7 +21,8 @@ from mcp_server.errors import SettingsError
 from mcp_server.journal.locks import KeyLocks
 from mcp_server.server.current import with_current_app
 from mcp_server.server.middleware import explain_refusals, only_known
-from mcp_server.server.resources import PROMPTS, add_resources
+from mcp_server.server.prompts import PROMPTS, add_prompts
+from mcp_server.server.resources import add_resources
 from mcp_server.server.tasks import job_tasks, refuse_undeclared_listen
 from mcp_server.server.viewer import viewer
 from mcp_server.services.registry import SERVICES
@@ -111,16 +112,17 @@ def create_server(
         else None,
     )
     add_resources(server)
+    add_prompts(server)
     return server
 
 
 def instructions(sandbox_sources: str = "") -> str:
     """What an agent should know before its first call, the vital part first."""
     lines = [
-        "Upscales video, raises frame rates and upscales images that were made on useapi.net.",
+        "Makes videos and images on useapi.net, upscales them, raises frame rates.",
         "A paid tool returns a job at once; call get_job(job_id, wait_seconds=50) until it ends.",
         "After a lost answer or a time-out make the same call again: it never pays twice.",
-        "list_media finds what was made before, with the source to give to a tool.",
+        "A job_id is the source of the next step; list_media finds what was made before.",
         *(service.abilities for service in SERVICES),
         *(service.where_ids_are for service in SERVICES),
     ]

@@ -123,6 +123,37 @@ def chosen(title: str, accounts: Sequence[Account], wanted: str) -> Account:
     )
 
 
+def by_setting(title: str, accounts: Sequence[Account], wanted: str) -> Account:
+    """The one account that USEAPI_ACCOUNTS names.
+
+    Raises:
+        SettingsError: it names none or several.
+    """
+    found = fitting(accounts, wanted)
+    if len(found) != 1:
+        raise SettingsError(
+            message=f"USEAPI_ACCOUNTS names no one account that is linked to {title}.",
+            hint="Correct it, or give account; check_accounts shows the names, masked.",
+        )
+    return found[0]
+
+
+def the_only(title: str, accounts: Sequence[Account]) -> Account | None:
+    """The one account that is linked; None if none is.
+
+    Raises:
+        RequestError: there are several; it lists them masked.
+    """
+    if len(accounts) > 1:
+        listed = ", ".join(account.name for account in accounts[:_MOST_LISTED])
+        raise RequestError(
+            message=f"{len(accounts)} accounts are linked to {title}, which needs to be told the"
+            " one to use; nothing was sent.",
+            hint=f"Give account: {listed}.",
+        )
+    return accounts[0] if accounts else None
+
+
 def _is_login(account: Account, word: str) -> bool:
     return account.login.casefold() == word
 

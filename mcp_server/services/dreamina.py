@@ -1,8 +1,10 @@
-"""Dreamina v1: doubles a video, raises its frame rate, upscales an image.
+"""Dreamina v1: makes videos and images, doubles a video, raises its frame rate, upscales an image.
 
-Sources: useapi.net, POST dreamina/videos/upscale and videos/interpolate (2 April 2026),
-images/upscale (2 March 2026), GET videos/jobid (2 April 2026), images/jobid (2 March 2026),
-scheduler (23 February 2026), assets/account and accounts/account (2 March 2026).
+Sources: useapi.net, POST dreamina/videos (3 April 2026), images (2 April 2026), the vendor's
+collections for Postman (July 2026 and later), its blog of 7 August 2026, its prices of 5 October
+2026, POST videos/upscale and videos/interpolate (2 April 2026), images/upscale (2 March 2026),
+GET videos/jobid (2 April 2026), images/jobid (2 March 2026), scheduler (23 February 2026),
+assets/account and accounts/account (2 March 2026).
 What they leave open is marked *assumed*.
 """
 
@@ -10,6 +12,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, TypeGuard
 from urllib.parse import quote
 
@@ -19,6 +22,8 @@ from mcp_server.errors import (
     NotReadyError,
     RateLimitError,
     RefusedError,
+    RequestError,
+    UnsupportedError,
     UseapiError,
 )
 from mcp_server.models import (
@@ -34,8 +39,14 @@ from mcp_server.models import (
 )
 from mcp_server.services.accounts import Account, Balance, linked
 from mcp_server.services.base import (
+    FINISH_DRAFT,
+    FROM_PROMPT,
     LONGEST_PROMPT,
+    OF_DRAFT,
+    VARIATION,
+    Default,
     Endpoint,
+    FileRule,
     Listed,
     Look,
     MediaPage,
@@ -43,6 +54,7 @@ from mcp_server.services.base import (
     Order,
     Service,
     full_match,
+    is_file,
     moderated,
 )
 from mcp_server.upstream.client import Upstream
@@ -185,12 +197,80 @@ _VIDEO = id_pattern("(?![FiI]-)[A-Za-z]{1,4}")
 _GENERATED_IMAGE = id_pattern("(?![vVFI]-)[A-Za-z]{1,4}")
 
 _LETTERS = {operation: letter for letter, operation in _OPERATIONS.items()}
+_LETTERS["generate_video"] = "v"
+
+# POST assets/account (3 April 2026): jpeg, png, webp, up to 10 MB.
+_FRAME = FileRule(("image/jpeg", "image/png", "image/webp"), 10 << 20)
 
 _COMMON = {
     "reply_url": Option("replyUrl"),
     "reply_ref": Option("replyRef"),
     "max_jobs": Option("maxJobs", low=1, high=50),
 }
+
+_GENERATION = {
+    "variation": VARIATION,
+    "account": Option("account"),
+    **_COMMON,
+}
+_DRAFT = "seedance-2.5-draft"
+_ON_DRAFTS = (
+    "Dreamina neither upscales nor interpolates a draft; within 14 days it is finished by"
+    " upscale_video with a resolution, 1080p or 4K."
+)
+_VIDEO_MODEL, _IMAGE_MODEL = "seedance-2.0", "seedream-4.6"  # the documented defaults
+# Texts of 4,000 (August 2026) to 5,000 characters (February) are documented, of 15,000 for 2.5.
+_LONGEST_VIDEO_PROMPT, _LONGEST_OF_2_5, _LONGEST_IMAGE_PROMPT = 5_000, 15_000, 1_600
+# Credits a second from text, 5 October 2026, in CA and, where it is offered there, in US.
+# *Assumed*: from images it is the same.
+_RATES: Mapping[str, Mapping[str, tuple[float, ...]]] = {
+    "seedance-2.0": {"720p": (23, 17), "1080p": (57,), "4K": (126,)},
+    "seedance-2.5": {"480p": (22, 17), "720p": (48, 37), "1080p": (117,)},
+}
+_FREE_IMAGES = ("seedream-4.0", "seedream-4.6", "seedream-5.0-lite")
+_VIDEO_RATIOS = ("21:9", "16:9", "4:3", "1:1", "3:4", "9:16", "4:5", "5:4", "9:21")
+_IMAGE_RATIOS = ("auto", "1:1", "3:4", "16:9", "4:3", "9:16", "2:3", "3:2", "21:9")
+_SMALL_IMAGES = ("nano-banana", "seedream-3.0", "gpt-image-2")  # 1k by default
+
+
+def _video_resolution(arguments: Mapping[str, Any]) -> Default:
+    return "480p" if str(arguments.get("model")).startswith("seedance-2.5") else "720p"
+
+
+def _video_ratio(arguments: Mapping[str, Any]) -> Default:
+    return None if arguments.get("start_image") else "16:9"
+
+
+def _image_ratio(arguments: Mapping[str, Any]) -> Default:
+    """`auto` where it is supported, else 1:1, as documented; of other models it is not known."""
+    model = str(arguments.get("model"))
+    if model == "seedream-3.0":
+        return "1:1"
+    return "auto" if model.startswith("seedream-") or model == "nano-banana" else None
+
+
+def _image_size(arguments: Mapping[str, Any]) -> Default:
+    model = str(arguments.get("model"))
+    if model in _SMALL_IMAGES:
+        return "1k"
+    return "2k" if model.startswith("seedream-") else None
+
+
+def _price_of_a_video(arguments: Mapping[str, Any]) -> float | None:
+    """That of the dearer region: which account makes it is not known beforehand."""
+    rates = _RATES.get(str(arguments["model"]), {}).get(str(arguments["resolution"]))
+    return None if rates is None else max(rates) * float(arguments["duration_seconds"])
+
+
+def _costs_as_another(wanted: Mapping[str, Any], credits_: float | None) -> bool:
+    """Whether a video costs what one in another resolution does, and not what this one does."""
+    by_resolution = _RATES.get(str(wanted["model"]), {})
+    if credits_ is None or str(wanted["resolution"]) not in by_resolution:
+        return False
+    rate = credits_ / float(wanted["duration_seconds"])
+    fitting = {resolution for resolution, rates in by_resolution.items() if rate in rates}
+    return bool(fitting) and wanted["resolution"] not in fitting
+
 
 _ERROR_RULES = (
     ErrorRule(
@@ -239,24 +319,52 @@ _ERROR_RULES = (
 )
 
 
+# POST videos/full-quality (12 November 2026); what it costs was not seen.
+_FULL_QUALITY = Endpoint(
+    path="/v1/dreamina/videos/full-quality",
+    source_field="jobid",
+    source_pattern=_GENERATED_VIDEO,
+    source_is="the id of a draft",
+    options={
+        "resolution": Option(
+            "resolution",
+            values=("1080p", "4K"),
+            default="1080p",
+            shapes_result=True,
+            written=str.lower,
+        ),
+        "of": OF_DRAFT,
+        **_COMMON,
+    },
+)
+
+
 class Dreamina(Service):
     """A job id is also the source id of the next operation."""
 
     vendor = ServiceInfo("dreamina", "Dreamina", _ERROR_RULES)
     id_forms = ("j<digits><letter>-u<number>-<REGION>:<e-mail>-bot:dreamina",)
-    where_ids_are = (
-        "A Dreamina source is the jobid that POST /videos or /images answered "
-        "when the video or image was made."
-    )
+    where_ids_are = "A Dreamina source is the jobid that made the video or image."
     abilities = (
-        "Dreamina doubles a generated video (once each, no resolution), raises a generated or "
-        "upscaled one to 30 or 60 fps (once each), and upscales images to 2k, 4k or 8k."
+        "Dreamina makes videos and up to 4 images a call, doubles a generated video (once), raises "
+        "a generated or upscaled one to 30 or 60 fps (once), and upscales images to 2k, 4k or 8k."
     )
     has_no_sources = (
         "Dreamina's list names no jobs: what has no source was made elsewhere, or get_job has not "
         "read its job since it ended; no tool takes it."
     )
     claims = "Reading Dreamina's credits also claimed the free ones of the day."
+    file_rules: ClassVar[Mapping[OperationName, FileRule]] = {
+        "generate_video": _FRAME,
+        "generate_image": _FRAME,
+    }
+    forgets_files = (
+        "asset reference",
+        "assetref",
+        "imageref",
+        "asset not found",
+        "asset has expired",
+    )
     media_hosts = (
         "https://*.douyinvod.com",
         "https://*.akamaized.net",
@@ -323,6 +431,57 @@ class Dreamina(Service):
             # Unknown: the documented answer forecasts 0, a guide of October 2026 says it costs.
             price=lambda _: None,
         ),
+        "generate_video": Endpoint(
+            path="/v1/dreamina/videos",
+            source_field="prompt",
+            source_pattern=FROM_PROMPT,
+            source_is="a prompt",
+            longest_prompt=_LONGEST_VIDEO_PROMPT,
+            # Which model takes what changes monthly, so it is for Dreamina to judge.
+            options={
+                "model": Option("model", longest=80, default=_VIDEO_MODEL, shapes_result=True),
+                "duration_seconds": Option(
+                    "duration", low=1, high=180, default=5, shapes_result=True
+                ),
+                "resolution": Option(
+                    "resolution",
+                    values=("480p", "720p", "1080p", "4K"),
+                    default=_video_resolution,
+                    shapes_result=True,
+                    written=str.lower,
+                ),
+                "start_image": Option("firstFrameRef", shapes_result=True),
+                "end_image": Option("endFrameRef", shapes_result=True),
+                "aspect_ratio": Option(
+                    "ratio", values=_VIDEO_RATIOS, default=_video_ratio, shapes_result=True
+                ),
+                **_GENERATION,
+            },
+            price=_price_of_a_video,
+        ),
+        "generate_image": Endpoint(
+            path="/v1/dreamina/images",
+            source_field="prompt",
+            source_pattern=FROM_PROMPT,
+            source_is="a prompt",
+            longest_prompt=_LONGEST_IMAGE_PROMPT,
+            options={
+                "model": Option("model", longest=80, default=_IMAGE_MODEL, shapes_result=True),
+                "resolution": Option(
+                    "resolution",
+                    values=("1k", "2k", "4k"),
+                    default=_image_size,
+                    shapes_result=True,
+                ),
+                "reference_image": Option("imageRef_1", shapes_result=True),
+                "aspect_ratio": Option(
+                    "ratio", values=_IMAGE_RATIOS, default=_image_ratio, shapes_result=True
+                ),
+                **_GENERATION,
+            },
+            always={"count": (4,)},
+            price=lambda arguments: 0 if arguments["model"] in _FREE_IMAGES else None,
+        ),
     }
 
     def owns(self, some_id: str) -> bool:
@@ -341,12 +500,87 @@ class Dreamina(Service):
             return "Interpolate it with interpolate_video, or save it with download_media."
         return "Save it with download_media. To have both, upscale first and interpolate that."
 
+    def prepared(
+        self, operation: OperationName, endpoint: Endpoint, given: Mapping[str, Any]
+    ) -> tuple[Endpoint, Mapping[str, Any]]:
+        if "end_image" in given and "start_image" not in given:
+            raise RequestError(
+                message="end_image on Dreamina needs a start_image, so nothing was sent.",
+                hint="Give both; they must have the same aspect ratio.",
+                service=self.name,
+            )
+        if "start_image" in given and "aspect_ratio" in given:
+            raise RequestError(
+                message="aspect_ratio can't go with start_image on Dreamina, which takes it from"
+                " the image; nothing was sent.",
+                hint="Leave aspect_ratio out.",
+                service=self.name,
+            )
+        if operation == "generate_video" and str(given.get("model")).startswith("seedance-2.5"):
+            endpoint = replace(endpoint, longest_prompt=_LONGEST_OF_2_5)
+        return endpoint, given
+
+    def further(self, job: Job) -> str | None:
+        if job.model == _DRAFT:
+            return FINISH_DRAFT
+        # An image of 4k is made larger still.
+        return super().further(job.evolve(options=None) if job.kind == "image" else job)
+
+    def warning(self, order: Order) -> str:
+        if order.operation != "generate_video":
+            return ""
+        if order.result_arguments["model"] == _DRAFT:
+            return _ON_DRAFTS
+        is_4k = order.result_arguments["resolution"] == "4K"
+        return "Dreamina does not upscale what is 4K." if is_4k else ""
+
+    def endpoint_for(self, operation: OperationName, given: Mapping[str, Any]) -> Endpoint | None:
+        is_final = operation == "upscale_video" and "of" in given
+        return _FULL_QUALITY if is_final else super().endpoint_for(operation, given)
+
+    async def told_by_source(
+        self,
+        upstream: Upstream,
+        operation: OperationName,
+        source: str,
+        given: Mapping[str, Any],
+        known: Job | None,
+    ) -> Mapping[str, Any]:
+        """A draft is finished in the resolution that is asked for; nothing else takes one."""
+        resolution = given.get("resolution")
+        may_be = operation == "upscale_video" and full_match(_GENERATED_VIDEO, source)
+        if not may_be or resolution == "2x":
+            return {}
+        model = known.model if known is not None else None
+        if model is None and resolution in _FULL_QUALITY.options["resolution"].values:
+            model = (await self.read(upstream, source, age_s=None)).model
+        if model != _DRAFT:
+            return {}
+        if resolution is None:
+            raise UnsupportedError(
+                message="This is a draft, which Dreamina finishes and does not upscale; nothing was"
+                " sent.",
+                hint="Give resolution=1080p or 4K to have it finished; ask the user which.",
+                service=self.name,
+            )
+        return {"of": "draft"}
+
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
         job_id = obj(answer.data).get("jobid")
         if not is_id(job_id) or not _can_be_of(order, job_id):
             raise self.unexpected("job id")
         made = as_job(job_id, answer.data)
-        return made.evolve(operation=order.operation, source=order.source)
+        return made.evolve(operation=order.operation, source=order.shown_source)
+
+    def upload_path(self, account: str) -> str:
+        return f"/v1/dreamina/assets/{quote(account, safe='')}"
+
+    def ref_of(self, answer: Answer) -> str:
+        record = obj(answer.data)  # the second is its name of February 2026
+        ref = record.get("assetRef") or record.get("imageRef")
+        if not isinstance(ref, str):
+            raise self.unexpected("reference of the file")
+        return ref
 
     async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
         try:
@@ -365,24 +599,24 @@ class Dreamina(Service):
             raise self.unexpected("job")
         return as_job(job_id, answer.data)
 
-    async def find(self, upstream: Upstream, order: Order, *, since: float | None) -> Look:
+    async def find(
+        self, upstream: Upstream, order: Order, *, since: float | None, our_id: str | None = None
+    ) -> Look:
         answer = await upstream.get(self.vendor, "/v1/dreamina/scheduler")
         running = obj(answer.data).get("executing")
         if not isinstance(running, dict):
             raise self.unexpected("list of running jobs")
         candidates: dict[str, float] = {}  # with their ages
-        is_complete, listed = True, 0
-        for entries in running.values():
-            is_complete = is_complete and isinstance(entries, list)
-            listed += len(entries) if isinstance(entries, list) else 0
-            for entry in entries if isinstance(entries, list) else ():
-                job_id = obj(entry).get("jobid")
-                if not is_id(job_id):
-                    is_complete = False
-                elif _may_be_of(order, job_id):
-                    candidates[job_id] = number(obj(entry).get("elapsedSeconds")) or 0
+        lists = [entries for entries in running.values() if isinstance(entries, list)]
+        listed = [entry for entries in lists for entry in entries]
         total = obj(answer.data).get("total")
-        is_complete = is_complete and total in (None, listed)
+        is_complete = len(lists) == len(running) and total in (None, len(listed))
+        for entry in listed:
+            job_id = obj(entry).get("jobid")
+            if not is_id(job_id):
+                is_complete = False
+            elif _may_be_of(order, job_id):
+                candidates[job_id] = number(obj(entry).get("elapsedSeconds")) or 0
         is_complete = is_complete and len(candidates) <= _MOST_CANDIDATES
         jobs = []
         newest = sorted(candidates, key=lambda job_id: candidates[job_id])
@@ -498,8 +732,10 @@ class Dreamina(Service):
         strengths. So an order with other strengths than the default can't be told from its record.
         """
         request = record.get("request")
-        if not isinstance(request, dict) or not request:
+        if not isinstance(request, dict):
             return None
+        if order.endpoint.longest_prompt is not None:
+            return _is_same_wish(order, request, obj(record.get("response")))
         echoes = {"resolution": ("resolution", "upscaleResolution")}  # sent as the second
         if "jobid" not in request:
             return None
@@ -508,8 +744,10 @@ class Dreamina(Service):
         is_told = True
         for name, wanted in order.result_arguments.items():
             option = order.endpoint.options[name]
+            if option.sent == "never":
+                continue
             echoed = [request[f] for f in echoes.get(name, (option.field,)) if f in request]
-            if echoed and echoed[0] != wanted:
+            if echoed and echoed[0] not in (wanted, option.written(wanted)):
                 return False
             is_told = is_told and (bool(echoed) or option.default == wanted)
         return True if is_told else None
@@ -535,14 +773,59 @@ def _listed(record: Mapping[str, Any]) -> Listed:
     )
 
 
+def _is_same_wish(
+    order: Order, request: Mapping[str, Any], response: Mapping[str, Any]
+) -> bool | None:
+    """Whether the record of a generation is this order's; None if it does not tell.
+
+    The documented echo of a video holds no image, only how it is used, and no resolution: where
+    the prices are known they tell it.
+    """
+    if "jobid" in request:
+        return False
+    if "prompt" not in request:
+        return None
+    wanted = order.result_arguments
+    if str(request["prompt"]).strip() != order.source.strip():
+        return False
+    for name, option in order.endpoint.options.items():
+        echoed, value = request.get(option.field), wanted.get(name)
+        value = order.refs.get(str(value)) if is_file(value) else value
+        if None not in (echoed, value) and echoed != option.written(value):
+            return False
+    if order.operation != "generate_video":
+        return True
+    mode = "first_frame" if wanted.get("start_image") else "prompt"
+    mode = "end_frame" if wanted.get("end_image") else mode
+    if "resolution" not in request and _costs_as_another(
+        wanted, number(response.get("forecastCost"))
+    ):
+        return False
+    return bool(request.get("inputMode", mode) == mode)
+
+
+def _letter_for(order: Order) -> str:
+    """The letter of an order's job. *Assumed*: a draft, finished, is a generated video."""
+    return _LETTERS["generate_video" if "of" in order.result_arguments else order.operation]
+
+
 def _may_be_of(order: Order, job_id: str) -> bool:
     """Whether a job's id is of the kind and the account of an order's job."""
-    made_by = (_LETTERS[order.operation], account_of(order.source))
-    return (letter_of(job_id), account_of(job_id)) == made_by
+    letter, wanted = letter_of(job_id), _letter_for(order)
+    if order.endpoint.longest_prompt is None:
+        return (letter, account_of(job_id)) == (wanted, account_of(order.source))
+    account = order.body.get("account")  # not known where Dreamina chose it
+    is_there = account is None or account_of(job_id).lower().endswith(
+        f"-{account}-bot:dreamina".lower()
+    )
+    is_newer = wanted == "v" and letter not in _OPERATIONS  # as a new kind of video may have
+    return is_there and (letter == wanted or is_newer)
 
 
 def _can_be_of(order: Order, job_id: str) -> bool:
     """Whether a new job's id can be this order's: of its account, and not known as another kind."""
-    if account_of(job_id) != account_of(order.source) or job_id == order.source:
+    if letter_of(job_id) in {"v", *_OPERATIONS} - {_letter_for(order)}:
         return False
-    return letter_of(job_id) not in {"v", *_OPERATIONS} - {_LETTERS[order.operation]}
+    if order.endpoint.longest_prompt is not None:
+        return True
+    return account_of(job_id) == account_of(order.source) and job_id != order.source

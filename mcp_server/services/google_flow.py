@@ -1,14 +1,17 @@
-"""Google Flow v1: upscales a video to 720p, 1080p or 4K, and an image to 2k or 4k.
+"""Google Flow v1: makes videos and images, and upscales both.
 
-Sources: useapi.net, POST google-flow/videos/upscale (25 May 2026; 720p: October 2026),
+Sources: useapi.net, POST google-flow/videos (5 June 2026; as compared with the pages of October
+2026), images (June to October 2026), videos/upscale (25 May 2026; 720p: October 2026),
 images/upscale (14 February 2026), GET jobs/jobid (20 May 2026), jobs (15 June 2026),
 assets/mediaGenerationId (14 June 2026), assets/media/email (1 September 2026), accounts/email
-(2026). What they leave open is marked *assumed*.
+(2026); the vendor's skill omni-flash-video (August to October 2026) and its article on
+omni-flash-1.2 (12 November 2026). What they leave open is marked *assumed*.
 """
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, ClassVar, TypeGuard
 from urllib.parse import quote
@@ -39,8 +42,11 @@ from mcp_server.models import (
 from mcp_server.redaction import quoted
 from mcp_server.services.accounts import Account, Balance, linked
 from mcp_server.services.base import (
+    FROM_PROMPT,
     LONGEST_PROMPT,
+    VARIATION,
     Endpoint,
+    FileRule,
     Listed,
     Look,
     MediaPage,
@@ -48,6 +54,7 @@ from mcp_server.services.base import (
     Order,
     Service,
     full_match,
+    is_anothers,
     moderated,
 )
 from mcp_server.upstream.client import Upstream
@@ -56,7 +63,7 @@ from mcp_server.upstream.responses import Answer, ErrorRule, ServiceInfo, failur
 
 # That none ends in a dot is *assumed*: one there is the end of a sentence.
 _MEDIA = (
-    r"(?!.*\.\.)user:[0-9]{1,20}-email:[0-9A-Fa-f]{2,300}"
+    r"(?!.*\.\.)user:[0-9]{1,20}-email:(?P<owner>[0-9A-Fa-f]{2,300})"
     r"-%s:[A-Za-z0-9._~+=-]{0,299}[A-Za-z0-9_~+=-]"
 )
 VIDEO = re.compile(_MEDIA % "video", re.ASCII)
@@ -110,6 +117,8 @@ def as_job(job_id: str, answer: Answer) -> Job:
     media = media_of(operation, holder, answer.files) if status == "completed" else ()
     if status == "completed" and not media and (reason := _media_error(holder)):
         status, failure = "failed", _failure(reason)
+    elif status == "completed" and not media and is_refused(operation, holder):
+        status, failure = "failed", moderated("Google Flow")
     elif status == "failed":
         failure = _failure(failure_text(record) or _NO_REASON)
     return Job(
@@ -127,6 +136,14 @@ def as_job(job_id: str, answer: Answer) -> Job:
     )
 
 
+def is_refused(operation: OperationName, holder: Mapping[str, Any]) -> bool:
+    """Whether an answer without media means that all images were refused.
+
+    Seen live in September 2026: each has its prompt, and neither a link nor its bytes.
+    """
+    return operation == "generate_image" and bool(objs(holder.get("media")))
+
+
 def media_of(
     operation: OperationName, holder: Mapping[str, Any], files: tuple[SavedFile, ...]
 ) -> tuple[Media, ...]:
@@ -136,12 +153,12 @@ def media_of(
     """
     entries = objs(holder.get("media"))[:MOST_MEDIA]
     legacy = objs(holder.get("operations"))[:MOST_MEDIA]
+    if operation == "generate_image":
+        return tuple(_images(entries, files))
     if files:
         ids = [i for entry in (entries or legacy) if (i := _media_id(entry))]
         kind = OPERATIONS[operation].kind
         return tuple(_saved(file, kind, i) for file, i in zip_longest(files, ids[: len(files)]))
-    if operation == "generate_image":
-        return tuple(_images(entries))
     videos = tuple(_video(entry) for entry in entries if not _failed(_media_status(entry)))
     if any(video.url for video in videos):
         return videos
@@ -172,11 +189,22 @@ def _saved(file: SavedFile, kind: Kind, media_id: str | None = None) -> Media:
     )
 
 
-def _images(entries: list[dict[str, Any]]) -> Iterator[Media]:
-    for entry in entries:
-        image = obj(obj(entry.get("image")).get("generatedImage"))
-        if url := link(image.get("fifeUrl")):  # a refused image has none
-            yield Media(kind="image", url=url, media_id=_media_id(image))
+def _images(entries: list[dict[str, Any]], files: tuple[SavedFile, ...]) -> Iterator[Media]:
+    """The images of an answer: each is a link or base64, which was cut into a file.
+
+    One with neither was refused without a word. An id is told only where it is certain whose it is:
+    a file without bytes was not kept, and then it is not known which one that was.
+    """
+    images = [(entry, obj(obj(entry.get("image")).get("generatedImage"))) for entry in entries]
+    is_cut = ["encodedImage" in image or "encodedImage" in entry for entry, image in images]
+    left, is_certain = list(files), len(files) == sum(is_cut)
+    for (_, image), in_a_file in zip(images, is_cut, strict=True):
+        media_id = _media_id(image)
+        if url := link(image.get("fifeUrl")):
+            yield Media(kind="image", url=url, media_id=media_id)
+        elif in_a_file and left:
+            yield _saved(left.pop(0), "image", media_id if is_certain else None)
+    yield from (_saved(file, "image") for file in left)
 
 
 def _video(entry: Mapping[str, Any]) -> Media:
@@ -246,6 +274,9 @@ def _media_error(holder: Mapping[str, Any]) -> str | None:
 _RAW = "@:+!$&'*=~"  # in a path: e-mail addresses go in as they are
 _MOST_CANDIDATES = 20  # of running or recent jobs that are read to find a lost one
 
+# POST assets/email (15 June 2026): png, jpeg, webp, up to 20971520 bytes.
+_FRAME = FileRule(("image/png", "image/jpeg", "image/webp"), 20 << 20)
+
 _CAPTCHA = {
     "captcha_token": Option("captchaToken", group="captcha"),
     "captcha_retry": Option("captchaRetry", low=1, high=10, group="captcha"),
@@ -254,6 +285,40 @@ _CAPTCHA = {
         "captchaOrder", written=lambda order: order.replace(" ", ""), group="captcha"
     ),
 }
+_GENERATION = {
+    "variation": VARIATION,
+    "account": Option("email"),
+    "reply_url": Option("replyUrl"),
+    "reply_ref": Option("replyRef"),
+    **_CAPTCHA,
+}
+_LONGEST_PROMPT = 10_000  # characters: a sane limit of ours, none is documented
+_VIDEO_MODEL, _IMAGE_MODEL = "veo-3.1-fast", "nano-banana-2-lite"  # the documented defaults
+_RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4")
+_SHAPES = {"16:9": "landscape", "9:16": "portrait"}  # how a video's are written
+# Credits for a clip, by model, resolution and seconds. Veo: 5 June 2026, on a plan that is not
+# Ultra, where some cost half; Omni: October 2026. A `count` multiplies them; ours is always 1.
+_VEO_CLIPS: Mapping[str, float] = {
+    "veo-3.1-fast": 20,
+    "veo-3.1-lite": 10,
+    "veo-3.1-lite-low-priority": 0,
+    "veo-3.1-quality": 100,
+}
+_OMNI_CLIPS: Mapping[str, Mapping[int, float]] = {
+    "720p": {4: 7, 6: 10, 8: 12, 10: 15},
+    "360p": {4: 4, 6: 5, 8: 6, 10: 7},
+}
+
+
+def _price_of_a_video(arguments: Mapping[str, Any]) -> float | None:
+    model, seconds = str(arguments["model"]), int(arguments["duration_seconds"])
+    if model == "omni-flash":
+        return _OMNI_CLIPS.get(str(arguments["resolution"]), {}).get(seconds)
+    if model == "omni-flash-1.2" and arguments["resolution"] == "720p":  # November 2026
+        return 3 * min(seconds, 10) + 6 * max(seconds - 10, 0)
+    return _VEO_CLIPS.get(model)
+
+
 _CAPTCHA_DO = (
     "Call again with captcha_retry=5 or more, or add captcha providers on useapi.net "
     "and name them in captcha_order."
@@ -276,12 +341,26 @@ _ERROR_RULES = (
         )
         for word in _MODERATION_WORDS
     ),
+    *(
+        ErrorRule(
+            status=status,
+            text=word,
+            error=RefusedError,
+            message="the account's plan lacks this.",
+            hint="Use another model, a lower resolution or an account with a higher plan.",
+        )
+        for status, word in (
+            (403, "MODEL_ACCESS_DENIED"),
+            (400, "PAYGATE"),
+            (400, "paid Google Flow plan"),
+        )
+    ),
     ErrorRule(
-        status=403,
-        text="MODEL_ACCESS_DENIED",
+        status=400,
+        text="Email mismatch",
         error=RefusedError,
-        message="the account's plan lacks this.",
-        hint="Use a lower resolution or an account with a higher plan.",
+        message="an image belongs to another account than the one that was named.",
+        hint="Leave account out, or give an image of that account.",
     ),
     ErrorRule(
         status=429,
@@ -368,9 +447,14 @@ class GoogleFlow(Service):
         "image; in a job of this server it is media[].media_id."
     )
     abilities = (
-        "Google Flow upscales a video to 720p, 1080p (default, free) or 4K (50 credits, Ultra "
-        "plan), and an image to 2k (default) or 4k."
+        "Google Flow makes videos and images, upscales a video to 720p, 1080p (default, free) or "
+        "4K (50 credits, Ultra plan), and an image to 2k (default) or 4k."
     )
+    file_rules: ClassVar[Mapping[OperationName, FileRule]] = {
+        "generate_video": _FRAME,
+        "generate_image": _FRAME,
+    }
+    forgets_files = ("mediagenerationid", "media not found", "asset not found", "has expired")
     media_hosts = ("https://flow-content.google", "https://storage.googleapis.com")
     endpoints: ClassVar[Mapping[OperationName, Endpoint]] = {
         "upscale_video": Endpoint(
@@ -413,6 +497,58 @@ class GoogleFlow(Service):
             answers_when_done=True,
             read_timeout_s=330.0,
         ),
+        "generate_video": Endpoint(
+            path="/v1/google-flow/videos",
+            source_field="prompt",
+            source_pattern=FROM_PROMPT,
+            source_is="a prompt",
+            longest_prompt=_LONGEST_PROMPT,
+            # What a model takes changes monthly, so it is for Google Flow to judge.
+            options={
+                "model": Option("model", longest=80, default=_VIDEO_MODEL, shapes_result=True),
+                "duration_seconds": Option(
+                    "duration", low=1, high=60, default=8, shapes_result=True
+                ),
+                "resolution": Option(
+                    "resolution", values=("360p", "720p"), default="720p", shapes_result=True
+                ),
+                "aspect_ratio": Option(
+                    "aspectRatio",
+                    values=_RATIOS,
+                    default="16:9",
+                    shapes_result=True,
+                    written=lambda ratio: _SHAPES.get(ratio, ratio),
+                    sent="always",  # a start image does not override it
+                ),
+                "start_image": Option("startImage", shapes_result=True),
+                "end_image": Option("endImage", shapes_result=True),
+                **_GENERATION,
+            },
+            fixed={"async": True, "count": 1},
+            price=_price_of_a_video,
+        ),
+        "generate_image": Endpoint(
+            path="/v1/google-flow/images",
+            source_field="prompt",
+            source_pattern=FROM_PROMPT,
+            source_is="a prompt",
+            longest_prompt=_LONGEST_PROMPT,
+            options={
+                "model": Option("model", longest=80, default=_IMAGE_MODEL, shapes_result=True),
+                "aspect_ratio": Option(
+                    "aspectRatio", values=(*_RATIOS, "auto"), shapes_result=True
+                ),
+                # Its own default is 1 or 4, by the date of the page.
+                "count": Option(
+                    "count", low=1, high=4, default=1, shapes_result=True, sent="always"
+                ),
+                "reference_image": Option("reference_1", shapes_result=True),
+                **_GENERATION,
+            },
+            price=lambda _: 0,  # "included on every plan"
+            answers_when_done=True,
+            read_timeout_s=330.0,
+        ),
     }
 
     def owns(self, some_id: str) -> bool:
@@ -420,6 +556,9 @@ class GoogleFlow(Service):
 
     def takes_as_source(self, some_id: str) -> bool:
         return is_media_id(some_id)
+
+    def takes_as_image(self, some_id: str) -> bool:
+        return full_match(IMAGE, some_id) is not None
 
     def is_job(self, some_id: str) -> bool:
         return is_job_id(some_id)
@@ -434,25 +573,74 @@ class GoogleFlow(Service):
             return "Call upscale_video for it."
         return "Call upscale_image for it." if full_match(IMAGE, some_id) else None
 
+    def prepared(
+        self, operation: OperationName, endpoint: Endpoint, given: Mapping[str, Any]
+    ) -> tuple[Endpoint, Mapping[str, Any]]:
+        if "end_image" in given and "start_image" not in given:
+            raise RequestError(
+                message="end_image on Google Flow needs a start_image, so nothing was sent.",
+                hint="Give both.",
+                service=self.name,
+            )
+        if len(_owners(given.values())) > 1:
+            raise RequestError(
+                message="The two images belong to different accounts of Google Flow, so nothing was"
+                " sent.",
+                hint="Give two of the same account.",
+                service=self.name,
+            )
+        if given.get("aspect_ratio") == "auto" and "reference_image" not in given:
+            raise RequestError(
+                message="aspect_ratio auto on Google Flow needs a reference_image, so nothing was"
+                " sent.",
+                hint=f"Give one, or one of {', '.join(_RATIOS)}.",
+                service=self.name,
+            )
+        return endpoint, given
+
+    def account_in(self, order: Order) -> str | None:
+        """The e-mail address is in an image's id, in hexadecimal digits."""
+        return next(iter(_owners(order.body.values())), None)
+
     def accepted(self, order: Order, answer: Answer, our_id: str) -> Job:
-        record = obj(answer.data)
+        data = answer.data
+        if isinstance(data, list) and len(data) == 1:  # the vendor's own client reads it, too
+            data = data[0]
+        record = obj(data)
         job_id = next((i for i in (record.get("jobid"), record.get("jobId")) if is_job_id(i)), None)
         holder = holder_of(record)
         media = media_of(order.operation, holder, answer.files)
         finished = any(item.url or item.path for item in media)  # else they are still being made
-        if job_id is None and not finished:
+        refused = not finished and is_refused(order.operation, holder)
+        if job_id is None and not finished and not refused:
             raise self.unexpected("job id or result")
+        if order.endpoint.answers_when_done and not finished and not refused:
+            raise self.unexpected("image")
+        if answer.files and order.endpoint.answers_when_done:
+            job_id = None  # they are all there is: its record would have them saved once more
+        model = order.result_arguments.get("model")
         return Job(
             job_id=job_id or our_id,
             service="google-flow",
             operation=order.operation,
-            status="completed" if finished else "running",
-            source=order.source,
-            model=model_of(holder),
+            status="failed" if refused else "completed" if finished else "running",
+            source=order.shown_source,
+            model=model_of(holder) or text(model),
             media=media if finished else None,
             remaining_credits=remaining_credits(record),
+            failure=moderated("Google Flow") if refused else None,
             created_at=moment(record.get("created")),
         )
+
+    def upload_path(self, account: str) -> str:
+        return f"/v1/google-flow/assets/{quote(account, safe=_RAW)}"
+
+    def ref_of(self, answer: Answer) -> str:
+        entry = obj(answer.data)  # it is nested twice
+        ref = _media_id(obj(entry.get("mediaGenerationId"))) or _media_id(entry)
+        if ref is None:
+            raise self.unexpected("id of the file")
+        return ref
 
     async def read(self, upstream: Upstream, job_id: str, *, age_s: float | None) -> Job:
         if not is_job_id(job_id):
@@ -467,7 +655,9 @@ class GoogleFlow(Service):
         job = as_job(job_id, answer)
         return job.evolve(media=await self._linked(upstream, job.media)) if job.media else job
 
-    async def find(self, upstream: Upstream, order: Order, *, since: float | None) -> Look:
+    async def find(
+        self, upstream: Upstream, order: Order, *, since: float | None, our_id: str | None = None
+    ) -> Look:
         listed: dict[str, float] = {}
         is_complete, clock_ahead_s, failure = True, None, None
         for option in ("executing", "history"):
@@ -486,27 +676,55 @@ class GoogleFlow(Service):
                     is_complete = False
         if failure is not None and not listed:
             raise failure
-        jobs = []
         newest = sorted(listed, key=lambda job_id: -listed[job_id])
+        if since is None and order.endpoint.longest_prompt is not None:
+            # What is there before a new one is made need not be read to be known.
+            return Look(tuple(map(_unread, newest)), is_complete, clock_ahead_s=clock_ahead_s)
+        jobs: list[Job] = []
+        others: list[str] = []
+        strangers: list[str] = []
         for job_id in newest[:_MOST_CANDIDATES]:
-            job, is_known = await self._candidate(upstream, order, job_id)
-            is_complete = is_complete and is_known
-            jobs += [job] if job is not None else []
+            seen = await self._candidate(upstream, order, job_id, our_id)
+            if seen.is_ours and seen.job is not None:
+                return Look((), is_complete, clock_ahead_s=clock_ahead_s, ours=seen.job)
+            is_complete = is_complete and seen.is_known
+            jobs += [seen.job] if seen.job is not None else []
+            others += [job_id] if is_anothers(seen.reference, our_id) else []
+            strangers += [job_id] if seen.reference else []
         is_complete = is_complete and len(newest) <= _MOST_CANDIDATES
-        return Look(tuple(jobs), is_complete, clock_ahead_s=clock_ahead_s)
+        return Look(
+            tuple(jobs),
+            is_complete,
+            clock_ahead_s=clock_ahead_s,
+            others=frozenset(others),
+            strangers=frozenset(strangers).difference(others),
+        )
 
     async def _candidate(
-        self, upstream: Upstream, order: Order, job_id: str
-    ) -> tuple[Job | None, bool]:
-        """The job if it does what was ordered, and whether that could be told."""
+        self, upstream: Upstream, order: Order, job_id: str, our_id: str | None
+    ) -> "_Candidate":
+        """What a job that is listed has to do with an order."""
+
+        def is_of(data: Any) -> bool:
+            request = obj(obj(data).get("request"))
+            is_ours = our_id is not None and request.get("replyRef") == our_id
+            return is_ours or bool(self._same(order, obj(data)))
+
         try:
-            answer = await self._record(
-                upstream, job_id, lambda data: bool(self._same(order, obj(data)))
-            )
+            answer = await self._record(upstream, job_id, is_of)
         except UseapiError:  # another one's may have expired a moment ago
-            return None, False
-        same = self._same(order, obj(answer.data))
-        return as_job(job_id, answer) if same else None, same is not None
+            return _Candidate(None, is_known=False)
+        record = obj(answer.data)
+        reference = obj(record.get("request")).get("replyRef")
+        job = as_job(job_id, answer).evolve(operation=order.operation)
+        if our_id is not None and reference == our_id:
+            return _Candidate(job, is_known=True, is_ours=True)
+        same = self._same(order, record)
+        return _Candidate(
+            job if same else None,
+            is_known=same is not None or is_anothers(reference, our_id),
+            reference=reference if isinstance(reference, str) else "",
+        )
 
     async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
         def fault(record: Mapping[str, Any]) -> object:
@@ -546,6 +764,8 @@ class GoogleFlow(Service):
         request = record.get("request")
         if not isinstance(request, dict) or not request:
             return None
+        if order.endpoint.longest_prompt is not None:
+            return _is_same_wish(order, request)
         if "prompt" in request:  # it makes a new one; an extension names its source, too
             return False
         if "mediaGenerationId" not in request:
@@ -579,6 +799,61 @@ class GoogleFlow(Service):
                     url = link(obj((await upstream.get(self.vendor, path)).data).get("url"))
             linked.append(item.model_copy(update={"url": url}))
         return tuple(linked)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """What a listed job has to do with an order.
+
+    `job` is there if it does what was ordered; `is_known`: whether that could be told; `is_ours`:
+    its reference proves it.
+    """
+
+    job: Job | None
+    is_known: bool
+    is_ours: bool = False
+    reference: str = ""
+
+
+def _owners(values: Iterable[object]) -> list[str]:
+    """The accounts of the images among some values."""
+    found = [full_match(IMAGE, value) for value in values]
+    digits = [each["owner"] for each in found if each and len(each["owner"]) % 2 == 0]
+    return list(dict.fromkeys(bytes.fromhex(d).decode(errors="replace") for d in digits))
+
+
+def _unread(job_id: str) -> Job:
+    return Job(job_id=job_id, service="google-flow", operation="generate_video", status="running")
+
+
+def _is_same_wish(order: Order, request: Mapping[str, Any]) -> bool | None:
+    """Whether the echo of a generation is this order; None if it does not tell.
+
+    It holds what was sent, and may hold what Google Flow filled in.
+    """
+    if "mediaGenerationId" in request:
+        return False  # an upscale or an extension
+    if "prompt" not in request:
+        return None
+    if request["prompt"] != order.source:
+        return False
+    is_told = True
+    for name, wanted in order.result_arguments.items():
+        option = order.endpoint.options[name]
+        if option.sent == "never":
+            continue
+        echoed = request.get(option.field)
+        if name.endswith("_image"):  # an id
+            sent = order.body.get(option.field)
+            is_sent = full_match(_ANY_MEDIA, sent) is not None
+            if (wanted is None or is_sent) and echoed != sent:
+                return False
+            is_told = is_told and (wanted is None or is_sent)
+        elif echoed is None:
+            is_told = is_told and wanted == option.default_for(order.result_arguments)
+        elif wanted is not None and echoed != option.written(wanted):
+            return False
+    return True if is_told else None
 
 
 def _entries(data: Any) -> list[dict[str, Any]] | None:

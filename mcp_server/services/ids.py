@@ -58,9 +58,18 @@ def is_link(text: str) -> bool:
     return _LINK.match(text.strip(_ROUND)) is not None
 
 
-def is_file(text: str) -> bool:
+def bare_link(text: str) -> str | None:
+    """The https link that a text is, without quotes or brackets round it; None: it is none."""
+    markdown = _MARKDOWN_LINK.fullmatch(text.strip())
+    if markdown is not None and markdown[1] != markdown[2]:
+        return None  # which of the two is meant can't be told
+    bare = markdown[2] if markdown else text.strip(_ROUND)
+    return bare if re.match(r"(?i)https?://", bare) else None
+
+
+def is_path(text: str) -> bool:
     """Whether it looks like a path, or like the name of a video or an image."""
-    return _FILE.match(text.strip("\"'` \n")) is not None
+    return _FILE.match(text.strip("\"'`<> \n")) is not None
 
 
 def is_nearly_an_id(text: str) -> bool:

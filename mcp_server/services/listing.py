@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mcp_server.errors import RequestError, ServerError, SettingsError, UseapiError
-from mcp_server.models import FoundMedia, Kind
-from mcp_server.services.accounts import Account, chosen, fitting, without_secrets
+from mcp_server.models import OPERATIONS, FoundMedia, Kind
+from mcp_server.services.accounts import Account, by_setting, chosen, fitting, without_secrets
 from mcp_server.services.base import Listed, Service
 from mcp_server.services.registry import SERVICES, service_named
 from mcp_server.upstream.client import Upstream
 
+_OF_IMAGES = tuple(name for name, operation in OPERATIONS.items() if operation.from_prompt)
 _EACH_S = 20.0  # for a service among others
 _ALONE_S = 45.0  # a large project of Google Flow takes over 20 s; clients wait for 60
 _MOST_PAGES = 3  # of a list in one call: pages may hold much that is not finished
@@ -240,13 +241,7 @@ def _asked(
     wanted = query.accounts.get(service.name)
     if wanted is None:
         return linked
-    found = fitting(linked, wanted)
-    if len(found) != 1:
-        raise SettingsError(
-            message=f"USEAPI_ACCOUNTS names no one account that is linked to {title}.",
-            hint="Correct it, or give account; check_accounts shows the names, masked.",
-        )
-    return found
+    return (by_setting(title, linked, wanted),)
 
 
 async def _of_list(
@@ -299,6 +294,8 @@ def _recognised(
     can: tuple[str, ...] = ()
     if source is not None:
         can = () if row.is_end else service.takers(source, index)
+        # Any image can be a frame or go before a generation, of whatever service and however made.
+        can += _OF_IMAGES if media.kind == "image" and index is None else ()
         can += ("download_media",) if service.is_job(source) else ()
     return media.model_copy(
         update={

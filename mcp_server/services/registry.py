@@ -7,7 +7,7 @@ from mcp_server.models import OUR_ID_PREFIX
 from mcp_server.services.base import Service
 from mcp_server.services.dreamina import Dreamina
 from mcp_server.services.google_flow import GoogleFlow
-from mcp_server.services.ids import ids_within, is_file, is_link, is_nearly_an_id, readings
+from mcp_server.services.ids import ids_within, is_link, is_nearly_an_id, is_path, readings
 from mcp_server.services.pixverse import PixVerse
 
 SERVICES: tuple[Service, ...] = (Dreamina(), GoogleFlow(), PixVerse())
@@ -54,14 +54,13 @@ def unknown_id(text: str, argument: str) -> UnknownIdError:
             message=f"This {argument} holds more than an id, so nothing was sent.",
             hint=f"If {within.pop()} is meant, give that alone.",
         )
-    if is_link(text) or is_file(text):
-        what = "A link" if is_link(text) else "A file"
+    if is_link(text) or is_path(text):
+        what = "A link of this kind" if is_link(text) else "A file"
         return UnknownIdError(
-            message=f"{what} is no {argument}: {_MADE_THERE}, not on files or links; nothing was"
-            " sent.",
-            hint="Ask the user for the id of what was made there; list_jobs shows what was"
-            " submitted here.",
-            asks="ask_user",
+            message=f"{what} is no {argument}, so nothing was sent.",
+            hint="Give an id; list_jobs shows those of what was submitted here. A paid tool takes"
+            " an https link to a video or an image too, or a path.",
+            asks="list_jobs",
         )
     for service in SERVICES:
         if whole := service.whole_form(text):

@@ -1,7 +1,7 @@
 """The paid tools: upscale a video, raise its frame rate, upscale an image.
 
 Each tool has a `_plan_...` function that turns its arguments into a plan. The SDK runs it as a
-resolver, so that the user can be asked about the price, before the tool runs it and submits.
+resolver, once a call: the user is asked about the price of just that plan which is then submitted.
 
 A tool's docstring is its description: lines are joined, paragraphs are kept.
 """
@@ -11,7 +11,14 @@ from typing import Annotated
 from mcp.server.mcpserver.resolve import ElicitationResult, Resolve
 from mcp.types import CallToolResult
 
-from mcp_server.tools.consent import Consent, Plan, check_consent, consenter, make_plan
+from mcp_server.tools.consent import (
+    Consent,
+    Plan,
+    check_consent,
+    consenter,
+    make_plan,
+    with_files,
+)
 from mcp_server.tools.context import Ctx, app_of, is_remote
 from mcp_server.tools.parameters import (
     CaptchaOrder,
@@ -21,15 +28,18 @@ from mcp_server.tools.parameters import (
     FrameRate,
     ImageIndex,
     ImageResolution,
+    ImageUpscaler,
     MaxCredits,
     MaxJobs,
     OriginalStrength,
+    PaidAccount,
     ReplyRef,
     ReplyUrl,
     SourceClip,
     SourceImage,
     SourceVideo,
     VideoResolution,
+    VideoUpscaler,
 )
 from mcp_server.tools.results import JobAnswer, job_answer
 
@@ -39,7 +49,9 @@ async def _plan_upscale_video(
     source: str,
     *,
     resolution: str | None,
+    model: str | None,
     max_credits: float | None,
+    account: str | None,
     reply_url: str | None,
     reply_ref: str | None,
     max_jobs: int | None,
@@ -52,7 +64,9 @@ async def _plan_upscale_video(
         "upscale_video",
         source,
         resolution=resolution,
+        model=model,
         max_credits=max_credits,
+        account=account,
         reply_url=reply_url,
         reply_ref=reply_ref,
         max_jobs=max_jobs,
@@ -66,9 +80,12 @@ async def upscale_video(
     ctx: Ctx,
     source: SourceVideo,
     *,
+    plan: Annotated[Plan, Resolve(_plan_upscale_video)],
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_upscale_video))],
     resolution: VideoResolution = None,
+    model: VideoUpscaler = None,
     max_credits: MaxCredits = None,
+    account: PaidAccount = None,
     reply_url: ReplyUrl = None,
     reply_ref: ReplyRef = None,
     max_jobs: MaxJobs = None,
@@ -78,25 +95,12 @@ async def upscale_video(
 ) -> JobAnswer:
     """Start upscaling a finished video.
 
-    Returns at once with a job; then call get_job with wait_seconds until it ends.
-    Costs credits: Google Flow 1080p free, 4K 50; Dreamina about 30; PixVerse by length.
-    Where it may cost 50 or more, ask the user first and set max_credits, or it may be refused.
-    The same call again never pays twice: it returns the job there is (reused: true).
-    Dreamina upscales a generated video once; upscale before interpolating.
+    Returns a job at once, mostly done in 1 to 5 minutes: then get_job(wait_seconds=50) until it
+    ends. Costs credits: Google Flow 1080p free, 4K 50; Dreamina about 30; PixVerse by length. From
+    50 on ask the user first and set max_credits, or it may be refused. The same call again never
+    pays twice. Dreamina upscales a generated video once; upscale before interpolating.
     """
-    plan = await _plan_upscale_video(
-        ctx,
-        source,
-        resolution=resolution,
-        max_credits=max_credits,
-        reply_url=reply_url,
-        reply_ref=reply_ref,
-        max_jobs=max_jobs,
-        captcha_token=captcha_token,
-        captcha_retry=captcha_retry,
-        captcha_order=captcha_order,
-    )
-    return await _submit(ctx, plan, consent)
+    return await submit_plan(ctx, plan, consent)
 
 
 async def _plan_interpolate_video(
@@ -105,6 +109,7 @@ async def _plan_interpolate_video(
     *,
     fps: int,
     max_credits: float | None,
+    account: str | None,
     reply_url: str | None,
     reply_ref: str | None,
     max_jobs: int | None,
@@ -115,6 +120,7 @@ async def _plan_interpolate_video(
         source,
         fps=fps,
         max_credits=max_credits,
+        account=account,
         reply_url=reply_url,
         reply_ref=reply_ref,
         max_jobs=max_jobs,
@@ -126,29 +132,21 @@ async def interpolate_video(
     source: SourceClip,
     fps: FrameRate,
     *,
+    plan: Annotated[Plan, Resolve(_plan_interpolate_video)],
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_interpolate_video))],
     max_credits: MaxCredits = None,
+    account: PaidAccount = None,
     reply_url: ReplyUrl = None,
     reply_ref: ReplyRef = None,
     max_jobs: MaxJobs = None,
 ) -> JobAnswer:
     """Start raising a finished Dreamina video to 30 or 60 frames per second.
 
-    Returns at once with a job; then call get_job with wait_seconds until it ends.
-    Costs credits, about 66 for 60 fps; each video once. Ask the user first and set max_credits, or
-    it may be refused. For both, upscale first, then interpolate the result. The same call again
-    never pays twice: it returns the job there is.
+    Returns a job at once: then get_job(wait_seconds=50) until it ends. Costs about 66 credits for
+    60 fps, each video once: ask the user first and set max_credits, or it may be refused. Upscale
+    first, then interpolate the result. The same call again never pays twice.
     """
-    plan = await _plan_interpolate_video(
-        ctx,
-        source,
-        fps=fps,
-        max_credits=max_credits,
-        reply_url=reply_url,
-        reply_ref=reply_ref,
-        max_jobs=max_jobs,
-    )
-    return await _submit(ctx, plan, consent)
+    return await submit_plan(ctx, plan, consent)
 
 
 async def _plan_upscale_image(
@@ -156,10 +154,12 @@ async def _plan_upscale_image(
     source: str,
     *,
     resolution: str | None,
+    model: str | None,
     image_index: int | None,
     original_image_strength: float | None,
     detail_strength: float | None,
     max_credits: float | None,
+    account: str | None,
     reply_url: str | None,
     reply_ref: str | None,
     max_jobs: int | None,
@@ -172,10 +172,12 @@ async def _plan_upscale_image(
         "upscale_image",
         source,
         resolution=resolution,
+        model=model,
         image_index=image_index,
         original_image_strength=original_image_strength,
         detail_strength=detail_strength,
         max_credits=max_credits,
+        account=account,
         reply_url=reply_url,
         reply_ref=reply_ref,
         max_jobs=max_jobs,
@@ -189,12 +191,15 @@ async def upscale_image(
     ctx: Ctx,
     source: SourceImage,
     *,
+    plan: Annotated[Plan, Resolve(_plan_upscale_image)],
     consent: Annotated[ElicitationResult[Consent], Resolve(consenter(_plan_upscale_image))],
     resolution: ImageResolution = None,
+    model: ImageUpscaler = None,
     image_index: ImageIndex = None,
     original_image_strength: OriginalStrength = None,
     detail_strength: DetailStrength = None,
     max_credits: MaxCredits = None,
+    account: PaidAccount = None,
     reply_url: ReplyUrl = None,
     reply_ref: ReplyRef = None,
     max_jobs: MaxJobs = None,
@@ -204,35 +209,21 @@ async def upscale_image(
 ) -> JobAnswer:
     """Start upscaling a finished image.
 
-    Returns at once with a job; then call get_job with wait_seconds until it ends.
-    May cost credits (forecast_credits). Google Flow results are saved to a file and come back as
-    path. The same call again never pays twice: it returns the job there is.
+    Returns a job at once: then get_job(wait_seconds=50) until it ends. May cost credits
+    (forecast_credits). Google Flow's results are saved and come back as path. The same call again
+    never pays twice.
     """
-    plan = await _plan_upscale_image(
-        ctx,
-        source,
-        resolution=resolution,
-        image_index=image_index,
-        original_image_strength=original_image_strength,
-        detail_strength=detail_strength,
-        max_credits=max_credits,
-        reply_url=reply_url,
-        reply_ref=reply_ref,
-        max_jobs=max_jobs,
-        captcha_token=captcha_token,
-        captcha_retry=captcha_retry,
-        captcha_order=captcha_order,
-    )
-    return await _submit(ctx, plan, consent)
+    return await submit_plan(ctx, plan, consent)
 
 
-async def _submit(ctx: Ctx, plan: Plan, consent: ElicitationResult[Consent]) -> CallToolResult:
+async def submit_plan(ctx: Ctx, plan: Plan, consent: ElicitationResult[Consent]) -> CallToolResult:
+    """The answer of a paid tool: the job that its plan makes, or the one there is."""
     may_charge = check_consent(plan, consent)
     app = app_of(ctx)
-    job = await app.jobs.submit(plan.order, may_charge=may_charge)
+    job = await with_files(ctx, plan, lambda order: app.jobs.submit(order, may_charge=may_charge))
     return job_answer(
         job,
-        note=plan.price_note(job),
+        note=plan.note(job),
         sandbox=app.settings.sandbox,
         is_remote=is_remote(ctx),
     )

@@ -57,9 +57,9 @@ async def list_jobs(
 async def download_media(ctx: Ctx, job_id: JobId, file_name: FileName = None) -> JobAnswer:
     """Save a job's files on the server's disk and return their paths. Free.
 
-    Waits up to 40 s for a running job and for the download; what takes longer goes on by itself,
-    and the same call joins it. Repeated, it returns the files that are there; nothing is ever
-    overwritten. Call it before the URLs expire.
+    Waits up to 40 s for the job and the download; what takes longer goes on, and the same call
+    joins it. Repeated, it returns the files that are there; nothing is overwritten. Call it before
+    the URLs expire.
     """
     app = app_of(ctx)
     job, note = await app.jobs.download(job_id, file_name, ctx.report_progress)
@@ -84,9 +84,8 @@ async def check_accounts(
 ) -> Annotated[CallToolResult, Check]:
     """Whether the token, the subscription and the linked accounts are in order. Free.
 
-    Call it when a call fails with wrong_token, no_subscription or account_error, or before the
-    first job. It tells the user what to do about each fault; names of accounts are masked. With
-    credits it also claims Dreamina's free credits of the day.
+    Call it before the first job, or after wrong_token, no_subscription or account_error: it says
+    what to do. Names are masked. With credits it also claims Dreamina's free ones of the day.
     """
     app = app_of(ctx)
     found = await check(app.upstream, service, with_credits=credits)

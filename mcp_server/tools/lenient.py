@@ -11,16 +11,22 @@ from mcp_server.errors import RequestError
 from mcp_server.services.registry import id_in
 
 _VIDEO_RESOLUTIONS = {
+    "360p": ("360", "360p", "640x360"),
+    "480p": ("480", "480p", "sd", "854x480"),
+    "540p": ("540", "540p", "960x540"),
     "720p": ("720", "720p", "hd", "1280x720"),
     "1080p": ("1080", "1080p", "full hd", "fullhd", "fhd", "1920x1080"),
     "4K": ("2160", "2160p", "4k", "uhd", "4k uhd", "uhd 4k", "ultra hd", "3840x2160"),
     "2x": ("2x", "x2"),
 }
 _IMAGE_RESOLUTIONS = {
+    "1k": ("1k", "1024"),
+    "1080p": _VIDEO_RESOLUTIONS["1080p"],
     "2k": ("1440", "1440p", "2k", "qhd", "2560x1440"),
     "4k": _VIDEO_RESOLUTIONS["4K"],
     "8k": ("4320", "4320p", "8k", "8k uhd", "7680x4320"),
 }
+_RATIOS = {"landscape": "16:9", "widescreen": "16:9", "portrait": "9:16", "square": "1:1"}
 _STATUSES = {"done": "completed", "complete": "completed", "finished": "completed"}
 _STATUSES |= {"canceled": "cancelled", "all": "", "any": ""}
 _SERVICES = {"flow": "google-flow", "googleflow": "google-flow", "all": "", "any": ""}
@@ -60,6 +66,29 @@ def frame_rate(given: Any) -> Any:
         return given
     found = re.fullmatch(r"(?i)([0-9]{1,3})(?:\.0+)?\s*(?:fps|hz|p)?", given.strip(), re.ASCII)
     return int(found[1]) if found else given
+
+
+def seconds(given: Any) -> Any:
+    """5 of `5s`, `5 seconds` and `5.0`."""
+    if not isinstance(given, str):
+        return given
+    pattern = r"(?i)([0-9]{1,3})(?:\.0+)?\s*(?:s|secs?|seconds?)?"
+    found = re.fullmatch(pattern, given.strip(), re.ASCII)
+    return int(found[1]) if found else given
+
+
+def ratio(given: Any) -> Any:
+    """`16:9` of `16x9`, `16/9`, `16 : 9` and `landscape`."""
+    if not isinstance(given, str):
+        return given
+    word = _word(given)
+    found = re.fullmatch(r"([0-9]{1,2})\s?[:x/]\s?([0-9]{1,2})", word, re.ASCII)
+    return f"{int(found[1])}:{int(found[2])}" if found else _RATIOS.get(word, word)
+
+
+def name(given: Any) -> Any:
+    """A name as it stands, without what it was copied with: quotes, blanks, a comma."""
+    return given.strip(" \t\r\n\"'`,") if isinstance(given, str) else given
 
 
 def status(given: Any) -> Any:

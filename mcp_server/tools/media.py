@@ -27,8 +27,8 @@ async def list_media(
 ) -> Annotated[CallToolResult, MediaList]:
     """Finished videos and images on the linked accounts, newest first, with a source for the tools.
 
-    Also what was made on the services' own sites. `can` names the tools that take a row's source.
-    Free; asks the services and takes up to 20 s.
+    Those of the services' own sites, too. `can` names the tools that take a row's source. Free; up
+    to 20 s.
     """
     app = app_of(ctx)
     query = Query(service, kind, limit, cursor, account, dict(app.settings.accounts))

@@ -18,21 +18,22 @@ def _plain_number(given: Any) -> Any:
 
 
 _LONGEST_ID = 512
+_LONGEST_SOURCE = 8192  # of a link
 _AN_ID = BeforeValidator(lenient.one_id)
 
 SourceVideo = Annotated[
     str,
     Field(
-        max_length=_LONGEST_ID,
-        description="Id of the finished source video: Dreamina jobid, Google Flow "
-        "mediaGenerationId or PixVerse video_id. The id tells the service.",
+        max_length=_LONGEST_SOURCE,
+        description="Finished video or job: its id; or an own MP4 or MOV: path or https link "
+        "(uploaded to PixVerse).",
     ),
     _AN_ID,
 ]
 SourceClip = Annotated[
     str,
     Field(
-        max_length=_LONGEST_ID,
+        max_length=_LONGEST_SOURCE,
         description="Dreamina jobid of a finished generated or upscaled video.",
     ),
     _AN_ID,
@@ -40,8 +41,9 @@ SourceClip = Annotated[
 SourceImage = Annotated[
     str,
     Field(
-        max_length=_LONGEST_ID,
-        description="Dreamina image jobid or Google Flow image mediaGenerationId.",
+        max_length=_LONGEST_SOURCE,
+        description="Finished image or job: its id; or an own JPEG, PNG or WebP: path or https "
+        "link (uploaded to PixVerse).",
     ),
     _AN_ID,
 ]
@@ -52,8 +54,7 @@ VideoResolution = Annotated[
     Field(
         max_length=20,
         json_schema_extra={"enum": ["720p", "1080p", "4K"]},
-        description="Google Flow only; default 1080p. Dreamina always doubles, "
-        "PixVerse always makes 4K.",
+        description="Default: Google Flow 1080p, PixVerse 4K. Dreamina always doubles.",
     ),
     BeforeValidator(lenient.video_resolution),
 ]
@@ -61,8 +62,8 @@ ImageResolution = Annotated[
     str | None,
     Field(
         max_length=20,
-        json_schema_extra={"enum": ["2k", "4k", "8k"]},
-        description="Default: Dreamina 4k, Google Flow 2k. 8k is Dreamina only.",
+        json_schema_extra={"enum": ["1080p", "2k", "4k", "8k"]},
+        description="Default: 4k; Google Flow 2k.",
     ),
     BeforeValidator(lenient.image_resolution),
 ]
@@ -70,13 +71,13 @@ FrameRate = Annotated[
     int,
     Field(
         json_schema_extra={"minimum": 30, "maximum": 60},
-        description="Target frames per second: 30 or 60 (the source has 24).",
+        description="30 or 60; the source has 24.",
     ),
     BeforeValidator(lenient.frame_rate),
 ]
 ImageIndex = Annotated[
     int | None,
-    Field(ge=0, le=3, description="Dreamina only: which image of the job, from 0; default 0."),
+    Field(ge=0, le=3, description="Dreamina: which image of the job, 0-3."),
 ]
 OriginalStrength = Annotated[
     float | None,
@@ -84,7 +85,7 @@ OriginalStrength = Annotated[
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Dreamina only: how much of the original to keep; default 0.65.",
+        description="Dreamina: how much of it to keep, 0-1; default 0.65.",
     ),
 ]
 DetailStrength = Annotated[
@@ -93,8 +94,78 @@ DetailStrength = Annotated[
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Dreamina only: how much detail to add; default 0.5.",
+        description="Dreamina: how much detail to add, 0-1; default 0.5.",
     ),
+]
+Prompt = Annotated[str, Field(max_length=15_000, description="Scene, motion, style.")]
+MakingService = Annotated[
+    ServiceName | None,
+    Field(description="Default: the only healthy one."),
+    BeforeValidator(lenient.service),
+]
+Model = Annotated[
+    str | None,
+    Field(max_length=80, description="The service's own name of a model."),
+    BeforeValidator(lenient.name),
+]
+VideoUpscaler = Annotated[
+    str | None,
+    Field(
+        max_length=80,
+        description="PixVerse: topaz-proteus, topaz-starlight-fast or -precise.",
+    ),
+    BeforeValidator(lenient.name),
+]
+ImageUpscaler = Annotated[
+    str | None,
+    Field(
+        max_length=80,
+        description="PixVerse: topaz-gigapixel.",
+    ),
+    BeforeValidator(lenient.name),
+]
+Duration = Annotated[
+    int | None,
+    Field(ge=1, le=180, description="1-180, by model; default mostly 5."),
+    BeforeValidator(lenient.seconds),
+]
+AspectRatio = Annotated[
+    str | None,
+    Field(max_length=20, description="16:9, 9:16, 1:1, ...; not with start_image."),
+    BeforeValidator(lenient.ratio),
+]
+MadeVideoResolution = Annotated[
+    str | None,
+    Field(max_length=20, description="360p to 1080p or 4K, by model."),
+    BeforeValidator(lenient.video_resolution),
+]
+MadeImageResolution = Annotated[
+    str | None,
+    Field(max_length=20, description="1k, 1080p, 2k or 4k, by model."),
+    BeforeValidator(lenient.image_resolution),
+]
+Count = Annotated[
+    int | None,
+    Field(ge=1, le=4, description="1-4, default 1; Dreamina always makes up to 4."),
+]
+StartImage = Annotated[
+    str | None,
+    Field(max_length=_LONGEST_SOURCE, description="First frame: an image's id, path or link."),
+    _AN_ID,
+]
+EndImage = Annotated[
+    str | None,
+    Field(max_length=_LONGEST_SOURCE, description="Last frame, likewise; needs start_image."),
+    _AN_ID,
+]
+ReferenceImage = Annotated[
+    str | None,
+    Field(max_length=_LONGEST_SOURCE, description="Image to go by: its id, path or link."),
+    _AN_ID,
+]
+Variation = Annotated[
+    int | None,
+    Field(ge=1, le=1000, description="1-1000; another number makes one more."),
 ]
 MaxCredits = Annotated[
     float | None,
@@ -102,55 +173,51 @@ MaxCredits = Annotated[
         ge=0,
         le=1_000_000,
         allow_inf_nan=False,
-        description="Pay at most this; a higher price is refused and told. 0 only asks the price.",
+        description="Pay at most this; a higher price is refused; 0 only asks.",
     ),
     BeforeValidator(_plain_number),
 ]
 ReplyUrl = Annotated[
     str | None,
-    Field(max_length=1024, description="https webhook; its host must be allowed by the operator."),
+    Field(max_length=1024, description="https webhook on a host the operator allows."),
 ]
-ReplyRef = Annotated[
-    str | None, Field(max_length=1024, description="Reference echoed to the webhook.")
-]
+ReplyRef = Annotated[str | None, Field(max_length=1024, description="Echoed to the webhook.")]
 MaxJobs = Annotated[
     int | None,
-    Field(ge=1, le=50, description="Ceiling of jobs at once; PixVerse 1-8; not Google Flow."),
+    Field(ge=1, le=50, description="Most jobs at once, 1-50; not Google Flow."),
 ]
 CaptchaToken = Annotated[
     str | None,
     Field(
         min_length=20,
         max_length=8192,
-        description="Google Flow only: own reCAPTCHA token. At most one captcha_* a call.",
+        description="Google Flow: own captcha token; one captcha_* a call.",
     ),
 ]
-CaptchaRetry = Annotated[
-    int | None, Field(ge=1, le=10, description="Google Flow only: captcha attempts.")
-]
+CaptchaRetry = Annotated[int | None, Field(ge=1, le=10, description="Google Flow: attempts, 1-10.")]
 CaptchaOrder = Annotated[
     str | None,
     Field(
         pattern=r"^\w+(, ?\w+){0,9}$",
-        description="Google Flow only: captcha providers, comma-separated.",
+        description="Google Flow: providers, comma-separated.",
     ),
 ]
 JobId = Annotated[
     str,
     Field(
         max_length=_LONGEST_ID,
-        description="job_id from any tool here, or a job id made elsewhere on useapi.net.",
+        description="job_id from any tool, or a job id of useapi.net.",
     ),
     _AN_ID,
 ]
 WaitSeconds = Annotated[
     int,
-    Field(ge=0, le=50, description="Wait up to this long for the end; 0 reads once."),
+    Field(ge=0, le=50, description="Wait so long for the end; 0 reads once."),
     BeforeValidator(partial(lenient.at_most, 50)),
 ]
 StatusFilter = Annotated[
     Status | None,
-    Field(description="Only jobs last known in this state."),
+    Field(description="Only these."),
     BeforeValidator(lenient.status),
 ]
 Limit = Annotated[
@@ -162,8 +229,7 @@ FileName = Annotated[
     str | None,
     Field(
         max_length=120,
-        description="Bare name, no folder; the extension follows the file's type. Default: made "
-        "by the server.",
+        description="Bare name; its extension follows the type.",
     ),
 ]
 
@@ -182,17 +248,20 @@ PageLimit = Annotated[
 ]
 PageCursor = Annotated[
     str | None,
-    Field(max_length=8192, description="From the answer before, for its next page."),
+    Field(max_length=8192, description="Of the answer before, for its next page."),
 ]
 AccountName = Annotated[
     str | None,
     Field(
         max_length=320,
-        description="Linked account: in full, masked as check_accounts shows it, or a part that "
-        "fits only one. Default: all.",
+        description="Linked account, or a part of its name. Default: all.",
     ),
+]
+PaidAccount = Annotated[
+    str | None,
+    Field(max_length=320, description="Linked account, as in check_accounts."),
 ]
 WithCredits = Annotated[
     bool,
-    Field(description="Also read each account's credits, plan, free slots and models, live."),
+    Field(description="Also each account's credits, plan, free slots and models, live."),
 ]

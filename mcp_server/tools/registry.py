@@ -10,6 +10,7 @@ from mcp.types import ToolAnnotations
 from mcp_server.errors import SettingsError
 from mcp_server.redaction import one_line
 from mcp_server.tools.enhance import interpolate_video, upscale_image, upscale_video
+from mcp_server.tools.generate import generate_image, generate_video
 from mcp_server.tools.jobs import cancel_job, check_accounts, download_media, get_job, list_jobs
 from mcp_server.tools.media import list_media
 from mcp_server.tools.strict_tool import StrictTool
@@ -48,6 +49,8 @@ def all_tools() -> tuple[StrictTool, ...]:
         _tool(upscale_video, "Upscale a video", _CREATES, _shown(_MODEL)),
         _tool(interpolate_video, "Raise a video's frame rate", _CREATES, _shown(_MODEL)),
         _tool(upscale_image, "Upscale an image", _CREATES, _shown(_MODEL)),
+        _tool(generate_video, "Make a video", _CREATES, _shown(_MODEL)),
+        _tool(generate_image, "Make images", _CREATES, _shown(_MODEL)),
         _tool(list_media, "Find media", _READS, _shown(_MODEL_AND_VIEWER, GALLERY_URI)),
         _tool(get_job, "Get a job", _READS, _shown(_MODEL_AND_VIEWER)),
         _tool(list_jobs, "List jobs", _READS_JOURNAL, _shown(_MODEL_AND_VIEWER, GALLERY_URI)),

@@ -16,7 +16,7 @@ from mcp_server.models import FoundMedia, Job, JobList, ListedJob, Media, MediaL
 from mcp_server.redaction import one_line
 from mcp_server.services.health import AccountCheck, Check
 from mcp_server.services.listing import Found
-from mcp_server.services.registry import title_of
+from mcp_server.services.registry import SERVICES, title_of
 from mcp_server.tools.steps import steps_after, steps_for
 
 JobAnswer = Annotated[CallToolResult, Job]
@@ -42,6 +42,14 @@ _WAIT = "get_job(job_id, wait_seconds=50)"
 _ANOTHER_DISK = (
     "This server is reached over HTTP: a path is on its machine's disk, which may not be yours."
 )
+
+
+class JobFirstError(Exception):
+    """A call can't go on before another job has ended: that job is its answer."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"{job.job_id} first")
+        self.job = job
 
 
 def job_answer(
@@ -107,8 +115,10 @@ def list_answer(
 def media_answer(found: Found, *, sandbox: bool = False) -> CallToolResult:
     """What was found, one a line; the links are in the data alone."""
     count, usable = len(found.media), any(item.can for item in found.media)
+    is_for_making = any("generate_image" in item.can for item in found.media)
+    as_image = ", to generate_* as start_image or reference_image" if is_for_making else ""
     calls = (
-        "give a row's source to a tool named in its can" if usable else "",
+        f"give a row's source to a tool named in its can{as_image}" if usable else "",
         f"list_media(cursor={found.cursor}), for more" if found.cursor else "",
     )
     notes = (*found.notes, SANDBOX_NOTE if sandbox else "")
@@ -181,12 +191,14 @@ def _sentence(job: Job) -> str:
 
 def _note(job: Job) -> str:
     """What its caller must mind that no other field says."""
+    if job.operation == "upload":
+        return _note_on_upload(job)
     notes: list[str] = []
     if job.reused and job.status in ("running", "completed"):
         verb = "made" if job.ended else "started"
         notes.append(f"An earlier call {verb} it, so nothing was submitted now.")
     if job.status == "completed":
-        notes.append(_note_on_files(job.media or ()))
+        notes += (_note_on_count(job), _note_on_files(job.media or ()))
     if job.status == "submitting":
         notes.append("The same call again would join it, not pay again.")
     if job.status == "unconfirmed":
@@ -203,6 +215,22 @@ def _note(job: Job) -> str:
     return _joined(notes)
 
 
+def _note_on_count(job: Job) -> str:
+    """That fewer came than were asked for: vendors leave out what they refuse without a word."""
+    asked, made = (job.options or {}).get("count"), len(job.media or ())
+    if not isinstance(asked, int) or not 0 < made < asked:
+        return ""
+    return f"{asked - made} of {asked} images are left out: refused by moderation, or failed."
+
+
+def _note_on_upload(job: Job) -> str:
+    if job.status == "completed":
+        return "The file is there; nothing was charged."
+    if job.ended:
+        return "The call that began it, made again, sends the file anew, which is free."
+    return "An upload is free. It goes on by itself, and the same call joins it."
+
+
 def _note_on_files(media: tuple[Media, ...]) -> str:
     if not media:
         return "Its record holds no file."
@@ -217,16 +245,27 @@ def _has_unsaved(media: tuple[Media, ...]) -> bool:
 
 def _next(job: Job) -> str | None:
     """The call to make now."""
+    if job.operation == "upload":
+        again = "the call that began it once more, with the same arguments"
+        return again if job.ended else f"{_WAIT}, until it ends; then {again}"
     if job.status in ("running", "submitting"):
         return f"{_WAIT}, until it ends"
     if job.status == "unconfirmed":
         return _WAIT
     if job.status != "completed":
         return None
-    media = job.media or ()
+    media, further = job.media or (), _further(job)
     if _has_unsaved(media):
-        return "download_media(job_id), which saves it"
-    return None if any(item.path for item in media) else "get_job(job_id), in a minute"
+        return " or ".join(filter(None, ("download_media(job_id), which saves it", further)))
+    return further if any(item.path for item in media) else "get_job(job_id), in a minute"
+
+
+def _further(job: Job) -> str | None:
+    """The call that goes on with what was made of a prompt."""
+    if not operation_named(job.operation).from_prompt:
+        return None
+    service = next((each for each in SERVICES if each.name == job.service), None)
+    return service.further(job) if service is not None else None
 
 
 def _next_sentence(call: str | None) -> str:
@@ -320,9 +359,16 @@ def _row(job: ListedJob) -> str:
     options = (f", {name} {value}" for name, value in (job.options or {}).items())
     return (
         f"{job.created_at} {job.operation} {job.status} {job.job_id}"
-        f"{f' of {job.source}' if job.source else ''}{''.join(options)}"
+        f"{_of(job)}{''.join(options)}"
         f"{f', in {job.path}' if job.path else ''}"
     )
+
+
+def _of(job: ListedJob) -> str:
+    if not job.source:
+        return ""
+    is_text = operation_named(job.operation).from_prompt
+    return f" from \u201c{job.source}\u201d" if is_text else f" of {job.source}"
 
 
 def _that_fit(jobs: list[ListedJob]) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 Schema = dict[str, Any]
 
 _NULL = {"type": "null"}
+_NONSENSE = 1_000_000  # credits
 
 
 def lean(schema: Schema) -> Schema:
@@ -43,6 +44,24 @@ def _lean(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
         else:
             leaned[keyword] = value
     return leaned
+
+
+def published(schema: Schema) -> Schema:
+    """The schema of an object as models read it: without limits that they don't need.
+
+    Those of texts and of money only keep nonsense out, and those of some numbers are in their
+    descriptions (`1-50`). The server checks them all, and a refusal names the one that was broken.
+    """
+    properties = {}
+    for name, part in schema["properties"].items():
+        needless = ["minLength", "maxLength", "pattern"]
+        low, high = part.get("minimum"), part.get("maximum")
+        if f"{low}-{high}" in part.get("description", ""):
+            needless += ["minimum", "maximum"]
+        if high == _NONSENSE:
+            needless.append("maximum")
+        properties[name] = _without(part, *needless)
+    return schema | {"properties": properties}
 
 
 def without_properties(schema: Schema, names: Collection[str]) -> Schema:

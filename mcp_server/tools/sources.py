@@ -1,20 +1,129 @@
-"""The source of a paid call: the id that its service takes, found from whatever id was given."""
+"""What a paid call works on: an id that its service takes, or a file that must be uploaded first.
 
-from mcp_server.errors import NotReadyError, UnknownIdError, UnsupportedError
-from mcp_server.models import OUR_ID_PREFIX, Job
-from mcp_server.services.registry import service_of, title_of
-from mcp_server.tools.context import AppContext
+A source is whatever the user has: an id, a job, a path, a link. A link or path that a job of the
+journal made is that job.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcp_server.errors import (
+    NotReadyError,
+    RequestError,
+    UnknownIdError,
+    UnsupportedError,
+)
+from mcp_server.jobs.uploads import Patience
+from mcp_server.media.own_files import OwnFile, path_of, real_path
+from mcp_server.models import OPERATIONS, OUR_ID_PREFIX, Job, Kind, Media, OperationName
+from mcp_server.services.base import FileRule, Service
+from mcp_server.services.ids import bare_link, is_path
+from mcp_server.services.registry import (
+    SERVICES,
+    is_id,
+    service_named,
+    service_of,
+    title_of,
+    unknown_id,
+)
+from mcp_server.tools.context import AppContext, Ctx, app_of, is_remote
+
+_NO_FOLDERS = "Over HTTP this server reads no files of its own disk unless its operator allows it"
 
 
-async def source_id(app: AppContext, given: str) -> str:
+@dataclass(frozen=True)
+class Source:
+    """What a call works on.
+
+    Args:
+        id: to send; of a file what stands for it until it is uploaded.
+        image_index: which of several images its service is to take; None: not said.
+        file: the file that must be uploaded first.
+    """
+
+    service: Service
+    id: str
+    image_index: int | None = None
+    file: OwnFile | None = None
+
+
+async def find_source(
+    ctx: Ctx, operation: OperationName, given: str, image_index: int | None, patience: Patience
+) -> Source:
+    """What is meant by a source. It may read a job, a file or a link, and changes nothing.
+
+    Args:
+        image_index: which of several images, as the caller said; None: not said.
+
+    Raises:
+        UnknownIdError: it is nothing of all that, or an id that we never gave.
+        NotReadyError: the job has no result yet, or the file is still being read.
+        UnsupportedError: the job has no result to work on, or several; or no service works on a
+            file of the user's own in this way.
+        UnusableFileError, DownloadError: the file or the link can't be used.
+    """
+    app = app_of(ctx)
+    if is_id(given):
+        return await _of_id(app, given, image_index)
+    url, path = bare_link(given), given if is_path(given) else None
+    if url is None and path is None:
+        raise unknown_id(given, "source")
+    made = await _made_here(app, url, path)
+    if made is not None:
+        job, position = made
+        is_one_of_several = len(job.media or ()) > 1
+        if is_one_of_several and image_index not in (None, position):
+            raise RequestError(
+                message=f"This source is image {position} of its job, and image_index is"
+                f" {image_index}; nothing was sent.",
+                hint="Leave image_index out, or give the id of the job.",
+            )
+        return await _of_id(app, job.job_id, position if is_one_of_several else image_index)
+    service = _taker_of_files(operation)
+    rule = service.file_rules[operation]
+    file = await _own_file(ctx, url, path, OPERATIONS[operation].kind, rule, service, patience)
+    return Source(service, file.placeholder, image_index, file)
+
+
+async def find_image(
+    ctx: Ctx, maker: Service, operation: OperationName, given: str, patience: Patience
+) -> Source:
+    """An image that a generation goes by: one that its service takes as it is, or else a file.
+
+    Raises:
+        UnknownIdError, NotReadyError, UnsupportedError, UnusableFileError, DownloadError: as of a
+            source.
+    """
+    app = app_of(ctx)
+    if maker.takes_as_image(given):
+        return Source(maker, given)
+    url, path = bare_link(given), given if is_path(given) else None
+    if not is_id(given) and url is None and path is None:
+        raise unknown_id(given, "image")
+    rule = maker.file_rules[operation]
+    medium: Media | None
+    if is_id(given):
+        medium = await _image_of(app, given)
+    else:
+        made = await _made_here(app, url, path)
+        medium = (made[0].media or ())[made[1]] if made is not None else None
+    if medium is not None:
+        if medium.media_id and maker.takes_as_image(medium.media_id):
+            return Source(maker, medium.media_id)
+        url, path = medium.url, medium.path
+    if medium is not None and path is not None:  # a file that this server itself has saved
+        check = _checker(rule, maker)
+        file = await app.jobs.open_file(path, (Path(path).parent,), check, patience)
+    else:
+        file = await _own_file(ctx, url, path, "image", rule, maker, patience)
+    return Source(maker, file.placeholder, file=file)
+
+
+async def _of_id(app: AppContext, given: str, image_index: int | None) -> Source:
     """The id to send: of a job of ours the vendor's, of a job whose id is no source its medium's.
 
     It may read the job, which is free.
-
-    Raises:
-        UnknownIdError: no service owns this id, or we never gave it.
-        NotReadyError: the job has no result yet.
-        UnsupportedError: the job has no result to work on, or several.
     """
     some_id = given
     if given.startswith(OUR_ID_PREFIX):
@@ -25,29 +134,132 @@ async def source_id(app: AppContext, given: str) -> str:
                 hint="Call list_jobs for the ids there are.",
                 asks="list_jobs",
             )
+        if job.operation == "upload":
+            raise UnsupportedError(
+                message=f"This job is the upload of {job.source}, so nothing was sent.",
+                hint="Make the call that began it once more: give the file itself as source.",
+                service=job.service,
+            )
         if job.job_id.startswith(OUR_ID_PREFIX):
-            return _medium_of(await app.jobs.get(given))
+            job = await app.jobs.get(given)
+            return Source(service_named(job.service), _medium_of(job, image_index))
         some_id = job.job_id
     service = service_of(some_id, "source")
     if service.takes_as_source(some_id):
-        return some_id
+        return Source(service, some_id, image_index)
     job = await app.jobs.known(some_id)
     if job is None or not job.ended or not _media_ids(job):
         job = await app.jobs.get(some_id)
-    return _medium_of(job)
+    return Source(service, _medium_of(job, image_index))
 
 
-def _medium_of(job: Job) -> str:
+async def _image_of(app: AppContext, some_id: str) -> Media:
+    """The one image that an id names, with a link to it or a path."""
+    service = None if some_id.startswith(OUR_ID_PREFIX) else service_of(some_id, "image")
+    if service is not None and not service.is_job(some_id):
+        alone = Media(kind="image", media_id=some_id)
+        url = await service.fresh_link(app.upstream, alone)
+        if url is None:
+            raise UnsupportedError(
+                message=f"{service.vendor.title} gives no link to this id, so nothing was sent.",
+                hint="Give the job that made it, a link, or a path.",
+                service=service.name,
+            )
+        return alone.model_copy(update={"url": url})
+    job = await app.jobs.known(some_id)
+    if job is None or not job.ended or not any(item.path for item in job.media or ()):
+        job = await app.jobs.get(some_id)  # for a link that is still good
+    media = job.media or ()
+    if not job.ended:
+        raise _not_ready(job, "image")
+    if len(media) > 1:
+        places = [place for item in media if (place := item.path or item.url)]
+        raise UnsupportedError(
+            message=f"This job of {title_of(job.service)} made several images, so nothing was"
+            " sent.",
+            hint=f"Give the path or link of one of them: {' '.join(places)}",
+            service=job.service,
+        )
+    if job.status != "completed" or not media or media[0].kind != "image":
+        raise UnsupportedError(
+            message=f"This job of {title_of(job.service)} is {job.status} and has no image, so"
+            " nothing was sent.",
+            hint="Give an image: an id, a path or a link.",
+            service=job.service,
+        )
+    return media[0]
+
+
+async def _made_here(app: AppContext, url: str | None, path: str | None) -> tuple[Job, int] | None:
+    """The job of the journal that a link or a path leads to, and the position of its medium."""
+    if url is not None:
+        return await app.jobs.made(url=url)
+    for each in dict.fromkeys((real_path(path or ""), path_of(path or ""))):
+        made = await app.jobs.made(path=each) if each else None
+        if made is not None:
+            return made
+    return None
+
+
+async def _own_file(
+    ctx: Ctx,
+    url: str | None,
+    path: str | None,
+    kind: Kind,
+    rule: FileRule,
+    service: Service,
+    patience: Patience,
+) -> OwnFile:
+    app, check = app_of(ctx), _checker(rule, service)
+    if url is not None:
+        return await app.jobs.fetch_file(url, kind, check, patience)
+    folders = app.settings.input_folders()
+    if is_remote(ctx):
+        folders = app.settings.input_dirs
+    return await app.jobs.open_file(
+        path or "", folders, check, patience, why_none=_NO_FOLDERS if is_remote(ctx) else ""
+    )
+
+
+def _checker(rule: FileRule, service: Service) -> Callable[[OwnFile], None]:
+    def check(file: OwnFile) -> None:
+        rule.check(service.vendor.title, file.name, file.info, file.size_bytes)
+
+    return check
+
+
+def _taker_of_files(operation: OperationName) -> Service:
+    """The service that does this with files of the user's own.
+
+    Raises:
+        UnsupportedError: none does.
+    """
+    for service in SERVICES:
+        endpoint = service.endpoints.get(operation)
+        if endpoint is not None and endpoint.file_field is not None:
+            return service
+    raise UnsupportedError(
+        message="No service raises the frame rate of a file of the user's own, so nothing was"
+        " sent.",
+        hint="Dreamina does so with the videos it made: give such a job's id. An own file can be"
+        " upscaled: upscale_video or upscale_image with its path.",
+    )
+
+
+def _medium_of(job: Job, image_index: int | None) -> str:
     ids = _media_ids(job)
+    if job.status == "completed" and image_index is not None and len(ids) > 1:
+        if image_index < len(ids):
+            return ids[image_index]
+        raise RequestError(
+            message=f"This job made {len(ids)} images, and image_index is {image_index}; nothing"
+            " was sent.",
+            hint=f"Give image_index from 0 to {len(ids) - 1}.",
+        )
     if len(ids) == 1 and job.status == "completed":
         return ids[0]
     if not job.ended:
-        raise NotReadyError(
-            message="The source is a job that is not finished yet, so nothing was sent.",
-            hint="Wait for it with get_job(job_id=source, wait_seconds=50), then call again.",
-            service=job.service,
-            job_id=job.job_id,
-        )
+        raise _not_ready(job, "source")
     title = title_of(job.service)
     if len(ids) > 1:
         raise UnsupportedError(
@@ -60,6 +272,15 @@ def _medium_of(job: Job) -> str:
         " was sent.",
         hint="Use another source.",
         service=job.service,
+    )
+
+
+def _not_ready(job: Job, argument: str) -> NotReadyError:
+    return NotReadyError(
+        message=f"The {argument} is a job that is not finished yet, so nothing was sent.",
+        hint=f"Wait for it with get_job(job_id={argument}, wait_seconds=50), then call again.",
+        service=job.service,
+        job_id=job.job_id,
     )
 
 

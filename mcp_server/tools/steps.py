@@ -15,7 +15,6 @@ Step = dict[str, Any]
 """`tool`, its `arguments` but the source, `price` in credits (none: not known), and `makes`."""
 
 _SIZES = ("resolution", "fps")  # the options that name a result
-_OFFERED: tuple[OperationName, ...] = ("upscale_video", "interpolate_video", "upscale_image")
 
 
 def steps_after(job: Job) -> list[Step]:
@@ -32,8 +31,7 @@ def steps_after(job: Job) -> list[Step]:
             continue
         index = position if is_source and len(media) > 1 else 0
         for operation in service.takers(source, index):
-            # An upscale of an upscale is refused or of no use.
-            if operation in _OFFERED and operation != job.operation:
+            if operation != job.operation:  # an upscale of an upscale is refused or of no use
                 found = _steps(service, operation, source, index)
                 steps += [{**step, "source": source, "file": position} for step in found]
     return steps
@@ -44,10 +42,9 @@ def steps_for(media: Iterable[FoundMedia]) -> dict[str, list[Step]]:
     known: dict[str, list[Step]] = {}
     for item in media:
         service = _service(item.service)
-        for operation in _OFFERED:
+        for operation in _from_a_source(service) if service is not None and item.source else ():
             name = f"{item.service} {operation}"
-            is_new = operation in item.can and name not in known
-            if is_new and service is not None and operation in service.endpoints:
+            if operation in item.can and name not in known and service is not None:
                 known[name] = _steps(service, operation, str(item.source), 0)
     return known
 
@@ -57,6 +54,11 @@ def _service(name: str) -> Service | None:
         return service_named(name)
     except UnsupportedError:  # a row of a newer version
         return None
+
+
+def _from_a_source(service: Service) -> list[OperationName]:
+    """The operations that work on a source; what is made from a prompt needs more than a press."""
+    return [name for name, end in service.endpoints.items() if end.longest_prompt is None]
 
 
 def _steps(service: Service, operation: OperationName, source: str, image_index: int) -> list[Step]:

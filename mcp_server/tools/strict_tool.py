@@ -13,9 +13,11 @@ from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from pydantic import BaseModel, ValidationError, ValidationInfo, create_model, field_validator
 
 from mcp_server.errors import InternalError, RequestError, UseapiError
+from mcp_server.models import Job
 from mcp_server.redaction import one_line
-from mcp_server.tools.results import error_answer
-from mcp_server.tools.schema import Schema, lean, without_properties
+from mcp_server.tools.context import is_remote
+from mcp_server.tools.results import JobFirstError, error_answer, job_answer
+from mcp_server.tools.schema import Schema, lean, published, without_properties
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +90,7 @@ class StrictTool(Tool):
             output_model=metadata.output_model,
             output_schema=metadata.output_schema and lean(metadata.output_schema),
         )
-        tool.parameters = tool.all_parameters()
+        tool.parameters = published(tool.all_parameters())
         return tool
 
     def all_parameters(self) -> Schema:
@@ -109,6 +111,9 @@ class StrictTool(Tool):
             return await super().run(arguments, context, convert_result)
         except ToolError as error:
             settings = context.request_context.lifespan_context.settings
+            if (job := _job_first(error)) is not None:
+                remote = is_remote(context)
+                return job_answer(job, sandbox=settings.sandbox, is_remote=remote)
             return error_answer(self._in_our_words(error), sandbox=settings.sandbox)
 
     def _in_our_words(self, error: ToolError) -> UseapiError:
@@ -140,6 +145,16 @@ class StrictTool(Tool):
             message=f"{name} must be {wanted}, so nothing was done.",
             hint="Call again with that corrected.",
         )
+
+
+def _job_first(error: BaseException) -> Job | None:
+    """The job that answers a call in place of its own."""
+    fault: BaseException | None = error
+    while fault is not None:
+        if isinstance(fault, JobFirstError):
+            return fault.job
+        fault = fault.__cause__
+    return None
 
 
 def _wanted(schema: Schema) -> str:

@@ -13,6 +13,7 @@ from mcp_server.clock import Clock, Turns
 from mcp_server.errors import SettingsError, TokenError
 from mcp_server.media.files import OutputFolder, PartFile, SavedFile
 from mcp_server.media.names import MadeName
+from mcp_server.media.own_files import OwnFile
 from mcp_server.redaction import quoted
 from mcp_server.retry import Outcome, pause_before_retry
 from mcp_server.settings import Settings
@@ -49,6 +50,7 @@ log = logging.getLogger(__name__)
 JSON_LIMIT_BYTES = 8 << 20
 READ_TIMEOUT_S = 30.0
 _CONNECT_TIMEOUT_S, _WRITE_TIMEOUT_S = 5.0, 10.0
+_PIECE_TIMEOUT_S, _UPLOADED_TIMEOUT_S, _LONGEST_UPLOAD_S = 60.0, 150.0, 12 * 3600.0
 
 T = TypeVar("T")
 
@@ -62,6 +64,9 @@ class _Request:
     name: MadeName | None = None
     keep_if: Callable[[Any], bool] | None = None
     on_send: Callable[[], Awaitable[None]] | None = None
+    file: OwnFile | None = None
+    on_bytes: Callable[[int], None] = lambda _: None
+    longest_s: float | None = None
 
     @property
     def paid(self) -> bool:
@@ -136,6 +141,34 @@ class Upstream:
             UpstreamError, UnreachableError: the request was refused, or never left.
         """
         request = _Request("POST", path, body, read_timeout_s, name, on_send=on_send)
+        return await self._send_with_retries(vendor, request)
+
+    async def upload(
+        self, vendor: ServiceInfo, path: str, file: OwnFile, on_bytes: Callable[[int], None]
+    ) -> Answer:
+        """POST a file as it is; once it began to leave it is not sent again.
+
+        Args:
+            on_bytes: given how many bytes have left, after each piece.
+
+        Raises:
+            UnusableFileError: the file changed or can't be read, and was cut before its end.
+            UnansweredError: no usable answer came.
+            UpstreamError, UnreachableError: it was refused, or did not begin to leave.
+        """
+
+        async def on_send() -> None:
+            on_bytes(0)
+
+        request = _Request(
+            "POST",
+            path,
+            read_timeout_s=_UPLOADED_TIMEOUT_S,
+            on_send=on_send,
+            file=file,
+            on_bytes=on_bytes,
+            longest_s=_LONGEST_UPLOAD_S,
+        )
         return await self._send_with_retries(vendor, request)
 
     def require_token(self) -> None:
@@ -215,7 +248,7 @@ class Upstream:
 
         try:
             # A server that sends byte by byte would never exceed the time-out of a single read.
-            async with asyncio.timeout(2 * request.read_timeout_s):
+            async with asyncio.timeout(request.longest_s or 2 * request.read_timeout_s):
                 return await self._send_once(vendor, request, trace)
         except DecompressionError as error:
             reason = quoted(str(error), 100)
@@ -245,19 +278,29 @@ class Upstream:
             file_limit_bytes=self._settings.max_download_mb << 20,
         )
         try:
+            headers = {
+                "Authorization": f"Bearer {self._settings.secret}",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                # The vendor's edge refuses the defaults of some libraries (403, error 1010).
+                "User-Agent": f"useapi-mcp/{__version__}",
+            }
+            content, write_timeout_s = None, _WRITE_TIMEOUT_S
+            if (own := request.file) is not None:
+                headers |= {
+                    "Content-Type": own.info.mime_type,
+                    "Content-Length": str(own.size_bytes),
+                }
+                content = own.pieces(self._outputs.in_background, request.on_bytes)
+                write_timeout_s = _PIECE_TIMEOUT_S
             async with self._client(paid=request.paid).stream(
                 request.method,
                 url,
                 json=request.body,
-                headers={
-                    "Authorization": f"Bearer {self._settings.secret}",
-                    "Accept": "application/json",
-                    "Accept-Encoding": "identity",
-                    # The vendor's edge refuses the defaults of some libraries (403, error 1010).
-                    "User-Agent": f"useapi-mcp/{__version__}",
-                },
+                content=content,
+                headers=headers,
                 timeout=httpx.Timeout(
-                    request.read_timeout_s, connect=_CONNECT_TIMEOUT_S, write=_WRITE_TIMEOUT_S
+                    request.read_timeout_s, connect=_CONNECT_TIMEOUT_S, write=write_timeout_s
                 ),
                 extensions={"trace": trace},
             ) as response:

@@ -11,6 +11,8 @@ from mcp_server.media.probe import probe
 from tests.support.harness import GOOD
 
 AFTER = {
+    "a-wish-to-a-4k-file-after.mp4": (3840, 2160, 24.0),
+    "an-own-file-to-a-4k-file-after.mp4": (3840, 2160, 24.0),
     "dreamina-upscale-video-after.mp4": (1280, 720, 24.0),
     "dreamina-interpolate-to-60-fps-after.mp4": (1280, 720, 60.0),
     "dreamina-upscale-image-to-8k-after.jpg": (7680, 4320, None),

@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ from mcp_server.http.app import (
     HostMiddleware,
     request_state_key,
 )
+from mcp_server.sandbox import media
 from mcp_server.server.lines import LONGEST_LINE_BYTES
 from mcp_server.server.tasks import IDENTIFIER
 from tests.support.harness import GOOD
@@ -542,6 +544,25 @@ def test_a_task_in_the_header_is_the_one_in_the_body(
 
     assert answer.status_code == status
     assert (status == 200) == ("result" in message(answer))
+
+
+def test_over_http_no_path_is_read_and_it_says_why(server: Served, tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(media.read(media.clip(640, 360, 24)))
+
+    answer = server.call("upscale_video", source=str(tmp_path / "clip.mp4"))
+
+    text = answer["content"][0]["text"]
+    assert answer["isError"]
+    assert text.startswith("Over HTTP this server reads no files of its own disk")
+    assert "https link" in text
+
+
+def test_over_http_a_path_in_a_folder_of_the_operators_is_read(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(media.read(media.clip(640, 360, 24)))
+    with http_server(tmp_path / "server", USEAPI_INPUT_DIRS=str(tmp_path)) as server:
+        answer = server.call("upscale_video", source=str(tmp_path / "clip.mp4"), max_credits=50)
+
+    assert answer["structuredContent"]["source"] == "clip.mp4"
 
 
 def test_a_legacy_client_over_http_is_told_the_price_and_not_charged(server: Served) -> None:

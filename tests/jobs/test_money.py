@@ -7,9 +7,11 @@ must hold is in tests/support/money_oracle.py; it is checked all the way and at 
 """
 
 import asyncio
+import hashlib
 import json
 import math
 import random
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -31,6 +33,7 @@ from mcp.types import CallToolResult, ElicitResult, ErrorData
 from mcp_server.clock import Clock
 from mcp_server.journal.locks import KeyLocks
 from mcp_server.models import OUR_ID_PREFIX, TERMINAL
+from mcp_server.sandbox import media
 from mcp_server.server.tasks import IDENTIFIER, job_tasks
 from mcp_server.settings import Settings
 from mcp_server.tools.context import AppContext, open_app
@@ -38,7 +41,7 @@ from mcp_server.tools.registry import all_tools
 from mcp_server.tools.strict_tool import StrictTool
 from tests.support import vendor_faults as vf
 from tests.support.harness import EPOCH, ORIGIN, TOKEN, Fault, Reply, VirtualClock, reply
-from tests.support.money_oracle import DAY_S, Facts, JournalReader
+from tests.support.money_oracle import DAY_S, Facts, JournalReader, asked_twice
 from tests.support.processes import DeadError, Kernel, Life
 from tests.support.stores import WeakStore
 from tests.support.tasks_client import Created, Method, ask
@@ -52,6 +55,8 @@ IN_MEMORY = Path("/dev/shm")  # where there is one, the journals' fsyncs cost no
 OTHER_ORIGIN = "https://other.example.com"
 ANSWERED_BY_S = 40.5  # a paid call, at the latest
 SUSPENDED_S = 25.0  # what a store that gives way at every call may add to that
+QUOTED_S = ACCOUNTS_S = 20.0  # so long is waited for a price, and for the accounts, before that
+UPLOADED_S = 40.0  # and for an upload before both
 
 # The sources of a run: of each kind many, every other one of a second account.
 MANY = 40
@@ -75,6 +80,9 @@ def _sources(kind: str) -> list[str]:
 
 KINDS = ("dreamina video", "dreamina image", "flow video", "flow image", "pixverse video")
 SOURCES = {kind: _sources(kind) for kind in KINDS}
+PROMPTS = [f"A windmill at dawn, no. {number}" for number in range(1, MANY)]
+FILES = [f"holiday-{number}.jpg" for number in range(1, MANY)]
+PICTURE = media.read(media.image(1280, 720))
 TEMPLATES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("dreamina video", "upscale_video", {}),
     ("dreamina video", "interpolate_video", {"fps": 60}),
@@ -89,6 +97,14 @@ TEMPLATES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("flow image", "upscale_image", {}),
     ("pixverse video", "upscale_video", {}),
     ("pixverse video", "upscale_video", {}),
+    ("file", "upscale_image", {}),
+    *(
+        ("prompt", tool, {"service": service, **more})
+        for tool in ("generate_video", "generate_image")
+        for service in ("dreamina", "google-flow", "pixverse")
+        for more in ({}, {"variation": 2})
+    ),
+    ("prompt", "generate_image", {"service": "pixverse", "count": 2}),
 )
 
 
@@ -261,7 +277,8 @@ class Money(RuleBasedStateMachine):
         self._runner = asyncio.Runner(loop_factory=VirtualLoop)
         self._processes: list[Process] = []
         self._lives: dict[Life, Process] = {}
-        self._next = dict.fromkeys(KINDS, -1)
+        self._next = dict.fromkeys((*KINDS, "prompt", "file"), -1)
+        self._lost_lock = self._was_replaced = False
         self._wishes: list[Wish] = []
         self._used: set[tuple[str, Wish]] = set()
         self._asked: list[tuple[str, Asked]] = []
@@ -314,6 +331,13 @@ class Money(RuleBasedStateMachine):
 
     def _assign(self, post: Post) -> None:
         """Find what a paid request is for: its wish, and the row that is live in the journal."""
+        ours = self._journal.rows("id = ?", str(post.body.get("replyRef")))
+        if ours:
+            post.wish = next((wish for wish in self._wishes if wish.is_row(ours[0])), None)
+            post.row_id = ours[0]["id"]
+            if post.wish is not None and post.wish.kept_as:
+                self._check_upload(post, post.wish)
+            return
         post.wish = next((w for w in self._wishes if w.is_of(post.path, post.body)), None)
         rows = self._journal.rows(
             "origin in (?, '') and source_id = ? and state = 'submitting' and posts > 0"
@@ -323,16 +347,41 @@ class Money(RuleBasedStateMachine):
         )
         post.row_id = next((r["id"] for r in rows if post.wish and post.wish.is_row(r)), None)
 
+    def _check_upload(self, post: Post, wish: Wish) -> None:
+        """Nothing is paid for while its file is still on the way."""
+        size = str(len(self._content(wish.source_id)))
+        for free in self._network.free:
+            is_its = free.is_upload and free.about[-1] == size and free.life is post.life
+            if is_its and not free.is_over:
+                self._troubles.append(f"paid for while it was uploaded: {wish}")
+
+    def _content(self, name: str) -> bytes:
+        """A picture of another length than any other."""
+        return PICTURE + bytes(int(re.sub(r"\D", "", Path(name).stem)))
+
     # What happens
 
     def _wish(self, template: int, is_fresh: bool) -> Wish:
         kind, tool, options = TEMPLATES[template]
         if is_fresh or self._next[kind] < 0:
             self._next[kind] = min(self._next[kind] + 1, MANY - 2)
-        wish = Wish(tool, SOURCES[kind][self._next[kind]], tuple(options.items()))
+        wish = self._wish_of(kind, self._next[kind], tool, tuple(options.items()))
         if wish not in self._wishes:
             self._wishes.append(wish)
         return wish
+
+    def _wish_of(
+        self, kind: str, number: int, tool: str, options: tuple[tuple[str, Any], ...]
+    ) -> Wish:
+        if kind != "file":
+            sources = PROMPTS if kind == "prompt" else SOURCES[kind]
+            return Wish(tool, sources[number], options)
+        path = Path(self._folder.name, "pictures", FILES[number])
+        path.parent.mkdir(exist_ok=True)
+        content = self._content(path.name)
+        if not path.exists():
+            path.write_bytes(content)
+        return Wish(tool, str(path), options, f"file:{hashlib.sha256(content).hexdigest()}")
 
     @rule(
         template=st.integers(0, len(TEMPLATES) - 1),
@@ -431,6 +480,10 @@ class Money(RuleBasedStateMachine):
     def paid_requests_will_fail(self, fault: PostFault, times: int) -> None:
         self._network.post_faults += [fault] * times
 
+    @rule(fault=POST_FAULTS, times=st.integers(1, 2))
+    def uploads_and_quotes_will_fail(self, fault: PostFault, times: int) -> None:
+        self._network.free_faults += [fault] * times
+
     @rule(fault=READ_FAULTS, times=st.sampled_from([1, 2, 5, 12, 40]))
     def reads_will_fail(self, fault: ReadFault, times: int) -> None:
         self._network.read_faults += [fault] * times
@@ -513,6 +566,7 @@ class Money(RuleBasedStateMachine):
 
     @rule()
     def the_lock_file_goes(self) -> None:
+        self._lost_lock = True
         self._kernel.lose_all()
 
     @rule(where=WHERE)
@@ -537,6 +591,7 @@ class Money(RuleBasedStateMachine):
     @rule(newer=st.booleans())
     def all_servers_are_replaced_by_another_version(self, newer: bool) -> None:
         """Rows that a newer version left are there afterwards; or all are of the first one."""
+        self._was_replaced = True
         for process in list(self._processes):
             self.run(self._stop(process))
         if newer:
@@ -545,6 +600,7 @@ class Money(RuleBasedStateMachine):
         else:
             self._journal.edit(
                 "update submission set evidence = '{}'",
+                "drop table quote",
                 "drop index by_status",
                 "drop index by_age",
                 *(
@@ -596,6 +652,17 @@ class Money(RuleBasedStateMachine):
             return
         self._checked = len(self._vendors.posts)
         self._judge()
+
+    @invariant()
+    def nothing_is_asked_twice(self) -> None:
+        """But where a clock was set, or what was told could not be kept."""
+        if not hasattr(self, "_network") or self._clock_was_set or self._disk_was_full:
+            return
+        if self._lost_lock or self._was_replaced:
+            return
+        lives = {process.life for process in self._processes if not process.is_leaving}
+        found = asked_twice(self._network.free, lives)
+        assert not found, "\n".join(found)
 
     def _judge(self) -> Facts:
         facts = self._facts()
@@ -691,7 +758,7 @@ class Money(RuleBasedStateMachine):
         return self._processes[where % len(self._processes)]
 
     def _stranger(self, wish: Wish, theirs: PostFault) -> None:
-        if not wish.has_jobs:
+        if not wish.may_have_a_twin:
             return
         STEPS["a stranger"] += 1
         post = Post(ORIGIN, wish.path, wish.body, theirs, self._true_time(), wish=wish)
@@ -710,6 +777,9 @@ class Money(RuleBasedStateMachine):
         self._asked.append((process.origin, call))
         self._used.add((process.origin, wish))
         limit_s = ANSWERED_BY_S + (SUSPENDED_S if self._dice else 0)
+        limit_s += QUOTED_S if wish.has_quote else 0
+        limit_s += UPLOADED_S if wish.kept_as else 0
+        limit_s += ACCOUNTS_S if wish.kept_as or (wish.is_made and "pixverse" in wish.path) else 0
         self._ask(where, wish.tool, wish.arguments | CAPS.get(says, {}), limit_s, call)
 
     def _ask(
@@ -864,6 +934,7 @@ class Money(RuleBasedStateMachine):
             "USEAPI_BASE_URL": origin,
             "USEAPI_OUTPUT_DIR": str(folder / "output"),
             "USEAPI_STATE_DIR": str(folder / "state"),
+            "USEAPI_INPUT_DIRS": str(folder / "pictures"),
             "USEAPI_CONFIRM_CREDITS": str(self._asks_from),
         }
         if self._limit < math.inf:

@@ -7,6 +7,7 @@ those lines.
 import asyncio
 import base64
 import json
+import logging
 import re
 import sqlite3
 from contextlib import AsyncExitStack, closing, suppress
@@ -17,9 +18,13 @@ import httpx
 import pytest
 from mcp import Client
 
+from mcp_server.errors import UseapiError
+from mcp_server.journal.sqlite import SqliteStore
 from mcp_server.sandbox import dreamina as dreamina_jobs
 from mcp_server.server.factory import create_server
+from mcp_server.services.registry import service_named
 from mcp_server.settings import Settings
+from mcp_server.tools.context import open_app
 from tests.jobs.test_never_twice import LATER_S, another_server, ask, known_ids, ours, upscale
 from tests.jobs.test_submission import NO_LIMITS_ON_WINDOWS, full_disk
 from tests.services.scripted import Says
@@ -31,6 +36,7 @@ from tests.support.harness import (
     TOKEN,
     Fault,
     Harness,
+    Network,
     VirtualClock,
     reply,
     running,
@@ -50,7 +56,7 @@ from tests.support.vendors import (
     pixverse_id,
 )
 
-ANSWERED_BY_S = 41.5  # a paid call, at the latest
+ANSWERED_BY_S = 41.1  # a paid call, at the latest
 
 
 def now() -> float:
@@ -133,6 +139,21 @@ async def test_a_request_that_somebody_alive_is_at_is_still_being_submitted(
 
     assert "submitting" == read.job["status"]
     assert one.sandbox.accepted[0].job_id == later.job["job_id"]
+
+
+async def test_a_request_under_way_is_being_submitted_though_its_lock_was_lost(
+    tmp_path: Path,
+) -> None:
+    kernel = Kernel()
+    async with running(tmp_path, locks=kernel.process()) as h:
+        h.network.faults = [Fault(reaches=False, after_s=100)]
+        first = await upscale(h, GOOD["pixverse", "video"])
+        kernel.lose_all()
+        sent = len(h.network.sent)
+        read = await h.call("get_job", job_id=first.job["job_id"])
+        asked = len(h.network.sent) - sent
+
+    assert ("submitting", 0) == (read.job["status"], asked)
 
 
 async def test_the_task_of_a_request_whose_server_died_does_not_work_for_ever(
@@ -634,6 +655,16 @@ class NobodysLocks:
         pass
 
 
+class LateLocks(NobodysLocks):
+    """Another process lets go of the key while the caller is about to be answered."""
+
+    def try_lock(self, key: str) -> bool:
+        return now() > 40.4
+
+    def holds(self, key: str) -> bool:
+        return True
+
+
 async def test_a_key_that_is_never_given_is_told_in_40_seconds(tmp_path: Path) -> None:
     async with running(tmp_path, locks=NobodysLocks()) as h:
         refused = await upscale(h, GOOD["pixverse", "video"])
@@ -642,6 +673,27 @@ async def test_a_key_that_is_never_given_is_told_in_40_seconds(tmp_path: Path) -
     assert took_s < ANSWERED_BY_S
     assert ("journal_busy", True) == (refused.error["code"], refused.error["retryable"])
     assert [] == h.network.sent
+
+
+async def test_a_key_that_is_given_at_the_last_moment_has_a_row_to_tell_of(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, locks=LateLocks()) as h:
+        h.network.faults = [Fault(after_s=100)]
+        told = await upscale(h, GOOD["dreamina", "video"])
+        took_s = now()
+
+    assert took_s < ANSWERED_BY_S
+    assert "submitting" == told.job["status"]
+
+
+async def test_what_was_made_at_the_last_moment_is_not_told_as_an_earlier_job(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, locks=LateLocks()) as h:
+        told = await upscale(h, GOOD["dreamina", "video"])
+
+    assert (h.sandbox.accepted[0].job_id, None) == (told.job["job_id"], told.job.get("reused"))
 
 
 async def test_a_key_that_is_never_given_is_not_asked_for_for_ever(tmp_path: Path) -> None:
@@ -845,13 +897,18 @@ async def test_a_proxy_that_can_not_be_used_is_told_by_its_variable_and_leaves_n
         source = {"source": PIXVERSE_VIDEO}
         refused = reply(await client.call_tool("upscale_video", source))
         read = reply(await client.call_tool("get_job", {"job_id": PIXVERSE_VIDEO}))
-        listed = reply(await client.call_tool("list_jobs", {"status": "submitting"}))
+        listed = [
+            job
+            for status in ("submitting", "failed")
+            for job in reply(await client.call_tool("list_jobs", {"status": status})).job["jobs"]
+        ]
 
     if proxy != "127.0.0.1:9":  # httpx takes it for http, where nothing listens
         assert variable in refused.text
         assert variable in read.text
+        assert [] == listed
     assert "Error executing" not in refused.text + read.text
-    assert [] == listed.job["jobs"]
+    assert "submitting" not in [job["status"] for job in listed]
 
 
 @pytest.mark.parametrize(
@@ -887,13 +944,14 @@ async def test_a_job_that_was_never_known_here_is_not_found(tmp_path: Path) -> N
     assert "not_found" == read.error["code"]
 
 
+@pytest.mark.parametrize("error", ["fail_code: 2043", "Cancelled by user"])
 async def test_a_failed_job_that_stands_in_the_way_for_ever_is_told_as_that(
-    tmp_path: Path,
+    tmp_path: Path, error: str
 ) -> None:
     """If Dreamina refuses to repeat what failed (not documented): no invitation to try again."""
     vendor = Dreamina()
     async with running(tmp_path, vendor=vendor) as h:
-        failed = vendor.add("videos/upscale", DREAMINA_VIDEO, status="failed", error="2043")
+        failed = vendor.add("videos/upscale", DREAMINA_VIDEO, status="failed", error=error)
         said = {"error": f"Source video already upscaled: {failed['jobid']}"}
         vendor.instead["POST "] = Says(said, 400)
         told = [await upscale(h, DREAMINA_VIDEO) for _ in range(2)]
@@ -940,6 +998,70 @@ async def test_a_server_that_stops_waits_for_the_last_of_several_requests(
 
     assert set(vendor.made) == listed
     assert 2 == len(listed)
+
+
+@pytest.mark.parametrize("does", ["submit", "quote"])
+async def test_only_a_bug_in_what_goes_on_by_itself_is_logged_as_one(
+    tmp_path: Path, does: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its callers may have left; a refusal is theirs to hear, and is none."""
+
+    class Buggy(SqliteStore):
+        async def claim(self, key: str) -> bool:
+            raise ZeroDivisionError
+
+    folders = {"USEAPI_STATE_DIR": str(tmp_path), "USEAPI_OUTPUT_DIR": str(tmp_path)}
+    settings = Settings.read({"USEAPI_TOKEN": TOKEN, **folders})
+    vendor = PixVerse()
+    orders = [
+        service_named("pixverse").order("upscale_video", pixverse_id(number), {}, {})
+        for number in (1, 2)
+    ]
+    async with open_app(settings, VirtualClock(), Network(vendor)) as app:
+        await getattr(app.jobs, does)(orders[0])
+        vendor.instead["POST "] = Says({"error": "No"}, 402)
+        with pytest.raises(UseapiError):
+            await getattr(app.jobs, does)(orders[1])
+    assert [] == [each for each in caplog.records if each.levelno >= logging.ERROR]
+    async with open_app(settings, VirtualClock(), Network(vendor), open_store=Buggy) as app:
+        with pytest.raises(ZeroDivisionError):
+            await getattr(app.jobs, does)(orders[1])
+
+    (logged,) = [each for each in caplog.records if each.levelno >= logging.ERROR]
+    assert "ended by a bug" in logged.message
+    assert logged.exc_info is not None
+    assert logged.exc_info[0] is ZeroDivisionError
+
+
+@pytest.mark.parametrize("does", ["submit", "quote"])
+async def test_a_server_that_stops_lets_go_of_its_keys_before_the_journal_is_closed(
+    tmp_path: Path, does: str
+) -> None:
+    """A key may be a row of a database: one that is kept would stop everybody else's calls."""
+    steps: list[str] = []
+
+    class RemoteStore(SqliteStore):
+        async def release(self, key: str) -> None:
+            await asyncio.sleep(0.1)
+            steps.append("released")
+            await super().release(key)
+
+        async def close(self) -> None:
+            steps.append("closed")
+            await super().close()
+
+    folders = {"USEAPI_STATE_DIR": str(tmp_path), "USEAPI_OUTPUT_DIR": str(tmp_path)}
+    settings = Settings.read({"USEAPI_TOKEN": TOKEN, **folders})
+    network = Network(PixVerse(work_s=100))
+    async with open_app(settings, VirtualClock(), network, open_store=RemoteStore) as app:
+        order = service_named("pixverse").order("upscale_video", PIXVERSE_VIDEO, {}, {})
+        calling = asyncio.create_task(getattr(app.jobs, does)(order))
+        await asyncio.sleep(1)
+    stopped_at = now()
+    await asyncio.wait({calling})
+
+    assert ["released", "closed"] == steps
+    assert stopped_at < 17
 
 
 async def test_a_file_that_came_with_the_answer_is_not_lost_by_a_record_without_it(

@@ -276,6 +276,24 @@ async def test_a_strangers_job_that_was_taken_for_ours_and_fails_frees_nothing(
     assert 1 == len(vendor.posted_at)
 
 
+async def test_when_a_strangers_job_fails_that_was_taken_for_ours_ours_is_found_at_once(
+    tmp_path: Path,
+) -> None:
+    vendor = PixVerse(work_s=30)
+    async with running(tmp_path, vendor=vendor) as h:
+        h.network.faults = [CUT]
+        calling = asyncio.create_task(upscale(h, PIXVERSE_VIDEO))
+        await asyncio.sleep(1.5)
+        theirs = strangers(vendor)
+        taken = await calling
+        await asyncio.sleep(60)
+        vendor.jobs[theirs]["video_status"] = 8
+        again = await upscale(h, PIXVERSE_VIDEO)
+
+    assert [theirs, ours(vendor)] == [taken.job["job_id"], again.job["job_id"]]
+    assert 1 == len(vendor.posted_at)
+
+
 @TAKING
 @pytest.mark.parametrize("wrong_s", [-3600.0, 3600.0])
 @pytest.mark.parametrize("tells_time", [True, False])
@@ -672,6 +690,68 @@ async def test_a_job_that_expired_is_not_made_again_without_a_yes(
 
 
 @ERAS
+async def test_nobody_is_asked_about_a_request_that_is_looked_for(
+    tmp_path: Path, mode: str
+) -> None:
+    """Nor does the question free its key: it would be paid for twice."""
+    user, vendor = User(), GoogleFlow()
+    async with running(tmp_path, vendor=vendor, client_options=user.on(mode), **ASKS) as h:
+        h.network.faults = [CUT, CUT]
+        vendor.work_s = 300
+        await upscale(h, FLOW_VIDEO, resolution="4K")
+        await asyncio.sleep(LATER_S)
+        unconfirmed = await upscale(h, FLOW_VIDEO, resolution="4K")
+        await asyncio.sleep(300)
+        found = await upscale(h, FLOW_VIDEO, resolution="4K")
+
+    assert "unconfirmed" == unconfirmed.job["status"]
+    assert ours(vendor) == found.job["job_id"]
+    assert [1, 1] == [len(user.asked), len(vendor.charged)]
+
+
+async def test_a_job_that_fails_after_it_was_seen_to_stand_is_not_made_again_without_a_yes(
+    tmp_path: Path,
+) -> None:
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor, **ASKS) as h:
+        await ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60, max_credits=66)
+        h.network.concerns = lambda request: request.method == "GET"
+        h.network.faults = [Fault(), Fault(before_s=5)]
+        calling = asyncio.create_task(ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60))
+        await asyncio.sleep(1)
+        vendor.jobs[ours(vendor)]["status"] = "failed"
+        refused = await calling
+        after = await ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60, max_credits=66)
+
+    assert ("consent_needed", True) == (refused.error["code"], refused.error["retryable"])
+    assert "about 66 credits" in refused.text
+    assert vendor.made[1:] == [after.job["job_id"]]
+
+
+@pytest.mark.parametrize("is_elsewhere", [True, False])
+async def test_nobody_is_asked_about_a_call_that_still_connects(
+    tmp_path: Path, is_elsewhere: bool
+) -> None:
+    """Another process is at it; or this one is, whose lock file went."""
+    user, kernel = User(), Kernel()
+    options = user.on("legacy")
+    async with (
+        running(tmp_path, locks=kernel.process(), client_options=options, **ASKS) as one,
+        another_server(tmp_path, one, kernel, client_options=options, **ASKS) as other,
+    ):
+        one.network.faults = [Fault(connect_s=20)]
+        call = {"source": GOOD["dreamina", "video"], "fps": 60}
+        calling = asyncio.create_task(one.call("interpolate_video", **call))
+        await asyncio.sleep(1)
+        if not is_elsewhere:
+            kernel.lose_all()
+        await (other if is_elsewhere else one).call("interpolate_video", **call)
+        await calling
+
+    assert 1 == len(user.asked)
+
+
+@ERAS
 async def test_a_row_that_was_never_sent_is_not_sent_without_a_yes(
     tmp_path: Path, mode: str
 ) -> None:
@@ -682,6 +762,27 @@ async def test_a_row_that_was_never_sent_is_not_sent_without_a_yes(
         await ask(h, "interpolate_video", dreamina_jobs.GOOD_VIDEO, fps=60)
 
     assert [2, 1] == [len(user.asked), len(h.posts())]
+
+
+@pytest.mark.parametrize("agreed_first", [False, True])
+async def test_of_two_callers_one_yes_is_enough(tmp_path: Path, agreed_first: bool) -> None:
+    """Both join what is under way; that the job failed is found out when both are there."""
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor, **ASKS) as h:
+        await ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60, max_credits=66)
+        h.network.concerns = lambda request: request.method == "GET"
+        stands = [] if agreed_first else [Fault()]  # who did not agree is told that it stands
+        h.network.faults = [*stands, Fault(before_s=5)]
+        yes: dict[str, Any] = {"max_credits": 66}
+        first, second = (yes, {}) if agreed_first else ({}, yes)
+        calling = asyncio.create_task(ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60, **first))
+        await asyncio.sleep(1)
+        vendor.jobs[ours(vendor)]["status"] = "failed"
+        later = await ask(h, "interpolate_video", DREAMINA_VIDEO, fps=60, **second)
+        earlier = await calling
+
+    assert vendor.made[1] == earlier.job["job_id"] == later.job["job_id"]
+    assert 2 == len(vendor.made)
 
 
 async def test_a_row_that_was_never_sent_counts_on_the_day_it_is_sent(tmp_path: Path) -> None:
@@ -745,8 +846,12 @@ async def test_a_result_without_a_job_is_returned_and_not_made_again(tmp_path: P
     )
     async with running(tmp_path, vendor=vendor) as h:
         first, *others = [await upscale(h, FLOW_VIDEO, resolution="4K") for _ in range(3)]
+        posts = len(vendor.posted_at)
+        await asyncio.sleep(86_500)  # its link has long ended by then
+        anew = await upscale(h, FLOW_VIDEO, resolution="4K")
 
-    assert 1 == len(vendor.posted_at)
+    assert (1, 2) == (posts, len(vendor.posted_at))
+    assert "reused" not in anew.job
     assert [True, True] == [reply.job.get("reused") for reply in others]
     assert {first.job["job_id"]} == {reply.job["job_id"] for reply in others}
     assert first.job["media"] == others[0].job["media"]
@@ -977,11 +1082,29 @@ async def test_our_own_job_that_failed_is_not_absent(tmp_path: Path) -> None:
         calling = asyncio.create_task(upscale(h, FLOW_VIDEO))
         await asyncio.sleep(0.5)
         vendor.jobs[ours(vendor)] |= {"status": "failed", "error": "moderated"}
+        del vendor.jobs[ours(vendor)]["request"]["replyRef"]
         reply = await calling
 
     assert "unconfirmed" == reply.job["status"]
     assert ours(vendor) in reply.text
     assert 1 == len(vendor.posted_at)
+
+
+async def test_our_own_job_that_failed_is_told_where_our_reference_proves_it(
+    tmp_path: Path,
+) -> None:
+    vendor = GoogleFlow()
+    async with running(tmp_path, vendor=vendor) as h:
+        h.network.faults = [Fault(then=httpx.Response(500, json={"error": "x"}))]
+        calling = asyncio.create_task(upscale(h, FLOW_VIDEO, resolution="4K"))
+        await asyncio.sleep(0.5)
+        vendor.jobs[ours(vendor)] |= {"status": "failed", "error": "PUBLIC_ERROR_UNSAFE"}
+        reply = await calling
+        again = await upscale(h, FLOW_VIDEO, resolution="4K")
+
+    assert ("failed", "moderated") == (reply.job["status"], reply.job["failure"]["code"])
+    assert "running" == again.job["status"]
+    assert 2 == len(vendor.posted_at)
 
 
 @pytest.mark.parametrize("known", ["the vendor's record", "the journal"])
@@ -1038,9 +1161,11 @@ async def test_a_request_that_connects_while_its_server_closes_never_leaves(
         connected.set()
         await app.jobs._submitter.close()
         await asyncio.sleep(1)
+        (row,) = await app.journal.recent(1, origin=ORIGIN)
     caller.cancel()
 
     assert [] == left
+    assert 0 == row.posts
 
 
 async def test_a_stale_row_that_is_looked_at_does_not_free_a_job(tmp_path: Path) -> None:
@@ -1156,6 +1281,93 @@ GOLDEN: dict[str, tuple[str, OperationName, str, dict[str, Any]]] = {
         "upscale_video",
         "user:12345-pixverse:user@example.com-video:66778801",
         {},
+    ),
+    "7a1dbbef32882b2711f84d70e9bc6e1a1572c9fd1d97508cc4ad5a4c468d31c8": (
+        "dreamina",
+        "generate_video",
+        "A red panda sails a paper boat",
+        {},
+    ),
+    "eb2c301c88ef57b2bf990a36fc7496faca618c1c393b7a3af50aebdbe53df612": (
+        "dreamina",
+        "generate_video",
+        "A red panda sails a paper boat",
+        {"variation": 2, "duration_seconds": 10, "resolution": "1080p", "model": "seedance-2.5"},
+    ),
+    "229c808c5149364413a83f881ee8fd301fa18b04c747cc7717b9968475895f8a": (
+        "dreamina",
+        "generate_video",
+        "A red panda sails a paper boat",
+        {
+            "start_image": "file:5555555555555555555555555555555555555555555555555555555555555555",
+            "end_image": "file:5555555555555555555555555555555555555555555555555555555555555555",
+        },
+    ),
+    "4d015bfb93b84fdec9ced090a04e5905a748cdc5c80ff8bcd70afbc1c91deffd": (
+        "dreamina",
+        "generate_image",
+        "A red panda sails a paper boat",
+        {"aspect_ratio": "16:9", "resolution": "4k"},
+    ),
+    "824cabd5ed0eb3528ca21856165f755106e33451741a25037381b9d10d3008a5": (
+        "google-flow",
+        "generate_video",
+        "A red panda sails a paper boat",
+        {},
+    ),
+    "c7d33df3b32e52c21cb16c0b1bb854e08bb6eaf4981646164f6f6030bbb44746": (
+        "google-flow",
+        "generate_video",
+        "A red panda sails a paper boat",
+        {"aspect_ratio": "9:16", "model": "omni-flash"},
+    ),
+    "d786b4aa3dec56cda204cf57c8b70a84b48958d72ca6e303540c08e7cf9f504e": (
+        "google-flow",
+        "generate_image",
+        "A red panda sails a paper boat",
+        {"count": 4},
+    ),
+    "9c5af52fafec9a8441f2acc7a4cb5077b6713e011cca04159ca42fc87e41cab9": (
+        "pixverse",
+        "generate_video",
+        "A red panda sails a paper boat",
+        {},
+    ),
+    "9eaa2292c17e477dcf223ee2471a9341d6a29b8b43727ec90a9f7b93b6fad0ef": (
+        "pixverse",
+        "generate_video",
+        "A red panda sails a paper boat",
+        {"start_image": "file:5555555555555555555555555555555555555555555555555555555555555555"},
+    ),
+    "5a43ec90b0613a58f6feebfe9709b464d704588900b3d4bbd9f05e678a013f2d": (
+        "pixverse",
+        "generate_image",
+        "A red panda sails a paper boat",
+        {"count": 2, "model": "nano-banana-2", "resolution": "2k"},
+    ),
+    "8615b3de31a1f79c4817e02881cf0e44909930200ac620e1886ca61bf2e559d1": (
+        "pixverse",
+        "upscale_video",
+        "file:5555555555555555555555555555555555555555555555555555555555555555",
+        {},
+    ),
+    "3eb8ad1894297e5a8da9c122e117e072310e5ddaec5d9dcb032d98b031fe6e73": (
+        "pixverse",
+        "upscale_video",
+        "file:5555555555555555555555555555555555555555555555555555555555555555",
+        {"model": "topaz-proteus", "resolution": "1080p"},
+    ),
+    "c3444a878447412a90d96ffcaea0dcb828285255c12a9fcefc8a260594a8c8b2": (
+        "pixverse",
+        "upscale_image",
+        "user:12345-pixverse:user@example.com-image:66779801",
+        {},
+    ),
+    "063e8ea076b31f800cbce48a37897c68716d49ee6dca96bccbc585ca215a4990": (
+        "pixverse",
+        "upscale_image",
+        "file:5555555555555555555555555555555555555555555555555555555555555555",
+        {"model": "topaz-gigapixel", "resolution": "2k"},
     ),
 }
 

@@ -143,6 +143,21 @@ async def test_a_job_without_a_time_may_be_ours_beside_one_that_has_one(tmp_path
 
 
 @pytest.mark.parametrize(
+    ("tells_time", "age_s", "is_ours"),
+    [(False, 119, True), (False, 121, False), (True, 1.9, True), (True, 2.1, False)],
+)
+async def test_a_job_is_ours_if_it_is_not_older_by_the_vendors_clock(
+    tmp_path: Path, tells_time: bool, age_s: float, is_ours: bool
+) -> None:
+    """A clock that is told is exact to two seconds; else two minutes are allowed for."""
+    async with scene(tmp_path, PixVerse(tells_time=tells_time)) as s:
+        await s.add(age_s=age_s)
+        sighting = await s.look()
+
+    assert is_ours == (sighting.found is not None)
+
+
+@pytest.mark.parametrize(
     ("created_at", "is_ours"), [("2020-01-01T00:00:00Z", False), (None, False), ("now", True)]
 )
 async def test_what_is_beyond_the_list_that_was_noted_is_not_ours(
@@ -176,7 +191,7 @@ async def test_a_search_says_how_many_looks_were_answered_and_what_they_brought(
 ) -> None:
     """A read is tried three times, so three answers are one look."""
     async with scene(tmp_path, PixVerse()) as s:
-        s.vendor.instead["GET "] = list(answers)
+        s.vendor.instead["GET /v2/pixverse/videos"] = list(answers)
         search = await s.reconciler.search(s.order, s.row, (0.0, 10.0, 20.0))
 
     assert search.note.startswith(note)

@@ -290,6 +290,13 @@ async def test_a_server_that_stops_lets_the_answer_arrive(tmp_path: Path) -> Non
     assert 1 == len(h.posts())
 
 
+async def test_a_server_that_has_nothing_on_its_way_stops_at_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        await h.call("list_jobs")
+
+    assert 0 == now()
+
+
 async def test_a_server_that_stops_waits_15_seconds_and_judges_nothing(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=600) as h:
         h.network.faults = [Fault(after_s=100)]
@@ -301,7 +308,9 @@ async def test_a_server_that_stops_waits_15_seconds_and_judges_nothing(tmp_path:
     async with running(tmp_path, sandbox=h.sandbox, network=h.network, clock=h.clock) as h:
         listed = (await h.call("list_jobs")).job["jobs"]
         again = await submit(h, UPSCALE)
+        took_s = now() - stopped_at
 
+    assert 0 == took_s
     assert 16 == pytest.approx(stopped_at, abs=0.5)
     assert ["submitting"] == [job["status"] for job in listed]
     assert h.sandbox.accepted[0].job_id == again.job["job_id"]
@@ -378,6 +387,23 @@ async def test_a_job_the_vendor_makes_long_after_the_cut_is_found_too(
         assert told.job["status"] == "submitting" or told.job["job_id"] == job_id
         assert job_id == later.job["job_id"]
         assert 1 == len(h.posts())
+
+
+@pytest.mark.parametrize(
+    ("answer", "looks_s"),
+    [(own_500, [2, 5, 10]), (gateway_502, [2, 5, 10, 20, 40, 60])],
+    ids=["the vendor's", "a gateway's"],
+)
+async def test_a_lost_answer_is_looked_for_until_the_vendors_work_must_be_over(
+    tmp_path: Path, answer: Callable[[], httpx.Response], looks_s: list[float]
+) -> None:
+    async with running(tmp_path) as h:
+        h.network.faults = [Fault(reaches=False, then=answer())]
+        await submit(h, UPSCALE_PIXVERSE)
+        await asyncio.sleep(120)
+
+        (posted,) = sent_at(h)
+        assert looks_s == sorted({at - posted for at in h.network.sent_at if at > posted})
 
 
 async def test_only_a_job_that_does_the_same_is_taken_for_the_lost_one(tmp_path: Path) -> None:
@@ -699,6 +725,23 @@ async def test_a_job_named_in_a_refusal_that_can_not_be_read_is_read_by_a_later_
         assert 1 == len(h.posts())
 
 
+async def test_a_job_named_in_a_refusal_that_can_not_be_read_is_read_by_get_job_too(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as h:
+        h.network.concerns = lambda request: request.method == "GET"
+        h.network.faults = [Fault(then=own_500()) for _ in range(6)]
+
+        told = await h.call("upscale_video", source=dreamina_jobs.UPSCALED_VIDEO)
+        still = await h.call("get_job", job_id=told.job["job_id"])
+        await asyncio.sleep(10)
+        read = await h.call("get_job", job_id=told.job["job_id"])
+
+        assert told.job["failure"] == still.job["failure"]
+        assert dreamina_jobs.UPSCALE_OF_IT == read.job["job_id"]
+        assert 1 == len(h.posts())
+
+
 # Unconfirmed
 
 
@@ -715,15 +758,19 @@ async def test_an_unconfirmed_request_is_looked_for_by_every_call(
 ) -> None:
     async with running(tmp_path, job_seconds=100) as h:
         first = await unconfirmed(h, call)
-        looks = len(h.sandbox.requests)
+        looks, began = len(h.sandbox.requests), now()
         again = await submit(h, call)
+        took_s = now() - began
         looks_again = len(h.sandbox.requests) - looks
         post = h.posts()[0]
         made = await elsewhere(h, post.url.path, json.loads(post.content))  # it arrived after all
         found = await submit(h, call)
 
         assert first.job["job_id"] == again.job["job_id"]
-        assert 1 == looks_again
+        assert ((2 if call is UPSCALE_PIXVERSE else 1), 0) == (
+            looks_again,
+            took_s,
+        )  # scheduler, list
         assert (made.get("jobid") or made.get("video_id")) == found.job["job_id"]
         assert 1 == len(h.posts())
 
@@ -731,12 +778,14 @@ async def test_an_unconfirmed_request_is_looked_for_by_every_call(
 async def test_an_unconfirmed_request_is_found_by_get_job_too(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=100) as h:
         ours = (await unconfirmed(h)).job["job_id"]
+        began = now()
         still = await h.call("get_job", job_id=ours)
+        took_s = now() - began
         made = await elsewhere(h, "/v2/pixverse/videos/upscale", {"video_id": PIXVERSE})
         await asyncio.sleep(3)
         found = await h.call("get_job", job_id=ours)
 
-        assert "unconfirmed" == still.job["status"]
+        assert ("unconfirmed", 0) == (still.job["status"], took_s)
         assert ("running", made["video_id"]) == (found.job["status"], found.job["job_id"])
 
 
@@ -770,6 +819,17 @@ async def test_an_unconfirmed_request_that_is_given_up_may_be_sent_again(tmp_pat
         assert 2 == len(h.posts())
 
 
+async def test_a_look_that_finds_nothing_leaves_what_the_whole_search_said(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        first = await unconfirmed(h)
+        await asyncio.sleep(3)
+
+        read = await h.call("get_job", job_id=first.job["job_id"])
+
+        assert "was asked 3 times" in first.job["failure"]["message"]
+        assert first.job["failure"] == read.job["failure"]
+
+
 async def test_a_look_that_fails_leaves_an_unconfirmed_request_as_it_is(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
         ours = (await unconfirmed(h)).job["job_id"]
@@ -789,9 +849,11 @@ async def test_without_its_lock_file_a_request_is_told_as_last_known(tmp_path: P
     (tmp_path / "state" / "journal.lock").mkdir()
 
     async with running(tmp_path, sandbox=h.sandbox, network=h.network, clock=h.clock) as h:
+        sent = len(h.network.sent)
         read = await h.call("get_job", job_id=ours)
         again = await submit(h, UPSCALE_PIXVERSE)
 
+    assert sent == len(h.network.sent)
     assert ("unconfirmed", ours) == (read.job["status"], read.job["job_id"])
     assert "journal_unusable" == again.error["code"]
     assert 1 == len(h.posts())
@@ -823,6 +885,21 @@ async def test_a_job_that_failed_may_be_made_again(tmp_path: Path) -> None:
 
         assert first.job["job_id"] != second.job["job_id"]
         assert "reused" not in second.job
+        assert 2 == len(h.posts())
+
+
+@pytest.mark.parametrize("reason", ["Video generation failed", "Cancelled by user"])
+async def test_a_job_that_ended_elsewhere_without_a_result_may_be_made_again(
+    tmp_path: Path, reason: str
+) -> None:
+    async with running(tmp_path, job_seconds=100) as h:
+        first = await submit(h, UPSCALE)
+        ended = {"jobid": first.job["job_id"], "status": "failed", "error": reason}
+        h.network.concerns = lambda request: request.method == "GET"
+        h.network.faults = [Fault(reaches=False, then=httpx.Response(200, json=ended))]
+
+        await submit(h, UPSCALE)
+
         assert 2 == len(h.posts())
 
 
@@ -932,7 +1009,7 @@ async def test_the_days_credits_are_not_exceeded(tmp_path: Path) -> None:
         assert "60 are spent" in third.text
         assert repeated.job["reused"] is True
         assert "running" == other_service.job["status"]
-        assert 3 == len(h.posts())
+        assert 3 == len(h.sandbox.accepted)
 
 
 async def test_at_midnight_utc_there_are_new_credits(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from mcp_server.errors import BudgetError, JournalError
 from mcp_server.journal.base import Store
 from mcp_server.journal.journal import Journal
-from mcp_server.journal.records import LIVE, Submission
+from mcp_server.journal.records import LIVE, Quote, Submission
 from mcp_server.models import TERMINAL
 from tests.journal.engines import ENGINES
 from tests.journal.programs import HOLDER, go, line, others_get, process
@@ -92,6 +92,15 @@ async def test_an_id_of_ours_has_26_characters_that_nobody_can_guess(journal: Jo
     assert 50 == len(ids)
     assert all(re.fullmatch(r"useapi-mcp:[a-z0-9]{26}", each) for each in ids)
     assert 50 == len({each[11:16] for each in ids})
+
+
+async def test_the_latest_of_a_row_is_what_was_committed_since(journal: Journal) -> None:
+    row = await journal.insert(new())
+    after = await journal.accept(row.id, "job-1", job())
+    nowhere = replace(row, id="useapi-mcp:nowhere")
+
+    assert after == await journal.latest(row)
+    assert nowhere == await journal.latest(nowhere)
 
 
 async def test_each_post_is_counted_and_timed_before_it_leaves(
@@ -236,6 +245,48 @@ async def test_an_answer_after_the_key_was_submitted_again_is_kept_beside_it(
     assert again == await journal.find_live("key")
     assert late == await journal.get("job-1")
     assert [late] == await listed(journal, status="running")
+
+
+@pytest.mark.parametrize("status", ["running", "completed"])
+async def test_a_job_that_another_keys_row_took_without_proof_is_the_proven_ones(
+    journal: Journal, status: str
+) -> None:
+    taker, maker = await journal.insert(new("one")), await journal.insert(new("two"))
+    await journal.accept(taker.id, "job-1", job(status), is_proven=False)
+
+    await journal.accept(maker.id, "job-1", job())
+    too_late = await journal.accept(taker.id, "job-1", job(), is_proven=False)
+
+    taken = await journal.find_live("one")
+    assert taken == too_late
+    assert taken is not None
+    assert ("unconfirmed", None, None) == (taken.state, taken.job_id, taken.job)
+    assert taken.note == "job-1 was made by another request"
+    made = await journal.find_live("two")
+    assert made is not None
+    assert ("accepted", "job-1") == (made.state, made.job_id)
+
+
+async def test_a_proven_job_of_another_keys_row_stays_its_own(journal: Journal) -> None:
+    """The vendor names one job to two: both go by it, and nothing is looked for again."""
+    rows = [await journal.insert(new(key)) for key in ("one", "two")]
+
+    for row in rows:
+        await journal.accept(row.id, "job-1", job())
+
+    assert ["accepted"] * 2 == [(await journal.latest(row)).state for row in rows]
+
+
+async def test_what_is_over_is_not_looked_for_again_when_its_job_is_another_ones(
+    journal: Journal,
+) -> None:
+    over, maker = await journal.insert(new("one")), await journal.insert(new("two"))
+    over = await journal.accept(over.id, "job-1", job("completed"), is_proven=False)
+    over = await journal.close_row(over, "freed", "gone")
+
+    await journal.accept(maker.id, "job-1", job())
+
+    assert over == await journal.latest(over)
 
 
 async def test_a_second_answer_does_not_change_how_a_job_ended(journal: Journal) -> None:
@@ -995,3 +1046,83 @@ async def test_a_transaction_that_raises_is_undone(store: Store, journal: Journa
 
     assert row == await journal.get(row.id)
     assert journal.fault is None
+
+
+# Quotes, and the job of a link or a path
+
+
+async def test_a_price_is_asked_for_before_it_is_told(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    assert await journal.find_quote("key") is None
+    await journal.claim("key")
+
+    await journal.begin_quote("key")
+    asked = await journal.find_quote("key")
+    clock.at += 5
+    await journal.end_quote("key", 30)
+    told = await journal.find_quote("key")
+    clock.at += 700
+    await journal.begin_quote("key")
+    anew = await journal.find_quote("key")
+
+    assert Quote(NOON, None, None) == asked
+    assert Quote(NOON, NOON + 5, 30) == told
+    assert Quote(NOON + 705, None, None) == anew
+
+
+async def test_who_lost_the_key_asks_for_no_price(journal: Journal) -> None:
+    with pytest.raises(JournalError, match="taken this order over"):
+        await journal.begin_quote("key")
+
+    assert await journal.find_quote("key") is None
+
+
+async def test_prices_asked_for_a_day_ago_are_dropped(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    for key in ("old", "new"):
+        await journal.claim(key)
+    await journal.begin_quote("old")
+    clock.at += 86_401
+    await journal.begin_quote("new")
+
+    assert await journal.find_quote("old") is None
+    assert await journal.find_quote("new") is not None
+
+
+LINK = "https://example.com/50%_off.mp4?Signature=a_b%2F"
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_found"),
+    [
+        ({"url": LINK}, True),
+        ({"url": LINK.replace("a_b", "another")}, True),
+        ({"url": LINK.partition("?")[0]}, True),
+        ({"url": LINK.replace("mp4", "mp4x")}, False),
+        ({"url": LINK.replace("mp4", "mp")}, False),
+        ({"url": LINK.replace("50%", "50 or more ")}, False),  # no wildcard
+        ({"url": LINK.replace("%_off", "%Xoff")}, False),
+        ({"path": "/output/a.mp4"}, True),
+        ({"path": "/output/b.mp4"}, False),
+        ({"path": "/made/é.png"}, True),
+    ],
+)
+async def test_a_link_or_a_path_is_found_whole(
+    journal: Journal, asked: dict[str, str], is_found: bool
+) -> None:
+    media = [{"url": LINK}, {"path": "/made/é.png"}]
+    row = await accepted(journal, media=media)
+    await accepted(journal, "another", "job-2", media=[{"url": "https://example.com/other.mp4"}])
+    await journal.add_saved_file("job-1", 0, "/output/a.mp4", {})
+
+    found = await journal.find_made(**asked)
+
+    assert ([row.id] if is_found else []) == [each.id for each in found]
+
+
+async def test_evidence_that_is_known_from_the_start_is_kept(journal: Journal) -> None:
+    row = await journal.insert(replace(new(), evidence={"files": {"file:1": "a.mp4"}}))
+
+    assert {"files": {"file:1": "a.mp4"}} == row.evidence

@@ -31,6 +31,7 @@ needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="an open file c
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
+    (tmp_path / "state").mkdir()
     return tmp_path / "state" / "journal.lock"
 
 
@@ -132,6 +133,18 @@ def test_two_keys_on_one_byte_do_not_drop_each_others_lock(locks: FileLocks, pat
     assert locks.try_lock(other)
 
 
+def test_a_key_takes_no_byte_but_its_own(locks: FileLocks, path: Path) -> None:
+    one, next_to_it = "key-36426", "key-64293"  # sha256 puts the second on the byte after the first
+    locks.try_lock(one)
+    assert "True" == others_get(path, next_to_it)
+
+    locks.try_lock(next_to_it)
+    locks.unlock(one)
+
+    assert locks.holds(next_to_it)
+    assert "True False" == others_get(path, one, next_to_it)
+
+
 def test_closing_drops_every_key_and_the_file(locks: FileLocks, path: Path) -> None:
     locks.try_lock("key")
     locks.try_lock("another")
@@ -160,7 +173,7 @@ def test_the_file_is_only_made_when_a_key_is_locked(locks: FileLocks, path: Path
     locks.unlock("key")
     locks.close()
 
-    assert not path.parent.exists()
+    assert not path.exists()
 
 
 @needs_posix
@@ -345,7 +358,7 @@ def test_both_ways_to_say_that_a_lock_is_held_are_understood(
 
 
 def test_a_file_that_can_not_be_opened_raises(locks: FileLocks, path: Path) -> None:
-    path.mkdir(parents=True)
+    path.mkdir()
 
     with pytest.raises(OSError, match=r"journal\.lock"):
         locks.try_lock("key")

@@ -85,10 +85,9 @@ async def test_every_request_is_written_down_as_it_was_sent() -> None:
 
 
 def test_each_kind_of_each_service_has_one_source_to_start_with() -> None:
-    """But for PixVerse's images, as long as no tool takes them."""
     kinds = {(source.service, source.kind) for source in SOURCES}
 
-    assert kinds - {("pixverse", "image")} == GOOD.keys()
+    assert kinds == GOOD.keys()
     assert len(GOOD) == sum(source.good for source in SOURCES)
 
 

@@ -177,8 +177,11 @@ async def test_answers_to_many_clients_are_never_mixed_up(tmp_path: Path) -> Non
     await asyncio.gather(*(one(number) for number in range(20)))
 
 
-def test_no_tool_takes_an_address_a_header_or_a_path_to_read() -> None:
-    """And none reaches accounts, cookies or the global webhook (scope creep, C1 row 13)."""
+def test_no_tool_takes_an_address_a_header_or_a_path_but_as_a_source() -> None:
+    """And none reaches accounts, cookies or the global webhook (scope creep, C1 row 13).
+
+    What a source or an image may be is told by tests/tools/test_sources.py.
+    """
     allowed = {
         *("source", "job_id", "resolution", "fps", "image_index", "original_image_strength"),
         *("detail_strength", "reply_url", "reply_ref", "max_jobs", "captcha_token"),
@@ -191,6 +194,8 @@ def test_no_tool_takes_an_address_a_header_or_a_path_to_read() -> None:
             "limit",
             "file_name",
         ),
+        *("prompt", "model", "duration_seconds", "aspect_ratio", "count", "variation"),
+        *("start_image", "end_image", "reference_image"),
         # Of list_media and check_accounts; `account` is only ever one of the linked ones.
         *("service", "kind", "cursor", "account", "credits"),
     }

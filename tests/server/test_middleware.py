@@ -36,7 +36,7 @@ async def test_an_unknown_tool_is_an_error_of_the_protocol(
 
     assert error.value.code == -32602
     assert error.value.message.startswith("Unknown tool")
-    assert len(error.value.message) < 200
+    assert len(error.value.message) < 250
     assert [] == [record for record in caplog.records if record.exc_info]
 
 

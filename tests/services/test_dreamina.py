@@ -6,11 +6,16 @@ from typing import Any
 import httpx
 import pytest
 
-from mcp_server.errors import NotFoundError
+from mcp_server.errors import NotFoundError, RequestError
+from mcp_server.media.files import OutputFolder
+from mcp_server.models import OperationName
+from mcp_server.services.base import Look, Order
 from mcp_server.services.registry import service_named
+from mcp_server.settings import Settings
+from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.responses import ServiceInfo
 from tests.services.scripted import Says, Scripted
-from tests.support.harness import GOOD, Fault, running
+from tests.support.harness import GOOD, TOKEN, Fault, Network, VirtualClock, running
 
 VIDEO, IMAGE = GOOD["dreamina", "video"], GOOD["dreamina", "image"]
 MADE = "/v1/dreamina/videos/upscale"
@@ -739,3 +744,188 @@ async def test_a_read_that_fails_for_another_reason_says_which() -> None:
 
     with pytest.raises(NotFoundError):
         await service_named("dreamina").read(upstream, UPSCALE, age_s=60.0)
+
+
+# Generation
+
+
+FRAME = f"file:{'5' * 64}"
+OTHER_FRAME = f"file:{'6' * 64}"
+PROMPT = "A red panda sails a paper boat"
+
+
+def ordered(operation: OperationName = "generate_video", /, **given: Any) -> Order:
+    return service_named("dreamina").order(operation, PROMPT, given, {})
+
+
+def test_frames_go_where_dreamina_takes_them_and_no_ratio_beside_them() -> None:
+    """POST videos, 3 April 2026: the ratio is that of the image."""
+    order = ordered(start_image=FRAME, end_image=OTHER_FRAME)
+
+    assert {
+        "prompt": PROMPT,
+        "firstFrameRef": FRAME,
+        "endFrameRef": OTHER_FRAME,
+    } == order.body
+    assert order.result_arguments["aspect_ratio"] is None
+
+
+def test_an_image_to_go_by_is_the_first_of_them() -> None:
+    order = ordered("generate_image", reference_image=FRAME)
+
+    assert {"prompt": PROMPT, "imageRef_1": FRAME} == order.body
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"end_image": FRAME}, "needs a start_image"),
+        ({"start_image": FRAME, "aspect_ratio": "16:9"}, "can't go with start_image"),
+    ],
+)
+def test_frames_that_do_not_go_together_are_refused(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        ordered(**given)
+
+
+@pytest.mark.parametrize(("model", "longest"), [("seedance-2.0", 5_000), ("seedance-2.5", 15_000)])
+def test_how_long_a_prompt_may_be_depends_on_the_model(model: str, longest: int) -> None:
+    dreamina = service_named("dreamina")
+
+    order = dreamina.order("generate_video", "x" * longest, {"model": model}, {})
+    assert order.body["prompt"] == "x" * longest
+    with pytest.raises(RequestError, match=f"takes {longest} here"):
+        dreamina.order("generate_video", "x" * (longest + 1), {"model": model}, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "price"),
+    [
+        ({}, 0),
+        ({"model": "seedream-4.0"}, 0),
+        ({"model": "seedream-5.0-lite"}, 0),
+        ({"model": "nano-banana"}, None),
+    ],
+)
+def test_images_of_the_free_models_cost_nothing(given: dict[str, Any], price: float) -> None:
+    """POST images, 2 April 2026."""
+    assert price == ordered("generate_image", **given).price
+
+
+@pytest.mark.parametrize(
+    ("operation", "given"),
+    [
+        ("generate_video", {}),
+        ("generate_video", {"variation": 2, "resolution": "4K", "model": "seedance-2.0"}),
+        ("generate_video", {"start_image": FRAME, "duration_seconds": 7}),
+        ("generate_video", {"model": "seedance-2.5", "aspect_ratio": "1:1"}),
+        ("generate_image", {"reference_image": FRAME, "resolution": "4k"}),
+        ("generate_image", {"model": "gpt-image-2"}),
+    ],
+)
+def test_an_order_made_anew_of_what_it_was_is_the_same(
+    operation: OperationName, given: dict[str, Any]
+) -> None:
+    """As after a restart, of the journal's row."""
+    order = ordered(operation, **given)
+
+    again = ordered(
+        operation, **{n: value for n, value in order.result_arguments.items() if value is not None}
+    )
+
+    assert order.key_arguments == again.key_arguments
+    assert order.result_arguments == again.result_arguments
+    assert order.price == again.price
+
+
+MADE_VIDEO = source(901)
+OF_PROMPT = {
+    "prompt": PROMPT,
+    "model": "seedance-2.0",
+    "ratio": "16:9",
+    "duration": 5,
+    "inputMode": "prompt",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "echo", "is_found"),
+    [
+        ({}, OF_PROMPT, True),
+        ({}, {**OF_PROMPT, "prompt": f" {PROMPT}\n"}, True),
+        ({}, {"prompt": PROMPT}, True),
+        # The documented echo holds no resolution.
+        ({"resolution": "1080p"}, OF_PROMPT, True),
+        ({"resolution": "4K"}, {**OF_PROMPT, "resolution": "4k"}, True),
+        ({"resolution": "4K"}, {**OF_PROMPT, "resolution": "720p"}, False),
+        ({"start_image": FRAME}, {**OF_PROMPT, "inputMode": "first_frame"}, True),
+        (
+            {"start_image": FRAME, "end_image": FRAME},
+            {**OF_PROMPT, "inputMode": "end_frame"},
+            True,
+        ),
+        ({"start_image": FRAME}, OF_PROMPT, False),
+        ({}, {**OF_PROMPT, "inputMode": "unified_edit"}, False),
+        ({}, {**OF_PROMPT, "prompt": f"{PROMPT}, twice"}, False),
+        ({}, {**OF_PROMPT, "model": "seedance-2.5"}, False),
+        ({}, {**OF_PROMPT, "duration": 6}, False),
+        ({}, {**OF_PROMPT, "ratio": "1:1"}, False),
+        ({}, {"jobid": VIDEO}, False),
+        ({"account": "US:user@example.com"}, OF_PROMPT, False),
+        ({"account": "ca:user@example.com"}, OF_PROMPT, True),
+    ],
+)
+async def test_a_lost_video_is_known_by_what_its_record_echoes(
+    tmp_path: Path, given: dict[str, Any], echo: dict[str, Any], is_found: bool
+) -> None:
+    """GET videos/jobid, 2 April 2026: the echo of a generation."""
+    look = await looked(tmp_path, ordered(**given), record(type="video", request=echo))
+
+    assert ([MADE_VIDEO] if is_found else []) == [job.job_id for job in look.jobs]
+    assert look.is_complete
+
+
+@pytest.mark.parametrize(
+    ("resolution", "forecast", "is_found"),
+    [
+        ("720p", 115, True),
+        ("720p", 85, True),
+        ("720p", 285, False),
+        ("1080p", 285, True),
+        ("1080p", 115, False),
+        ("1080p", 300, True),  # a price that is not known tells nothing
+        ("1080p", None, True),
+    ],
+)
+async def test_what_a_lost_video_costs_tells_its_resolution(
+    tmp_path: Path, resolution: str, forecast: float | None, is_found: bool
+) -> None:
+    """Credits a second, 5 October 2026; the echo does not hold the resolution."""
+    running_job = record(type="video", request=OF_PROMPT, response={"forecastCost": forecast})
+    look = await looked(tmp_path, ordered(resolution=resolution), running_job)
+
+    assert ([MADE_VIDEO] if is_found else []) == [job.job_id for job in look.jobs]
+
+
+@pytest.mark.parametrize("echo", [None, {}, {"model": "seedance-2.0"}])
+async def test_a_record_without_its_prompt_proves_nothing(tmp_path: Path, echo: Any) -> None:
+    look = await looked(tmp_path, ordered(), record(type="video", request=echo))
+
+    assert ((), False) == (look.jobs, look.is_complete)
+
+
+async def looked(folder: Path, order: Order, running_job: dict[str, Any]) -> Look:
+    """What a look finds where this is the only job that runs."""
+    executing = {"CA:user@example.com": [{"jobid": MADE_VIDEO, "elapsedSeconds": 3}]}
+    vendor = Scripted(
+        {
+            "GET /v1/dreamina/scheduler": {"executing": executing, "total": 1},
+            f"GET /v1/dreamina/videos/{MADE_VIDEO}": {**running_job, "jobid": MADE_VIDEO},
+        }
+    )
+    settings = Settings.read({"USEAPI_TOKEN": TOKEN})
+    upstream = Upstream(settings, VirtualClock(), OutputFolder(folder), Network(vendor))
+    try:
+        return await service_named("dreamina").find(upstream, order, since=None)
+    finally:
+        await upstream.close()

@@ -1,5 +1,6 @@
 """What holds for every service: ids, errors, refusals, and a job that ends."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,10 +18,11 @@ from mcp_server.services.base import Endpoint, Option, Service
 from mcp_server.services.registry import SERVICES, service_named, service_of
 from mcp_server.upstream.responses import Answer, ServiceInfo
 from tests.support import virtual_time
-from tests.support.harness import GOOD, ORIGIN, Fault, running
+from tests.support.harness import GOOD, ORIGIN, Fault, asked_for, running
 
 PAID = sorted(PAID_OPERATIONS)
 FPS: dict[str, dict[str, Any]] = {"interpolate_video": {"fps": 60}}
+PROMPT = "A red panda sails a paper boat"
 JOBS = (
     "j0302140530123456789V-u12345-CA:user@example.com-bot:dreamina",
     "j1731859234567890123v-u12345-email:user@example.com-bot:google-flow",
@@ -30,6 +32,13 @@ JOBS = (
 
 def source_for(service: Service, operation: OperationName) -> str:
     return GOOD[service.name, "image" if operation == "upscale_image" else "video"]
+
+
+def arguments_for(service: Service, operation: OperationName) -> dict[str, Any]:
+    """What the tool of an operation has to be given."""
+    if OPERATIONS[operation].from_prompt:
+        return {"prompt": PROMPT, "service": service.name}
+    return {"source": source_for(service, operation), **FPS.get(operation, {})}
 
 
 def size_of(item: dict[str, Any]) -> int:
@@ -53,6 +62,16 @@ def test_the_tables_of_services_and_operations_leave_none_out() -> None:
     assert list(get_args(ServiceName)) == [service.name for service in SERVICES]
     assert list(get_args(OperationName)) == list(OPERATIONS)
     assert {operation for service in SERVICES for operation in service.endpoints} == PAID_OPERATIONS
+
+
+def test_a_service_says_what_files_it_takes_for_all_that_may_go_by_one() -> None:
+    for service in SERVICES:
+        takers = {
+            operation
+            for operation, endpoint in service.endpoints.items()
+            if endpoint.file_field or OPERATIONS[operation].from_prompt
+        }
+        assert takers == service.file_rules.keys()
 
 
 # Ids
@@ -104,12 +123,12 @@ async def test_an_id_that_is_none_is_refused_before_anything_is_sent(tmp_path: P
             for change in CHANGES:
                 wrong = change(good)
 
-                submitted = await server.call("upscale_video", source=wrong)
-                read = await server.call("get_job", job_id=wrong)
+                replies = [await server.call("get_job", job_id=wrong)]
+                if not wrong.startswith("https:"):  # a link of whatever kind is a source
+                    replies.append(await server.call("upscale_video", source=wrong))
 
-                for reply in (submitted, read):
-                    expected = ("unknown_id", "invalid_argument", "unsupported")
-                    assert reply.error["code"] in expected, wrong
+                expected = ("unknown_id", "invalid_argument", "unsupported")
+                assert all(reply.error["code"] in expected for reply in replies), wrong
 
         assert [] == server.network.sent
 
@@ -133,11 +152,12 @@ class Recorder:
 
     async def get(self, vendor: ServiceInfo, path: str, **more: Any) -> Answer:
         self.paths.append(path)
-        return Answer(200, {"status": "created", "video_status": 5})
+        return Answer(200, {"status": "created", "video_status": 5, "image_status": 5})
 
 
 FIXED = re.compile(
-    r"/v1/dreamina/(videos|images)/[^/]+|/v1/google-flow/jobs/[^/]+|/v2/pixverse/videos/[^/]+"
+    r"/v1/dreamina/(videos|images)/[^/]+|/v1/google-flow/jobs/[^/]+"
+    r"|/v2/pixverse/(videos|images)/[^/]+"
 )
 ANY_ID = st.text() | st.builds(
     lambda some_id, at, more: some_id[:at] + more + some_id[at:],
@@ -183,9 +203,9 @@ async def test_an_id_is_sent_raw(tmp_path: Path, job_id: str) -> None:
 async def test_an_order_becomes_a_job_that_ends(
     tmp_path: Path, name: str, operation: OperationName
 ) -> None:
-    source = source_for(service_named(name), operation)
+    given = arguments_for(service_named(name), operation)
     async with running(tmp_path) as server:
-        started = await server.call(operation, source=source, **FPS.get(operation, {}))
+        started = await server.call(operation, **given)
 
         done = await server.call("get_job", job_id=started.job["job_id"], wait_seconds=50)
 
@@ -194,12 +214,13 @@ async def test_an_order_becomes_a_job_that_ends(
         started.job["operation"],
         started.job["service"],
     )
-    assert ("completed", operation, source) == (
+    assert ("completed", operation, given.get("prompt") or given["source"]) == (
         done.job["status"],
         done.job["operation"],
         done.job["source"],
     )
-    (item,) = done.job["media"]
+    item, *others = done.job["media"]
+    assert not others or operation == "generate_image"
     assert item["width"] > 0 if "width" in item else name == "google-flow"
     assert item.get("url", "").startswith("https://") or size_of(item) == item["size_bytes"]
     assert 1 == len(server.posts())
@@ -213,13 +234,50 @@ async def test_what_nobody_asked_for_is_not_sent(
     """A vendor's default is the vendor's: sent by us it would stay when the vendor changes it."""
     service = service_named(name)
     endpoint = service.endpoints[operation]
-    source = source_for(service, operation)
+    given = arguments_for(service, operation)
     async with running(tmp_path) as server:
-        await server.call(operation, source=source, **FPS.get(operation, {}))
+        await server.call(operation, **given)
 
         body = server.sandbox.accepted[0].body if server.sandbox.accepted else {}
 
-    assert {endpoint.source_field: source, **endpoint.fixed, **FPS.get(operation, {})} == body
+    always = {
+        option.field for option in endpoint.options.values() if option.sent == "always"
+    }  # whose documented default would be dear or wrong
+    if service.needs_account:
+        always.add("email")
+    asked = {name: value for name, value in asked_for(body).items() if name not in always}
+    source = given.get("prompt") or given["source"]
+    assert {endpoint.source_field: source, **endpoint.fixed, **FPS.get(operation, {})} == asked
+
+
+@pytest.mark.parametrize(("name", "operation"), list(offered()))
+async def test_our_id_goes_out_as_the_reference_where_none_was_given(
+    tmp_path: Path, name: str, operation: OperationName
+) -> None:
+    service = service_named(name)
+    async with running(tmp_path) as server:
+        started = await server.call(operation, **arguments_for(service, operation))
+        (sent,) = server.posts()
+        reference = json.loads(sent.content).get("replyRef")
+
+        if "reply_ref" in service.endpoints[operation].options:
+            known = await server.call("get_job", job_id=reference)
+            assert started.job["job_id"] == known.job["job_id"]
+        else:
+            assert reference is None
+
+
+@pytest.mark.parametrize("setting", [{}, {"USEAPI_REPLY_REF": "the operator's"}])
+async def test_a_reference_that_was_given_goes_out_in_place_of_ours(
+    tmp_path: Path, setting: dict[str, Any]
+) -> None:
+    given = {} if setting else {"reply_ref": "the caller's"}
+    async with running(tmp_path, **setting) as server:
+        await server.call("upscale_video", source=GOOD["google-flow", "video"], **given)
+
+        (sent,) = server.posts()
+
+    assert json.loads(sent.content)["replyRef"] in ("the caller's", "the operator's")
 
 
 ERRORS = [
@@ -248,11 +306,11 @@ async def test_a_refusal_is_told_in_our_words_after_one_post(
     code: str,
     next_action: str,
 ) -> None:
-    source = source_for(service_named(name), operation)
+    given = arguments_for(service_named(name), operation)
     async with running(tmp_path) as server:
         server.network.faults = [Fault(reaches=False, then=httpx.Response(status, json=body))]
 
-        reply = await server.call(operation, source=source, **FPS.get(operation, {}))
+        reply = await server.call(operation, **given)
 
     assert (code, next_action, status, name) == (
         reply.error["code"],
@@ -268,13 +326,13 @@ async def test_a_refusal_is_told_in_our_words_after_one_post(
 async def test_after_a_refusal_the_same_order_can_be_given_again(
     tmp_path: Path, name: str, operation: OperationName
 ) -> None:
-    source = source_for(service_named(name), operation)
+    given = arguments_for(service_named(name), operation)
     refusal = httpx.Response(429, headers={"Retry-After": "1800"}, json={"error": "busy"})
     async with running(tmp_path) as server:
         server.network.faults = [Fault(reaches=False, then=refusal)]
-        first = await server.call(operation, source=source, **FPS.get(operation, {}))
+        first = await server.call(operation, **given)
 
-        second = await server.call(operation, source=source, **FPS.get(operation, {}))
+        second = await server.call(operation, **given)
 
     assert 1800 == first.error["retry_after_seconds"]
     assert "reused" not in second.job
@@ -299,9 +357,9 @@ async def test_no_connection_means_nothing_was_sent(tmp_path: Path, name: str) -
 async def test_without_a_token_a_call_says_what_to_set(
     tmp_path: Path, name: str, operation: OperationName
 ) -> None:
-    source = source_for(service_named(name), operation)
+    given = arguments_for(service_named(name), operation)
     async with running(tmp_path, USEAPI_TOKEN="") as server:
-        submitted = await server.call(operation, source=source, **FPS.get(operation, {}))
+        submitted = await server.call(operation, **given)
         read = await server.call("get_job", job_id=JOBS[0])
 
         assert [] == server.network.sent
@@ -318,9 +376,9 @@ async def test_without_a_token_a_call_says_what_to_set(
 async def test_what_a_service_can_t_do_is_refused_with_what_it_can(
     tmp_path: Path, name: str, operation: OperationName
 ) -> None:
-    source = GOOD[name, "video"]
+    given = arguments_for(service_named(name), operation)
     async with running(tmp_path) as server:
-        reply = await server.call(operation, source=source, **FPS.get(operation, {}))
+        reply = await server.call(operation, **given)
 
         assert "unsupported" == reply.error["code"]
         assert [] == server.network.sent
@@ -337,7 +395,7 @@ LACKING_ARGUMENTS = [
     ("google-flow", "upscale_image", {"detail_strength": 0.5}),
     ("google-flow", "upscale_image", {"original_image_strength": 0.5}),
     ("google-flow", "upscale_image", {"reply_ref": "x"}),
-    ("pixverse", "upscale_video", {"resolution": "1080p"}),
+    ("pixverse", "upscale_image", {"image_index": 1}),
     ("pixverse", "upscale_video", {"captcha_token": "x" * 20}),
 ]
 
@@ -350,7 +408,7 @@ async def test_an_argument_a_service_does_not_take_is_refused_with_those_it_take
     async with running(tmp_path) as server:
         reply = await server.call(operation, source=source_for(service, operation), **argument)
 
-        assert [] == server.network.sent
+        assert [] == server.posts()
     assert "unsupported" == reply.error["code"]
     assert f"takes no {next(iter(argument))}" in reply.text
     for taken in service.endpoints[operation].options:
@@ -420,7 +478,7 @@ async def test_a_default_is_dropped_where_it_is_not_taken_or_out_of_range(
 
         body = dict(server.sandbox.accepted[0].body)
 
-    assert {endpoint.source_field: source, **endpoint.fixed, **expected} == body
+    assert {endpoint.source_field: source, **endpoint.fixed, **expected} == asked_for(body)
 
 
 async def test_a_default_gives_way_to_what_the_caller_gave(tmp_path: Path) -> None:

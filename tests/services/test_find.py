@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from mcp_server.clock import iso
 from mcp_server.errors import UseapiError
 from mcp_server.media.files import OutputFolder
 from mcp_server.models import OperationName
 from mcp_server.services.base import Look
-from mcp_server.services.registry import service_of
+from mcp_server.services.registry import service_named, service_of
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 from tests.services.scripted import Says
@@ -19,6 +20,7 @@ from tests.support.vendors import (
     DREAMINA_IMAGE,
     DREAMINA_VIDEO,
     EMAIL,
+    FLOW_IMAGE,
     FLOW_VIDEO,
     PIXVERSE_VIDEO,
     Dreamina,
@@ -36,15 +38,14 @@ async def find(
     source: str,
     operation: OperationName = "upscale_video",
     since: float | None = EPOCH,
+    service: str = "",
     **given: Any,
 ) -> Look:
     settings = Settings.read({"USEAPI_TOKEN": TOKEN})
     upstream = Upstream(settings, VirtualClock(), OutputFolder(folder), Network(vendor))
-    service = service_of(source, "source")
+    finder = service_named(service) if service else service_of(source, "source")
     try:
-        return await service.find(
-            upstream, service.order(operation, source, given, {}), since=since
-        )
+        return await finder.find(upstream, finder.order(operation, source, given, {}), since=since)
     finally:
         await upstream.close()
 
@@ -72,6 +73,29 @@ async def test_pixverse_lists_every_upscale_of_the_source_and_nothing_else(
     assert look.is_complete
     assert look.horizon is None
     assert {"upscale_video"} == {job.operation for job in look.jobs}
+
+
+async def test_pixverse_that_was_not_whole_once_stays_so(tmp_path: Path) -> None:
+    vendor = PixVerse()
+    strange = {"video_id": pixverse_id(9), "created_at": "2027-06-01T00:00:00Z"}
+    vendor.jobs["strange"] = strange  # the newest, so that others follow it
+    vendor.add(pixverse_id(2))
+
+    look = await find(tmp_path, vendor, PIXVERSE_VIDEO)
+
+    assert not look.is_complete
+
+
+async def test_pixverse_pages_without_times_are_read_to_the_last(tmp_path: Path) -> None:
+    vendor = PixVerse(tells_time=True)
+    for _ in range(300):
+        del vendor.add(0)["created_at"]
+
+    look = await find(tmp_path, vendor, PIXVERSE_VIDEO)
+
+    assert 5 == len(vendor.asked)
+    assert (False, None) == (look.is_complete, look.horizon)
+    assert look.clock_ahead_s is not None
 
 
 @pytest.mark.parametrize(
@@ -108,6 +132,34 @@ async def test_pixverse_reads_on_until_the_jobs_are_older_than_the_request(
     assert pages == len(vendor.asked)
     assert is_complete is look.is_complete
     assert is_complete is (last in ids(look))
+
+
+async def test_pixverse_goes_on_where_the_page_says(tmp_path: Path) -> None:
+    """`next_offset` (October 2026): not how many records came, and not only after a full page."""
+    vendor = PixVerse()
+    wanted = [vendor.add(PIXVERSE_VIDEO)["video_id"] for _ in range(2)]
+    records = list(vendor.jobs.values())
+    start = "GET /v2/pixverse/videos?email=joe%40example.com"
+    vendor.instead = {
+        f"{start}&offset=700": Says({"data": [records[1]]}),
+        start: Says({"data": [vendor.add(0), records[0]], "next_offset": 700}),
+    }
+
+    look = await find(tmp_path, vendor, PIXVERSE_VIDEO)
+
+    assert wanted == ids(look)
+    assert look.is_complete
+
+
+@pytest.mark.parametrize("end", [{"next_offset": 0}, {"next_offset": 7, "has_more": False}])
+async def test_pixverse_ends_where_the_page_says_so(tmp_path: Path, end: dict[str, Any]) -> None:
+    vendor = PixVerse()
+    vendor.instead["GET "] = Says({"data": [vendor.add(PIXVERSE_VIDEO)] * 40, **end})
+
+    look = await find(tmp_path, vendor, PIXVERSE_VIDEO)
+
+    assert 1 == len(vendor.asked)
+    assert look.is_complete
 
 
 async def test_pixverse_stops_at_the_page_that_is_older_than_the_request(tmp_path: Path) -> None:
@@ -178,7 +230,10 @@ async def test_of_many_jobs_in_dreaminas_scheduler_the_newest_are_read_and_the_r
     tmp_path: Path,
 ) -> None:
     vendor = Dreamina()
-    made = [vendor.add("videos/interpolate", DREAMINA_VIDEO)["jobid"] for _ in range(60)]
+    echo = {"jobid": DREAMINA_VIDEO, "fps": 60}
+    made = [
+        vendor.add("videos/interpolate", DREAMINA_VIDEO, request=echo)["jobid"] for _ in range(60)
+    ]
     executing = [
         {"jobid": job_id, "elapsedSeconds": 600 - number} for number, job_id in enumerate(made)
     ]
@@ -192,7 +247,8 @@ async def test_of_many_jobs_in_dreaminas_scheduler_the_newest_are_read_and_the_r
 
     assert 2 * (1 + 50) == len(vendor.asked)
     assert executing[-1]["jobid"] in [asked.rsplit("/", 1)[-1] for asked in vendor.asked[:2]]
-    assert not look.is_complete
+    assert (False, True) == (look.is_complete, whole.is_complete)
+    assert 50 == len(ids(whole))
     assert ids(whole) == ids(look)
 
 
@@ -205,6 +261,8 @@ async def test_of_many_jobs_in_dreaminas_scheduler_the_newest_are_read_and_the_r
         ({"CA:" + EMAIL: [{"submitId": "1"}]}, 1),
         ({"CA:" + EMAIL: ["j1"]}, 1),
         ({"CA:" + EMAIL: {"jobid": "j1"}}, 0),
+        ({"CA:" + EMAIL: {"jobid": "j1"}, "US:" + EMAIL: []}, 0),
+        ({"CA:" + EMAIL: [{"jobid": "d-1"}, {"jobid": dreamina_id(5, "F")}]}, 2),
     ],
 )
 async def test_a_dreamina_scheduler_that_is_not_understood_is_not_whole(
@@ -216,6 +274,48 @@ async def test_a_dreamina_scheduler_that_is_not_understood_is_not_whole(
     look = await find(tmp_path, vendor, DREAMINA_VIDEO)
 
     assert () == look.jobs
+    assert not look.is_complete
+
+
+async def test_a_dreamina_scheduler_need_not_count_nor_tell_ages(tmp_path: Path) -> None:
+    vendor = Dreamina()
+    made = vendor.add("videos/upscale", DREAMINA_VIDEO)["jobid"]
+    vendor.instead["GET /v1/dreamina/scheduler"] = Says({"executing": {"CA": [{"jobid": made}]}})
+
+    look = await find(tmp_path, vendor, DREAMINA_VIDEO)
+
+    assert ([made], True) == (ids(look), look.is_complete)
+
+
+async def test_one_dreamina_job_that_can_not_be_read_leaves_it_open(tmp_path: Path) -> None:
+    vendor = Dreamina()
+    gone, there = (vendor.add("videos/upscale", DREAMINA_VIDEO)["jobid"] for _ in range(2))
+    executing = [{"jobid": gone, "elapsedSeconds": 1}, {"jobid": there, "elapsedSeconds": 9}]
+    vendor.instead["GET /v1/dreamina/scheduler"] = Says({"executing": {"CA": executing}})
+    vendor.instead[f"GET /v1/dreamina/videos/{gone}"] = Says({"error": "Not found"}, 404)
+
+    look = await find(tmp_path, vendor, DREAMINA_VIDEO)
+
+    assert ([there], False) == (ids(look), look.is_complete)
+
+
+@pytest.mark.parametrize(
+    ("operation", "letters"), [("generate_video", ["v", "W"]), ("generate_image", ["i"])]
+)
+async def test_dreamina_reads_only_what_can_be_made_from_a_prompt_for_one(
+    tmp_path: Path, operation: OperationName, letters: list[str]
+) -> None:
+    """A letter that is not known may be a newer kind of video."""
+    vendor = Dreamina()
+    listed = [dreamina_id(9, letter) for letter in "vVFiIW"]
+    vendor.instead["GET /v1/dreamina/scheduler"] = Says(
+        {"executing": {"CA": [{"jobid": job_id} for job_id in listed]}}
+    )
+
+    look = await find(tmp_path, vendor, "A windmill", operation, service="dreamina")
+
+    read = [asked.rsplit("/", 1)[1] for asked in vendor.asked if "/scheduler" not in asked]
+    assert [dreamina_id(9, letter) for letter in letters] == read
     assert not look.is_complete
 
 
@@ -319,12 +419,302 @@ async def test_google_flow_reads_the_newest_twenty_jobs(
     assert (is_complete, is_complete) == (oldest in ids(look), look.is_complete)
 
 
+async def test_google_flow_without_one_of_its_lists_shows_what_is_in_the_other(
+    tmp_path: Path,
+) -> None:
+    vendor = GoogleFlow()
+    made = vendor.add(FLOW_VIDEO, request={"mediaGenerationId": FLOW_VIDEO})["jobid"]
+    vendor.instead["GET /v1/google-flow/jobs?options=history"] = Says({"error": "x"}, 500)
+
+    look = await find(tmp_path, vendor, FLOW_VIDEO)
+
+    assert ([made], False) == (ids(look), look.is_complete)
+
+
+async def test_one_google_flow_job_that_can_not_be_read_leaves_it_open(tmp_path: Path) -> None:
+    vendor = GoogleFlow()
+    there = vendor.add(FLOW_VIDEO, request={"mediaGenerationId": FLOW_VIDEO})["jobid"]
+    gone = vendor.add(FLOW_VIDEO)["jobid"]  # the newer, so it is read first
+    vendor.instead[f"GET /v1/google-flow/jobs/{gone}"] = Says({"error": "Not found"}, 404)
+    listed: dict[str, Any] = {there: {}, gone: {"timestamp": 7}}
+    vendor.instead["GET /v1/google-flow/jobs?options=executing"] = Says(
+        {"videos": {"executing": listed}}
+    )
+
+    look = await find(tmp_path, vendor, FLOW_VIDEO)
+
+    assert ([there], False) == (ids(look), look.is_complete)
+
+
 async def test_google_flow_without_either_list_can_not_be_read(tmp_path: Path) -> None:
     vendor = GoogleFlow()
     vendor.instead["GET "] = Says({"error": "x"}, 500)
 
     with pytest.raises(UseapiError):
         await find(tmp_path, vendor, FLOW_VIDEO)
+
+
+# What is made from a prompt, and our reference
+
+
+PROMPT = "A red panda sails a paper boat"
+OURS, ANOTHERS = f"useapi-mcp:{'a' * 26}", f"useapi-mcp:{'b' * 26}"
+FLOW_WISH: dict[str, Any] = {
+    "prompt": PROMPT,
+    "async": True,
+    "count": 1,
+    "aspectRatio": "landscape",
+}
+PIXVERSE_WISH: dict[str, Any] = {
+    "prompt": PROMPT,
+    "model": "v6",
+    "quality": "720p",
+    "aspect_ratio": "16:9",
+}
+
+
+async def find_wish(
+    folder: Path,
+    vendor: Vendor,
+    service: str,
+    operation: OperationName = "generate_video",
+    *,
+    our_id: str | None = OURS,
+    since: float | None = EPOCH,
+    **given: Any,
+) -> Look:
+    settings = Settings.read({"USEAPI_TOKEN": TOKEN})
+    upstream = Upstream(settings, VirtualClock(), OutputFolder(folder), Network(vendor))
+    adapter = service_named(service)
+    given = {n: value for n, value in {"account": EMAIL, **given}.items() if value is not None}
+    try:
+        order = adapter.order(operation, PROMPT, given, {})
+        return await adapter.find(upstream, order, since=since, our_id=our_id)
+    finally:
+        await upstream.close()
+
+
+IMAGE_ID = FLOW_IMAGE
+FLOW_ECHOES: list[tuple[dict[str, Any], dict[str, Any], bool | None]] = [
+    ({}, {}, True),
+    ({}, {"model": "veo-3.1-fast", "duration": 8, "resolution": "720p", "seed": 7}, True),
+    ({}, {"model": "veo-3.1-lite"}, False),
+    ({}, {"duration": 4}, False),
+    ({}, {"resolution": "360p"}, False),
+    ({}, {"aspectRatio": "portrait"}, False),
+    ({}, {"startImage": IMAGE_ID}, False),
+    ({}, {"mediaGenerationId": FLOW_VIDEO}, False),
+    ({}, {"prompt": PROMPT + "."}, False),
+    ({}, {"prompt": None}, None),
+    ({"model": "omni-flash"}, {"model": "omni-flash"}, True),
+    ({"model": "omni-flash"}, {}, None),
+    ({"duration_seconds": 4}, {}, None),
+    ({"aspect_ratio": "9:16"}, {"aspectRatio": "portrait"}, True),
+    ({"aspect_ratio": "9:16"}, {"aspectRatio": None}, None),
+    ({"start_image": IMAGE_ID}, {"startImage": IMAGE_ID}, True),
+    ({"start_image": IMAGE_ID}, {"startImage": IMAGE_ID + "x"}, False),
+    ({"start_image": IMAGE_ID}, {}, False),
+    ({"start_image": "file:" + "0" * 64}, {"startImage": IMAGE_ID}, None),
+    ({"variation": 9}, {}, True),
+]
+
+
+@pytest.mark.parametrize(("given", "echo", "same"), FLOW_ECHOES)
+async def test_a_google_flow_job_is_the_wish_if_its_echo_is_what_was_ordered(
+    tmp_path: Path, given: dict[str, Any], echo: dict[str, Any], same: bool | None
+) -> None:
+    """What is echoed and differs is another's; what shaped it and is not echoed leaves it open."""
+    request = {name: value for name, value in (FLOW_WISH | echo).items() if value is not None}
+    vendor = GoogleFlow()
+    job = vendor.add("", request=request)["jobid"]
+
+    look = await find_wish(tmp_path, vendor, "google-flow", **given)
+
+    assert ([job] if same else [], same is not None) == (ids(look), look.is_complete)
+    assert look.ours is None
+
+
+PIXVERSE_ECHOES: list[tuple[dict[str, Any], dict[str, Any], bool | None]] = [
+    ({}, {}, True),
+    ({}, {"prompt": f" {PROMPT} "}, True),
+    ({}, {"duration": 5}, True),
+    ({}, {"duration": 8}, False),
+    ({}, {"quality": "1080p"}, False),
+    ({}, {"model": "v5.6"}, False),
+    ({}, {"aspect_ratio": "9:16"}, False),
+    ({}, {"upscaled": 1}, False),
+    ({}, {"extended": 1}, False),
+    ({}, {"prompt": "Another"}, False),
+    ({}, {"prompt": None}, None),
+    ({}, {"model": None, "quality": None, "aspect_ratio": ""}, True),
+    ({"model": "v5.6"}, {"model": "v5.6", "quality": "540p"}, True),
+    ({"model": "v5.6"}, {"model": None}, False),
+    ({"resolution": "4K"}, {"quality": "2160p"}, True),
+    ({"resolution": "4K"}, {"quality": None}, None),
+    ({"duration_seconds": 8}, {}, None),
+    ({"start_image": "path/1.png"}, {}, None),
+    ({"variation": 9}, {}, True),
+]
+
+
+@pytest.mark.parametrize(("given", "echo", "same"), PIXVERSE_ECHOES)
+async def test_a_pixverse_video_is_the_wish_if_its_record_is_what_was_ordered(
+    tmp_path: Path, given: dict[str, Any], echo: dict[str, Any], same: bool | None
+) -> None:
+    """Its first frame is named in no documented way, so that a video with one is never sure."""
+    vendor = PixVerse()
+    made = vendor.add(0, **(PIXVERSE_WISH | echo))["video_id"]
+
+    look = await find_wish(tmp_path, vendor, "pixverse", **given)
+
+    assert ([made] if same else [], same is not None) == (ids(look), look.is_complete)
+
+
+@pytest.mark.parametrize(
+    ("given", "paths", "same"),
+    [
+        ({}, [], True),
+        ({}, None, True),
+        ({}, ["path/1.png"], False),
+        ({"reference_image": "path/1.png"}, ["path/1.png"], True),
+        ({"reference_image": "path/1.png"}, ["path/2.png"], False),
+        ({"reference_image": "path/1.png"}, None, None),
+        ({"reference_image": "file:" + "0" * 64}, ["path/1.png"], None),
+    ],
+)
+async def test_a_pixverse_image_is_the_wish_if_it_goes_by_the_same_picture(
+    tmp_path: Path, given: dict[str, Any], paths: Any, same: bool | None
+) -> None:
+    image = pixverse_id(7).replace("-video:", "-image:")
+    record = {"image_id": image, "prompt": PROMPT, "customer_img_paths": paths}
+    vendor = PixVerse()
+    vendor.instead["GET /v2/pixverse/images"] = Says({"data": [record]})
+
+    look = await find_wish(tmp_path, vendor, "pixverse", "generate_image", **given)
+
+    assert ([image] if same else [], same is not None) == (ids(look), look.is_complete)
+
+
+async def test_a_google_flow_job_that_echoes_our_reference_is_ours_whatever_else_it_does(
+    tmp_path: Path,
+) -> None:
+    vendor = GoogleFlow()
+    vendor.add("", request=FLOW_WISH)
+    ours = vendor.add("", request={**FLOW_WISH, "seed": 1, "replyRef": OURS})["jobid"]
+    another = vendor.add("", request={**FLOW_WISH, "replyRef": ANOTHERS})["jobid"]
+    theirs = vendor.add("", request={**FLOW_WISH, "replyRef": "mine"})["jobid"]
+
+    found = await find_wish(tmp_path, vendor, "google-flow")
+    del vendor.jobs[ours]
+    other = await find_wish(tmp_path, vendor, "google-flow")
+
+    assert found.ours is not None
+    assert ours == found.ours.job_id
+    assert other.ours is None
+    assert {another} == other.others
+    assert {theirs} == other.strangers
+    assert {another, theirs} < set(ids(other))
+
+
+async def test_what_is_there_before_a_wish_is_sent_to_google_flow_costs_two_reads(
+    tmp_path: Path,
+) -> None:
+    vendor = GoogleFlow()
+    there = [vendor.add("", request={"prompt": str(n)})["jobid"] for n in range(9)]
+
+    look = await find_wish(tmp_path, vendor, "google-flow", our_id=None, since=None)
+
+    assert sorted(there) == sorted(ids(look))
+    assert 2 == len(vendor.asked)
+
+
+def tracked(video_id: str, reference: str, **more: Any) -> dict[str, Any]:
+    return {"id": video_id, "type": "video", "started": iso(EPOCH), "replyRef": reference, **more}
+
+
+@pytest.mark.parametrize("form", ["list", "executing", "video_id"])
+async def test_pixverses_scheduler_tells_ours_and_anothers_by_the_reference(
+    tmp_path: Path, form: str
+) -> None:
+    vendor = PixVerse()
+    videos = [vendor.add(0, **PIXVERSE_WISH)["video_id"] for _ in range(3)]
+    rows = [tracked(videos[0], ANOTHERS), tracked(videos[1], OURS), tracked(videos[2], "mine")]
+    if form == "video_id":  # before 9 March 2026
+        rows = [{**row, "video_id": row["id"]} for row in rows]
+        for row in rows:
+            del row["id"]
+    answer: Any = {"executing": rows} if form == "executing" else rows
+    vendor.instead["GET /v2/pixverse/scheduler"] = Says(answer)
+
+    found = await find_wish(tmp_path, vendor, "pixverse")
+    del rows[1]
+    other = await find_wish(tmp_path, vendor, "pixverse")
+
+    assert found.ours is not None
+    assert videos[1] == found.ours.job_id
+    assert other.ours is None
+    assert {videos[0]} == other.others
+    assert {videos[2]} == other.strangers
+    assert sorted(videos) == sorted(ids(other))
+
+
+async def test_images_of_ours_that_the_scheduler_forgot_are_those_that_began_beside_the_rest(
+    tmp_path: Path,
+) -> None:
+    """Not those of an earlier call, of a later one, or of another reference."""
+
+    def image(number: int, age_s: float) -> dict[str, Any]:
+        some_id = pixverse_id(number).replace("-video:", "-image:")
+        return {"image_id": some_id, "prompt": PROMPT, "created_at": iso(EPOCH - age_s)}
+
+    older, anothers, one, two, three, later = (
+        image(number, age_s) for number, age_s in enumerate((600, 101, 100, 99.5, 99, 30), start=1)
+    )
+    rows = [
+        tracked(two["image_id"], OURS, started=two["created_at"]),
+        tracked(anothers["image_id"], ANOTHERS, started=anothers["created_at"]),
+    ]
+    vendor = PixVerse()
+    vendor.instead = {
+        "GET /v2/pixverse/scheduler": Says(rows),
+        "GET /v2/pixverse/images": Says({"data": [later, three, two, one, anothers, older]}),
+    }
+
+    look = await find_wish(tmp_path, vendor, "pixverse", "generate_image", count=3)
+
+    assert look.ours is not None
+    assert OURS == look.ours.job_id
+    found = [item.media_id for item in look.ours.media or ()]
+    assert [each["image_id"] for each in (one, two, three)] == found
+
+
+@pytest.mark.parametrize("answer", [Says({"error": "x"}, 500), Says({}), Says([{}, 7]), Says([])])
+async def test_a_scheduler_that_tells_nothing_leaves_it_to_the_list(
+    tmp_path: Path, answer: Says
+) -> None:
+    """It omits what was started elsewhere and Off-Peak jobs: absence there proves nothing."""
+    vendor = PixVerse()
+    made = vendor.add(0, **PIXVERSE_WISH)["video_id"]
+    vendor.instead["GET /v2/pixverse/scheduler"] = answer
+
+    look = await find_wish(tmp_path, vendor, "pixverse")
+
+    assert ([made], True, None) == (ids(look), look.is_complete, look.ours)
+
+
+@pytest.mark.parametrize("linked", [1, 2])
+async def test_of_an_unknown_account_the_lists_of_all_are_read(tmp_path: Path, linked: int) -> None:
+    """After a restart the account is not known: it is no part of the wish."""
+    vendor = PixVerse()
+    made = vendor.add(0, **PIXVERSE_WISH)["video_id"]
+    accounts: dict[str, dict[str, str]] = {f"{n}@example.com": {} for n in range(linked)}
+    vendor.instead["GET /v2/pixverse/accounts"] = Says(accounts)
+
+    look = await find_wish(tmp_path, vendor, "pixverse", account=None)
+
+    assert linked == sum("/videos?email=" in asked for asked in vendor.asked)
+    assert {made} == set(ids(look))
+    assert look.is_complete
 
 
 # Every service

@@ -10,7 +10,7 @@ import pytest
 
 from mcp_server.sandbox import media
 from tests.services.scripted import Says, Scripted
-from tests.support.harness import EPOCH, GOOD, Fault, Harness, running
+from tests.support.harness import EPOCH, GOOD, Fault, Harness, asked_for, running
 
 VIDEO, IMAGE = GOOD["google-flow", "video"], GOOD["google-flow", "image"]
 OWNER = VIDEO.rpartition("video:")[0]
@@ -118,7 +118,7 @@ async def test_a_resolution_is_sent_as_google_flow_writes_it(
     async with running(tmp_path) as server:
         await server.call("upscale_video", source=VIDEO, resolution=given)
 
-        body = server.sandbox.accepted[0].body
+        body = asked_for(server.sandbox.accepted[0].body)
     assert {"mediaGenerationId": VIDEO, "resolution": sent, "async": True} == body
 
 
@@ -740,12 +740,65 @@ async def test_an_image_job_made_elsewhere_is_read(tmp_path: Path) -> None:
     assert [{"kind": "image", "url": link, "media_id": IMAGE}] == reply.job["media"]
 
 
-async def test_an_image_job_whose_images_were_all_refused_holds_none(tmp_path: Path) -> None:
-    refused = {"image": {"generatedImage": {"prompt": "x", "seed": 1}}}
+def picture(**fields: Any) -> dict[str, Any]:
+    return {"image": {"generatedImage": {"prompt": "x", "seed": 1, **fields}}}
 
-    reply = await read(tmp_path, {**record(media=[refused]), "type": "image"})
 
-    assert ("completed", []) == (reply.job["status"], reply.job["media"])
+async def test_an_image_job_whose_images_were_all_refused_was_moderated(tmp_path: Path) -> None:
+    """Without a word: there is no error, only neither a link nor an id."""
+    reply = await read(tmp_path, {**record(media=[picture()]), "type": "image"})
+
+    assert ("failed", "moderated") == (reply.job["status"], reply.job["failure"]["code"])
+    assert "refused again" in reply.job["note"]
+
+
+@pytest.mark.parametrize("at", ["image.generatedImage", "media[i]"])
+async def test_images_as_base64_are_saved_each_with_its_own_id(tmp_path: Path, at: str) -> None:
+    """Between them a refused one, and one with a link: no id gets to another's file."""
+    jpeg = [base64.b64encode(content).decode() for content in (b"first", b"second, longer")]
+    ids = [source(f"picture-{n}", "image") for n in range(3)]
+    link = "https://flow-content.google/image/abc"
+
+    def encoded(content: str, media_id: str) -> dict[str, Any]:
+        if at == "media[i]":
+            return {**picture(mediaGenerationId=media_id), "encodedImage": content}
+        return picture(encodedImage=content, mediaGenerationId=media_id)
+
+    images = [
+        picture(),
+        encoded(jpeg[0], ids[0]),
+        picture(fifeUrl=link, mediaGenerationId=ids[1]),
+        encoded(jpeg[1], ids[2]),
+    ]
+
+    reply = await read(tmp_path, {**record(media=images), "type": "image"})
+
+    first, second, third = reply.job["media"]
+    assert ids == [first["media_id"], second["media_id"], third["media_id"]]
+    assert (b"first", link, b"second, longer") == (
+        content_of(first),
+        second["url"],
+        content_of(third),
+    )
+    assert "url" not in third
+    assert jpeg[1] not in reply.text
+
+
+async def test_an_image_as_base64_without_bytes_leaves_open_whose_the_others_are(
+    tmp_path: Path,
+) -> None:
+    """An id on another's file would have the wrong picture upscaled."""
+    some = base64.b64encode(b"some").decode()
+    images = [
+        picture(encodedImage="", mediaGenerationId=IMAGE),
+        picture(encodedImage=some, mediaGenerationId=source("other", "image")),
+    ]
+
+    reply = await read(tmp_path, {**record(media=images), "type": "image"})
+
+    (item,) = reply.job["media"]
+    assert b"some" == content_of(item)
+    assert "media_id" not in item
 
 
 @pytest.mark.parametrize(

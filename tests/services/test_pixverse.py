@@ -1,11 +1,15 @@
 """PixVerse: an end is an end only when everything says so, and a 404 may mean patience."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mcp_server.errors import UnexpectedAnswerError
+from mcp_server.services.registry import service_named
+from mcp_server.upstream.responses import Answer
 from tests.services.scripted import Says, Scripted
 from tests.support.harness import GOOD, running
 
@@ -161,6 +165,92 @@ async def test_a_job_that_fails_in_the_sandbox_tells_why(
     assert ("failed", code) == (reply.job["status"], reply.job["failure"]["code"])
 
 
+# Images
+
+
+IMAGE = UPSCALED.replace("-video:", "-image:")
+READ_IMAGE = f"GET /v2/pixverse/images/{IMAGE}"
+IMAGES = "GET /v2/pixverse/images?email=user%40example.com"
+PICTURE = {
+    "image_id": IMAGE,
+    "image_status": 1,
+    "image_status_name": "COMPLETED",
+    "image_status_final": True,
+    "created_at": NOW,
+    "model": "qwen-image",
+    "image_url": "https://media.pixverse.ai/x.webp",
+    "output_width": 1280,
+    "output_height": 720,
+}
+
+
+async def test_a_finished_image_is_told_as_its_record_says(tmp_path: Path) -> None:
+    async with running(tmp_path, vendor=Scripted({READ_IMAGE: PICTURE})) as server:
+        reply = await server.call("get_job", job_id=IMAGE)
+
+    assert {
+        "job_id": IMAGE,
+        "service": "pixverse",
+        "operation": "generate_image",
+        "status": "completed",
+        "model": "qwen-image",
+        "media": [
+            {
+                "kind": "image",
+                "url": "https://media.pixverse.ai/x.webp",
+                "width": 1280,
+                "height": 720,
+                "media_id": IMAGE,
+            }
+        ],
+        "created_at": NOW,
+    } == reply.record
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"image_status": 5, "image_status_name": "QUEUED"}, "running", None),
+        ({"image_status": 9, "image_status_name": "GENERATING"}, "running", None),
+        ({"image_status": 10, "image_status_name": "PROCESSING"}, "running", None),
+        ({"output_width": 0}, "running", None),
+        ({"image_url": ""}, "running", None),
+        ({"image_status": None}, "completed", None),
+        ({"image_status": 7, "image_status_name": "MODERATED"}, "failed", "moderated"),
+        ({"image_status": None, "image_status_name": "FAILED"}, "failed", "vendor_failed"),
+    ],
+)
+async def test_an_image_ends_as_a_video_does(
+    tmp_path: Path, changes: dict[str, Any], status: str, code: str | None
+) -> None:
+    async with running(tmp_path, vendor=Scripted({READ_IMAGE: PICTURE | changes})) as server:
+        reply = await server.call("get_job", job_id=IMAGE)
+
+    assert (status, code) == (reply.job["status"], reply.job.get("failure", {}).get("code"))
+
+
+@pytest.mark.parametrize(("listed", "is_found"), [([PICTURE], True), ([], False)])
+async def test_an_image_that_is_not_known_gets_a_second_look(
+    tmp_path: Path, listed: list[Any], is_found: bool
+) -> None:
+    """An image that is still made has its status; it is no 404 (9 March 2026)."""
+    vendor = Scripted({IMAGES: {"data": listed}})
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("get_job", job_id=IMAGE)
+
+    assert [READ_IMAGE, IMAGES] == vendor.asked
+    assert is_found is not reply.is_error
+    assert is_found or reply.error["code"] == "not_found"
+
+
+@pytest.mark.parametrize("answer", [{}, record(), {"error": "odd"}])
+async def test_an_answer_that_is_no_image_is_unexpected(tmp_path: Path, answer: Any) -> None:
+    async with running(tmp_path, vendor=Scripted({READ_IMAGE: answer})) as server:
+        reply = await server.call("get_job", job_id=IMAGE)
+
+    assert "unexpected_answer" == reply.error["code"]
+
+
 # 404
 
 
@@ -231,10 +321,10 @@ async def test_a_second_look_that_fails_proves_nothing(
 
 
 async def test_an_id_of_another_kind_is_no_job(tmp_path: Path) -> None:
-    image = UPSCALED.replace("-video:", "-image:")
+    song = UPSCALED.replace("-video:", "-music:")
     async with running(tmp_path) as server:
-        reply = await server.call("get_job", job_id=image)
-        submitted = await server.call("upscale_video", source=image)
+        reply = await server.call("get_job", job_id=song)
+        submitted = await server.call("upscale_video", source=song)
 
         assert [] == server.network.sent
     assert "invalid_argument" == reply.error["code"]
@@ -385,3 +475,126 @@ async def test_an_answer_without_an_id_is_looked_into(tmp_path: Path, answer: An
 
     assert (UPSCALED, "running") == (reply.job["job_id"], reply.job["status"])
     assert 1 == vendor.asked.count(MADE)
+
+
+# Upscalers
+
+
+async def sent(folder: Path, tool: str, **given: Any) -> dict[str, Any]:
+    """What an order holds, without our reference."""
+    async with running(folder) as server:
+        reply = await server.call(tool, **given)
+        assert "running" == reply.job["status"]
+        (order,) = server.posts()
+    return {name: value for name, value in json.loads(order.content).items() if name != "replyRef"}
+
+
+GOOD_IMAGE = GOOD["pixverse", "image"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "body"),
+    [
+        # As before there were models: the default upscaler makes 2160p.
+        ("upscale_video", {"source": VIDEO}, {"video_id": VIDEO}),
+        ("upscale_video", {"source": VIDEO, "resolution": "4K"}, {"video_id": VIDEO}),
+        (
+            "upscale_video",
+            {"source": VIDEO, "resolution": "uhd", "model": "pixverse-upscale"},
+            {"video_id": VIDEO},
+        ),
+        (
+            "upscale_video",
+            {"source": VIDEO, "model": "topaz-starlight-fast"},
+            {"video_id": VIDEO, "model": "topaz-starlight-fast"},
+        ),
+        (
+            "upscale_video",
+            {"source": VIDEO, "model": "topaz-proteus", "resolution": "1080p"},
+            {"video_id": VIDEO, "model": "topaz-proteus", "quality": "1080p"},
+        ),
+        ("upscale_image", {"source": GOOD_IMAGE, "resolution": "2160p"}, {"image_id": GOOD_IMAGE}),
+        (
+            "upscale_image",
+            {"source": GOOD_IMAGE, "model": "topaz-gigapixel", "resolution": "1440p"},
+            {"image_id": GOOD_IMAGE, "model": "topaz-gigapixel", "quality": "1440p"},
+        ),
+        (
+            "upscale_image",
+            {"source": GOOD_IMAGE, "model": "topaz-gigapixel", "resolution": "full hd"},
+            {"image_id": GOOD_IMAGE, "model": "topaz-gigapixel", "quality": "1080p"},
+        ),
+    ],
+)
+async def test_models_and_resolutions_are_written_as_the_vendor_wants_them(
+    tmp_path: Path, tool: str, given: dict[str, Any], body: dict[str, Any]
+) -> None:
+    assert body == await sent(tmp_path, tool, **given)
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "says"),
+    [
+        ("upscale_video", {"resolution": "1080p"}, "Give model=topaz-proteus"),
+        ("upscale_image", {"resolution": "2k"}, "Give model=topaz-gigapixel for 2k"),
+        ("upscale_image", {"resolution": "8k"}, "must be 1080p or 2k or 4k"),
+        ("upscale_video", {"model": "topaz-gigapixel"}, "must be pixverse-upscale or"),
+        ("upscale_image", {"model": "topaz-proteus"}, "must be pixverse-upscale or"),
+        ("upscale_video", {"account": "user@example.com"}, "takes no account"),
+    ],
+)
+async def test_what_an_upscaler_does_not_make_is_refused(
+    tmp_path: Path, tool: str, given: dict[str, Any], says: str
+) -> None:
+    async with running(tmp_path) as server:
+        reply = await server.call(tool, source=GOOD_IMAGE if "image" in tool else VIDEO, **given)
+
+        assert says in reply.text
+        assert [] == server.posts()
+
+
+async def test_an_image_is_upscaled_and_read_by_its_own_id(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        started = await server.call("upscale_image", source=GOOD_IMAGE)
+        done = await server.call("get_job", job_id=started.job["job_id"], wait_seconds=50)
+
+    (item,) = done.job["media"]
+    assert ("completed", "upscale_image", GOOD_IMAGE) == (
+        done.job["status"],
+        done.job["operation"],
+        done.job["source"],
+    )
+    assert ("image", 3840, 2160) == (item["kind"], item["width"], item["height"])
+
+
+async def test_what_is_known_to_be_4k_is_not_upscaled_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        made = await server.call("upscale_video", source=VIDEO)
+        job_id = made.job["job_id"]
+        await server.call("get_job", job_id=job_id, wait_seconds=50)
+        reply = await server.call("upscale_video", source=job_id, model="topaz-proteus")
+
+        assert "is 3840x2160 already" in reply.text
+        assert 1 == len(server.posts())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"result": [{"id": 1, "url": "", "path": "upload/x.jpg", "err_msg": ""}]},
+        {"path": "upload/x.jpg", "url": "https://media.pixverse.ai/x.jpg"},
+        {"result": [], "path": "upload/x.jpg"},
+        {"result": [None, {"path": "upload/x.jpg"}]},
+    ],
+)
+def test_the_path_of_an_upload_is_found_in_both_shapes(answer: dict[str, Any]) -> None:
+    """POST files (6 December 2024): an image's answer is another than a video's."""
+    assert "upload/x.jpg" == service_named("pixverse").ref_of(Answer(200, answer))
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"result": []}, {"path": ""}, {"path": 3}, [], "x", {"result": [{"path": None}]}]
+)
+def test_an_upload_without_a_path_is_unexpected(answer: Any) -> None:
+    with pytest.raises(UnexpectedAnswerError):
+        service_named("pixverse").ref_of(Answer(200, answer))

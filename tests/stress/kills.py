@@ -10,6 +10,7 @@ METHOD-NUMBER`, which fixes what it does but not how fast the machine is.
 import argparse
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -30,6 +31,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_server.models import OUR_ID_PREFIX, OperationName
+from mcp_server.sandbox import media
 from mcp_server.sandbox.app import Accepted, Sandbox
 from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
@@ -47,6 +49,8 @@ LONG_JOB_S = 600.0
 LONGEST_WORK_S = 45.0  # less than the minute after which a repeat is safe
 LONGEST_FLOW_4K_WORK_S = 75.0  # no repeat of it is ever safe, so it may take longer than that
 FIRST_USER = 100_000  # some numbers below are users with faults
+PROMPT = "A windmill at dawn"
+PICTURE = media.read(media.image(1280, 720))
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,10 @@ class Call:
     """A call that costs.
 
     Args:
+        kind: of its source; `prompt` and `file` (a picture of the user's own) are such, too.
+        more: arguments that do not belong to the order.
         listed_for_ever: its job can be found when it has ended, too.
+        has_errands: something is asked for or uploaded first, which costs nothing.
     """
 
     name: str
@@ -62,11 +69,22 @@ class Call:
     tool: str
     kind: str = "video"
     arguments: dict[str, Any] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
     listed_for_ever: bool = False
+    has_errands: bool = False
 
     @property
     def source(self) -> str:
-        return GOOD[self.service, self.kind]
+        """What it is made of, as its order has it."""
+        if self.kind == "file":
+            return f"file:{hashlib.sha256(PICTURE).hexdigest()}"
+        return PROMPT if self.kind == "prompt" else GOOD[self.service, self.kind]
+
+    def given(self, folder: Path) -> dict[str, Any]:
+        """The tool's arguments; the file is in this folder."""
+        source = str(folder / "picture.jpg") if self.kind == "file" else self.source
+        name = "prompt" if self.kind == "prompt" else "source"
+        return {name: source, **self.arguments, **self.more}
 
     @property
     def order(self) -> Order:
@@ -92,6 +110,31 @@ CALLS = (
         listed_for_ever=True,
     ),
     Call("PixVerse video", "pixverse", "upscale_video", listed_for_ever=True),
+    Call(
+        "PixVerse quoted",
+        "pixverse",
+        "upscale_video",
+        more={"max_credits": 100},
+        listed_for_ever=True,
+        has_errands=True,
+    ),
+    Call("own picture", "pixverse", "upscale_image", "file", has_errands=True),
+    *(
+        Call(
+            f"{title} {'clip' if tool == 'generate_video' else 'images'}",
+            service,
+            tool,
+            "prompt",
+            more={"service": service},
+            listed_for_ever=service != "dreamina",
+        )
+        for service, title, tools in (
+            ("dreamina", "Dreamina", ("generate_video", "generate_image")),
+            ("google-flow", "Google Flow", ("generate_video",)),
+            ("pixverse", "PixVerse", ("generate_video", "generate_image")),
+        )
+        for tool in tools
+    ),
 )
 
 
@@ -106,9 +149,11 @@ class Account:
         hindered: how likely the gateway answers a read.
         draws: the chance for the reads.
         job_seconds: how long a job takes.
+        errand_s: how long the vendor takes for the first upload, and the first quote.
 
     Attributes:
         posts: paid requests that arrived whole.
+        errands: uploads and quotes that did, which cost nothing.
         doubles: paid requests that the vendor took, and paid for, though the same was being made:
             it looks for that when a request arrives, and not again at the end of its work.
         given: the ids that the vendor answered paid requests with.
@@ -121,7 +166,9 @@ class Account:
     hindered: float
     draws: random.Random
     job_seconds: float
+    errand_s: float = 0.0
     posts: int = 0
+    errands: int = 0
     working: int = 0
     doubles: int = 0
     given: set[str] = field(default_factory=set)
@@ -181,15 +228,22 @@ class Account:
             if part["type"] == "http.disconnect":
                 return
             body, more = body + part.get("body", b""), part.get("more_body", False)
+
+        async def given() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        if scope["path"].endswith("/files") or b'"quote":true' in body.replace(b" ", b""):
+            self.errands += 1
+            self.arrived.set()
+            await asyncio.sleep(self.errand_s if self.errands < 3 else 0.0)
+            await self.sandbox(scope, given, send)
+            return
         self.posts += 1
         self.working += 1
         self.decided.clear()
         work_s, answer_s = (self.work_s, self.answer_s) if self.posts == 1 else (0.1, 0.1)
         self.arrived.set()
         answer: list[Message] = []
-
-        async def given() -> Message:
-            return {"type": "http.request", "body": body, "more_body": False}
 
         async def keep(part: Message) -> None:
             answer.append(part)
@@ -207,7 +261,8 @@ class Account:
                 self.decided.set()
         await asyncio.sleep(answer_s)
         told = json.loads(b"".join(part.get("body", b"") for part in answer))
-        self.given |= {str(told[name]) for name in ("jobid", "video_id") if name in told}
+        names = ("jobid", "video_id", "image_id")
+        self.given |= {str(told[name]) for name in names if name in told}
         for part in answer:
             await send(part)
 
@@ -260,6 +315,9 @@ async def running_vendor() -> AsyncIterator[Vendor]:
         finally:
             server.should_exit = server.force_exit = True
             await serving
+
+
+ERRAND = re.compile(r'"code": ?"(price_not_told|upload_failed|not_ready|journal_busy)"')
 
 
 class WrongError(Exception):
@@ -362,6 +420,7 @@ class Round:
             hindered=0.2 if dice.random() < 1 / 4 else 0.0,
             draws=random.Random(dice.random()),
             job_seconds=dice.choice((1.0, LONG_JOB_S)),
+            errand_s=dice.uniform(0, 2) if self.called.has_errands else 0.0,
         )
         self.has_unreadable = dice.random() < 1 / 5
         self.twin_ago_s = dice.choice((10.0, 300.0)) if dice.random() < 1 / 4 else None
@@ -412,10 +471,13 @@ class Round:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        return {"source": self.called.source, **self.called.arguments}
+        return self.called.given(self.folder)
 
     async def put_beside(self) -> None:
         """Other jobs of the account, all older than what will be ordered."""
+        if self.called.kind == "file":  # nobody else has it
+            (self.folder / "picture.jpg").write_bytes(PICTURE)
+            self.twin_ago_s = None
         dice, makers = self.dice, Makers(self.order, time.time)
 
         def ago_s() -> float:
@@ -423,7 +485,8 @@ class Round:
 
         beside: list[Neighbour] = [makers.strangers(ago_s()) for _ in range(dice.randrange(4))]
         beside += [makers.second_accounts(ago_s()) for _ in range(dice.randrange(3))]
-        beside += [makers.twin(ago_s(), failed=True) for _ in range(dice.randrange(2))]
+        twins = dice.randrange(2) if self.called.kind != "file" else 0
+        beside += [makers.twin(ago_s(), failed=True) for _ in range(twins)]
         if self.has_unreadable:
             beside.append(makers.strangers(ago_s(), unreadable=dice.choice((404, 500))))
         self.account.lists = Neighbourhood(self.account.sandbox, tuple(beside))
@@ -468,6 +531,7 @@ class Round:
             "USEAPI_TOKEN": self.token,
             "USEAPI_STATE_DIR": str(self.folder / "state"),
             "USEAPI_OUTPUT_DIR": str(self.folder / "output"),
+            "USEAPI_INPUT_DIRS": str(self.folder),
             **NOBODY_IS_ASKED,
         }
         foreign = ("USEAPI_", "COVERAGE_PROCESS_")
@@ -483,6 +547,7 @@ class Round:
         except TimeoutError:
             raise WrongError("its request never came") from None
         worked_s = min(self.account.work_s + self.account.answer_s, 2)
+        worked_s += 2 * self.account.errand_s
         if self.account.interruptions[0] is not None and self.dice.random() < 0.5:
             worked_s = 15.0  # while it looks for what became of it
         await asyncio.sleep(self.dice.uniform(0, worked_s + 0.1))
@@ -510,7 +575,7 @@ class Round:
         if posted and not await self.listed(client):
             raise WrongError("its request left, but list_jobs did not know it")
         begun = time.monotonic()
-        job = await client.call(self.called.tool, **self.arguments)
+        job = await self.call(client)
         while job["job_id"].startswith(OUR_ID_PREFIX) and job["status"] == "submitting":
             if time.monotonic() - begun > LONGEST_SEARCH_S:
                 raise WrongError(f"nothing was known of it for more than {LONGEST_SEARCH_S} s")
@@ -520,9 +585,23 @@ class Round:
         if self.account.posts:
             await self.account.decided.wait()
         self.account.hindered = 0.0
-        again = await client.call(self.called.tool, **self.arguments)
+        again = await self.call(client)
         self.state = again["status"]
         self.judge(job, again, await self.listed(client))
+
+    async def call(self, client: Client) -> dict[str, Any]:
+        """Make the call, and again while its upload or its price is still to come."""
+        while True:
+            try:
+                job = await client.call(self.called.tool, **self.arguments)
+            except WrongError as wrong:
+                if not (self.called.has_errands and ERRAND.search(str(wrong))):
+                    raise
+                await asyncio.sleep(0.5)
+                continue
+            if job["operation"] != "upload":
+                return job
+            await asyncio.sleep(1)
 
     async def listed(self, client: Client) -> list[str]:
         """The ids of all that was submitted, what no job came of included."""

@@ -76,8 +76,23 @@ class Story:
         name = f"{self.service} {self.operation}"
         return f"{name}, {self.beside}" if self.beside else name
 
+    @property
+    def is_made(self) -> bool:
+        """Whether it is made from a prompt."""
+        return self.operation in ("generate_video", "generate_image")
+
+    @property
+    def source(self) -> str:
+        """The first one to order it of."""
+        kind = "image" if self.operation == "upscale_image" else "video"
+        return "A windmill at dawn" if self.is_made else GOOD[self.service, kind]
+
     def order(self, source: str) -> Order:
         return service_named(self.service).order(self.operation, source, self.arguments, {})
+
+    def next_source(self, job_id: str) -> str:
+        """One that was not ordered before, after a job was made."""
+        return f"A windmill at dawn, unlike {job_id[-8:]}" if self.is_made else job_id
 
     def may_come_to(self, fault: Break, answer_bytes: int) -> tuple[str, ...]:
         if fault.side == "request":
@@ -109,6 +124,13 @@ STORIES = (
     Story("dreamina", "upscale_image", "unconfirmed", "found", "close"),
     # The result is in the answer and nowhere else; no cost is documented.
     Story("google-flow", "upscale_image", "lost", "lost", job_seconds=20),
+    # What is made from a prompt is never sent again.
+    Story("dreamina", "generate_video", "unconfirmed", "found", cuts=()),
+    Story("dreamina", "generate_image", "unconfirmed", "found", "close"),
+    Story("google-flow", "generate_video", "unconfirmed", "found", "chunks"),
+    Story("google-flow", "generate_image", "lost", "lost", job_seconds=20, cuts=()),
+    Story("pixverse", "generate_video", "unconfirmed", "found"),
+    Story("pixverse", "generate_image", "unconfirmed", "found", "chunks", cuts=()),
     # A repeat may be charged, and an older job that does the same is in the list.
     Story(
         "google-flow",
@@ -152,9 +174,7 @@ class Desk:
         self.story = story
         self.app = app
         self.vendor = vendor
-        self.order = story.order(
-            GOOD[story.service, "image" if story.operation == "upscale_image" else "video"]
-        )
+        self.order = story.order(story.source)
         self._clock = clock
         self._sandbox = self._new_sandbox()
         self._row: Submission | None = None
@@ -192,14 +212,15 @@ class Desk:
         if self._sandbox.accepted and self.story.service != "pixverse":
             self._sandbox = self._new_sandbox()
         elif self._sandbox.accepted:  # a new one would number its videos like the last
-            self.order = self.story.order(str(self._sandbox.accepted[-1].job_id))
+            made = str(self._sandbox.accepted[-1].job_id)
+            self.order = self.story.order(self.story.next_source(made))
         self._sandbox.accepted.clear()
         self._sandbox.requests.clear()
         self.vendor.app = self._with_neighbours()
         self.vendor.breaks(fault, then)
 
     def _with_neighbours(self) -> Neighbourhood:
-        if self.story.operation == "upscale_image" and self.story.service == "google-flow":
+        if self.order.endpoint.answers_when_done:
             return Neighbourhood(self._sandbox, ())  # it has no list
         makers = Makers(self.order, self._clock.now)
         beside = [makers.strangers(30), makers.second_accounts(20), makers.twin(400, failed=True)]
@@ -309,17 +330,144 @@ def _offsets(length: int) -> Iterator[int]:
             yield at
 
 
-def _in_a_process(story: Story) -> Tally:
+@dataclass(frozen=True)
+class Errand:
+    """A request that costs nothing: the upload of a file, or the question for a price."""
+
+    service: str
+    account: str = ""  # of an upload
+    framing: Framing = "length"
+
+    @property
+    def name(self) -> str:
+        return f"{self.service} {'upload' if self.account else 'quote'}"
+
+
+ERRANDS = (
+    Errand("pixverse", "user@example.com", "chunks"),
+    Errand("dreamina", "CA:user@example.com"),
+    Errand("google-flow", "user@example.com", "close"),
+    Errand("pixverse"),
+)
+
+
+class ErrandDesk:
+    """A server and a vendor for as many errands of one kind as there are."""
+
+    def __init__(
+        self, errand: Errand, app: AppContext, vendor: CutVendor, sandbox: Sandbox, folder: Path
+    ) -> None:
+        self.app, self.vendor, self.sandbox = app, vendor, sandbox
+        self._errand, self._folder, self._number = errand, folder, 0
+
+    async def case(self, fault: Break | None) -> str:
+        """What it comes to if the wire breaks like this; afterwards it must go well, and once."""
+        self._number += 1
+        await asyncio.sleep(600)  # a price that was told is kept so long
+        self.vendor.breaks(fault)
+        came_to = await self._run()
+        await asyncio.sleep(400)  # whoever waits for a silent wire has given up by then
+        if came_to == "goes on":  # how it ended is told to who asks next
+            came_to = await self._run()
+        rows = len(await self._live_rows())
+        assert rows == (came_to == "told" and bool(self._errand.account)), "a row that is not true"
+        again, once_more = await self._run(), await self._run()
+        arrived = sum(payment.is_whole for payment in self.vendor.payments)
+        assert (again, once_more) == ("told", "told"), "not told afterwards"
+        assert len(self.vendor.payments) == 1 + (came_to != "told"), "asked again for what was told"
+        assert arrived >= 1, "told without an answer"
+        assert not self.sandbox.accepted, "paid for"
+        return came_to
+
+    async def _run(self) -> str:
+        try:
+            if self._errand.account:
+                return await self._upload()
+            source = GOOD[self._errand.service, "video"]
+            order = service_named(self._errand.service).order("upscale_video", source, {}, {})
+            priced = await self.app.jobs.quote(order)
+        except UseapiError as error:
+            return error.code
+        return "told" if priced.price else "no price"
+
+    async def _upload(self) -> str:
+        async def report(*_: object) -> None: ...
+
+        picture = self._folder / "picture.png"
+        picture.write_bytes(_PNG + f"{self._number:08}".encode())
+        patience = self.app.jobs.patience(report)
+        file = await self.app.jobs.open_file(
+            str(picture), [self._folder], lambda file: None, patience
+        )
+        sent = await self.app.jobs.send_file(
+            self._errand.service, self._errand.account, file, patience
+        )
+        return "told" if isinstance(sent, str) else "goes on"
+
+    async def _live_rows(self) -> list[Submission]:
+        rows = await self.app.journal.recent(1, origin=self.vendor.origin)
+        return [row for row in rows if row.state == "accepted"]
+
+
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\5\0\0\0\2\xd0\x08\2\0\0\0\0\0\0\0"
+
+
+async def errand_breaks(errand: Errand, *, stride: int = 1) -> Tally:
+    """Break the connection of an errand at every byte, in each way; see `breaks`."""
+    tally, clock = Tally(), VirtualClock()
+    sandbox = Sandbox(now=clock.now)
+    vendor = CutVendor(sandbox)
+    vendor.framing = errand.framing
+    vendor.listen()
+    with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+        settings = Settings.read(
+            {
+                "USEAPI_TOKEN": TOKEN,
+                "USEAPI_BASE_URL": vendor.origin,
+                "USEAPI_OUTPUT_DIR": f"{folder}/output",
+                "USEAPI_STATE_DIR": f"{folder}/state",
+            }
+        )
+        try:
+            async with open_app(settings, clock) as app:
+                at_work = ErrandDesk(errand, app, vendor, sandbox, Path(folder))
+                assert await at_work.case(None) == "told"
+                (whole,) = vendor.payments
+                sides: dict[Side, bytes] = {"request": whole.request, "answer": whole.answer}
+                for side, message in sides.items():
+                    for at in range(0, len(message), stride):
+                        hows = (HOWS[at // stride % len(HOWS)],) if stride > 1 else CUTS
+                        for how in hows:
+                            await _break_errand(at_work, Break(side, at, how), errand, tally)
+        finally:
+            await vendor.close()
+    return tally
+
+
+async def _break_errand(at_work: ErrandDesk, fault: Break, errand: Errand, tally: Tally) -> None:
+    try:
+        came_to = await at_work.case(fault)
+    except AssertionError as never:
+        came_to = str(never).partition("\n")[0]
+    tally.came_to[errand.name, fault.side, fault.how, came_to] += 1
+    if came_to != ("upload_failed" if errand.account else "price_not_told"):
+        tally.wrong.append(f"{errand.name}, {fault}: {came_to}")
+
+
+def _in_a_process(story: Story | Errand) -> Tally:
     for name in ("sniffio", "trio"):  # httpcore looks for them on the disk at every request
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # None = it can't be imported
     gc.freeze()
+    if isinstance(story, Errand):
+        return virtual_time.run(errand_breaks(story))
     return virtual_time.run(breaks(story))
 
 
 def _all() -> Tally:
     tally = Tally()
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
-        parts = [pool.submit(_in_a_process, story) for story in STORIES]
+        everything: tuple[Story | Errand, ...] = (*STORIES, *ERRANDS)
+        parts = [pool.submit(_in_a_process, story) for story in everything]
         for part in parts:
             tally.came_to += part.result().came_to
             tally.wrong += part.result().wrong
@@ -349,6 +497,16 @@ async def test_a_wire_that_breaks_at_any_byte_loses_no_job_and_pays_for_none_twi
 
     assert [] == tally.wrong[:10]
     assert sum(tally.came_to.values()) > 12
+
+
+@pytest.mark.parametrize("errand", ERRANDS, ids=lambda errand: errand.name)
+async def test_an_upload_or_a_quote_that_breaks_at_any_byte_pays_nothing_and_is_made_again(
+    errand: Errand,
+) -> None:
+    tally = await errand_breaks(errand, stride=97)
+
+    assert [] == tally.wrong[:10]
+    assert sum(tally.came_to.values()) > 5
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)

@@ -7,7 +7,7 @@ fail: refuse connections, cut them before or after the vendor acted, be slow, or
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -191,6 +191,12 @@ class Harness:
     def posts(self) -> list[httpx.Request]:
         """The paid requests whose bytes left."""
         return [request for request in self.network.sent if request.method == "POST"]
+
+
+def asked_for(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What a paid request asks for: its body without the reference that the server adds."""
+    ours = str(body.get("replyRef", "")).startswith("useapi-mcp:")
+    return {name: value for name, value in body.items() if not (ours and name == "replyRef")}
 
 
 def reply(result: Any) -> Reply:

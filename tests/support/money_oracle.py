@@ -26,10 +26,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.vendor_faults import JOB_S, Post
+from tests.support.processes import Life
+from tests.support.vendor_faults import JOB_S, Free, Post
 from tests.support.wishes import Wish
 
 DAY_S = 86_400.0
+QUOTE_S = 600.0  # for which a price that was told is kept
 _KEPT_S = {"google-flow": 7 * DAY_S, "dreamina": 30 * DAY_S, "pixverse": math.inf}
 _SKEW_S = 3.0  # the vendor's `Date` has whole seconds
 
@@ -153,7 +155,7 @@ class Facts:
         """How a job of ours is known; None: it is lost."""
         row = self.row_of(post)
         siblings = [other for other in self.rows if wish.is_row(other)]
-        if any(other["job_id"] == post.job_id for other in siblings):
+        if post.job_id in {some_id for other in siblings for some_id in _ids(other)}:
             return "by its id"
         if row is None:
             return None
@@ -166,7 +168,7 @@ class Facts:
         if row["job_id"] is None and row["state"] in ("accepted", "freed"):
             return "by its result, which came without an id"
         is_over = post.fault.fails or post.job_id in self.cancelled_at
-        if is_over and row["job_id"] is not None:
+        if is_over and (row["job_id"] is not None or row["state"] == "failed"):
             return "failed, and its row went on"
         maker = self.maker_of(row["job_id"])
         if maker is not None and not maker.is_ours and maker.accepted_at >= post.left_at - _SKEW_S:
@@ -186,7 +188,8 @@ class Facts:
             wish = next((wish for wish in self.wishes if wish.is_row(row)), None)
             if maker is None or wish is None:
                 continue
-            if not wish.is_of(maker.path, maker.body):
+            is_anothers = maker.is_ours and maker.wish not in (wish, None)  # another variation's
+            if is_anothers or not wish.is_of(maker.path, maker.body):
                 found.append(f"took another order's job: {row} has {_told(maker)}")
             ours = [post for post in self.posts if post.row_id == row["id"]]
             dates_it = json.loads(row["evidence"]).keys() & {"before", "clock_s"}
@@ -244,9 +247,17 @@ class Facts:
             return "not taken; no look proved it in time" if len(ours) < 2 else "not taken twice"
         if any(post.fault.fails or post.job_id in self.cancelled_at for post in made):
             return "taken and failed, which may be somebody else's"
+        if wish.kept_as:
+            return "taken; of an own file no list tells what was made of it"
         if wish.service == "pixverse" and not self.clock_was_set:
             return None  # its list holds everything
         return "taken; ended before it was seen, and no longer listed"
+
+
+def _ids(row: dict[str, Any]) -> list[str | None]:
+    """The vendor's job of a row, or those that are one of ours."""
+    media = json.loads(row["job"] or "{}").get("media") or ()
+    return [row["job_id"], *(item.get("media_id") for item in media)]
 
 
 KNOWN = Counter[str]()  # how the jobs of ours were known at the end, over all runs
@@ -259,3 +270,20 @@ def _told(post: Post) -> str:
         f"[{who} {post.row_id} left {post.left_at:.2f} made {post.accepted_at:.2f} {post.job_id}"
         f" answered {answer} {post.fault}]"
     )
+
+
+def asked_twice(free: list[Free], lives: set[Life]) -> list[str]:
+    """Uploads and questions for a price that left though the answer was there already.
+
+    Args:
+        lives: the processes that are still there; what others were told may have gone with them.
+    """
+    found = []
+    for number, later in enumerate(free):
+        for earlier in free[:number]:
+            if later.about != earlier.about or earlier.told_at is None:
+                continue
+            is_kept = earlier.is_upload or later.left_at < earlier.told_at + QUOTE_S
+            if earlier.life in lives and earlier.told_at < later.left_at and is_kept:
+                found.append(f"asked twice: {later.about} at {earlier.left_at} {later.left_at}")
+    return found

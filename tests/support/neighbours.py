@@ -16,12 +16,50 @@ from mcp_server.clock import iso
 from mcp_server.services.base import Order
 
 _EMAIL, _SECOND_EMAIL = "user@example.com", "second@example.com"
+_LISTS = ("/scheduler", "/jobs", "/videos", "/images")
 _FIELDS = {"upscaleResolution": "resolution"}  # sent under one name, echoed under another
-_LETTERS = {"upscale_video": "V", "interpolate_video": "F", "upscale_image": "I"}
+_LETTERS = {
+    "upscale_video": "V",
+    "interpolate_video": "F",
+    "upscale_image": "I",
+    "generate_video": "v",
+    "generate_image": "i",
+}
 _TYPES = {
+    "generate_video": "video",
+    "generate_image": "image",
     "upscale_video": "video-upscale",
     "interpolate_video": "video-interpolate",
     "upscale_image": "upscale",
+}
+
+
+# What a record of what was made from a prompt holds beside it, where nothing else was asked for.
+_ECHOES: dict[tuple[str, str], dict[str, Any]] = {
+    ("dreamina", "generate_video"): {
+        "model": "seedance-2.0",
+        "ratio": "16:9",
+        "duration": 5,
+        "inputMode": "prompt",
+    },
+    ("dreamina", "generate_image"): {
+        "model": "seedream-4.6",
+        "ratio": "auto",
+        "resolution": "2k",
+        "inputMode": "generate",
+    },
+    ("google-flow", "generate_video"): {"aspectRatio": "landscape", "count": 1, "async": True},
+    ("pixverse", "generate_video"): {
+        "model": "v6",
+        "quality": "720p",
+        "aspect_ratio": "16:9",
+        "duration": 5,
+    },
+    ("pixverse", "generate_image"): {
+        "model": "qwen-image",
+        "quality": "720p",
+        "aspect_ratio": "16:9",
+    },
 }
 
 
@@ -57,7 +95,7 @@ class Makers:
         }[order.service]
 
     def strangers(self, age_s: float, unreadable: int | None = None) -> Neighbour:
-        """A job of the same kind, of another source."""
+        """A job of the same kind, of another source or prompt."""
         return self._make(self._other_source(_EMAIL), _EMAIL, age_s, unreadable=unreadable)
 
     def second_accounts(self, age_s: float) -> Neighbour:
@@ -70,11 +108,14 @@ class Makers:
 
     def _other_source(self, email: str) -> str:
         number = f"{next(self._numbers):04d}"
+        if self._echo is not None:
+            return f"Another prompt, no. {number}"
         match self._order.service:
             case "google-flow":
                 return f"user:12345-email:{email.encode().hex()}-video:neighbour{number}"
             case "pixverse":
-                return f"user:12345-pixverse:{email}-video:5550{number}"
+                kind = "image" if self._order.operation == "upscale_image" else "video"
+                return f"user:12345-pixverse:{email}-{kind}:5550{number}"
             case _:
                 letter = "i" if self._order.operation == "upscale_image" else "v"
                 return f"j030214053012{number}{letter}-u12345-{self._region}:{email}-bot:dreamina"
@@ -82,6 +123,11 @@ class Makers:
     @property
     def _region(self) -> str:
         return "US" if self._order.operation == "upscale_image" else "CA"
+
+    @property
+    def _echo(self) -> dict[str, Any] | None:
+        """What a record holds beside its prompt; None: it is of no prompt."""
+        return _ECHOES.get((self._order.service, self._order.operation))
 
     def _dreamina(
         self,
@@ -101,6 +147,8 @@ class Makers:
             field = self._order.endpoint.options[name].field
             if not field.endswith("Strength"):  # the documented echo holds none
                 echo[_FIELDS.get(field, field)] = value
+        if self._echo is not None:
+            echo = {"prompt": source, **self._echo}
         record = {
             "jobid": job_id,
             "type": _TYPES[operation],
@@ -123,12 +171,15 @@ class Makers:
         made_at = self._now() - age_s
         job_id = f"j1999{next(self._numbers):012d}v-u12345-email:{email}-bot:google-flow"
         resolution = self._order.result_arguments["resolution"]
+        request = {"mediaGenerationId": source, "resolution": resolution, "async": True}
+        if self._echo is not None:
+            request = {"prompt": source, **self._echo}
         record = {
             "jobid": job_id,
             "type": "video",
             "status": "failed" if failed else "started",
             "created": iso(made_at),
-            "request": {"mediaGenerationId": source, "resolution": resolution, "async": True},
+            "request": request,
             **({"error": "API error: 500"} if failed else {}),
         }
         return Neighbour(job_id, made_at, record, unreadable)
@@ -143,17 +194,20 @@ class Makers:
         unreadable: int | None = None,
     ) -> Neighbour:
         made_at = self._now() - age_s
-        job_id = f"user:12345-pixverse:{email}-video:5559{next(self._numbers):04d}"
-        record = {
-            "video_id": job_id,
-            "video_status": 8 if failed else 5,
+        kind = "image" if self._order.operation.endswith("image") else "video"
+        job_id = f"user:12345-pixverse:{email}-{kind}:5559{next(self._numbers):04d}"
+        record: dict[str, Any] = {
+            f"{kind}_id": job_id,
+            f"{kind}_status": 8 if failed else 5,
             "created_at": iso(made_at),
             "output_width": 0,
-            "original_video_id": source,
-            "upscaled": 1,
         }
+        names = {"prompt": source, **self._echo} if self._echo is not None else {}
+        names = names or {f"original_{kind}_id": source, "upscaled": 1}
         if unreadable:  # its records are the list, and "all fields are optional"
-            del record["original_video_id"]
+            names.pop("prompt", None)
+            names.pop(f"original_{kind}_id", None)
+        record |= names
         return Neighbour(job_id, made_at, record, unreadable)
 
 
@@ -181,7 +235,7 @@ class Neighbourhood:
             status = neighbour.unreadable or 200
             record = {"error": "Try again"} if neighbour.unreadable else neighbour.record
             start, body = {**start, "status": status}, json.dumps(record).encode()
-        elif start["status"] == 200 and scope["path"].endswith(("/scheduler", "/jobs", "/videos")):
+        elif start["status"] == 200 and scope["path"].endswith(_LISTS):
             listed = json.loads(body)
             self._join(listed, scope["query_string"].decode())
             body = json.dumps(listed).encode()

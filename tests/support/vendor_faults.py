@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from mcp_server.sandbox.app import Accepted, Conditions, Sandbox
 from tests.support.harness import TOKEN, Fault, Network
 from tests.support.processes import Life
-from tests.support.wishes import Wish
+from tests.support.wishes import FILE_FIELDS, Wish
 
 JOB_S = 90.0
 # The contract counts on a vendor that refuses repeats to have a job within 60 s of a request; of
@@ -77,7 +77,7 @@ NOTHING_SAID = (
     httpx.Response(302, headers={"Location": "https://api.useapi.net/"}),
 )
 
-_IDS = ("jobid", "jobId", "video_id")
+_IDS = ("jobid", "jobId", "video_id", "image_id", "success_ids")
 
 
 def unknown_id(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
@@ -124,18 +124,20 @@ def without_sections(request: httpx.Request, answer: httpx.Response) -> httpx.Re
 
 def every_other(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
     """A list that lacks every other entry and does not say so."""
-    return _edited(answer, lambda data: _thinned(data, 1))
+    return _edited(answer, lambda data: _thinned(data, 1), (dict, list))
 
 
 def stale(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
     """A list that lacks its newest entry, as one from a cache does."""
-    return _edited(answer, lambda data: _thinned(data, 0))
+    return _edited(answer, lambda data: _thinned(data, 0), (dict, list))
 
 
 def strange_entry(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
     """A list with an entry that nobody understands."""
 
-    def edit(data: dict[str, Any]) -> dict[str, Any]:
+    def edit(data: Any) -> Any:
+        if isinstance(data, list):
+            return [{"id": 7}, *data]
         for name in ("executing", "history", "data"):
             if isinstance(data.get(name), list):
                 return {**data, name: [{"id": 7}, *data[name]]}
@@ -144,25 +146,30 @@ def strange_entry(request: httpx.Request, answer: httpx.Response) -> httpx.Respo
                 return {**data, name: {"j_new_form": strange, **data[name]}}
         return {n: edit(v) if isinstance(v, dict) else v for n, v in data.items()}
 
-    return _edited(answer, edit)
+    return _edited(answer, edit, (dict, list))
 
 
 def _edited(
-    answer: httpx.Response, edit: Callable[[dict[str, Any]], dict[str, Any]]
+    answer: httpx.Response,
+    edit: Callable[[Any], Any],
+    kinds: tuple[type, ...] = (dict,),
 ) -> httpx.Response:
-    """The answer with its JSON object edited; an error stays as it is."""
+    """The answer with its JSON edited, if it is of these kinds; an error stays as it is."""
     try:
         data = json.loads(answer.content)
     except ValueError:
         return answer
-    if not answer.is_success or not isinstance(data, dict):
+    if not answer.is_success or not isinstance(data, kinds):
         return answer
     headers = {n: v for n, v in answer.headers.items() if n != "content-length"}
     return httpx.Response(answer.status_code, json=edit(data), headers=headers)
 
 
 def _with_ids(data: dict[str, Any], changed: Callable[[str], str]) -> dict[str, Any]:
-    return {n: changed(str(v)) if n in _IDS else v for n, v in data.items()}
+    def change(value: Any) -> Any:
+        return [change(each) for each in value] if isinstance(value, list) else changed(str(value))
+
+    return {n: change(v) if n in _IDS else v for n, v in data.items()}
 
 
 def _thinned(data: Any, first: int) -> Any:
@@ -175,6 +182,8 @@ def _thinned(data: Any, first: int) -> Any:
         kept = names[:-1] if first == 0 else names[::2]
         return {name: found[name] for name in kept}
 
+    if isinstance(data, list):  # PixVerse's scheduler
+        return thin(data)
     if not isinstance(data, dict):
         return data
     edited = {}
@@ -189,8 +198,9 @@ def _thinned(data: Any, first: int) -> Any:
 
 # Which requests are which
 
-SOURCE_FIELDS = ("mediaGenerationId", "jobid", "video_id")
-_LISTS = re.compile(r"/scheduler$|/v2/pixverse/videos$|/jobs$")
+SOURCE_FIELDS = ("mediaGenerationId", "jobid", "video_id", *FILE_FIELDS, "prompt")
+_LISTS = re.compile(r"/scheduler$|/v2/pixverse/(videos|images)$|/jobs$")
+_UPLOADS = re.compile(r"/v2/pixverse/files/?$|/assets/[^/]+$")
 
 
 def is_list(path: str) -> bool:
@@ -268,6 +278,22 @@ class Post:
         return self.answer is not None and self.answer.status_code == 429
 
 
+@dataclass(eq=False)
+class Free:
+    """A request of ours that costs nothing: an upload, or a question for a price.
+
+    `about` is what is uploaded to where, or the order whose price is asked for. `told_at` is when
+    a good answer was there, `is_over` whether it has ended in any way.
+    """
+
+    about: tuple[object, ...]
+    is_upload: bool
+    life: Life
+    left_at: float
+    told_at: float | None = None
+    is_over: bool = False
+
+
 _NOBODY = Post("", "", {}, PostFault(), 0.0)
 _AT_WORK: ContextVar[Post] = ContextVar("_AT_WORK", default=_NOBODY)
 
@@ -342,7 +368,9 @@ class Vendors:
 
 
 class VendorNetwork(Network):
-    """The way to the vendors. Faults of paid requests are used up in turn, of reads by path.
+    """The way to the vendors. Faults of POSTs are used up in turn, of reads by path.
+
+    Uploads and questions for a price have faults of their own, `free_faults`.
 
     Args:
         assign: told of each paid request that leaves; says what it is for (`wish`, `row_id`).
@@ -351,6 +379,8 @@ class VendorNetwork(Network):
     def __init__(self, vendors: Vendors, assign: Callable[[Post], None]) -> None:
         super().__init__(vendors)
         self.post_faults: list[PostFault] = []
+        self.free_faults: list[PostFault] = []
+        self.free: list[Free] = []
         self.read_faults: list[ReadFault] = []
         self.disowned_at: dict[str, float] = {}
         """When the vendor said in its own words that it has no such job, by the job's id."""
@@ -360,11 +390,13 @@ class VendorNetwork(Network):
     def heal(self) -> None:
         """From now on nothing goes wrong."""
         self.post_faults.clear()
+        self.free_faults.clear()
         self.read_faults.clear()
 
     def fault_of(self, request: httpx.Request) -> Fault:
         if request.method == "POST":
-            return self.post_faults.pop(0) if self.post_faults else PostFault()
+            faults = self.free_faults if _is_free(request) else self.post_faults
+            return faults.pop(0) if faults else PostFault()
         path = request.url.path
         if path.startswith("/media/"):
             return Fault()
@@ -379,27 +411,35 @@ class VendorNetwork(Network):
             return
         assert isinstance(fault, PostFault)
         life: Life = request.extensions["life"]
-        post = Post(
-            str(request.url.copy_with(raw_path=b"/")).rstrip("/"),
-            request.url.path,
-            json.loads(request.content),
-            fault,
-            self._vendors.now(),
-            life=life,
-        )
-        self._assign(post)
-        request.extensions["post"] = post
-        self._vendors.posts.append(post)
+        origin = str(request.url.copy_with(raw_path=b"/")).rstrip("/")
+        path, now = request.url.path, self._vendors.now()
+        if _is_free(request):
+            is_upload = _UPLOADS.search(path) is not None
+            content = request.headers["content-length"] if is_upload else request.content
+            free = Free((origin, path, request.url.query, content), is_upload, life, now)
+            request.extensions["free"] = free
+            self.free.append(free)
+        else:
+            post = Post(origin, path, json.loads(request.content), fault, now, life=life)
+            self._assign(post)
+            request.extensions["post"] = post
+            self._vendors.posts.append(post)
         if fault.kills:
             life.end()
             await asyncio.Event().wait()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        answer = await super().handle_async_request(request)
+        try:
+            answer = await super().handle_async_request(request)
+        finally:
+            if "free" in request.extensions:
+                request.extensions["free"].is_over = True
         content = b"".join([part async for part in answer.stream])  # type: ignore[union-attr]  # an async one
         answer = httpx.Response(answer.status_code, headers=answer.headers, content=content)
         if "post" in request.extensions:
             request.extensions["post"].answer = answer
+        if "free" in request.extensions and _is_told(answer):
+            request.extensions["free"].told_at = self._vendors.now()
         if request.method == "GET" and answer.status_code in (404, 410) and is_own(answer):
             self.disowned_at[request.url.path.rpartition("/")[2]] = self._vendors.now()
         return httpx.Response(
@@ -410,3 +450,19 @@ class VendorNetwork(Network):
         if "post" in request.extensions:
             _AT_WORK.set(request.extensions["post"])
         return await super()._carry(request, fault)
+
+
+def _is_free(request: httpx.Request) -> bool:
+    if _UPLOADS.search(request.url.path):
+        return True
+    return json.loads(request.content).get("quote") is True
+
+
+def _is_told(answer: httpx.Response) -> bool:
+    """Whether it names the price that was asked for, or the upload."""
+    try:
+        said = json.loads(answer.content)
+    except ValueError:
+        return False
+    names = ("cost_credits", "path", "result", "assetRef", "mediaGenerationId")
+    return answer.is_success and isinstance(said, dict) and any(name in said for name in names)

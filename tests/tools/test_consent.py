@@ -20,6 +20,7 @@ from tests.support.harness import GOOD, Fault, Harness, Reply, reply, running
 
 VIDEO = GOOD["dreamina", "video"]
 FLOW_VIDEO = GOOD["google-flow", "video"]
+IMAGE = GOOD["dreamina", "image"]
 PIXVERSE = GOOD["pixverse", "video"]
 
 ERAS = pytest.mark.parametrize("mode", ["legacy", "auto"])
@@ -28,8 +29,9 @@ INTERPOLATE: dict[str, Any] = {"source": VIDEO, "fps": 60}  # 66 credits
 FLOW_4K: dict[str, Any] = {"source": FLOW_VIDEO, "resolution": "4K"}  # 50
 COSTS_50 = "it costs about 50 credits. Go on?"
 COST_IS_NOT_KNOWN = (
-    "PixVerse documents no price for it, so its cost is not known beforehand. Go on?"
+    "Dreamina documents no price for it, so its cost is not known beforehand. Go on?"
 )
+STRENGTHS = "resolution 4k, image_index 0, original_image_strength 0.65, detail_strength 0.5"
 THEN_ASK_THE_USER = "ask_user_then_set_max_credits"
 
 
@@ -75,9 +77,9 @@ async def nothing_was_sent(h: Harness) -> bool:
             f"Google Flow, upscale video (resolution 4K), of {FLOW_VIDEO}: {COSTS_50}",
         ),
         (
-            "upscale_video",
-            {"source": PIXVERSE},
-            f"PixVerse, upscale video (4K), of {PIXVERSE}: {COST_IS_NOT_KNOWN}",
+            "upscale_image",
+            {"source": IMAGE},
+            f"Dreamina, upscale image ({STRENGTHS}), of {IMAGE}: {COST_IS_NOT_KNOWN}",
         ),
     ],
 )
@@ -234,7 +236,7 @@ async def test_the_limit_is_the_operators(tmp_path: Path, mode: str) -> None:
         await h.call("upscale_video", source=VIDEO)
     async with running(tmp_path, client_options=options, USEAPI_CONFIRM_CREDITS="67") as h:
         await h.call("interpolate_video", **INTERPOLATE)
-        await h.call("upscale_video", source=PIXVERSE)
+        await h.call("upscale_image", source=IMAGE)
 
     assert 1 == len(user.asked)
     assert 2 == len(h.posts())
@@ -361,7 +363,7 @@ async def test_a_cap_of_0_asks_for_the_price_and_pays_nothing(
 
 async def test_a_cap_of_0_says_of_an_unknown_price_that_it_is_not_known(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
-        reply = await h.call("upscale_video", source=PIXVERSE, max_credits=0)
+        reply = await h.call("upscale_image", source=IMAGE, max_credits=0)
 
         assert "price" == reply.error["code"]
         assert "price" not in reply.error
@@ -369,17 +371,42 @@ async def test_a_cap_of_0_says_of_an_unknown_price_that_it_is_not_known(tmp_path
         assert await nothing_was_sent(h)
 
 
-async def test_a_cap_lets_an_unknown_price_through_with_a_note(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cap", [0.5, 1, 10])
+async def test_a_cap_lets_an_unknown_price_through_with_a_note(tmp_path: Path, cap: float) -> None:
     async with running(tmp_path, **ASKS) as h:
-        refused = await h.call("upscale_video", source=PIXVERSE)
-        done = await h.call("upscale_video", source=PIXVERSE, max_credits=10)
-        again = await h.call("upscale_video", source=PIXVERSE, max_credits=10)
+        refused = await h.call("upscale_image", source=IMAGE)
+        done = await h.call("upscale_image", source=IMAGE, max_credits=cap)
+        again = await h.call("upscale_image", source=IMAGE, max_credits=cap)
 
         assert ("price", None) == (refused.error["code"], refused.error.get("price"))
         assert "running" == done.job["status"]
         assert "max_credits could not be checked" in done.text
         assert "could not be checked" not in again.text
         assert 1 == len(h.posts())
+
+
+async def test_without_a_cap_nothing_is_said_of_one(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        done = await h.call("upscale_image", source=IMAGE)
+
+        assert "running" == done.job["status"]
+        assert "max_credits" not in done.text
+
+
+@ERAS
+async def test_nobody_is_asked_about_what_is_free_even_where_every_price_is_asked_about(
+    tmp_path: Path, mode: str
+) -> None:
+    user = willing()
+    options = user.on(mode)
+    async with running(tmp_path, client_options=options, USEAPI_CONFIRM_CREDITS="0") as h:
+        free = await h.call("upscale_video", source=FLOW_VIDEO, resolution="1080p")
+        nobody_yet = list(user.asked)
+        await h.call("upscale_video", source=VIDEO)
+
+    assert "running" == free.job["status"]
+    assert [] == nobody_yet
+    assert 1 == len(user.asked)
 
 
 async def test_what_is_documented_as_free_is_done_at_a_cap_of_0(tmp_path: Path) -> None:
@@ -412,3 +439,18 @@ async def test_a_cap_that_could_be_misread_is_refused(tmp_path: Path, max_credit
         assert "invalid_argument" == reply.error["code"]
         assert "max_credits must be a number" in reply.text
         assert await nothing_was_sent(h)
+
+
+async def test_a_cap_counts_for_the_job_after_one_that_failed_unseen(tmp_path: Path) -> None:
+    """The first call's job stands as far as is known, so its price was not asked for again."""
+    source = PIXVERSE.replace("66778801", "66778807")  # ends as moderated
+    async with running(tmp_path, **ASKS) as server:
+        await server.call("upscale_video", source=source, max_credits=500)
+        await asyncio.sleep(60)
+        refused = await server.call("upscale_video", source=source, max_credits=1)
+        price = refused.error["price"]
+        again = await server.call("upscale_video", source=source, max_credits=price)
+
+        assert 2 == len(server.sandbox.accepted)
+    assert "price" == refused.error["code"]
+    assert "reused" not in again.job

@@ -158,24 +158,40 @@ UNDERSTOOD = [
 REPAIRED = [
     Repaired(
         1,
-        "a link to the file",
-        upscale("https://cdn.example.com/v/clip.mp4?sig=1"),
-        "A link is no source: this server works on what was made on useapi.net",
+        "a link to a file of this machine",
+        upscale("https://127.0.0.1/v/clip.mp4?sig=1"),
+        "leads to an address that is not public",
         ASKED,
     ),
     Repaired(
-        2, "a page", upscale("https://dreamina.capcut.com/ai-tool/work/1"), "Ask the user", ASKED
+        2,
+        "a page of a local network",
+        upscale("https://10.0.0.7/ai-tool/work/1"),
+        "leads to an address that is not public",
+        ASKED,
     ),
     Repaired(
-        12, "a path", upscale("/mnt/user-data/uploads/video.mp4"), "A file is no source", ASKED
+        12,
+        "a path of another machine",
+        upscale("/mnt/user-data/uploads/video.mp4"),
+        "A file of a chat or of another machine is not there: ask the user",
+        ASKED,
     ),
     Repaired(
-        12, "a path of Windows", upscale("C:\\Users\\me\\clip.mov"), "A file is no source", ASKED
+        12,
+        "a path of Windows",
+        upscale("C:\\Users\\me\\clip.mov"),
+        "ask the user",
+        ASKED,
     ),
     Repaired(
-        12, "a file's address", upscale("file:///home/me/a.mp4"), "A file is no source", ASKED
+        12,
+        "a file's address",
+        upscale("file:///home/nobody/a.mp4"),
+        "in none of the folders",
+        ASKED,
     ),
-    Repaired(12, "a file's name", upscale("my clip.mp4"), "A file is no source", ASKED),
+    Repaired(12, "a file's name", upscale("my clip.mp4"), "Give the whole path", ASKED),
     Repaired(13, "words", upscale("my last video"), "list_jobs shows the ids", ("list_jobs", {})),
     Repaired(13, "a word", ("get_job", {"job_id": "latest"}), "list_jobs shows", ("list_jobs", {})),
     Repaired(
@@ -242,7 +258,7 @@ REPAIRED = [
         25,
         "1080p where it always makes 4K",
         upscale(PIXVERSE, resolution="1080p"),
-        "takes no resolution",
+        "makes 4K and no 1080p",
         upscale(PIXVERSE),
     ),
     Repaired(27, "120 frames", interpolate(VIDEO, 120), "must be 30 or 60", interpolate(VIDEO, 60)),

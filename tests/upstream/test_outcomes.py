@@ -32,6 +32,23 @@ def test_a_plain_refusal_is_final(status: int, paid: bool) -> None:
     assert not error.retryable
 
 
+@pytest.mark.parametrize("data", [None, {"message": "Forbidden"}, "text"])
+@pytest.mark.parametrize("status", [400, 402, 403, 404, 410, 413, 422, 596])
+def test_a_gateways_refusal_is_final_for_a_read_alone(status: int, data: Any) -> None:
+    """The vendor behind it may go on with what is paid."""
+    paid, read = (of_status(status, data, paid=is_paid) for is_paid in (True, False))
+
+    assert (Outcome.UNKNOWN, UnansweredError) == (paid[0], type(paid[1]))
+    gone = status in (404, 410)  # of a gateway, that says nothing of the job
+    assert (Outcome.UNKNOWN if gone else Outcome.REFUSED) is read[0]
+
+
+@pytest.mark.parametrize("paid", [True, False])
+@pytest.mark.parametrize("data", [None, {"message": "Unauthorized"}])
+def test_a_wrong_token_is_final_whoever_says_so(data: Any, paid: bool) -> None:
+    assert Outcome.REFUSED is of_status(401, data, paid=paid)[0]
+
+
 @pytest.mark.parametrize("paid", [True, False])
 def test_429_was_refused_before_any_work(paid: bool) -> None:
     failure = refused(VENDOR, BadResponse(429, {"error": "x"}, 7.0, 0.0), paid=paid)
@@ -109,6 +126,7 @@ def test_what_broke_off_after_it_left_may_have_been_done(
 
     assert (Outcome.UNKNOWN, kind) == (failure.outcome, type(failure.error))
     assert "ReadTimeout" in failure.error.message
+    assert not getattr(failure.error, "vendor_answered", False)
 
 
 def test_a_refusal_is_still_readable_by_its_service() -> None:

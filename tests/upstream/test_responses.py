@@ -165,6 +165,18 @@ def test_the_vendors_words_are_quoted_as_one_line_without_addresses() -> None:
     assert "\n" not in error.message
 
 
+def test_only_words_that_explain_more_than_we_do_are_quoted() -> None:
+    known = ErrorRule(
+        status=402, text="no plan", error=RefusedError, message="it needs a plan.", hint="Buy one."
+    )
+    vendor = ServiceInfo("plain", "Plain", (known,))
+
+    assert "Plain: it needs a plan." == error_of(402, {"error": "No plan"}, vendor).message
+    assert "“Unpaid”" in error_of(402, {"error": "Unpaid"}, vendor).message
+    assert "said" not in error_of(402, {"error": ""}, vendor).message
+    assert "said" not in error_of(402, None, vendor).message
+
+
 def test_a_token_error_quotes_nothing() -> None:
     assert "It said" not in error_of(401, {"error": "Unauthorized"}).message
 
