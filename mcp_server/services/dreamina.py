@@ -618,7 +618,8 @@ class Dreamina(Service):
             elif _may_be_of(order, job_id):
                 candidates[job_id] = number(obj(entry).get("elapsedSeconds")) or 0
         is_complete = is_complete and len(candidates) <= _MOST_CANDIDATES
-        jobs, unclear = [], []
+        jobs: list[Job] = []
+        unclear: list[Job] = []
         newest = sorted(candidates, key=lambda job_id: candidates[job_id])
         for job_id in newest[:_MOST_CANDIDATES]:
             job, is_known = await self._candidate(upstream, order, job_id)

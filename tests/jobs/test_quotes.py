@@ -281,7 +281,10 @@ ANSWERS: list[tuple[dict[str, Any], float | None]] = [
     ({"estimated_cost": 30, "credits_per_second": 6}, 30),
     ({"credit_cost": 30, "credits": 15_000}, 30),
     ({"cost_credits": 0}, 0),
-    ({"cost_credits": "30"}, None),
+    ({"cost_credits": "30"}, 30),
+    ({"quote": {"credits": "30.50"}}, 30.5),
+    ({"cost_credits": "-30"}, None),
+    ({"cost_credits": "much"}, None),
     ({"cost_credits": -1}, None),
     ({"ok": True, "video_duration": 5}, None),
 ]
