@@ -373,7 +373,7 @@ class Settings(BaseModel):
             platformdirs.user_documents_dir(),
             platformdirs.user_downloads_dir(),
             platformdirs.user_videos_dir(),
-            home / "Movies",
+            str(home / "Movies"),
             platformdirs.user_pictures_dir(),
         )
         # Some systems call the home folder itself the desktop where there is none.

@@ -42,7 +42,7 @@ export const CASES = {
     await has(view, 5);
     equal(await view.text("title"), "Jobs");
     const [running, done, saved, failed, lost] = await tiles(view);
-    equal(running.what, "Frame rate raised, 60 fps");
+    equal(running.what, "Frame rate, 60 fps");
     deepEqual(running.tags, ["Video", "Running"]);
     deepEqual(running.calls, []);
     deepEqual(done.tags, ["Video"]);

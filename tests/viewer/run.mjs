@@ -34,29 +34,29 @@ async function run(where, cases, host) {
   }
 }
 
+async function runAll(host) {
+  await run("unit host", UNIT_CASES, host);
+  await run("gallery", GALLERY_CASES, host);
+  if (!Object.keys(INSPECTOR_CASES).some((name) => name.includes(wanted))) return;
+  const inspector = await Inspector.open(browser);
+  try {
+    await run("Inspector", INSPECTOR_CASES, inspector);
+  } finally {
+    await inspector.close();
+  }
+}
+
 const browser = await openBrowser();
 const host = await UnitHost.open(browser);
 try {
-  if (onlyPictures) {
-    await takePictures(host, wanted);
-    process.exit(0);
-  }
-  await run("unit host", UNIT_CASES, host);
-  await run("gallery", GALLERY_CASES, host);
-  if (Object.keys(INSPECTOR_CASES).some((name) => name.includes(wanted))) {
-    const inspector = await Inspector.open(browser);
-    try {
-      await run("Inspector", INSPECTOR_CASES, inspector);
-    } finally {
-      await inspector.close();
-    }
-  }
-  if (!wanted) await takePictures(host);
+  if (!onlyPictures) await runAll(host);
+  if (onlyPictures || !wanted) await takePictures(host, wanted);
 } finally {
   host.close();
   await browser.close();
 }
 
+if (onlyPictures) process.exit(0);
 const failed = results.filter(Boolean).length;
 console.log(`\nviewer: ${results.length - failed} passed, ${failed} failed`);
 process.exit(failed || !results.length ? 1 : 0);
