@@ -796,6 +796,8 @@ def _is_same_wish(
         mode = "first_frame" if wanted.get("start_image") else "prompt"
         mode = "end_frame" if wanted.get("end_image") else mode
         told.append(request.get("inputMode", mode) == mode)
+    elif request.get("inputMode", "generate") != "generate":  # the one that is documented
+        told.append(None)
     if False in told:
         return False
     return None if None in told else True

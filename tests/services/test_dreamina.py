@@ -930,13 +930,52 @@ async def test_a_record_without_its_prompt_proves_nothing(tmp_path: Path, echo: 
     assert ((), False) == (look.jobs, look.is_complete)
 
 
-async def looked(folder: Path, order: Order, running_job: dict[str, Any]) -> Look:
+OF_IMAGE_PROMPT = {
+    "prompt": PROMPT,
+    "model": "seedream-4.6",
+    "ratio": "auto",
+    "resolution": "2k",
+    "inputMode": "generate",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "echo", "same"),
+    [
+        ({}, OF_IMAGE_PROMPT, True),
+        ({}, {"prompt": PROMPT}, True),
+        ({}, {**OF_IMAGE_PROMPT, "resolution": "4k"}, False),
+        ({}, {**OF_IMAGE_PROMPT, "imageRef_1": REF}, False),
+        ({}, {**OF_IMAGE_PROMPT, "inputMode": "blend"}, None),
+        ({"resolution": "4k"}, {"prompt": PROMPT}, None),
+        ({"reference_image": REF}, OF_IMAGE_PROMPT, None),
+        ({"reference_image": REF}, {**OF_IMAGE_PROMPT, "imageRef_1": REF}, True),
+        ({"reference_image": REF}, {**OF_IMAGE_PROMPT, "imageRef_1": f"{REF}0"}, False),
+    ],
+)
+async def test_a_lost_image_is_known_by_what_its_record_echoes(
+    tmp_path: Path, given: dict[str, Any], echo: dict[str, Any], same: bool | None
+) -> None:
+    """GET images/jobid, 2 March 2026: the echo of a generation."""
+    image = source(902, "i")
+    order = ordered("generate_image", **given)
+    look = await looked(tmp_path, order, record(type="image", request=echo), image)
+
+    assert ([image] if same else []) == [job.job_id for job in look.jobs]
+    assert ([image] if same is None else []) == [job.job_id for job in look.unclear]
+    assert (same is not None) == look.is_complete
+
+
+async def looked(
+    folder: Path, order: Order, running_job: dict[str, Any], job_id: str = MADE_VIDEO
+) -> Look:
     """What a look finds where this is the only job that runs."""
-    executing = {"CA:user@example.com": [{"jobid": MADE_VIDEO, "elapsedSeconds": 3}]}
+    executing = {"CA:user@example.com": [{"jobid": job_id, "elapsedSeconds": 3}]}
+    kind = "images" if job_id != MADE_VIDEO else "videos"
     vendor = Scripted(
         {
             "GET /v1/dreamina/scheduler": {"executing": executing, "total": 1},
-            f"GET /v1/dreamina/videos/{MADE_VIDEO}": {**running_job, "jobid": MADE_VIDEO},
+            f"GET /v1/dreamina/{kind}/{job_id}": {**running_job, "jobid": job_id},
         }
     )
     settings = Settings.read({"USEAPI_TOKEN": TOKEN})
