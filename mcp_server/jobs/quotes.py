@@ -128,14 +128,15 @@ class Quotes:
 
     async def _keep_if_made(self, order: Order, key: str, answer: Answer) -> None:
         """Keep the job that the vendor made instead of telling its price: it is the order's."""
+        service = service_named(order.service)
         try:
-            job = service_named(order.service).accepted(order, answer, OUR_ID_PREFIX)
+            service.accepted(order, answer, OUR_ID_PREFIX)
         except UnexpectedAnswerError:
             return
         log.warning("%s answered a question for a price with a job", order.service)
         row = await self._journal.insert(submission_of(order, key, self._upstream.origin))
         row = await self._journal.count_post(row, expected=0)
-        await self._repository.record_accepted(row, job)
+        await self._repository.record_accepted(row, service.accepted(order, answer, row.id))
 
 
 def _not_told(order: Order, what: str) -> QuoteError:

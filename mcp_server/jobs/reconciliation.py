@@ -14,7 +14,7 @@ What a look may conclude (CONTRIBUTING has the rules as a table):
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mcp_server.clock import Clock, epoch
 from mcp_server.errors import UnansweredError, UseapiError
@@ -96,7 +96,8 @@ class Reconciler:
         if not answered:
             return Search(f"{title} can't be read")
         came = "did not list it" if last.proves_absence else "what it answered proves nothing"
-        note = f"{title} was asked {answered} times and {came}{last.hint or ''}"
+        times = "once" if answered == 1 else f"{answered} times"
+        note = f"{title} was asked {times} and {came}{last.hint or ''}"
         return Search(note, proves_absence=proven)
 
     async def look(self, order: Order, row: Submission) -> Sighting:
@@ -129,7 +130,17 @@ class Reconciler:
             ended_badly = other is not None and other.state in _ENDED_BADLY
             known = job.evolve(status="failed") if ended_badly else job
             (ours if is_ours else older).append(known)
-        return self._conclude(order, row, look, ours, older)
+        sighting = self._conclude(order, row, look, ours, older)
+        if sighting.found is not None or sighting.hint is not None:
+            return sighting
+        return replace(sighting, hint=await self._unclear(row, look))
+
+    async def _unclear(self, row: Submission, look: Look) -> str | None:
+        """Which job may be the row's, though its record does not tell."""
+        for job in look.unclear:
+            if self.is_ours(job, row, look) and await self._journal.get(job.job_id) is None:
+                return f"; {job.job_id} may be it, which its record does not tell"
+        return None
 
     async def _known_parts(self) -> frozenset[str]:
         """The vendor's jobs that the journal knows as parts of one of ours."""
@@ -144,7 +155,8 @@ class Reconciler:
         except UseapiError as error:
             log.info("what exists beside %s could not be read: %s", row.id, error.code)
             return row
-        evidence = {"before": [job.job_id for job in look.jobs], "horizon": look.horizon}
+        there = [job.job_id for job in (*look.jobs, *look.unclear)]
+        evidence = {"before": there, "horizon": look.horizon}
         horizon = self._clock.now() - _CLOCK_SKEW_S
         if look.clock_ahead_s is not None:
             evidence["clock_s"] = look.clock_ahead_s

@@ -229,8 +229,11 @@ def _status(row: Submission) -> Status:
 
 
 def key_of(order: Order, origin: str) -> str:
-    """What makes two orders the same; hashed, for ids hold the account's e-mail."""
-    wish = [origin, order.service, order.operation, order.source, order.key_arguments]
+    """What makes two orders the same; hashed, for ids hold the account's e-mail.
+
+    A prompt with a line's end more is none that asks for another video.
+    """
+    wish = [origin, order.service, order.operation, order.source.strip(), order.key_arguments]
     return hashlib.sha256(json.dumps(wish).encode()).hexdigest()
 
 

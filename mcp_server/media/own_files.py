@@ -216,7 +216,7 @@ def open_file(text: str, folders: Sequence[Path], *, why_none: str = "") -> OwnF
         UnusableFileError: it may not be read, or is nothing that can be used.
     """
     path = path_of(text)
-    name = re.split(r"[/\\]" if _OF_WINDOWS.match(path) else "/", path.rstrip("/"))[-1] or path
+    name = re.split(r"[/\\]" if _OF_WINDOWS.match(path) else "/", path.rstrip("/"))[-1] or text
     shown = one_line(name, 120)
     if not folders:
         raise UnusableFileError(
@@ -224,7 +224,7 @@ def open_file(text: str, folders: Sequence[Path], *, why_none: str = "") -> OwnF
             hint="Give an https link to the file, or the id of what was made on useapi.net; the"
             " operator may name folders of this server's disk in USEAPI_INPUT_DIRS.",
         )
-    if not Path(path).is_absolute() or len(path) > LONGEST_PATH or "\0" in path:
+    if not Path(path).is_absolute() or len(path) > LONGEST_PATH or not _can_be_named(path):
         raise unusable(
             shown, "is no whole path", "Give the whole path, from / or ~ on; ask the user for it."
         )
@@ -267,7 +267,7 @@ def path_of(text: str) -> str:
     elif "\\" in bare and os.sep == "/" and not _OF_WINDOWS.match(bare):
         plain = re.sub(r"\\(.)", r"\1", bare)
         bare = bare if os.path.lexists(_expanded(bare)) else plain
-    return _expanded(bare)
+    return _expanded(bare) if bare else ""
 
 
 def real_path(text: str) -> str:
@@ -287,8 +287,16 @@ def name_of_link(url: str) -> str:
 def _expanded(path: str) -> str:
     try:
         return str(Path(path).expanduser())
-    except RuntimeError:  # there is no such user
+    except (RuntimeError, ValueError):  # there is no such user, or can't be
         return path
+
+
+def _can_be_named(path: str) -> bool:
+    """Whether a file system can hold such a path: no NUL, and no half of a character."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def _from_uri(uri: str) -> str:

@@ -282,7 +282,7 @@ class Look:
     of ours, its `job_id` is that reference, and theirs are the `media_id` of its media. `others`
     are the ids of jobs that another submission's reference proves not to be the order's;
     `strangers` those with a reference of another form, which proves it if the order went out with
-    one of ours.
+    one of ours. `unclear` are jobs whose records do not tell whether they do what was ordered.
     """
 
     jobs: tuple[Job, ...]
@@ -292,6 +292,7 @@ class Look:
     ours: Job | None = None
     others: frozenset[str] = frozenset()
     strangers: frozenset[str] = frozenset()
+    unclear: tuple[Job, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -262,14 +262,14 @@ def _price_of_a_video(arguments: Mapping[str, Any]) -> float | None:
     return None if rates is None else max(rates) * float(arguments["duration_seconds"])
 
 
-def _costs_as_another(wanted: Mapping[str, Any], credits_: float | None) -> bool:
-    """Whether a video costs what one in another resolution does, and not what this one does."""
+def _is_told_by_price(wanted: Mapping[str, Any], credits_: float | None) -> bool | None:
+    """Whether a video costs what one of this resolution does; None: its price does not tell."""
     by_resolution = _RATES.get(str(wanted["model"]), {})
     if credits_ is None or str(wanted["resolution"]) not in by_resolution:
-        return False
+        return None
     rate = credits_ / float(wanted["duration_seconds"])
     fitting = {resolution for resolution, rates in by_resolution.items() if rate in rates}
-    return bool(fitting) and wanted["resolution"] not in fitting
+    return wanted["resolution"] in fitting if fitting else None
 
 
 _ERROR_RULES = (
@@ -618,24 +618,27 @@ class Dreamina(Service):
             elif _may_be_of(order, job_id):
                 candidates[job_id] = number(obj(entry).get("elapsedSeconds")) or 0
         is_complete = is_complete and len(candidates) <= _MOST_CANDIDATES
-        jobs = []
+        jobs: list[Job] = []
+        unclear: list[Job] = []
         newest = sorted(candidates, key=lambda job_id: candidates[job_id])
         for job_id in newest[:_MOST_CANDIDATES]:
             job, is_known = await self._candidate(upstream, order, job_id)
             is_complete = is_complete and is_known
-            jobs += [job] if job is not None else []
-        return Look(tuple(jobs), is_complete, clock_ahead_s=answer.clock_ahead_s)
+            if job is not None:
+                (jobs if is_known else unclear).append(job)
+        ahead_s = answer.clock_ahead_s
+        return Look(tuple(jobs), is_complete, clock_ahead_s=ahead_s, unclear=tuple(unclear))
 
     async def _candidate(
         self, upstream: Upstream, order: Order, job_id: str
     ) -> tuple[Job | None, bool]:
-        """The job if it does what was ordered, and whether that could be told."""
+        """The job if it does what was ordered or may do so, and whether that could be told."""
         try:
             record = obj((await upstream.get(self.vendor, self._path(job_id))).data)
         except UseapiError:  # another one's may have been deleted a moment ago
             return None, False
         same = self._same(order, record)
-        return as_job(job_id, record) if same else None, same is not None
+        return None if same is False else as_job(job_id, record), same is not None
 
     def names(self, order: Order, refusal: RefusedError) -> str | None:
         named = re.search(r"already (?:upscaled|interpolated): (\S+)", refusal.vendor_text)
@@ -778,8 +781,8 @@ def _is_same_wish(
 ) -> bool | None:
     """Whether the record of a generation is this order's; None if it does not tell.
 
-    The documented echo of a video holds no image, only how it is used, and no resolution: where
-    the prices are known they tell it.
+    The documented echo of a video holds no image, only how it is used, so that one with an image is
+    never sure.
     """
     if "jobid" in request:
         return False
@@ -788,20 +791,42 @@ def _is_same_wish(
     wanted = order.result_arguments
     if str(request["prompt"]).strip() != order.source.strip():
         return False
-    for name, option in order.endpoint.options.items():
-        echoed, value = request.get(option.field), wanted.get(name)
-        value = order.refs.get(str(value)) if is_file(value) else value
-        if None not in (echoed, value) and echoed != option.written(value):
-            return False
-    if order.operation != "generate_video":
-        return True
-    mode = "first_frame" if wanted.get("start_image") else "prompt"
-    mode = "end_frame" if wanted.get("end_image") else mode
-    if "resolution" not in request and _costs_as_another(
-        wanted, number(response.get("forecastCost"))
-    ):
+    told = [_is_same_argument(order, name, request, response) for name in wanted]
+    if order.operation == "generate_video":
+        mode = "first_frame" if wanted.get("start_image") else "prompt"
+        mode = "end_frame" if wanted.get("end_image") else mode
+        told.append(request.get("inputMode", mode) == mode)
+    elif request.get("inputMode", "generate") != "generate":  # the one that is documented
+        told.append(None)
+    if False in told:
         return False
-    return bool(request.get("inputMode", mode) == mode)
+    return None if None in told else True
+
+
+def _is_same_argument(
+    order: Order, name: str, request: Mapping[str, Any], response: Mapping[str, Any]
+) -> bool | None:
+    """Whether the record of a generation has this argument as ordered; None if it does not tell.
+
+    What is not echoed is the default, but for an image. The documented echo of a video holds no
+    resolution: where the prices are known they tell it.
+    """
+    wanted, option = order.result_arguments, order.endpoint.options[name]
+    value = wanted[name]
+    if option.sent == "never":
+        return True
+    sent = order.refs.get(str(value)) if is_file(value) else value
+    echoed = request.get(option.field)
+    if None not in (echoed, sent):
+        return bool(echoed == option.written(sent))
+    if name.endswith("_image"):
+        return echoed is None if value is None else None
+    if echoed is not None:  # what is left to Dreamina
+        return True
+    by_price = None
+    if name == "resolution":
+        by_price = _is_told_by_price(wanted, number(response.get("forecastCost")))
+    return True if by_price is None and value == option.default_for(wanted) else by_price
 
 
 def _letter_for(order: Order) -> str:

@@ -835,7 +835,7 @@ def _is_same_wish(order: Order, request: Mapping[str, Any]) -> bool | None:
         return False  # an upscale or an extension
     if "prompt" not in request:
         return None
-    if request["prompt"] != order.source:
+    if str(request["prompt"]).strip() != order.source.strip():
         return False
     is_told = True
     for name, wanted in order.result_arguments.items():

@@ -69,7 +69,7 @@ def bare_link(text: str) -> str | None:
 
 def is_path(text: str) -> bool:
     """Whether it looks like a path, or like the name of a video or an image."""
-    return _FILE.match(text.strip("\"'`<> \n")) is not None
+    return not is_link(text) and _FILE.match(text.strip("\"'`<> \n")) is not None
 
 
 def is_nearly_an_id(text: str) -> bool:

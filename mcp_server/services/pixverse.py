@@ -107,6 +107,7 @@ _UPSCALERS: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
 # number with a word for it in its name.
 _PRICE = re.compile(r"(?i)cost|price|quote|total")
 _CREDITS = re.compile(r"(?i)credit")
+_DIGITS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,6})?")  # a price as text is one all the same
 _NO_PRICE = re.compile(r"(?i)remain|left|balance|daily|monthly|package|second|per_|available")
 
 _COMMON = {
@@ -448,7 +449,8 @@ class PixVerse(Service):
         found: dict[str, float] = {}
         for record in (obj(answer.data), *objs(list(obj(answer.data).values()))):
             for name, value in record.items():
-                price = number(value)
+                is_digits = isinstance(value, str) and _DIGITS.fullmatch(value)
+                price = float(value) if is_digits else number(value)
                 if price is not None and price >= 0 and not _NO_PRICE.search(name):
                     found[name] = max(price, found.get(name, 0.0))
         for words in (_PRICE, _CREDITS):

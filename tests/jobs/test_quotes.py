@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,23 @@ async def test_a_job_in_place_of_a_price_is_the_orders(tmp_path: Path) -> None:
         assert 1 == len(bodies(h)) == len(h.sandbox.accepted)
 
 
+async def test_several_images_in_place_of_a_price_are_one_job_of_an_id_of_ours(
+    tmp_path: Path,
+) -> None:
+    images = [IMAGE.rsplit(":", 1)[0] + f":{number}" for number in (901, 902)]
+    async with running(tmp_path) as h:
+        h.network.faults = [
+            Fault(reaches=False, then=httpx.Response(200, json={"success_ids": images}))
+        ]
+        made = await h.call("upscale_image", source=IMAGE, max_credits=1)
+        again = await h.call("upscale_image", source=IMAGE, max_credits=1)
+
+        assert 1 == len(h.posts())
+    assert re.fullmatch("useapi-mcp:[a-z2-7]{26}", made.job["job_id"])
+    assert made.job["job_id"] == again.job["job_id"]
+    assert images == [item["media_id"] for item in made.job["media"]]
+
+
 async def test_a_job_in_place_of_a_price_is_known_though_nothing_can_be_read(
     tmp_path: Path,
 ) -> None:
@@ -281,7 +299,10 @@ ANSWERS: list[tuple[dict[str, Any], float | None]] = [
     ({"estimated_cost": 30, "credits_per_second": 6}, 30),
     ({"credit_cost": 30, "credits": 15_000}, 30),
     ({"cost_credits": 0}, 0),
-    ({"cost_credits": "30"}, None),
+    ({"cost_credits": "30"}, 30),
+    ({"quote": {"credits": "30.50"}}, 30.5),
+    ({"cost_credits": "-30"}, None),
+    ({"cost_credits": "much"}, None),
     ({"cost_credits": -1}, None),
     ({"ok": True, "video_duration": 5}, None),
 ]

@@ -846,24 +846,35 @@ OF_PROMPT = {
     "duration": 5,
     "inputMode": "prompt",
 }
+REF = "CA:user@example.com-image:1"
+OF_FRAME = {**OF_PROMPT, "inputMode": "first_frame"}
 
 
 @pytest.mark.parametrize(
-    ("given", "echo", "is_found"),
+    ("given", "echo", "same"),
     [
         ({}, OF_PROMPT, True),
         ({}, {**OF_PROMPT, "prompt": f" {PROMPT}\n"}, True),
         ({}, {"prompt": PROMPT}, True),
+        ({"variation": 9}, OF_PROMPT, True),
+        ({"duration_seconds": 7}, {"prompt": PROMPT}, None),
+        ({"model": "seedance-2.5"}, {"prompt": PROMPT}, None),
+        ({"aspect_ratio": "1:1"}, {"prompt": PROMPT}, None),
         # The documented echo holds no resolution.
-        ({"resolution": "1080p"}, OF_PROMPT, True),
+        ({"resolution": "1080p"}, OF_PROMPT, None),
         ({"resolution": "4K"}, {**OF_PROMPT, "resolution": "4k"}, True),
         ({"resolution": "4K"}, {**OF_PROMPT, "resolution": "720p"}, False),
-        ({"start_image": FRAME}, {**OF_PROMPT, "inputMode": "first_frame"}, True),
+        # And of an image only that there is one.
+        ({"start_image": FRAME}, OF_FRAME, None),
         (
             {"start_image": FRAME, "end_image": FRAME},
             {**OF_PROMPT, "inputMode": "end_frame"},
-            True,
+            None,
         ),
+        ({"start_image": REF}, {**OF_FRAME, "firstFrameRef": REF}, True),
+        ({"start_image": REF}, {**OF_FRAME, "firstFrameRef": f"{REF}0"}, False),
+        ({}, {**OF_PROMPT, "firstFrameRef": REF}, False),
+        ({"start_image": FRAME}, {**OF_FRAME, "firstFrameRef": REF}, None),
         ({"start_image": FRAME}, OF_PROMPT, False),
         ({}, {**OF_PROMPT, "inputMode": "unified_edit"}, False),
         ({}, {**OF_PROMPT, "prompt": f"{PROMPT}, twice"}, False),
@@ -876,35 +887,40 @@ OF_PROMPT = {
     ],
 )
 async def test_a_lost_video_is_known_by_what_its_record_echoes(
-    tmp_path: Path, given: dict[str, Any], echo: dict[str, Any], is_found: bool
+    tmp_path: Path, given: dict[str, Any], echo: dict[str, Any], same: bool | None
 ) -> None:
-    """GET videos/jobid, 2 April 2026: the echo of a generation."""
+    """GET videos/jobid, 2 April 2026: the echo of a generation.
+
+    What is echoed and differs is another's; what shaped it and is not echoed leaves it open.
+    """
     look = await looked(tmp_path, ordered(**given), record(type="video", request=echo))
 
-    assert ([MADE_VIDEO] if is_found else []) == [job.job_id for job in look.jobs]
-    assert look.is_complete
+    assert ([MADE_VIDEO] if same else []) == [job.job_id for job in look.jobs]
+    assert (same is not None) == look.is_complete
 
 
 @pytest.mark.parametrize(
-    ("resolution", "forecast", "is_found"),
+    ("resolution", "forecast", "same"),
     [
         ("720p", 115, True),
         ("720p", 85, True),
         ("720p", 285, False),
         ("1080p", 285, True),
         ("1080p", 115, False),
-        ("1080p", 300, True),  # a price that is not known tells nothing
-        ("1080p", None, True),
+        ("720p", 300, True),  # the default
+        ("1080p", 300, None),  # a price that is not known tells nothing
+        ("1080p", None, None),
     ],
 )
 async def test_what_a_lost_video_costs_tells_its_resolution(
-    tmp_path: Path, resolution: str, forecast: float | None, is_found: bool
+    tmp_path: Path, resolution: str, forecast: float | None, same: bool | None
 ) -> None:
     """Credits a second, 5 October 2026; the echo does not hold the resolution."""
     running_job = record(type="video", request=OF_PROMPT, response={"forecastCost": forecast})
     look = await looked(tmp_path, ordered(resolution=resolution), running_job)
 
-    assert ([MADE_VIDEO] if is_found else []) == [job.job_id for job in look.jobs]
+    assert ([MADE_VIDEO] if same else []) == [job.job_id for job in look.jobs]
+    assert (same is not None) == look.is_complete
 
 
 @pytest.mark.parametrize("echo", [None, {}, {"model": "seedance-2.0"}])
@@ -914,13 +930,52 @@ async def test_a_record_without_its_prompt_proves_nothing(tmp_path: Path, echo: 
     assert ((), False) == (look.jobs, look.is_complete)
 
 
-async def looked(folder: Path, order: Order, running_job: dict[str, Any]) -> Look:
+OF_IMAGE_PROMPT = {
+    "prompt": PROMPT,
+    "model": "seedream-4.6",
+    "ratio": "auto",
+    "resolution": "2k",
+    "inputMode": "generate",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "echo", "same"),
+    [
+        ({}, OF_IMAGE_PROMPT, True),
+        ({}, {"prompt": PROMPT}, True),
+        ({}, {**OF_IMAGE_PROMPT, "resolution": "4k"}, False),
+        ({}, {**OF_IMAGE_PROMPT, "imageRef_1": REF}, False),
+        ({}, {**OF_IMAGE_PROMPT, "inputMode": "blend"}, None),
+        ({"resolution": "4k"}, {"prompt": PROMPT}, None),
+        ({"reference_image": REF}, OF_IMAGE_PROMPT, None),
+        ({"reference_image": REF}, {**OF_IMAGE_PROMPT, "imageRef_1": REF}, True),
+        ({"reference_image": REF}, {**OF_IMAGE_PROMPT, "imageRef_1": f"{REF}0"}, False),
+    ],
+)
+async def test_a_lost_image_is_known_by_what_its_record_echoes(
+    tmp_path: Path, given: dict[str, Any], echo: dict[str, Any], same: bool | None
+) -> None:
+    """GET images/jobid, 2 March 2026: the echo of a generation."""
+    image = source(902, "i")
+    order = ordered("generate_image", **given)
+    look = await looked(tmp_path, order, record(type="image", request=echo), image)
+
+    assert ([image] if same else []) == [job.job_id for job in look.jobs]
+    assert ([image] if same is None else []) == [job.job_id for job in look.unclear]
+    assert (same is not None) == look.is_complete
+
+
+async def looked(
+    folder: Path, order: Order, running_job: dict[str, Any], job_id: str = MADE_VIDEO
+) -> Look:
     """What a look finds where this is the only job that runs."""
-    executing = {"CA:user@example.com": [{"jobid": MADE_VIDEO, "elapsedSeconds": 3}]}
+    executing = {"CA:user@example.com": [{"jobid": job_id, "elapsedSeconds": 3}]}
+    kind = "images" if job_id != MADE_VIDEO else "videos"
     vendor = Scripted(
         {
             "GET /v1/dreamina/scheduler": {"executing": executing, "total": 1},
-            f"GET /v1/dreamina/videos/{MADE_VIDEO}": {**running_job, "jobid": MADE_VIDEO},
+            f"GET /v1/dreamina/{kind}/{job_id}": {**running_job, "jobid": job_id},
         }
     )
     settings = Settings.read({"USEAPI_TOKEN": TOKEN})

@@ -12,6 +12,7 @@ import pytest
 from mcp.client.context import ClientRequestContext
 from mcp.types import ElicitRequestParams, ElicitResult
 
+from mcp_server.sandbox import media
 from mcp_server.sandbox.app import Sandbox
 from tests.support.harness import (
     GOOD,
@@ -181,6 +182,7 @@ async def test_a_prompt_is_not_logged(tmp_path: Path, caplog: pytest.LogCaptureF
 SAME: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),
     ({}, {"variation": 1}),
+    ({"prompt": f"{PANDA}\n"}, {"prompt": f" {PANDA}"}),
     ({}, {"model": "seedance-2.0", "duration_seconds": "5s", "resolution": "720p"}),
     ({"aspect_ratio": "16:9"}, {}),
     ({"variation": 2}, {"variation": 2, "aspect_ratio": "16 : 9"}),
@@ -279,6 +281,31 @@ async def test_another_video_of_the_same_prompt_is_not_taken_for_the_lost_one(
 
     assert "running" == before.job["status"]
     assert "unconfirmed" == lost.job["status"]
+
+
+async def test_a_video_that_goes_by_another_frame_is_not_taken_for_the_lost_one(
+    tmp_path: Path,
+) -> None:
+    """Dreamina's record of a video does not say which frame it began with."""
+    own = tmp_path / "own"
+    own.mkdir()
+    for name, size in (("one", (1280, 720)), ("two", (1920, 1080))):
+        (own / f"{name}.jpg").write_bytes(media.read(media.image(*size)))
+    async with running(tmp_path, job_seconds=600, USEAPI_INPUT_DIRS=str(own)) as server:
+        server.network.concerns = lambda request: request.url.path == "/v1/dreamina/videos"
+        server.network.faults = [Fault(reaches=False, then="cut"), CUT]
+        wishes = [{"start_image": str(own / f"{n}.jpg"), "account": CA} for n in ("one", "two")]
+        calls = []
+        for wish in wishes:
+            calls.append(asyncio.create_task(video(server, **wish)))
+            await asyncio.sleep(1)
+        await asyncio.sleep(200)
+        await asyncio.gather(*calls)
+        again = [await video(server, **wish) for wish in wishes]
+
+        assert 1 == len(server.sandbox.accepted)
+        assert 2 == sum(map(server.network.concerns, server.posts()))
+    assert ["unconfirmed", "unconfirmed"] == [reply.job["status"] for reply in again]
 
 
 async def test_what_a_dead_server_left_is_found_and_not_made_again(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from mcp_server.sandbox import media
 from mcp_server.sandbox.app import Sandbox
 from tests.services.scripted import Scripted
-from tests.support.harness import GOOD, ORIGIN, Fault, Harness, VirtualClock, running
+from tests.support.harness import GOOD, ORIGIN, Fault, Harness, Reply, VirtualClock, running
 from tests.support.media_host import MediaHost, WithMediaHost, film
 
 VIDEO = GOOD["dreamina", "video"]
@@ -251,6 +251,18 @@ async def test_what_the_service_takes_is_checked_before_anything_is_sent(tmp_pat
         assert 1 == sum("/files" in path for path in paths_of(h.posts()))
 
 
+@pytest.mark.parametrize(
+    "link", ["ftp://example.com/a.mp4", "s3://bucket/a.mp4", "www.example.com/a.mp4"]
+)
+async def test_a_link_that_is_not_read_is_no_path_either(tmp_path: Path, link: str) -> None:
+    async with running(tmp_path, **own(tmp_path)) as h:
+        reply = await h.call("upscale_video", source=link)
+
+        assert "A link of this kind is no source" in reply.text
+        assert "an https link" in reply.text
+        assert [] == h.network.sent
+
+
 async def test_an_argument_that_no_upscaler_of_own_files_takes_is_refused_first(
     tmp_path: Path,
 ) -> None:
@@ -444,14 +456,10 @@ async def test_an_image_too_large_for_a_service_is_refused(tmp_path: Path) -> No
         assert [] == h.posts()
 
 
-@pytest.mark.parametrize("service", ["dreamina", "google-flow"])
-async def test_a_lost_generation_of_an_own_image_is_found_after_a_restart(
-    tmp_path: Path, service: str
-) -> None:
-    """By what the vendor calls the image, where another reference went out than ours."""
+async def lost_with_an_own_image(tmp_path: Path, **wish: Any) -> tuple[Harness, Reply]:
+    """What the same call is told after a restart, where another reference went out than ours."""
     path = put(tmp_path, "photo.jpg", JPEG)
-    wish: dict[str, Any] = {"prompt": "It turns.", "service": service, "start_image": path}
-    wish |= {"reply_ref": "mine"} | ({"account": "US:"} if service == "dreamina" else {})
+    wish |= {"prompt": "It turns.", "start_image": path, "reply_ref": "mine"}
     async with running(tmp_path, job_seconds=300, **own(tmp_path)) as h:
         h.network.concerns = lambda request: request.url.path.endswith("/videos")
         h.network.faults = [Fault(after_s=30, then="cut")]
@@ -461,11 +469,33 @@ async def test_a_lost_generation_of_an_own_image_is_found_after_a_restart(
     async with running(
         tmp_path, sandbox=h.sandbox, network=h.network, clock=h.clock, **own(tmp_path)
     ) as after:
-        found = await after.call("generate_video", **wish)
+        await after.call("generate_video", **wish)
+        await asyncio.sleep(100)
+        told = await after.call("generate_video", **wish)
 
-        assert h.sandbox.accepted[0].job_id == found.job["job_id"]
         assert 1 == len(h.sandbox.accepted)
         assert 2 == len(after.posts())
+    return h, told
+
+
+async def test_a_lost_generation_of_an_own_image_is_found_by_what_its_service_calls_that(
+    tmp_path: Path,
+) -> None:
+    h, found = await lost_with_an_own_image(tmp_path, service="google-flow")
+
+    assert h.sandbox.accepted[0].job_id == found.job["job_id"]
+
+
+async def test_what_may_be_a_lost_generation_of_an_own_image_is_named_and_not_taken(
+    tmp_path: Path,
+) -> None:
+    """Dreamina's record says that there was an image, and not which."""
+    h, told = await lost_with_an_own_image(tmp_path, service="dreamina", account="US:")
+
+    made = h.sandbox.accepted[0].job_id
+    assert "unconfirmed" == told.job["status"]
+    assert f"{made} may be it" in told.text
+    assert f"{made} may be it" in told.job["failure"]["message"]
 
 
 async def test_a_job_that_is_still_made_is_waited_for_before_it_can_be_an_image(
