@@ -761,7 +761,7 @@ async def test_a_server_that_runs_for_long_drops_links_too_and_a_few_at_a_time(
     for number in range(3):
         await journal.insert(new(f"new-{number}"))
         rows = [await journal.get(f"job-{number}") for number in range(150)]
-        left.append(sum("url" in str(row) for row in rows))
+        left.append(sum("url" in str(row and row.job) for row in rows))  # an id may spell it
 
     assert [50, 0, 0] == left
 
