@@ -244,7 +244,12 @@ def test_the_sandbox_may_be_asked_for_before_and_after_a_command(command: str) -
 
 
 @needs_signals
-def test_ctrl_c_ends_a_command_with_130_and_no_traceback(env: dict[str, str]) -> None:
+def test_ctrl_c_ends_a_command_with_130_and_no_traceback(
+    env: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    # What a shell starts in the background inherits an ignored Ctrl-C, and so would the command.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, inherited))
     with socket.create_server(("127.0.0.1", 0)) as vendor:  # it never answers
         address = f"http://127.0.0.1:{vendor.getsockname()[1]}"
         process = subprocess.Popen(
