@@ -96,7 +96,7 @@ def create_server(
     known = only_known(frozenset(tool.name for tool in tools), PROMPTS)
     server: MCPServer[AppContext] = MCPServer(
         "useapi-mcp",
-        title="useapi.net upscaler",
+        title="useapi.net video and images",
         version=__version__,
         website_url=WEBSITE,
         icons=[Icon(src=_ICON, mime_type="image/svg+xml", sizes=["any"])],
