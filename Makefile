@@ -33,7 +33,7 @@ help: ## this list
 	@echo
 	@echo "One test: $(BIN)/python -m pytest tests/jobs -k a_word_of_its_name"
 
-test: check ## what a change must pass: check, then all tests with their coverage; 3 minutes, before Python 3.14 4 or 5
+test: check ## what a change must pass: check, then all tests with their coverage; minutes, fewest with Python 3.14
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PARALLEL)
 	$(BIN)/coverage combine --quiet
