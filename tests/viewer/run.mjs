@@ -1,4 +1,4 @@
-// Runs every case in a real browser, prints what came of each, and takes the pictures.
+// Runs every case in a real browser and prints what came of each; the pictures take minutes more.
 //
 //   node tests/viewer/run.mjs [words of the cases to run]
 //   node tests/viewer/run.mjs --pictures [word of the states to take]
@@ -49,8 +49,7 @@ async function runAll(host) {
 const browser = await openBrowser();
 const host = await UnitHost.open(browser);
 try {
-  if (!onlyPictures) await runAll(host);
-  if (onlyPictures || !wanted) await takePictures(host, wanted);
+  await (onlyPictures ? takePictures(host, wanted) : runAll(host));
 } finally {
   host.close();
   await browser.close();
