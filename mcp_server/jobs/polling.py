@@ -18,14 +18,13 @@ from mcp_server.errors import (
     UnexpectedAnswerError,
     UnknownIdError,
     UnreachableError,
-    UnsupportedError,
     UseapiError,
 )
 from mcp_server.jobs.repository import JobRepository
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
 from mcp_server.models import OUR_ID_PREFIX, Job, Kind
-from mcp_server.services.registry import is_id, service_named, service_of, unknown_id
+from mcp_server.services.registry import is_id, known_service, service_of, unknown_id
 from mcp_server.upstream.client import Upstream
 
 log = logging.getLogger(__name__)
@@ -290,11 +289,8 @@ class Poller:
     async def _read_parts(self, row: Submission) -> Job:
         """A job without an id of the vendor's: as known, or each of its parts read."""
         known = self._repository.to_job(row)
-        try:
-            service = service_named(row.service)
-        except UnsupportedError:  # a newer version's
-            return known
-        if row.state != "accepted" or not service.has_parts(known):
+        service = known_service(row.service)
+        if service is None or row.state != "accepted" or not service.has_parts(known):
             return known
         age_s = self._row_age_s(row)
         job = await service.read_parts(self._upstream, known, age_s=age_s)

@@ -94,7 +94,7 @@ class JobRepository:
         for row_id, (vendor_id, job, charged, is_proven) in list(self._unwritten.items()):
             try:
                 await self._journal.accept(
-                    row_id, vendor_id, _plain(job), charged=charged, is_proven=is_proven
+                    row_id, vendor_id, plain(job), charged=charged, is_proven=is_proven
                 )
             except JournalError as error:
                 log.warning("%s was made but not written down: %s", row_id, error)
@@ -119,7 +119,7 @@ class JobRepository:
             media=job.media if _has_media(job) or not known.ended else known.media,
         )
         try:
-            await self._journal.record(job.job_id, _plain(job))
+            await self._journal.record(job.job_id, plain(job))
         except JournalError as error:
             log.warning("the news of %s was not written down: %s", row.id, error)
             return job
@@ -131,7 +131,7 @@ class JobRepository:
         failure = Failure(code=code, message=message)
         job = self.to_job(row).evolve(status="failed", failure=failure)
         try:
-            await self._journal.close_row(row, "failed", message, _plain(job))
+            await self._journal.close_row(row, "failed", message, plain(job))
         except JournalError as error:
             log.warning("%s failed, which was not written down: %s", row.id, error)
 
@@ -246,5 +246,6 @@ def _has_media(job: Job) -> bool:
     return any(item.url or item.path for item in job.media or ())
 
 
-def _plain(job: Job) -> dict[str, Any]:
+def plain(job: Job) -> dict[str, Any]:
+    """A job as the journal keeps it."""
     return job.model_dump(mode="json", exclude_none=True)

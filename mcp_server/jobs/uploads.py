@@ -14,7 +14,6 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mcp_server.clock import Clock, iso
 from mcp_server.errors import (
@@ -30,7 +29,7 @@ from mcp_server.errors import (
     UploadError,
     UseapiError,
 )
-from mcp_server.jobs.repository import JobRepository
+from mcp_server.jobs.repository import JobRepository, plain
 from mcp_server.jobs.transfers import Progress, Report, Transfers
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import NewSubmission, Submission
@@ -287,7 +286,7 @@ class Uploads:
             source=file.name,
             created_at=iso(row.created_at),
         )
-        row = await self._journal.accept(row.id, None, _plain(job))
+        row = await self._journal.accept(row.id, None, plain(job))
 
         def on_bytes(done_bytes: int) -> None:
             progress.done_bytes = done_bytes
@@ -302,7 +301,7 @@ class Uploads:
             raise fault from None
         try:
             await self._journal.add_evidence(row.id, ref=ref)
-            await self._journal.accept(row.id, None, _plain(job.evolve(status="completed")))
+            await self._journal.accept(row.id, None, plain(job.evolve(status="completed")))
         except JournalError as error:  # it is there all the same
             log.warning("a file was sent but not written down: %s", error.code)
         return ref
@@ -314,7 +313,7 @@ class Uploads:
         return await self._end(row, job, Failure(code="lost", message=message))
 
     async def _end(self, row: Submission, job: Job, failure: Failure) -> Submission:
-        failed = _plain(job.evolve(failure=failure))
+        failed = plain(job.evolve(failure=failure))
         try:
             return await self._journal.close_row(row, "failed", failure.message, failed)
         except JournalError as error:
@@ -330,10 +329,6 @@ def _ref_in(row: Submission | None) -> str | None:
     """What the vendor calls the file of an upload; it is known when that has come to its end."""
     ref = row.evidence.get("ref") if row is not None else None
     return ref if isinstance(ref, str) else None
-
-
-def _plain(job: Job) -> dict[str, Any]:
-    return job.model_dump(mode="json", exclude_none=True)
 
 
 def _still(name: str, doing: str, progress: Progress) -> NotReadyError:

@@ -508,6 +508,26 @@ class Service(ABC):
         """
         return endpoint, given
 
+    def _check_end_image(self, given: Mapping[str, Any], hint: str = "Give both.") -> None:
+        """Refuse a last frame without a first one."""
+        if "end_image" in given and "start_image" not in given:
+            raise RequestError(
+                message=f"end_image on {self.vendor.title} needs a start_image, so nothing was"
+                " sent.",
+                hint=hint,
+                service=self.name,
+            )
+
+    def _check_ratio(self, given: Mapping[str, Any]) -> None:
+        """Refuse an aspect ratio beside a first frame, where the frame decides it."""
+        if "start_image" in given and "aspect_ratio" in given:
+            raise RequestError(
+                message=f"aspect_ratio can't go with start_image on {self.vendor.title}, which"
+                " takes it from the image; nothing was sent.",
+                hint="Leave aspect_ratio out.",
+                service=self.name,
+            )
+
     def warning(self, order: Order) -> str:
         """What can't be done with the result, in a sentence to say before it is paid for."""
         return ""

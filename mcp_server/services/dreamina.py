@@ -22,7 +22,6 @@ from mcp_server.errors import (
     NotReadyError,
     RateLimitError,
     RefusedError,
-    RequestError,
     UnsupportedError,
     UseapiError,
 )
@@ -503,19 +502,8 @@ class Dreamina(Service):
     def prepared(
         self, operation: OperationName, endpoint: Endpoint, given: Mapping[str, Any]
     ) -> tuple[Endpoint, Mapping[str, Any]]:
-        if "end_image" in given and "start_image" not in given:
-            raise RequestError(
-                message="end_image on Dreamina needs a start_image, so nothing was sent.",
-                hint="Give both; they must have the same aspect ratio.",
-                service=self.name,
-            )
-        if "start_image" in given and "aspect_ratio" in given:
-            raise RequestError(
-                message="aspect_ratio can't go with start_image on Dreamina, which takes it from"
-                " the image; nothing was sent.",
-                hint="Leave aspect_ratio out.",
-                service=self.name,
-            )
+        self._check_end_image(given, "Give both; they must have the same aspect ratio.")
+        self._check_ratio(given)
         if operation == "generate_video" and str(given.get("model")).startswith("seedance-2.5"):
             endpoint = replace(endpoint, longest_prompt=_LONGEST_OF_2_5)
         return endpoint, given

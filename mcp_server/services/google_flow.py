@@ -576,12 +576,7 @@ class GoogleFlow(Service):
     def prepared(
         self, operation: OperationName, endpoint: Endpoint, given: Mapping[str, Any]
     ) -> tuple[Endpoint, Mapping[str, Any]]:
-        if "end_image" in given and "start_image" not in given:
-            raise RequestError(
-                message="end_image on Google Flow needs a start_image, so nothing was sent.",
-                hint="Give both.",
-                service=self.name,
-            )
+        self._check_end_image(given)
         if len(_owners(given.values())) > 1:
             raise RequestError(
                 message="The two images belong to different accounts of Google Flow, so nothing was"

@@ -79,7 +79,7 @@ _VIDEO = re.compile(_ID % "video", re.ASCII)
 _IMAGE = re.compile(_ID % "image", re.ASCII)
 _ANY = re.compile(_ID % "[a-z]{2,20}", re.ASCII)
 
-_LONGEST_OF_4K = 3840  # px
+_LONGEST_OF_4K = 3840  # px; *assumed*: "under 4K" is not given in pixels
 _COMPLETED, _MODERATED, _FAILED = 1, 7, 8
 _LINKS: Mapping[Kind, str] = {"video": "url", "image": "image_url"}
 _OPERATIONS: Mapping[tuple[Kind, bool], OperationName] = {  # by kind, and whether it is an upscale
@@ -356,19 +356,8 @@ class PixVerse(Service):
     ) -> tuple[Endpoint, Mapping[str, Any]]:
         if endpoint.quotes is not None:
             self._check_upscaler(OPERATIONS[operation].kind, given)
-        if "end_image" in given and "start_image" not in given:
-            raise RequestError(
-                message="end_image on PixVerse needs a start_image, so nothing was sent.",
-                hint="Give both.",
-                service=self.name,
-            )
-        if "start_image" in given and "aspect_ratio" in given:
-            raise RequestError(
-                message="aspect_ratio can't go with start_image on PixVerse, which takes it from"
-                " the image; nothing was sent.",
-                hint="Leave aspect_ratio out.",
-                service=self.name,
-            )
+        self._check_end_image(given)
+        self._check_ratio(given)
         if operation == "generate_video" and "end_image" in given:
             endpoint = replace(endpoint, path="/v2/pixverse/videos/create-frames")
         return endpoint, given

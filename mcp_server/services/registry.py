@@ -85,15 +85,20 @@ def unknown_id(text: str, argument: str) -> UnknownIdError:
     )
 
 
+def known_service(name: str) -> Service | None:
+    """The service of this name; None if there is none, as in a row of a newer version."""
+    return next((service for service in SERVICES if service.name == name), None)
+
+
 def service_named(name: str) -> Service:
     """The service of this name.
 
     Raises:
         UnsupportedError: there is none, as in a row of a newer version.
     """
-    for service in SERVICES:
-        if service.name == name:
-            return service
+    service = known_service(name)
+    if service is not None:
+        return service
     raise UnsupportedError(
         message=f"This version of useapi-mcp does not know the service {name}.",
         hint="Upgrade useapi-mcp.",
@@ -102,4 +107,5 @@ def service_named(name: str) -> Service:
 
 def title_of(name: str) -> str:
     """What a service is called; its name where it is not known here."""
-    return next((s.vendor.title for s in SERVICES if s.name == name), name)
+    service = known_service(name)
+    return name if service is None else service.vendor.title

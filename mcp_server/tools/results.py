@@ -16,7 +16,7 @@ from mcp_server.models import FoundMedia, Job, JobList, ListedJob, Media, MediaL
 from mcp_server.redaction import one_line
 from mcp_server.services.health import AccountCheck, Check
 from mcp_server.services.listing import Found
-from mcp_server.services.registry import SERVICES, title_of
+from mcp_server.services.registry import known_service, title_of
 from mcp_server.tools.steps import steps_after, steps_for
 
 JobAnswer = Annotated[CallToolResult, Job]
@@ -264,7 +264,7 @@ def _further(job: Job) -> str | None:
     """The call that goes on with what was made of a prompt."""
     if not operation_named(job.operation).from_prompt:
         return None
-    service = next((each for each in SERVICES if each.name == job.service), None)
+    service = known_service(job.service)
     return service.further(job) if service is not None else None
 
 

@@ -6,10 +6,10 @@ A page shows a step as a button, and what a press says in the chat is a call wit
 from collections.abc import Iterable
 from typing import Any
 
-from mcp_server.errors import UnsupportedError, UseapiError
+from mcp_server.errors import UseapiError
 from mcp_server.models import FoundMedia, Job, OperationName
 from mcp_server.services.base import Service
-from mcp_server.services.registry import service_named
+from mcp_server.services.registry import known_service
 
 Step = dict[str, Any]
 """`tool`, its `arguments` but the source, `price` in credits (none: not known), and `makes`."""
@@ -19,7 +19,7 @@ _SIZES = ("resolution", "fps")  # the options that name a result
 
 def steps_after(job: Job) -> list[Step]:
     """What can be done with the files of a completed job; each step has its `source` and `file`."""
-    service = _service(job.service)
+    service = known_service(job.service)
     if service is None or job.status != "completed":
         return []
     is_source = service.owns(job.job_id) and service.takes_as_source(job.job_id)
@@ -41,19 +41,12 @@ def steps_for(media: Iterable[FoundMedia]) -> dict[str, list[Step]]:
     """What the tools in `can` offer, by `<service> <tool>`; every row's source is its own."""
     known: dict[str, list[Step]] = {}
     for item in media:
-        service = _service(item.service)
+        service = known_service(item.service)
         for operation in _from_a_source(service) if service is not None and item.source else ():
             name = f"{item.service} {operation}"
             if operation in item.can and name not in known and service is not None:
                 known[name] = _steps(service, operation, str(item.source), 0)
     return known
-
-
-def _service(name: str) -> Service | None:
-    try:
-        return service_named(name)
-    except UnsupportedError:  # a row of a newer version
-        return None
 
 
 def _from_a_source(service: Service) -> list[OperationName]:
