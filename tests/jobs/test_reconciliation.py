@@ -215,6 +215,13 @@ async def test_a_search_says_how_many_looks_were_answered_and_what_they_brought(
     assert search.proves_absence == (note.endswith("did not list it"))
 
 
+async def test_a_search_of_one_look_says_so(tmp_path: Path) -> None:
+    async with scene(tmp_path, PixVerse()) as s:
+        search = await s.reconciler.search(s.order, s.row, (0.0,))
+
+    assert "PixVerse was asked once and did not list it" == search.note
+
+
 async def test_a_journal_that_can_not_be_read_does_not_stop_a_look(tmp_path: Path) -> None:
     async with scene(tmp_path, PixVerse()) as s:
         job_id = await s.add()
