@@ -182,7 +182,9 @@ class Reconciler:
         done = [job for job in older if job.status not in _ENDED_BADLY]
         if done and order.refuses_repeats:
             newest = max(done, key=lambda job: job.created_at or "")
-            return Sighting(Found(newest, ours=False))
+            # One of another's that is not older was made beside ours, and answers ours as well.
+            is_beside = newest.job_id in look.strangers and self.is_ours(newest, row, look)
+            return Sighting(Found(newest, ours=is_beside))
         hint = f"; {done[0].job_id}, which is older, does the same" if done else None
         return Sighting(proves_absence=look.is_complete, hint=hint)
 

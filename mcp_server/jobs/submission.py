@@ -170,8 +170,9 @@ class Submitter:
             row = await self._journal.latest(row)
             if row.state not in ("submitting", "unconfirmed"):
                 return row
-            if await self._repository.close_abandoned(row):
-                return await self._journal.latest(row)
+            closed = await self._repository.close_abandoned(row)
+            if closed is not None:
+                return closed
             note = await self._look(row)
             if note is not None and row.state == "submitting":
                 return await self._repository.mark_unconfirmed(row, note)
@@ -253,7 +254,7 @@ class Submitter:
                 return job
             if job is not None:  # what was taken for its job failed: ours may be another one
                 return await self._recover(order, await self._journal.latest(row))
-        elif row is not None and not await self._repository.close_abandoned(row):
+        elif row is not None and await self._repository.close_abandoned(row) is None:
             return await self._recover(order, row)
         self._require_consent(order, key)
         return await self._send(order, await self._insert(order, key))
@@ -407,7 +408,11 @@ class Submitter:
             self._require_open()
             status: Status = "running" if order.endpoint.answers_when_done else "submitting"
             await self._journal.count_post(
-                row, expected=row.posts, is_counted=tries > 0, status=status
+                row,
+                expected=row.posts,
+                is_counted=tries > 0,
+                status=status,
+                budget=self._budget,
             )
             tries += 1
             self._require_open()

@@ -27,7 +27,15 @@ from mcp_server.server.factory import create_server
 from mcp_server.services.registry import service_named
 from mcp_server.settings import Settings
 from mcp_server.tools.context import DRAIN_S, open_app
-from tests.jobs.test_never_twice import LATER_S, another_server, ask, known_ids, ours, upscale
+from tests.jobs.test_never_twice import (
+    LATER_S,
+    another_server,
+    ask,
+    known_ids,
+    leave_while_it_connects,
+    ours,
+    upscale,
+)
 from tests.jobs.test_submission import NO_LIMITS_ON_WINDOWS, full_disk
 from tests.services.scripted import Says
 from tests.support import tasks_client
@@ -220,7 +228,7 @@ async def test_our_own_job_that_is_named_and_can_not_be_read_has_not_failed(
 ) -> None:
     """It is not listed yet, so the request is sent once more, and that is refused."""
     vendor = Dreamina()
-    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="30") as h:
+    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="60") as h:
         vendor.instead["GET /v1/dreamina/scheduler"] = Says({"executing": {}, "total": 0})
         vendor.instead["GET /v1/dreamina/videos/"] = says
         h.network.faults = [Fault(then=own_500())]
@@ -509,7 +517,7 @@ async def test_our_own_job_that_the_second_request_names_is_spent_and_not_an_ear
     tmp_path: Path,
 ) -> None:
     vendor = Dreamina()
-    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="30") as h:
+    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="60") as h:
         vendor.instead["GET /v1/dreamina/scheduler"] = Says({"executing": {}, "total": 0})
         h.network.faults = [Fault(then=own_500())]
         told = await upscale(h, DREAMINA_VIDEO)
@@ -522,7 +530,7 @@ async def test_our_own_job_that_the_second_request_names_is_spent_and_not_an_ear
 
 async def test_an_earlier_job_that_the_second_request_names_is_not_spent(tmp_path: Path) -> None:
     vendor = Dreamina()
-    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="30") as h:
+    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="60") as h:
         earlier = vendor.add("videos/upscale", DREAMINA_VIDEO, age_s=3600)["jobid"]
         vendor.instead["GET /v1/dreamina/scheduler"] = Says({"executing": {}, "total": 0})
         h.network.faults = [Fault(reaches=False, then=own_500())]
@@ -544,6 +552,31 @@ async def test_a_job_that_can_only_be_ours_and_fails_has_failed(tmp_path: Path) 
         failed = await h.call("get_job", job_id=found.job["job_id"])
 
     assert (ours(vendor), "failed") == (failed.job["job_id"], failed.job["status"])
+
+
+async def test_a_second_request_is_not_sent_where_the_budget_is_too_small_for_both(
+    tmp_path: Path,
+) -> None:
+    """The first may have been charged for a job that failed unseen."""
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="59") as h:
+        h.network.faults = [Fault(reaches=False, then=own_500())]
+        told = await upscale(h, DREAMINA_VIDEO)
+
+    assert "unconfirmed" == told.job["status"]
+    assert "budget_spent" in told.text
+    assert [] == vendor.posted_at
+
+
+async def test_a_second_request_counts_once_more(tmp_path: Path) -> None:
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="89") as h:
+        h.network.faults = [Fault(reaches=False, then=own_500())]
+        told = await upscale(h, DREAMINA_VIDEO)
+        other = await upscale(h, dreamina_id(2))
+
+    assert "running" == told.job["status"]
+    assert "of today's 89 for dreamina 60 are spent" in other.text
 
 
 async def test_our_own_job_that_failed_before_the_second_request_named_it_is_data(
@@ -829,6 +862,23 @@ async def test_on_a_disk_that_fills_up_before_the_second_request_the_first_is_no
     assert "unconfirmed" == told.job["status"]
     assert h.sandbox.accepted[0].job_id == again.job["job_id"]
     assert 1 == len(h.sandbox.accepted)
+
+
+@NO_LIMITS_ON_WINDOWS
+async def test_on_a_full_disk_a_request_that_nobody_is_at_is_not_told_as_being_submitted(
+    tmp_path: Path,
+) -> None:
+    kernel = Kernel()
+    async with running(tmp_path, locks=kernel.process()) as h:
+        await leave_while_it_connects(h, "upscale_video", GOOD["dreamina", "video"])
+    async with another_server(tmp_path, h, kernel) as h:
+        (row,) = await known_ids(h)
+        with full_disk():
+            read = await h.call("get_job", job_id=row)
+        later = await h.call("get_job", job_id=row)
+
+    assert ["failed", "failed"] == [read.job["status"], later.job["status"]]
+    assert "never_sent" == read.job["failure"]["code"] == later.job["failure"]["code"]
 
 
 @NO_LIMITS_ON_WINDOWS

@@ -121,6 +121,21 @@ async def test_where_a_repeat_is_refused_an_earlier_row_of_this_keys_job_is_the_
         assert sighting.proves_absence
 
 
+@pytest.mark.parametrize(("age_s", "is_earlier"), [(300, True), (-3, False)])
+async def test_anothers_job_that_was_made_beside_ours_is_not_told_as_an_earlier_one(
+    tmp_path: Path, age_s: float, is_earlier: bool
+) -> None:
+    """Its reference is another's, and Google Flow answers ours from what that one made."""
+    async with scene(tmp_path, GoogleFlow()) as s:
+        s.row = await s.journal.add_evidence(s.row.id, reference="ours")
+        request = {"mediaGenerationId": FLOW_VIDEO, "replyRef": "theirs"}
+        job_id = await s.add(age_s=age_s, request=request)
+        sighting = await s.look()
+
+    assert sighting.found is not None
+    assert (job_id, is_earlier) == (sighting.found.job.job_id, not sighting.found.ours)
+
+
 async def test_of_several_earlier_jobs_the_newest_is_the_answer(tmp_path: Path) -> None:
     async with scene(tmp_path, GoogleFlow()) as s:
         ages = {age_s: await s.add(age_s=age_s) for age_s in (3000, 2000, 4000)}
