@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { GALLERY, INSTALLED, pause, until } from "./parts.mjs";
 import { answer, error, EVERYTHING, FLOW_JOB, FLOW_SOURCE, VIDEO_JOB, VIDEO_SOURCE } from "./unit_host.mjs";
 
+const FONT = 'Inter, "Helvetica Neue", Arial, "Liberation Sans", sans-serif';
 const PIXVERSE_SOURCE = "user:12345-pixverse:user@example.com-video:7";
 
 export async function takePictures(host, wanted = "") {
@@ -27,7 +28,8 @@ export async function takePictures(host, wanted = "") {
   console.log(`\nPictures in ${folder}`);
 }
 
-function states(host) {
+/** Every state of both pages, as the script of a host. */
+export function states(host) {
   const failure = { code: "vendor_failed", message: "fail_code: 2043: OutputVideoRisk: the output did not pass moderation" };
   const forever = { [`get_job ${VIDEO_JOB}`]: [host.running({ poll_after_seconds: 60 })] };
   const rate = (fps) => [{ kind: "video", url: `${host.clip("1280x720-24fps")}?Expires=${Math.floor(Date.now() / 1000) + 7200}`, width: 1280, height: 720, frame_rate: fps }];
@@ -76,7 +78,8 @@ async function moveALittle(view) {
 }
 
 async function takePicture(host, { theme, displayMode = "inline", wait = 2000, then, at = 430, ...script }, path) {
-  const context = { theme, displayMode, availableDisplayModes: ["inline", "fullscreen"] };
+  const styles = { variables: { "--font-sans": FONT } }; // hosts give theirs
+  const context = { theme, displayMode, availableDisplayModes: ["inline", "fullscreen"], styles };
   const view = await host.show({ ...script, context });
   await view.page.evaluate((theme) => document.documentElement.style.setProperty("--page", theme === "dark" ? "#1f1f1e" : "#fff"), theme);
   await pause(wait); // the frame rates are measured meanwhile
