@@ -53,7 +53,7 @@ const host = await UnitHost.open(browser);
 try {
   await (onlyPictures ? takePictures(host, wanted) : runAll(host));
 } finally {
-  host.close();
+  await host.close();
   await browser.close();
 }
 
