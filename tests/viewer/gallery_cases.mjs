@@ -186,6 +186,7 @@ export const CASES = {
     await has(view, 9);
     await until("told", async () => (await view.text("note")).includes("no pictures"));
     equal(await pictures(view), 0);
+    ok((await view.frame.$$eval(".picture", (all) => all.map(({ clientHeight }) => clientHeight))).every((height) => height < 70), "a place without a picture is low");
     equal((await tiles(view))[0].calls.length, 4);
     await view.close();
 
