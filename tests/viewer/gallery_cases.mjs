@@ -110,12 +110,23 @@ export const CASES = {
     return view;
   },
 
+  async "by keyboard the last page goes on at the first tile that has come"(host) {
+    const view = await show(host, { result: host.found({ cursor: "c1" }), answers: { list_media: [host.found({ count: 3 })] } });
+    await has(view, 9);
+    await view.frame.focus("#more");
+    await has(view, 12);
+    ok(!(await view.isShown("more")));
+    equal(await view.frame.evaluate(() => [...document.querySelectorAll(".tile")].indexOf(document.activeElement.closest(".tile"))), 9);
+    return view;
+  },
+
   async "more jobs are asked for once, as many as there can be"(host) {
     const whole = host.listed();
     const many = { ...whole, structuredContent: { jobs: Array.from({ length: 20 }, (_, at) => whole.structuredContent.jobs[at % 5]) } };
     const view = await show(host, { result: many, input: { status: "completed" }, answers: { list_jobs: [whole] } });
     await has(view, 20);
-    await view.frame.$eval("#more", (more) => more.click());
+    await view.frame.focus("#more");
+    await view.page.keyboard.press("Enter");
     await has(view, 5);
     deepEqual(await view.asked("tools/call"), [{ name: "list_jobs", arguments: { limit: 100, status: "completed" } }]);
     ok(!(await view.isShown("more")));
@@ -167,6 +178,8 @@ export const CASES = {
     await said("The disk is full. Free some space.");
     await view.frame.click(".calls button:nth-child(3)");
     await said("Saved in Downloads/useapi-mcp");
+    const focused = () => view.frame.evaluate(() => document.activeElement.textContent);
+    equal(await focused(), "Upscale to 2× about 30 credits", "the focus stays in the tile");
     deepEqual((await view.asked("tools/call")).at(-1), { name: "download_media", arguments: { job_id: VIDEO_SOURCE } });
     return view;
   },

@@ -829,6 +829,7 @@ export const CASES = {
     await view.frame.click("#save");
     await until("the path", async () => (await view.text("told")) === "Saved in Downloads/useapi-mcp");
     ok(!(await view.isShown("save")));
+    equal(await view.frame.evaluate(() => document.activeElement.id), "copy", "the focus goes on");
     equal((await view.text("after-facts")), "1280 × 720 · 24 fps · 0:02 · 179 kB");
     await view.shows(640, 1280);
     deepEqual((await view.asked("tools/call")).at(-1), { name: "download_media", arguments: { job_id: VIDEO_JOB } });
