@@ -292,11 +292,11 @@ class _Reads:
             self._is_over = True
 
     async def _read(
-        self, read: Callable[..., Awaitable[bytes]], most_bytes: int, timeout: float | None = None
+        self, read: Callable[..., Awaitable[bytes]], most_bytes: int, **how: Any
     ) -> bytes:
         if self._is_over:
-            return await read(_READ_BYTES, timeout)
-        data = await read(most_bytes, timeout)
+            return await read(_READ_BYTES, **how)
+        data = await read(most_bytes, **how)
         self._left_bytes -= len(data)
         if self._left_bytes < 0:
             raise _refused("is answered with a header without an end")
