@@ -1,6 +1,6 @@
 """StrictTool: a tool that refuses unknown arguments and answers errors in our words.
 
-Written against mcp 2.3.0, whose argument model and metadata it replaces.
+Written against mcp 2.3.0, whose metadata of a tool it replaces.
 """
 
 import functools
@@ -30,7 +30,10 @@ _ADDED_BY_HOSTS = frozenset(
 
 
 class _Arguments(FuncMetadata):
-    """Refuses unknown arguments, drops null and "", and leaves text that looks like JSON text."""
+    """Refuses unknown arguments and true for a number, drops null and "", and leaves text as it is.
+
+    The SDK would parse text that looks like JSON.
+    """
 
     tool_name: str
 
@@ -42,8 +45,7 @@ class _Arguments(FuncMetadata):
             if value is None or value == "":
                 continue
             if name in takes:
-                # pydantic would read true as 1.
-                if isinstance(value, bool) and takes[name].annotation is not bool:
+                if isinstance(value, bool) and takes[name].annotation is not bool:  # else 1 or 0
                     raise _refusal(name, self.parameters()["properties"])
                 given[name] = value
             elif name not in _ADDED_BY_HOSTS:
@@ -97,7 +99,7 @@ class StrictTool(Tool):
             tool_name=tool.name,
             arg_model=tool.fn_metadata.arg_model,
             output_model=data,
-            output_schema=data and _schema_of_data(data),
+            output_schema=None if data is None else _schema_of_data(data),
         )
         tool.parameters = published(lean(tool.parameters))
         return tool
