@@ -45,7 +45,8 @@ class _Arguments(FuncMetadata):
             if value is None or value == "":
                 continue
             if name in takes:
-                if isinstance(value, bool) and takes[name].annotation is not bool:  # else 1 or 0
+                # pydantic would read true as 1, and take it for a number.
+                if isinstance(value, bool) and takes[name].annotation is not bool:
                     raise _refusal(name, self.parameters()["properties"])
                 given[name] = value
             elif name not in _ADDED_BY_HOSTS:
