@@ -420,6 +420,7 @@ NEWER: dict[str, dict[str, Any]] = {
         "job": json.dumps({"id": "kling-2", "status": "completed", "service": "kling"}),
     },
     "evidence": {"evidence": json.dumps({"scene": {"of": "nine"}, "named": "kling-1"})},
+    "no address": {"origin": "", "operation": "restyle_video"},
 }
 
 
