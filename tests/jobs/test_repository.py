@@ -59,7 +59,7 @@ async def test_a_job_says_its_options_itself_or_its_row_does(
     tmp_path: Path, options: dict[str, str] | None
 ) -> None:
     """Jobs that the first versions wrote have none."""
-    stored = {"job_id": "x", "service": "pixverse", "operation": "upscale_video"}
+    stored: dict[str, Any] = {"job_id": "x", "service": "pixverse", "operation": "upscale_video"}
     stored |= {"status": "failed", **({"options": options} if options else {})}
     job, listed = await told(
         tmp_path, state="failed", status="failed", job=json.dumps(stored), **RESOLUTION
