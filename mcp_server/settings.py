@@ -191,6 +191,14 @@ class Settings(BaseModel):
         "Bearer token clients of `useapi-mcp http` must send; 16 characters or more.",
         None,
     )
+    drain_seconds: float | None = _setting(
+        "USEAPI_DRAIN_SECONDS",
+        "Seconds that `useapi-mcp http` goes on serving after SIGTERM while `/readyz` says that it"
+        " is not ready; default: 5 where anybody asked `/readyz`, else 0.",
+        None,
+        ge=0,
+        le=600,
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "USEAPI_LOG_LEVEL", "What is logged to stderr: DEBUG, INFO, WARNING or ERROR.", "WARNING"
     )

@@ -11,9 +11,11 @@ from pathlib import Path
 from pydantic import SecretStr
 from starlette.types import ASGIApp
 
+from mcp_server.clock import Clock
 from mcp_server.errors import SettingsError
 from mcp_server.http.app import MCP_PATH, http_app, request_state_key
 from mcp_server.http.protocol import BACKLOG, raise_descriptor_limit
+from mcp_server.http.stopping import Stopping
 from mcp_server.http.uvicorn_server import EmbeddedServer, config_for
 from mcp_server.media.files import link_into_place, owner_only
 from mcp_server.server.factory import create_server, stop_signals
@@ -109,13 +111,19 @@ def _app(
     origins: frozenset[str],
     sandbox_sources: str,
 ) -> ASGIApp:
+    clock = Clock()
+    stopping = Stopping(clock, settings.drain_seconds)
     server = create_server(
         settings,
+        clock=clock,
         sandbox_sources=sandbox_sources,
         drain_s=_DRAIN_S,
         request_state_key=None if token is None else request_state_key(token),
+        while_open=stopping.while_open,
     )
-    return http_app(server, token=token, allowed_hosts=hosts, allowed_origins=origins)
+    return http_app(
+        server, token=token, stopping=stopping, allowed_hosts=hosts, allowed_origins=origins
+    )
 
 
 def _checked(

@@ -90,6 +90,7 @@ class Submitter:
         self._repository = repository
         self._reconciler = Reconciler(clock, upstream, journal)
         self._works: dict[str, _Work] = {}
+        self._answers_wanted = asyncio.get_running_loop().create_future()
         self._is_closed = False
         self._posts_under_way = 0
         self._quiet = asyncio.Event()
@@ -141,7 +142,8 @@ class Submitter:
         work.may_charge = work.may_charge or may_charge
         task = work.task
         patience_s = EARLY_ANSWER_S if order.endpoint.answers_when_done else PATIENCE_S
-        await asyncio.wait({task}, timeout=patience_s)
+        awaited: set[asyncio.Future[Any]] = {task, self._answers_wanted}
+        await asyncio.wait(awaited, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             row = await self._journal.find_live(key)
             if row is None:  # between two states, or taken over by another process
@@ -156,6 +158,11 @@ class Submitter:
                 service=order.service,
             )
         return task.result()
+
+    def answer_now(self) -> None:
+        """Let calls wait for the vendor no longer; what they submitted goes on."""
+        if not self._answers_wanted.done():
+            self._answers_wanted.set_result(None)
 
     async def look(self, row: Submission) -> Submission:
         """Look once, without sending anything, what became of a row that has no answer.

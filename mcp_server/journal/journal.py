@@ -57,9 +57,13 @@ class Journal:
 
     async def check(self) -> None:
         """Try whether it can be written; `fault` then tells. Links that ended are dropped."""
-        await self._store.check()
+        await self.try_writing()
         if self.fault is None:
             await self._prune()
+
+    async def try_writing(self) -> None:
+        """Try whether it can be written; `fault` then tells."""
+        await self._store.check()
 
     async def close(self) -> None:
         """Close the store and release every key."""

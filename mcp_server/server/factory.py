@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -63,6 +63,7 @@ def create_server(
     drain_s: float = DRAIN_S,
     request_state_key: bytes | None = None,
     fault: SettingsError | None = None,
+    while_open: Callable[[AppContext], AbstractContextManager[None]] | None = None,
 ) -> MCPServer[AppContext]:
     """A server with everything it needs, ready to be run on any transport.
 
@@ -74,6 +75,7 @@ def create_server(
         drain_s: how long paid requests may take to be answered when the server stops.
         request_state_key: seals a question to the user; workers behind one port share it.
         fault: a wrong setting, left out of `settings`: every call is answered with it.
+        while_open: made with what the handlers share, and entered for as long as that is open.
     """
 
     @asynccontextmanager
@@ -87,7 +89,8 @@ def create_server(
                 log.error("%s Paid calls are refused until then.", app.journal.fault)
             if leave is not None:
                 _leave_on_signals(app, leave)
-            yield app
+            with while_open(app) if while_open is not None else contextlib.nullcontext():
+                yield app
 
     try:
         tools = tools_hiding(settings.hide_arguments)
