@@ -199,6 +199,19 @@ class Settings(BaseModel):
         ge=0,
         le=600,
     )
+    metrics_port: int | None = _setting(
+        "USEAPI_METRICS_PORT",
+        "Port at which `useapi-mcp http` serves `/metrics` to Prometheus, on the address that it"
+        " serves; needs `useapi-mcp[team]`; default: none.",
+        None,
+        ge=1,
+        le=65535,
+    )
+    log_format: Literal["text", "json"] = _setting(
+        "USEAPI_LOG_FORMAT",
+        "text, or json: one object a line, with `time`, `level`, `logger` and `message`.",
+        "text",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "USEAPI_LOG_LEVEL", "What is logged to stderr: DEBUG, INFO, WARNING or ERROR.", "WARNING"
     )
@@ -334,6 +347,11 @@ class Settings(BaseModel):
         if not isinstance(level, str):
             return level
         return "WARNING" if level.upper() == "WARN" else level.upper()
+
+    @field_validator("log_format", mode="before")
+    @classmethod
+    def _any_case_too(cls, form: Any) -> Any:
+        return form.lower() if isinstance(form, str) else form
 
     @model_validator(mode="after")
     def _one_captcha_setting(self) -> Self:

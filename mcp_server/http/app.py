@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mcp_server import __version__
 from mcp_server.http.accept import AcceptMiddleware
 from mcp_server.http.stopping import Stopping
+from mcp_server.metrics import Metrics
 from mcp_server.redaction import one_line
 from mcp_server.server.lines import LONGEST_LINE_BYTES, BrokenLineError, error_line, message_of
 from mcp_server.tools.context import AppContext
@@ -40,6 +41,7 @@ _MCP_PATHS = (MCP_PATH, f"{MCP_PATH}/")
 _DISCOVERY = "/.well-known/"  # where clients look for an OAuth server; there is none
 _GUESSES, _GUESSES_S, _GUESS_PAUSE_S, _MOST_WAITING = 10, 60.0, 1.0, 100
 _WARNING_EVERY_S = 60.0
+_FIRST_REFUSAL = 400
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
@@ -48,6 +50,7 @@ def http_app(
     *,
     token: str | None,
     stopping: Stopping,
+    metrics: Metrics,
     allowed_hosts: frozenset[str] = frozenset(),
     allowed_origins: frozenset[str] = frozenset(),
 ) -> ASGIApp:
@@ -55,6 +58,7 @@ def http_app(
 
     Args:
         stopping: knows whether it is ready, and whether it is about to stop.
+        metrics: where refused requests are counted.
         token: what clients must send as their bearer token; None = no token is asked for.
         allowed_hosts: values of `Host` besides this machine's own, at the port served.
         allowed_origins: values of `Origin` besides this server's own. A request without `Origin`
@@ -93,7 +97,8 @@ def http_app(
             allow_private_network=True,
             expose_headers=["WWW-Authenticate"],
         )
-    return CompletingMiddleware(HostMiddleware(app, allowed_hosts, allowed_origins), stopping)
+    app = HostMiddleware(app, allowed_hosts, allowed_origins)
+    return CompletingMiddleware(CountingMiddleware(app, metrics), stopping)
 
 
 def request_state_key(token: str) -> bytes:
@@ -166,6 +171,25 @@ class CompletingMiddleware:
         if is_open:
             await send({"type": "http.response.body", "body": b""})
         return None
+
+
+class CountingMiddleware:
+    """Counts the requests that are refused, by their status."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] == READY_PATH:  # its 503 is an answer
+            return await self._app(scope, receive, send)
+
+        async def send_and_count(part: Message) -> None:
+            if part["type"] == "http.response.start" and part["status"] >= _FIRST_REFUSAL:
+                self._metrics.refusals[f"http_{part['status']}"] += 1
+            await send(part)
+
+        return await self._app(scope, receive, send_and_count)
 
 
 class HostMiddleware:

@@ -52,6 +52,11 @@ class Stopping:
         self._quiet.set()
 
     @property
+    def app(self) -> AppContext | None:
+        """What the handlers share; None before the server has started."""
+        return self._app
+
+    @property
     def has_begun(self) -> bool:
         """Whether a stop signal has come."""
         return self._has_begun

@@ -18,6 +18,7 @@ import pytest
 from mcp_server.clock import Clock
 from mcp_server.http.app import http_app
 from mcp_server.http.stopping import Stopping
+from mcp_server.metrics import Metrics
 from mcp_server.server.factory import create_server
 from mcp_server.settings import Settings
 from mcp_server.tools.context import open_app
@@ -218,7 +219,9 @@ def test_it_is_not_ready_while_its_journal_can_not_be_written(tmp_path: Path) ->
 
 async def test_a_server_that_has_not_started_is_not_ready(tmp_path: Path) -> None:
     settings = Settings.read({"USEAPI_STATE_DIR": str(tmp_path)})
-    app = http_app(create_server(settings), token=None, stopping=Stopping(Clock(), None))
+    app = http_app(
+        create_server(settings), token=None, stopping=Stopping(Clock(), None), metrics=Metrics()
+    )
     transport = httpx.ASGITransport(app)
 
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
