@@ -14,6 +14,8 @@ import collections
 import contextlib
 import json
 import os
+import random
+import re
 import shutil
 import signal
 import socket
@@ -38,28 +40,9 @@ from tests.support.serving import ROOT, request, result
 HTTP_TOKEN = "the-token-all-servers-share"
 JOB_S = 25.0  # longer than a restart
 WAIT_S = 20
-CHECK_MS = 500  # how often HAProxy asks a server whether it is ready
 PAUSE_S = 2.0  # until HAProxy sends calls to a server that has come back
 
-HAPROXY = """\
-global
-  maxconn 2000
-defaults
-  mode http
-  timeout connect 2s
-  timeout check 2s
-  timeout client 120s
-  timeout server 120s
-frontend callers
-  bind 127.0.0.1:{port}
-  default_backend servers
-backend servers
-  balance roundrobin
-  option httpchk
-  http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host 127.0.0.1:{port}
-  default-server check inter {check_ms}ms fall 2 rise 1
-{servers}
-"""
+HAPROXY = ROOT / "deploy" / "haproxy.cfg"
 
 
 @dataclass
@@ -73,12 +56,17 @@ class Counted:
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports that nobody listens on; a server that comes back needs the one it had."""
-    with contextlib.ExitStack() as stack:
-        opened = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)
-        ]
-        return [each.getsockname()[1] for each in opened]
+    """Ports that nobody listens on; a server that comes back needs the one it had.
+
+    They are below those that a system gives to connections and to whoever asks for any port.
+    """
+    found: list[int] = []
+    for port in random.sample(range(20_000, 32_000), 1000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+        if len(found) == number:
+            break
+    return found
 
 
 class _Guest(uvicorn.Server):
@@ -181,13 +169,24 @@ def proxy(folder: Path, port: int, servers: list[int]) -> Iterator[None]:
     """HAProxy in front of these ports."""
     program = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     assert program is not None, "HAProxy is not installed"
-    lines = [f"  server s{number} 127.0.0.1:{own}" for number, own in enumerate(servers)]
+    lines = [f"  server server{number} 127.0.0.1:{own}" for number, own in enumerate(servers)]
+    text = HAPROXY.read_text("utf-8")
+    for pattern, ours in (  # what is different on a machine without containers
+        (r"^resolvers docker\n.*\n", ""),
+        (r"bind :8080", f"bind 127.0.0.1:{port}"),
+        (r"Host localhost:8080", f"Host 127.0.0.1:{port}"),
+        (r"^  server-template .*$", "\n".join(lines)),
+    ):
+        text, found = re.subn(pattern, ours, text, flags=re.MULTILINE)
+        assert found == 1, pattern
     file = folder / "haproxy.cfg"
-    file.write_text(HAPROXY.format(port=port, check_ms=CHECK_MS, servers="\n".join(lines)))
+    file.write_text(text)
     with (folder / "haproxy.log").open("wb") as log:
         process = subprocess.Popen([program, "-db", "-f", str(file)], stdout=log, stderr=log)
     try:
         yield
+        ended = process.poll()
+        assert ended is None, f"HAProxy ended with {ended}: {(folder / 'haproxy.log').read_text()}"
     finally:
         process.kill()
         process.wait()
