@@ -58,6 +58,7 @@ LOCK_POLL_S = 0.25
 LONGEST_LOCK_WAIT_S = 900.0  # for another process: longer than any submission works on a key
 REUSE_S = 86_400  # a job younger than this and not known to have ended is not given up for a 404
 MOST_POSTS = 2
+_REFRESH_S = 10.0  # how long reading whether a job still stands may hold up a call
 _NOTE_S = 10.0  # how long reading what exists already may hold up a request
 
 
@@ -225,8 +226,11 @@ class Submitter:
         try:
             if row.posts == 0:
                 return None  # nothing of it was sent, and whoever meant to is gone
-            if row.state == "accepted" and await self._reuse(row) is None:
-                return None
+            if row.state == "accepted":
+                async with asyncio.timeout(_REFRESH_S):
+                    return None if await self._reuse(row) is None else row
+            return row
+        except TimeoutError:  # as last known, and nothing new is sent without consent
             return row
         finally:
             await self._journal.release(row.key)

@@ -55,7 +55,8 @@ IN_MEMORY = Path("/dev/shm")  # where there is one, the journals' fsyncs cost no
 OTHER_ORIGIN = "https://other.example.com"
 ANSWERED_BY_S = 40.5  # a paid call, at the latest
 SUSPENDED_S = 25.0  # what a store that gives way at every call may add to that
-QUOTED_S = ACCOUNTS_S = 20.0  # so long is waited for a price, and for the accounts, before that
+QUOTED_S = 20.0  # so long is waited for a price before that
+READ_S = 10.0  # for the accounts, and for what was made before
 UPLOADED_S = 40.0  # and for an upload before both
 
 # The sources of a run: of each kind many, every other one of a second account.
@@ -779,7 +780,8 @@ class Money(RuleBasedStateMachine):
         limit_s = ANSWERED_BY_S + (SUSPENDED_S if self._dice else 0)
         limit_s += QUOTED_S if wish.has_quote else 0
         limit_s += UPLOADED_S if wish.kept_as else 0
-        limit_s += ACCOUNTS_S if wish.kept_as or (wish.is_made and "pixverse" in wish.path) else 0
+        limit_s += READ_S if wish.asked_about else 0
+        limit_s += READ_S if wish.kept_as or (wish.is_made and "pixverse" in wish.path) else 0
         self._ask(where, wish.tool, wish.arguments | CAPS.get(says, {}), limit_s, call)
 
     def _ask(

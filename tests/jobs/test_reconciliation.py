@@ -158,6 +158,23 @@ async def test_a_job_is_ours_if_it_is_not_older_by_the_vendors_clock(
 
 
 @pytest.mark.parametrize(
+    ("clock_s", "age_s", "is_ours"),
+    [(None, 1000, True), (0.0, 1.9, True), (0.0, 2.1, False), (60.0, -59, True), (60.0, 0, False)],
+)
+async def test_an_older_job_that_the_noted_list_lacked_is_not_ours_by_the_vendors_clock(
+    tmp_path: Path, clock_s: float | None, age_s: float, is_ours: bool
+) -> None:
+    """A list may lack what is there; without a clock it is all that is known."""
+    async with scene(tmp_path, PixVerse()) as s:
+        noted = {} if clock_s is None else {"clock_s": clock_s}
+        s.row = await s.journal.add_evidence(s.row.id, before=[], horizon=None, **noted)
+        await s.add(age_s=age_s)
+        sighting = await s.look()
+
+    assert is_ours == (sighting.found is not None)
+
+
+@pytest.mark.parametrize(
     ("created_at", "is_ours"), [("2020-01-01T00:00:00Z", False), (None, False), ("now", True)]
 )
 async def test_what_is_beyond_the_list_that_was_noted_is_not_ours(
@@ -196,6 +213,13 @@ async def test_a_search_says_how_many_looks_were_answered_and_what_they_brought(
 
     assert search.note.startswith(note)
     assert search.proves_absence == (note.endswith("did not list it"))
+
+
+async def test_a_search_of_one_look_says_so(tmp_path: Path) -> None:
+    async with scene(tmp_path, PixVerse()) as s:
+        search = await s.reconciler.search(s.order, s.row, (0.0,))
+
+    assert "PixVerse was asked once and did not list it" == search.note
 
 
 async def test_a_journal_that_can_not_be_read_does_not_stop_a_look(tmp_path: Path) -> None:
