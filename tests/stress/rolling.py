@@ -220,11 +220,12 @@ async def caller(
         prompt = f"Caller {number}, clip {turn}"
         job: dict[str, Any] = {"status": "running"}
         while not stop.is_set():
-            tool, arguments = "list_jobs", {"limit": 5}
+            tool = "list_jobs"
+            arguments: dict[str, Any] = {"limit": 5}
             if "job_id" not in job:
                 tool = "generate_video"
                 arguments = {"prompt": prompt, "service": "dreamina", "max_credits": 1000}
-                arguments |= {"max_jobs": 50}  # more than there are callers
+                arguments["max_jobs"] = 50  # more than there are callers
             elif job["status"] in ("submitting", "running"):
                 tool, arguments = "get_job", {"job_id": job["job_id"], "wait_seconds": WAIT_S}
             try:
