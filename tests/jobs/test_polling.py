@@ -5,7 +5,7 @@ Through `client.call_tool`, against the sandbox, in virtual time. The rules are 
 
 import asyncio
 import gc
-from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from tests.support.harness import (
     TOKEN,
     Fault,
     Harness,
+    Opened,
     Reply,
     VirtualClock,
     running,
@@ -39,16 +40,6 @@ from tests.support.processes import Kernel
 VIDEO = GOOD["dreamina", "video"]
 IMAGE = GOOD["dreamina", "image"]
 FLOW_VIDEO = GOOD["google-flow", "video"]
-
-
-class Opened:
-    """Keeps what the handlers of a server share, for what its transport does with it."""
-
-    app: AppContext
-
-    def __call__(self, app: AppContext) -> AbstractContextManager[None]:
-        self.app = app
-        return nullcontext()
 
 
 def now() -> float:

@@ -194,6 +194,16 @@ class Harness:
         return [request for request in self.network.sent if request.method == "POST"]
 
 
+class Opened:
+    """Keeps what the handlers of a server share, for what its transport does with it."""
+
+    app: AppContext
+
+    def __call__(self, app: AppContext) -> contextlib.AbstractContextManager[None]:
+        self.app = app
+        return contextlib.nullcontext()
+
+
 def asked_for(body: Mapping[str, Any]) -> dict[str, Any]:
     """What a paid request asks for: its body without the reference that the server adds."""
     ours = str(body.get("replyRef", "")).startswith("useapi-mcp:")
