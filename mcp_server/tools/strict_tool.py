@@ -3,6 +3,7 @@
 Written against mcp 2.3.0, whose argument model and metadata it replaces.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection
 from typing import Any
@@ -107,11 +108,14 @@ class StrictTool(Tool):
     ) -> Any:
         """The answer to a call, counted and logged with how long it took."""
         app: AppContext = context.request_context.lifespan_context
-        began_s, outcome = app.clock.elapsed(), "cancelled"
+        began_s, outcome = app.clock.elapsed(), "error"
         try:
             answer = await self._answer(arguments, context, convert_result)
             outcome = _outcome(answer)
             return answer
+        except asyncio.CancelledError:  # its caller has left
+            outcome = "cancelled"
+            raise
         finally:
             took_s = app.clock.elapsed() - began_s
             app.metrics.calls[self.name, outcome].add(took_s)

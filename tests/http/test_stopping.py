@@ -46,6 +46,14 @@ def wait_for_ready(server: Served, status: int) -> httpx.Response:
     return answer
 
 
+def children(pid: int) -> list[int]:
+    """The processes that one has started."""
+    told = Path(f"/proc/{pid}/task/{pid}/children")
+    if told.exists():
+        return list(map(int, told.read_text().split()))
+    return list(map(int, subprocess.check_output(["pgrep", "-P", str(pid)], text=True).split()))
+
+
 def posted(
     server: Served, tool: str, /, begun: threading.Event | None = None, **arguments: object
 ) -> httpx.Response:
@@ -161,9 +169,8 @@ def test_workers_pause_too(tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGTERM)
         ready = wait_for_ready(server, 503)
         new = posted(server, "list_jobs")
-        listed = ["pgrep", "-P", str(server.process.pid)]
-        for child in subprocess.check_output(listed, text=True).split():
-            os.kill(int(child), signal.SIGTERM)
+        for child in children(server.process.pid):
+            os.kill(child, signal.SIGTERM)
         server.process.wait(LONGEST_S)
 
     assert ready.text == "not ready: stopping\n"

@@ -38,8 +38,8 @@ from tests.support.limits import LONGEST_S
 from tests.support.serving import ROOT, request, result
 
 HTTP_TOKEN = "the-token-all-servers-share"
-JOB_S = 25.0  # longer than a restart
-WAIT_S = 20
+JOB_S = 20.0  # longer than a restart
+WAIT_S = 15
 PAUSE_S = 2.0  # until HAProxy sends calls to a server that has come back
 
 HAPROXY = ROOT / "deploy" / "haproxy.cfg"
