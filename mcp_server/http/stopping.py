@@ -21,7 +21,7 @@ from mcp_server.tools.context import AppContext
 _DRAIN_S = 5.0  # for a proxy that asks every second or two
 _CHECKED_FOR_S = 1.0  # the journal is written to no more often, however many ask
 _LONGEST_CHECK_S = 2.0
-_LAST_ANSWERS_S = 2.0  # for answers that are wanted at once
+_LAST_ANSWERS_S = 5.0  # for answers that are wanted at once
 
 Handler = Callable[[int, FrameType | None], Any]
 

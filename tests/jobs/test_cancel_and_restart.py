@@ -163,6 +163,21 @@ async def test_a_paid_call_of_a_server_about_to_stop_is_answered_and_its_request
     assert "running" == again.job["status"]
 
 
+async def test_a_paid_call_is_not_told_to_wait_for_what_was_not_sent_yet(tmp_path: Path) -> None:
+    """The server ends with it unsent, and nothing would come of it."""
+    opened = Opened()
+    async with running(tmp_path, job_seconds=1000, while_open=opened) as server:
+        server.network.faults = [Fault(connect_s=3, after_s=20)]
+        call = asyncio.create_task(server.call("upscale_video", source=VIDEO))
+        await asyncio.sleep(1)
+        opened.app.jobs.answer_submitting()
+        told = await call
+        posts = len(server.posts())
+
+    assert 1 == posts
+    assert "submitting" == told.job["status"]
+
+
 async def test_a_stop_waits_15_seconds_at_most_and_judges_nothing(tmp_path: Path) -> None:
     world = Restarted(tmp_path)
 

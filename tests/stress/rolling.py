@@ -239,6 +239,9 @@ async def caller(
                 break
             job = answer
             counted.paid.add(prompt)
+            if job["status"] not in ("submitting", "running", "completed"):
+                why = job.get("failure") or job.get("note")
+                counted.failures.append(f"{tool}: the job is {job['status']}: {why}")
         if stop.is_set():
             return
 
