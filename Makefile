@@ -8,6 +8,7 @@ BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
 # What a slow target is given: `make kills ROUNDS=25`, `make interop CLIENT=TypeScript`.
 ROUNDS := 100
+ROLLS := 1
 STEPS := 200000
 MINUTES := 20
 SEED :=
@@ -25,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help test check lint types unit format demo bench \
-	offsets kills callers mutants money answers hostile properties fuzz \
+	offsets kills callers rolling mutants money answers hostile properties fuzz \
 	conformance interop viewer packages examples bundle image clean
 
 help: ## this list
@@ -74,6 +75,17 @@ kills: .venv/dev ## processes killed at any moment, ROUNDS of each of four ways:
 
 callers: .venv/dev ## callers that leave at any moment, over real sockets
 	$(BIN)/python -m tests.stress.callers
+
+# Each of three servers is restarted ROLLS times.
+rolling: .venv/dev ## servers behind HAProxy restarted one after the other: no call fails; needs HAProxy
+	@PATH="$$PATH:/usr/sbin" command -v haproxy >/dev/null || { $(install_haproxy); }
+	$(BIN)/python -m tests.stress.rolling --rounds $(ROLLS)
+
+install_haproxy := if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq haproxy; \
+	else \
+		echo "HAProxy was not found: install it." >&2; exit 1; \
+	fi
 
 # `SINCE=origin/main`: only what a change touches; `ONLY=jobs/submission.py:120`: one line.
 mutants: .venv/dev ## the money code changed in one place at a time: which change no test notices

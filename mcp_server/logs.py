@@ -1,10 +1,13 @@
 """The log: to stderr only, without secrets, and never waited for."""
 
+import json
 import logging
 import os
 import queue
 import threading
+from typing import Any, Literal
 
+from mcp_server.clock import iso
 from mcp_server.redaction import redact
 
 _MOST_LINES = 1000  # that wait to be written
@@ -21,6 +24,34 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record), self._token)
+
+
+class JsonFormatter(logging.Formatter):
+    """Makes one JSON object of a record, secrets removed from every text in it.
+
+    What a record was given as `extra={"facts": {...}}` stands beside its message.
+    """
+
+    def __init__(self, token: str | None) -> None:
+        super().__init__()
+        self._token = token
+
+    def format(self, record: logging.LogRecord) -> str:
+        facts: dict[str, Any] = {
+            "time": iso(record.created),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info:
+            facts["exception"] = self.formatException(record.exc_info)
+        # Before it is JSON: a token may hold characters that JSON writes in another way.
+        plain = {
+            name: redact(value, self._token) if isinstance(value, str) else value
+            for name, value in facts.items()
+        }
+        return json.dumps(plain, ensure_ascii=False)
 
 
 class DescriptorHandler(logging.Handler):
@@ -95,13 +126,19 @@ class _OneFaultASecond(logging.Filter):
         return True
 
 
-def log_to_stderr(level: str, token: str | None) -> None:
+def log_to_stderr(level: str, token: str | None, form: Literal["text", "json"] = "text") -> None:
     """Log to stderr only, without secrets: stdout carries the protocol."""
     handler = DescriptorHandler(_STDERR)
-    handler.setFormatter(RedactingFormatter(token))
+    handler.setFormatter(JsonFormatter(token) if form == "json" else RedactingFormatter(token))
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(level)
     logging.getLogger("asyncio").filters[:] = [_OneFaultASecond()]
+    if form == "json":  # where uvicorn started us, it writes lines of its own
+        for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+            uvicorn = logging.getLogger(name)
+            uvicorn.handlers.clear()
+            uvicorn.propagate = True
+            uvicorn.setLevel(logging.NOTSET)
     for noisy in ("httpx", "httpcore", "uvicorn.access"):  # they log whole URLs, with ids
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.root.level))
 

@@ -191,6 +191,27 @@ class Settings(BaseModel):
         "Bearer token clients of `useapi-mcp http` must send; 16 characters or more.",
         None,
     )
+    drain_seconds: float | None = _setting(
+        "USEAPI_DRAIN_SECONDS",
+        "Seconds that `useapi-mcp http` goes on serving after SIGTERM while `/readyz` says that it"
+        " is not ready; default: 5 where anybody asked `/readyz`, else 0.",
+        None,
+        ge=0,
+        le=600,
+    )
+    metrics_port: int | None = _setting(
+        "USEAPI_METRICS_PORT",
+        "Port at which `useapi-mcp http` serves `/metrics` to Prometheus, on the address that it"
+        " serves; needs `useapi-mcp[team]`; default: none.",
+        None,
+        ge=1,
+        le=65535,
+    )
+    log_format: Literal["text", "json"] = _setting(
+        "USEAPI_LOG_FORMAT",
+        "text, or json: one object a line, with `time`, `level`, `logger` and `message`.",
+        "text",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "USEAPI_LOG_LEVEL", "What is logged to stderr: DEBUG, INFO, WARNING or ERROR.", "WARNING"
     )
@@ -326,6 +347,11 @@ class Settings(BaseModel):
         if not isinstance(level, str):
             return level
         return "WARNING" if level.upper() == "WARN" else level.upper()
+
+    @field_validator("log_format", mode="before")
+    @classmethod
+    def _any_case_too(cls, form: Any) -> Any:
+        return form.lower() if isinstance(form, str) else form
 
     @model_validator(mode="after")
     def _one_captcha_setting(self) -> Self:

@@ -1,7 +1,9 @@
 """Log: what goes to stderr, without secrets, and without waiting for who should read it."""
 
+import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 
@@ -52,6 +54,34 @@ def test_logs_go_to_stderr_from_the_level_on(
     assert "" == out
     assert err.endswith("INFO ours: with ***\n")
     assert 1 == len(root_logger.handlers)
+
+
+def test_as_json_a_line_is_one_object_without_secrets(
+    root_logger: logging.Logger, capfd: pytest.CaptureFixture[str]
+) -> None:
+    token = 'user:777-"canary"token'
+    log_to_stderr("INFO", token, "json")
+    logger = logging.getLogger("ours")
+
+    logger.info("two\nlines with %s", token, extra={"facts": {"ms": 3, "who": "jane@example.com"}})
+    try:
+        int(token)
+    except ValueError:
+        logger.exception("it failed")
+
+    flush_log()
+    first, second = map(json.loads, capfd.readouterr().err.splitlines())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first.pop("time"))
+    assert first == {
+        "level": "INFO",
+        "logger": "ours",
+        "message": "two\nlines with ***",
+        "ms": 3,
+        "who": "***@***",
+    }
+    assert second["level"] == "ERROR"
+    assert second["exception"].startswith("Traceback")
+    assert "canary" not in json.dumps(second)
 
 
 @pytest.mark.parametrize(("level", "noisy"), [("DEBUG", "WARNING"), ("ERROR", "ERROR")])

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"useapi-mcp: {given.fault}", file=sys.stderr)
             if given.run is not _run_stdio:
                 raise SystemExit(2)
-        log_to_stderr(settings.log_level, settings.secret)
+        log_to_stderr(settings.log_level, settings.secret, settings.log_format)
         if given.sandbox:
             settings = settings.model_copy(update={"sandbox": True})
         given.run(settings, given)
@@ -60,7 +60,7 @@ def http_worker() -> "ASGIApp":
 
     try:
         settings = Settings.read(os.environ)
-        log_to_stderr(settings.log_level, settings.secret)
+        log_to_stderr(settings.log_level, settings.secret, settings.log_format)
         return worker(settings)
     except SettingsError as error:
         print(f"useapi-mcp: {error}", file=sys.stderr)

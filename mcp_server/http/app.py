@@ -12,12 +12,12 @@ import hashlib
 import hmac
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import INVALID_REQUEST
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -26,6 +26,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_server import __version__
 from mcp_server.http.accept import AcceptMiddleware
+from mcp_server.http.stopping import Stopping
+from mcp_server.metrics import Metrics
 from mcp_server.redaction import one_line
 from mcp_server.server.lines import LONGEST_LINE_BYTES, BrokenLineError, error_line, message_of
 from mcp_server.tools.context import AppContext
@@ -33,11 +35,13 @@ from mcp_server.tools.context import AppContext
 log = logging.getLogger(__name__)
 
 MCP_PATH = "/mcp"
-HEALTH_PATH = "/health"
+HEALTH_PATH, LIVE_PATH, READY_PATH = "/health", "/livez", "/readyz"
+_OPEN_PATHS = frozenset({HEALTH_PATH, LIVE_PATH, READY_PATH})  # probes have no token
 _MCP_PATHS = (MCP_PATH, f"{MCP_PATH}/")
 _DISCOVERY = "/.well-known/"  # where clients look for an OAuth server; there is none
 _GUESSES, _GUESSES_S, _GUESS_PAUSE_S, _MOST_WAITING = 10, 60.0, 1.0, 100
 _WARNING_EVERY_S = 60.0
+_FIRST_REFUSAL = 400
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
@@ -45,12 +49,16 @@ def http_app(
     server: MCPServer[AppContext],
     *,
     token: str | None,
+    stopping: Stopping,
+    metrics: Metrics,
     allowed_hosts: frozenset[str] = frozenset(),
     allowed_origins: frozenset[str] = frozenset(),
 ) -> ASGIApp:
-    """An app with the MCP server at `/mcp` and a health check at `/health`.
+    """An app with the MCP server at `/mcp`, and `/health`, `/livez` and `/readyz` for probes.
 
     Args:
+        stopping: knows whether it is ready, and whether it is about to stop.
+        metrics: where refused requests are counted.
         token: what clients must send as their bearer token; None = no token is asked for.
         allowed_hosts: values of `Host` besides this machine's own, at the port served.
         allowed_origins: values of `Origin` besides this server's own. A request without `Origin`
@@ -70,6 +78,8 @@ def http_app(
     (mcp,) = (route for route in inner.routes if isinstance(route, Route))
     inner.router.routes[:] = [
         Route(HEALTH_PATH, _health),
+        Route(LIVE_PATH, _live),
+        Route(READY_PATH, _ready_by(stopping)),
         # Without sessions the SDK would hold a stream open for ever and send nothing on it.
         *(Route(path, _no_session, methods=["GET", "DELETE"]) for path in _MCP_PATHS),
         *(Route(path, mcp.endpoint) for path in _MCP_PATHS),
@@ -87,7 +97,8 @@ def http_app(
             allow_private_network=True,
             expose_headers=["WWW-Authenticate"],
         )
-    return CompletingMiddleware(HostMiddleware(app, allowed_hosts, allowed_origins))
+    app = HostMiddleware(app, allowed_hosts, allowed_origins)
+    return CompletingMiddleware(CountingMiddleware(app, metrics), stopping)
 
 
 def request_state_key(token: str) -> bytes:
@@ -97,6 +108,20 @@ def request_state_key(token: str) -> bytes:
 
 async def _health(_: Request) -> Response:
     return JSONResponse({"status": "ok", "version": __version__})
+
+
+async def _live(_: Request) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+def _ready_by(stopping: Stopping) -> Callable[[Request], Awaitable[Response]]:
+    async def ready(_: Request) -> Response:
+        reason = await stopping.why_not_ready()
+        if reason is None:
+            return PlainTextResponse("ok\n")
+        return PlainTextResponse(f"not ready: {reason}\n", status_code=503)
+
+    return ready
 
 
 async def _no_session(_: Request) -> Response:
@@ -116,13 +141,15 @@ _INVALID_TOKEN = {
 
 
 class CompletingMiddleware:
-    """Completes an answer that is still open when the server stops.
+    """Completes an answer that is still open when the server stops, and closes connections.
 
-    uvicorn cancels it, and would log a traceback for each.
+    uvicorn cancels it, and would log a traceback for each. From a stop signal on every answer is
+    the last one on its connection: a client that sent the next request there could find it closed.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, stopping: Stopping) -> None:
         self._app = app
+        self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -132,13 +159,37 @@ class CompletingMiddleware:
         async def send_and_note(part: Message) -> None:
             nonlocal is_open
             is_open = part["type"] == "http.response.start" or part.get("more_body", False)
+            if part["type"] == "http.response.start" and self._stopping.has_begun:
+                headers = MutableHeaders(raw=list(part.get("headers", ())))
+                headers["connection"] = "close"
+                part = {**part, "headers": headers.raw}
             await send(part)
 
-        with contextlib.suppress(asyncio.CancelledError):  # only uvicorn cancels this task
+        # Only uvicorn cancels this task.
+        with self._stopping.request(), contextlib.suppress(asyncio.CancelledError):
             await self._app(scope, receive, send_and_note)
         if is_open:
             await send({"type": "http.response.body", "body": b""})
         return None
+
+
+class CountingMiddleware:
+    """Counts the requests that are refused, by their status."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] == READY_PATH:  # its 503 is an answer
+            return await self._app(scope, receive, send)
+
+        async def send_and_count(part: Message) -> None:
+            if part["type"] == "http.response.start" and part["status"] >= _FIRST_REFUSAL:
+                self._metrics.refusals[f"http_{part['status']}"] += 1
+            await send(part)
+
+        return await self._app(scope, receive, send_and_count)
 
 
 class HostMiddleware:
@@ -183,7 +234,7 @@ class HostMiddleware:
 
 
 class BearerTokenMiddleware:
-    """Refuses a request without the token (401); only `/health` needs none.
+    """Refuses a request without the token (401); only those of probes need none.
 
     Who guesses is slowed down: in a minute, the tenth wrong token and all after it wait a second.
     """
@@ -201,7 +252,7 @@ class BearerTokenMiddleware:
         app = self._app
         if scope["type"] == "http" and scope["path"].startswith(_DISCOVERY):
             app = PlainTextResponse("There is no OAuth server.\n", status_code=404)
-        elif scope["type"] == "http" and scope["path"] != HEALTH_PATH:
+        elif scope["type"] == "http" and scope["path"] not in _OPEN_PATHS:
             headers = Headers(scope=scope)
             if not self._is_sent(headers):
                 if "authorization" in headers:

@@ -5,17 +5,20 @@ import re
 import secrets
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from pydantic import SecretStr
 from starlette.types import ASGIApp
 
+from mcp_server.clock import Clock
 from mcp_server.errors import SettingsError
-from mcp_server.http.app import MCP_PATH, http_app, request_state_key
+from mcp_server.http.app import MCP_PATH, HostMiddleware, http_app, request_state_key
 from mcp_server.http.protocol import BACKLOG, raise_descriptor_limit
+from mcp_server.http.stopping import Stopping
 from mcp_server.http.uvicorn_server import EmbeddedServer, config_for
 from mcp_server.media.files import link_into_place, owner_only
+from mcp_server.metrics import Metrics
 from mcp_server.server.factory import create_server, stop_signals
 from mcp_server.settings import LOOPBACK, Settings
 
@@ -48,17 +51,40 @@ async def serve(
     origins = frozenset(map(as_browsers_send_it, origins))
     token = _token(settings, host, no_auth=no_auth)
     with contextlib.closing(_listener(host, port)) as listener:
-        app = _app(settings, token, hosts, origins, sandbox_sources)
+        stopping, metrics = Stopping(Clock(), settings.drain_seconds), Metrics()
+        app = _app(settings, token, hosts, origins, sandbox_sources, stopping, metrics)
+        showing = _metrics(settings, host, hosts, stopping, metrics)
         if token is not None and settings.http_token is None:  # it was made here: show it
             print(f"Clients must send: Authorization: Bearer {token}", file=sys.stderr)
-        address, bound = listener.getsockname()[:2]
-        name = f"[{address}]" if ":" in address else address
-        print(f"Serving MCP at http://{name}:{bound}{MCP_PATH} (Ctrl-C ends it)", file=sys.stderr)
+        print(f"Serving MCP at {_address(listener)}{MCP_PATH} (Ctrl-C ends it)", file=sys.stderr)
         sys.stderr.flush()
         raise_descriptor_limit()
         config = config_for(app, timeout_graceful_shutdown=_REQUESTS_S)
         server = EmbeddedServer(config, signals=stop_signals())
-        await server.serve(sockets=[listener])
+        async with showing:
+            await server.serve(sockets=[listener])
+
+
+@contextlib.asynccontextmanager
+async def _metrics(
+    settings: Settings, host: str, hosts: frozenset[str], stopping: Stopping, metrics: Metrics
+) -> AsyncIterator[None]:
+    """Serve the metrics, if they are wanted, on the address that is served."""
+    if settings.metrics_port is None:
+        yield
+        return
+    from mcp_server.http.prometheus import METRICS_PATH, metrics_app
+
+    app = HostMiddleware(metrics_app(metrics, stopping), hosts, frozenset())
+    with contextlib.closing(_listener(host, settings.metrics_port)) as listener:
+        print(f"Serving metrics at {_address(listener)}{METRICS_PATH}", file=sys.stderr)
+        async with EmbeddedServer(config_for(app, lifespan="off")).running(listener):
+            yield
+
+
+def _address(listener: socket.socket) -> str:
+    address, port = listener.getsockname()[:2]
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
 def worker(settings: Settings) -> ASGIApp:
@@ -76,9 +102,15 @@ def worker(settings: Settings) -> ASGIApp:
             message="Workers can't share the built-in sandbox.",
             hint="Run `useapi-mcp sandbox` and set USEAPI_BASE_URL to its address.",
         )
+    if settings.metrics_port is not None:
+        raise SettingsError(
+            message="Workers can't share the port of USEAPI_METRICS_PORT: each counts by itself.",
+            hint="Leave it out, or run several `useapi-mcp http` behind a proxy.",
+        )
     raise_descriptor_limit()
     token = _given_token(settings.http_token)
-    return _app(settings, token, frozenset(), frozenset(), "")
+    stopping = Stopping(Clock(), settings.drain_seconds)
+    return _app(settings, token, frozenset(), frozenset(), "", stopping, Metrics())
 
 
 def own_token(path: Path) -> str:
@@ -108,14 +140,25 @@ def _app(
     hosts: frozenset[str],
     origins: frozenset[str],
     sandbox_sources: str,
+    stopping: Stopping,
+    metrics: Metrics,
 ) -> ASGIApp:
     server = create_server(
         settings,
         sandbox_sources=sandbox_sources,
         drain_s=_DRAIN_S,
         request_state_key=None if token is None else request_state_key(token),
+        while_open=stopping.while_open,
+        metrics=metrics,
     )
-    return http_app(server, token=token, allowed_hosts=hosts, allowed_origins=origins)
+    return http_app(
+        server,
+        token=token,
+        stopping=stopping,
+        metrics=metrics,
+        allowed_hosts=hosts,
+        allowed_origins=origins,
+    )
 
 
 def _checked(

@@ -122,6 +122,10 @@ class Downloads:
         on_disk = [await self._on_disk(job, position) for position in positions]
         return bool(on_disk) and None not in on_disk
 
+    def answer_now(self) -> None:
+        """Let no call wait for a download any more; what is under way goes on."""
+        self._transfers.answer_now()
+
     async def close(self) -> None:
         """End what is under way; what can be gone on with after a restart is kept."""
         await self._transfers.close()

@@ -314,6 +314,19 @@ class Jobs:
             "The vendor was asked to cancel it; credits are not known to come back."
         )
 
+    def answer_waiting(self) -> None:
+        """Answer all who wait for a job or its files, with what there is; nobody waits again.
+
+        For a server that is about to stop: its clients go on waiting at another one.
+        """
+        self._poller.answer_now()
+        self._downloads.answer_now()
+
+    def answer_submitting(self) -> None:
+        """Answer all who submit something, with how far it is; the work itself goes on."""
+        self._submitter.answer_now()
+        self._uploads.answer_now()
+
     async def drain(self) -> None:
         """Let paid requests that are on their way be answered and written down, up to a time."""
         with anyio.move_on_after(self._drain_s):

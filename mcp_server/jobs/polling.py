@@ -105,6 +105,7 @@ class Poller:
         self._look_for = look
         self._longest_hold_s = longest_hold_s
         self._watches: dict[str, _Watch] = {}
+        self._answers_wanted = asyncio.get_running_loop().create_future()
 
     async def read(self, job_id: str, *, afresh: bool = False, held: bool = False) -> Job:
         """The job as it is now.
@@ -119,7 +120,7 @@ class Poller:
         """
         watch = await self._watch(job_id)
         if held and (early_s := self._too_early_s(watch)) > 0:
-            await self._clock.sleep(min(early_s, LONGEST_HOLD_S))
+            await self._pause(min(early_s, LONGEST_HOLD_S))
         if afresh and watch.task is not None:
             await asyncio.wait({watch.task}, timeout=LONGEST_READ_S)
         known = watch.job
@@ -161,7 +162,8 @@ class Poller:
             best = await self._best_known(job_id, watch)
             if was_read and best is not None and (best.ended or best.status == "unconfirmed"):
                 return best
-            if now >= deadline or watch.bad_reads >= MOST_BAD_READS:
+            is_up = now >= deadline or watch.bad_reads >= MOST_BAD_READS
+            if is_up or (self._answers_wanted.done() and (was_read or best is not None)):
                 if best is None:
                     raise watch.failure()
                 return self._timed(best)
@@ -172,12 +174,25 @@ class Poller:
                 await report(took_s, None, f"{status} for {took_s:.0f} s")
                 next_report = now + PROGRESS_S
             next_read = watch.next_read if was_read else min(watch.next_read, last_read)
-            if now >= next_read:
+            if now >= next_read or self._answers_wanted.done():
                 self._begin_read(job_id, watch)
             if watch.task is not None:
-                await _ended(watch.task, min(deadline, next_report) - now)
+                await self._pause(min(deadline, next_report) - now, watch.task)
             else:
-                await self._clock.sleep(min(next_read, deadline, next_report) - now)
+                await self._pause(min(next_read, deadline, next_report) - now)
+
+    async def _pause(self, seconds: float, read: "asyncio.Task[None] | None" = None) -> None:
+        """Wait for a read or for the time to pass; less where answers are wanted meanwhile."""
+        if self._answers_wanted.done():
+            if read is not None:
+                await _ended(read, seconds)
+            return
+        awaited: set[asyncio.Future[None]] = {self._answers_wanted}
+        if read is not None:
+            awaited.add(read)
+        await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if read is not None:
+            await _ended(read, 0)
 
     async def _hold_first_read(self, job_id: str, watch: _Watch, now: float) -> None:
         """Leave a young job alone for the time in which none has ended yet."""
@@ -189,6 +204,11 @@ class Poller:
         """What was read, unless the journal knows the end: another process may have read it."""
         job = await self._journaled(job_id)
         return job if job is not None and job.ended else watch.job or job
+
+    def answer_now(self) -> None:
+        """Answer all who wait, and from now on all who would: with the job as it stands."""
+        if not self._answers_wanted.done():
+            self._answers_wanted.set_result(None)
 
     async def close(self) -> None:
         """Stop reading."""

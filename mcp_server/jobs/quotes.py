@@ -114,6 +114,7 @@ class Quotes:
                 {**body, str(endpoint.quotes): True},
                 on_send=write_down,
                 read_timeout_s=_READ_TIMEOUT_S,
+                is_quote=True,
             )
         except UnansweredError as error:
             log.info("a price was not told: %s", error.message)

@@ -54,6 +54,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 40.0  # clients give up after 60 s or less: then they hold an id of ours
 EARLY_ANSWER_S = 2.0  # for an answer that is the result: long enough for a refusal
+LAST_ANSWER_S = 4.0  # for what is not sent yet when answers are wanted at once
 LOCK_POLL_S = 0.25
 LONGEST_LOCK_WAIT_S = 900.0  # for another process: longer than any submission works on a key
 REUSE_S = 86_400  # a job younger than this and not known to have ended is not given up for a 404
@@ -91,6 +92,7 @@ class Submitter:
         self._repository = repository
         self._reconciler = Reconciler(clock, upstream, journal)
         self._works: dict[str, _Work] = {}
+        self._answers_wanted = asyncio.get_running_loop().create_future()
         self._is_closed = False
         self._posts_under_way = 0
         self._quiet = asyncio.Event()
@@ -142,7 +144,10 @@ class Submitter:
         work.may_charge = work.may_charge or may_charge
         task = work.task
         patience_s = EARLY_ANSWER_S if order.endpoint.answers_when_done else PATIENCE_S
-        await asyncio.wait({task}, timeout=patience_s)
+        awaited: set[asyncio.Future[Any]] = {task, self._answers_wanted}
+        await asyncio.wait(awaited, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        if self._answers_wanted.done():
+            await self._until_sent(task, key)
         if not task.done():
             row = await self._journal.find_live(key)
             if row is None:  # between two states, or taken over by another process
@@ -157,6 +162,20 @@ class Submitter:
                 service=order.service,
             )
         return task.result()
+
+    async def _until_sent(self, task: "asyncio.Task[Job]", key: str) -> None:
+        """Wait, for a moment, until it was sent or is over: what never left ends with us."""
+        deadline = self._clock.elapsed() + LAST_ANSWER_S
+        while not task.done() and self._clock.elapsed() < deadline:
+            row = await self._journal.find_live(key)
+            if row is not None and row.posts > 0:
+                return
+            await asyncio.wait({task}, timeout=LOCK_POLL_S)
+
+    def answer_now(self) -> None:
+        """Let calls wait for the vendor no longer; what they submitted goes on."""
+        if not self._answers_wanted.done():
+            self._answers_wanted.set_result(None)
 
     async def look(self, row: Submission) -> Submission:
         """Look once, without sending anything, what became of a row that has no answer.

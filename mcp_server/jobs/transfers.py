@@ -49,6 +49,7 @@ class Transfers(Generic[T]):
         self._clock = clock
         self._under_way: dict[str, _Transfer[T]] = {}
         self._unheard: dict[str, tuple[float, UseapiError]] = {}
+        self._answers_now = False
         self._is_closed = False
 
     async def join(
@@ -102,11 +103,15 @@ class Transfers(Generic[T]):
             if progress.done_bytes > most_bytes:  # a second try may begin anew
                 most_bytes = progress.done_bytes
                 await report(most_bytes, progress.total_bytes, str(progress))
-            if left_s <= PROGRESS_S:
+            if left_s <= PROGRESS_S or self._answers_now:
                 return None
 
     def is_under_way(self, key: str) -> bool:
         return key in self._under_way
+
+    def answer_now(self) -> None:
+        """Let nobody wait for longer than it takes to look, from now on; the transfers go on."""
+        self._answers_now = True
 
     async def close(self) -> None:
         """End all transfers, and begin no more."""

@@ -15,14 +15,22 @@ import base64
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
 
 from mcp_server.errors import BudgetError, JournalError
 from mcp_server.journal.base import Rows, Store
-from mcp_server.journal.records import LIVE, NewSubmission, Quote, State, Submission
+from mcp_server.journal.records import (
+    LIVE,
+    OPEN,
+    Figures,
+    NewSubmission,
+    Quote,
+    State,
+    Submission,
+)
 from mcp_server.models import OUR_ID_PREFIX, TERMINAL, Status
 
 IS_LIVE = "state in ('submitting', 'unconfirmed', 'accepted')"  # as in the index, which it uses
@@ -57,9 +65,13 @@ class Journal:
 
     async def check(self) -> None:
         """Try whether it can be written; `fault` then tells. Links that ended are dropped."""
-        await self._store.check()
+        await self.try_writing()
         if self.fault is None:
             await self._prune()
+
+    async def try_writing(self) -> None:
+        """Try whether it can be written; `fault` then tells."""
+        await self._store.check()
 
     async def close(self) -> None:
         """Close the store and release every key."""
@@ -157,6 +169,29 @@ class Journal:
             async with self._store.read() as rows:
                 spent = await _spent(rows, origin, service, self._now())
         _stay_within(budget, spent, service, price)
+
+    async def figures(self, origin: str, services: Sequence[str]) -> Figures | None:
+        """How it stands, with these services; None: it can't be read."""
+        now = self._now()
+        with suppress(JournalError):
+            async with self._store.read() as rows:
+                open_rows = await rows.all(
+                    "select status, count(*), min(created_at) from submission"
+                    " where status in ('submitting', 'running', 'unconfirmed')"  # as in OPEN
+                    " and origin in (?, '') group by status",
+                    origin,
+                )
+                credits_today = {
+                    service: await _spent(rows, origin, service, now) for service in services
+                }
+            counts = {str(status): int(number) for status, number, _ in open_rows}
+            waits_s = [now - since for status, _, since in open_rows if status == "submitting"]
+            return Figures(
+                open_jobs={status: counts.get(status, 0) for status in OPEN},
+                oldest_submitting_s=max([0.0, *waits_s]),
+                credits_today=credits_today,
+            )
+        return None
 
     async def count_post(
         self,

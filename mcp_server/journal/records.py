@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mcp_server.models import Status
+
 State = Literal["submitting", "unconfirmed", "accepted", "failed", "cancelled", "freed"]
 LIVE: tuple[State, ...] = ("submitting", "unconfirmed", "accepted")
+OPEN: tuple[Status, ...] = ("submitting", "running", "unconfirmed")  # of a Job that has not ended
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,20 @@ class Quote:
     asked_at: float
     told_at: float | None
     price: float | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How the journal stands, for who operates a server.
+
+    `open_jobs` counts the submissions that have not ended, by their Job's status;
+    `oldest_submitting_s` is how long the oldest one waits for its answer, 0 without one;
+    `credits_today` is what was or may have been charged since midnight UTC, by service.
+    """
+
+    open_jobs: dict[str, int]
+    oldest_submitting_s: float
+    credits_today: dict[str, float]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -19,6 +19,7 @@ from mcp_server import __version__
 from mcp_server.clock import Clock
 from mcp_server.errors import SettingsError
 from mcp_server.journal.locks import KeyLocks
+from mcp_server.metrics import Metrics
 from mcp_server.server.current import with_current_app
 from mcp_server.server.middleware import explain_refusals, only_known
 from mcp_server.server.prompts import PROMPTS, add_prompts
@@ -63,6 +64,8 @@ def create_server(
     drain_s: float = DRAIN_S,
     request_state_key: bytes | None = None,
     fault: SettingsError | None = None,
+    while_open: Callable[[AppContext], AbstractContextManager[None]] | None = None,
+    metrics: Metrics | None = None,
 ) -> MCPServer[AppContext]:
     """A server with everything it needs, ready to be run on any transport.
 
@@ -74,12 +77,14 @@ def create_server(
         drain_s: how long paid requests may take to be answered when the server stops.
         request_state_key: seals a question to the user; workers behind one port share it.
         fault: a wrong setting, left out of `settings`: every call is answered with it.
+        metrics: where it counts what it does.
+        while_open: made with what the handlers share, and entered for as long as that is open.
     """
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[AppContext]) -> AsyncIterator[AppContext]:
         async with open_app(
-            settings, clock or Clock(), transport, locks, drain_s, fault=fault
+            settings, clock or Clock(), transport, locks, drain_s, fault=fault, metrics=metrics
         ) as app:
             if fault is None:
                 await app.journal.check()
@@ -87,7 +92,8 @@ def create_server(
                 log.error("%s Paid calls are refused until then.", app.journal.fault)
             if leave is not None:
                 _leave_on_signals(app, leave)
-            yield app
+            with while_open(app) if while_open is not None else contextlib.nullcontext():
+                yield app
 
     try:
         tools = tools_hiding(settings.hide_arguments)

@@ -20,6 +20,7 @@ from mcp_server.journal.sqlite import SqliteStore
 from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder
 from mcp_server.media.ssrf import Resolver
+from mcp_server.metrics import Metrics
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 
@@ -45,6 +46,7 @@ class AppContext:
     upstream: Upstream
     journal: Journal
     jobs: Jobs
+    metrics: Metrics
     fault: SettingsError | None = None
 
 
@@ -93,7 +95,9 @@ async def open_app(
     drain_s: float = DRAIN_S,
     resolve: Resolver | None = None,
     open_store: Callable[[Path, Clock, KeyLocks | None], Store] = SqliteStore,
+    *,
     fault: SettingsError | None = None,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[AppContext]:
     """An AppContext, closed at the end in the order that loses nothing.
 
@@ -101,12 +105,13 @@ async def open_app(
     must never be taken for the vendor's.
     """
     outputs = OutputFolder(settings.output_folder())
-    upstream = Upstream(settings, clock, outputs, transport)
+    metrics = metrics or Metrics()
+    upstream = Upstream(settings, clock, outputs, transport, metrics)
     journal = Journal(open_store(settings.state_folder(), clock, locks), clock.now)
     fetcher = Fetcher(settings, clock, outputs, transport, resolve)
     jobs = Jobs(settings, clock, upstream, journal, outputs, fetcher, drain_s=drain_s)
     try:
-        yield AppContext(settings, clock, upstream, journal, jobs, fault)
+        yield AppContext(settings, clock, upstream, journal, jobs, metrics, fault)
     finally:
         with anyio.CancelScope(shield=True):
             await jobs.close()

@@ -3,6 +3,7 @@
 Written against mcp 2.3.0, whose metadata of a tool it replaces.
 """
 
+import asyncio
 import functools
 import inspect
 import logging
@@ -12,12 +13,13 @@ from typing import Any
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp.types import CallToolResult
 from pydantic import BaseModel, ValidationError
 
 from mcp_server.errors import InternalError, RequestError, UseapiError
 from mcp_server.models import Job
 from mcp_server.redaction import one_line
-from mcp_server.tools.context import is_remote
+from mcp_server.tools.context import AppContext, is_remote
 from mcp_server.tools.results import JobFirstError, error_answer, job_answer
 from mcp_server.tools.schema import Schema, lean, published, without_properties
 
@@ -117,17 +119,42 @@ class StrictTool(Tool):
     async def run(
         self, arguments: dict[str, Any], context: Any, convert_result: bool = False
     ) -> Any:
-        fault = context.request_context.lifespan_context.fault
-        if fault is not None:  # the server runs only to say so
-            return error_answer(fault)
+        """The answer to a call, counted and logged with how long it took."""
+        app: AppContext = context.request_context.lifespan_context
+        began_s, outcome = app.clock.elapsed(), "error"
+        try:
+            answer = await self._answer(arguments, context, convert_result)
+            outcome = _outcome(answer)
+            return answer
+        except asyncio.CancelledError:  # its caller has left
+            outcome = "cancelled"
+            raise
+        finally:
+            took_s = app.clock.elapsed() - began_s
+            app.metrics.calls[self.name, outcome].add(took_s)
+            if log.isEnabledFor(logging.INFO):
+                request_id = one_line(str(context.request_context.request_id), 60)
+                facts = {"tool": self.name, "outcome": outcome, "ms": round(took_s * 1000)}
+                log.info(
+                    "%s: %s in %d ms",
+                    *facts.values(),
+                    extra={"facts": facts | {"request_id": request_id}},
+                )
+
+    async def _answer(self, arguments: dict[str, Any], context: Any, convert_result: bool) -> Any:
+        app: AppContext = context.request_context.lifespan_context
+        if app.fault is not None:  # the server runs only to say so
+            app.metrics.refusals[app.fault.code] += 1
+            return error_answer(app.fault)
         try:
             return await super().run(arguments, context, convert_result)
         except ToolError as error:
-            settings = context.request_context.lifespan_context.settings
+            sandbox = app.settings.sandbox
             if (job := _job_first(error)) is not None:
-                remote = is_remote(context)
-                return job_answer(job, sandbox=settings.sandbox, is_remote=remote)
-            return error_answer(self._in_our_words(error), sandbox=settings.sandbox)
+                return job_answer(job, sandbox=sandbox, is_remote=is_remote(context))
+            told = self._in_our_words(error)
+            app.metrics.refusals[told.code] += 1
+            return error_answer(told, sandbox=sandbox)
 
     def _in_our_words(self, error: ToolError) -> UseapiError:
         fault = error.__cause__
@@ -154,6 +181,13 @@ class StrictTool(Tool):
                 message=f"{self.name} needs {name}, so nothing was done.", hint=_takes(properties)
             )
         return _refusal(name, properties)
+
+
+def _outcome(answer: Any) -> str:
+    """What came of a call, in one word: `asked` is a question to the user."""
+    if not isinstance(answer, CallToolResult):
+        return "asked"
+    return "error" if answer.is_error else "ok"
 
 
 def _job_first(error: BaseException) -> Job | None:

@@ -14,6 +14,7 @@ from mcp_server.errors import SettingsError, TokenError
 from mcp_server.media.files import OutputFolder, PartFile, SavedFile
 from mcp_server.media.names import MadeName
 from mcp_server.media.own_files import OwnFile
+from mcp_server.metrics import Metrics
 from mcp_server.redaction import quoted
 from mcp_server.retry import Outcome, pause_before_retry
 from mcp_server.settings import Settings
@@ -67,10 +68,20 @@ class _Request:
     file: OwnFile | None = None
     on_bytes: Callable[[int], None] = lambda _: None
     longest_s: float | None = None
+    is_quote: bool = False
 
     @property
     def paid(self) -> bool:
         return self.on_send is not None
+
+    @property
+    def kind(self) -> str:
+        """What it is counted as."""
+        if self.file is not None:
+            return "upload"
+        if self.paid:
+            return "quote" if self.is_quote else "paid"
+        return {"GET": "read", "DELETE": "delete"}[self.method]
 
 
 class Upstream:
@@ -82,8 +93,10 @@ class Upstream:
         clock: Clock,
         outputs: OutputFolder,
         transport: "Transport | None" = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._settings = settings
+        self._metrics = metrics or Metrics()
         self._clock = clock
         self._outputs = outputs
         self._transport = transport
@@ -129,18 +142,22 @@ class Upstream:
         on_send: Callable[[], Awaitable[None]],
         read_timeout_s: float,
         name: MadeName | None = None,
+        is_quote: bool = False,
     ) -> Answer:
         """POST what costs money; send it again only if it is certain that nothing was done.
 
         Args:
             on_send: awaited when connected, before the first byte leaves. If it raises, nothing is
                 sent.
+            is_quote: it only asks for the price; sent with the same care, and counted apart.
 
         Raises:
             UnansweredError: the request left, and no usable answer came.
             UpstreamError, UnreachableError: the request was refused, or never left.
         """
-        request = _Request("POST", path, body, read_timeout_s, name, on_send=on_send)
+        request = _Request(
+            "POST", path, body, read_timeout_s, name, on_send=on_send, is_quote=is_quote
+        )
         return await self._send_with_retries(vendor, request)
 
     async def upload(
@@ -198,7 +215,7 @@ class Upstream:
         tries, waited = 0, False
         while True:
             tries += 1
-            result = await self._shielded(self._attempt(vendor, request))
+            result = await self._shielded(self._counted_attempt(vendor, request))
             if isinstance(result, Answer):
                 return result
             pause = pause_before_retry(
@@ -229,6 +246,12 @@ class Upstream:
         self._in_flight.discard(task)
         if not task.cancelled():
             task.exception()  # retrieved here in case the caller was cancelled
+
+    async def _counted_attempt(self, vendor: ServiceInfo, request: _Request) -> Answer | Failure:
+        result = await self._attempt(vendor, request)
+        fate = "answered" if isinstance(result, Answer) else result.outcome.name.lower()
+        self._metrics.requests[request.kind, vendor.name, fate] += 1
+        return result
 
     async def _attempt(self, vendor: ServiceInfo, request: _Request) -> Answer | Failure:
         import httpx

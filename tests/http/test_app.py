@@ -15,12 +15,14 @@ from mcp.types import ElicitResult
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mcp_server.clock import Clock
 from mcp_server.http.app import (
     BearerTokenMiddleware,
     CompletingMiddleware,
     HostMiddleware,
     request_state_key,
 )
+from mcp_server.http.stopping import Stopping
 from mcp_server.sandbox import media
 from mcp_server.server.lines import LONGEST_LINE_BYTES
 from mcp_server.server.tasks import IDENTIFIER
@@ -639,7 +641,7 @@ async def test_an_answer_that_is_open_when_the_server_stops_is_completed() -> No
     async def send(part: Message) -> None:
         sent.append(part)
 
-    app = CompletingMiddleware(stream)
+    app = CompletingMiddleware(stream, Stopping(Clock(), None))
     serving = asyncio.create_task(app({"type": "http"}, receive, send))
     await asyncio.sleep(1)
     serving.cancel("timeout graceful shutdown exceeded")

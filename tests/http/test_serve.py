@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 import os
 import signal
 import socket
@@ -479,6 +480,33 @@ def test_workers_do_not_pretend_to_be_the_sandbox() -> None:
 
     with pytest.raises(SettingsError, match="sandbox"):
         worker(settings)
+
+
+def test_every_line_of_a_worker_is_json_where_that_is_wanted(tmp_path: Path) -> None:
+    """Uvicorn's own lines too; those of the process that starts the workers are not ours."""
+    environment = {
+        "USEAPI_BASE_URL": "http://127.0.0.1:9",  # nobody is asked anything
+        "USEAPI_TOKEN": TOKEN,
+        "USEAPI_HTTP_TOKEN": HTTP_TOKEN,
+        "USEAPI_LOG_FORMAT": "JSON",
+        "USEAPI_LOG_LEVEL": "info",
+    }
+    with workers(tmp_path, 1, **environment) as server:
+        server.call("list_jobs")
+        body = request("tools/call", name="get_job", arguments={"job_id": "no id"})
+        httpx.post(server.url, json=body, headers=server.headers, timeout=LONGEST_S)
+        server.stop()
+        lines = server.errors.read_text().splitlines()
+
+    written = [json.loads(line) for line in lines if line.startswith("{")]
+    calls = [line for line in written if "tool" in line]
+    assert [("list_jobs", "ok"), ("get_job", "error")] == [
+        (line["tool"], line["outcome"]) for line in calls
+    ]
+    assert {"ms", "request_id", "time", "level", "logger", "message"} <= calls[0].keys()
+    assert "uvicorn.error" in {line["logger"] for line in written}
+    plain = [line for line in lines if not line.startswith("{")]
+    assert [] == [line for line in plain if "server process" in line or "Application" in line]
 
 
 @pytest.mark.covered

@@ -14,6 +14,7 @@ from tests.support.harness import (
     Fault,
     Harness,
     Network,
+    Opened,
     VirtualClock,
     running,
 )
@@ -138,6 +139,43 @@ async def test_a_stop_lets_a_paid_request_be_answered_and_written_down(tmp_path:
     (job,) = await world.jobs()
     assert 8 < took_s < 11
     assert ("running", world.sandbox.accepted[0].job_id) == (job["status"], job["job_id"])
+
+
+async def test_a_paid_call_of_a_server_about_to_stop_is_answered_and_its_request_goes_on(
+    tmp_path: Path,
+) -> None:
+    opened = Opened()
+    async with running(tmp_path, job_seconds=1000, while_open=opened) as server:
+        server.network.faults = [Fault(after_s=20)]
+        call = asyncio.create_task(server.call("upscale_video", source=VIDEO))
+        await asyncio.sleep(3)
+        opened.app.jobs.answer_submitting()
+        began_s = server.clock.elapsed()
+        told = await call
+        took_s = server.clock.elapsed() - began_s
+        await asyncio.sleep(20)
+        again = await server.call("get_job", job_id=told.job["job_id"])
+
+        assert 1 == len(server.posts())
+    assert took_s < 1
+    assert "submitting" == told.job["status"]
+    assert told.job["next"].startswith("get_job(")
+    assert "running" == again.job["status"]
+
+
+async def test_a_paid_call_is_not_told_to_wait_for_what_was_not_sent_yet(tmp_path: Path) -> None:
+    """The server ends with it unsent, and nothing would come of it."""
+    opened = Opened()
+    async with running(tmp_path, job_seconds=1000, while_open=opened) as server:
+        server.network.faults = [Fault(connect_s=3, after_s=20)]
+        call = asyncio.create_task(server.call("upscale_video", source=VIDEO))
+        await asyncio.sleep(1)
+        opened.app.jobs.answer_submitting()
+        told = await call
+        posts = len(server.posts())
+
+    assert 1 == posts
+    assert "submitting" == told.job["status"]
 
 
 async def test_a_stop_waits_15_seconds_at_most_and_judges_nothing(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from mcp_server.sandbox import media
 from mcp_server.sandbox.app import Sandbox
 from mcp_server.settings import Settings
 from tests.support.corpora import HOSTILE_FILE_NAMES
-from tests.support.harness import GOOD, Fault, Harness, Reply, VirtualClock, running
+from tests.support.harness import GOOD, Fault, Harness, Opened, Reply, VirtualClock, running
 from tests.support.media_host import MediaHost, WithMediaHost, film
 
 CLIP = media.read(media.clip(640, 360, 24))
@@ -342,11 +342,14 @@ async def test_the_token_never_goes_to_a_media_link(tmp_path: Path) -> None:
 # Downloads that take longer than their callers wait.
 
 
-def with_host(tmp_path: Path, host: MediaHost) -> AbstractAsyncContextManager[Harness]:
+def with_host(
+    tmp_path: Path, host: MediaHost, opened: Opened | None = None
+) -> AbstractAsyncContextManager[Harness]:
     """A server whose media come from this host."""
     clock = VirtualClock()
     sandbox = Sandbox(job_seconds=3, now=clock.now)
-    return running(tmp_path, sandbox=sandbox, network=WithMediaHost(sandbox, host), clock=clock)
+    network = WithMediaHost(sandbox, host)
+    return running(tmp_path, sandbox=sandbox, network=network, clock=clock, while_open=opened)
 
 
 async def leaves_after(seconds: float, call: Coroutine[Any, Any, Reply]) -> None:
@@ -391,6 +394,24 @@ async def test_after_40_seconds_the_call_says_how_far_it_is_and_the_same_call_jo
         assert told.job["next"].startswith("download_media")
         assert host.body == path_of(saved).read_bytes()
         assert [None] == host.ranges
+
+
+async def test_when_the_server_is_about_to_stop_the_call_says_at_once_how_far_it_is(
+    tmp_path: Path,
+) -> None:
+    host, opened = MediaHost(film(15_000_000), bytes_per_s=200_000), Opened()
+    async with with_host(tmp_path, host, opened) as harness:
+        job_id, loop = await completed(harness), asyncio.get_running_loop()
+        call = asyncio.create_task(harness.call("download_media", job_id=job_id))
+        await asyncio.sleep(3)
+        assert not call.done()
+        opened.app.jobs.answer_waiting()
+        began_s = loop.time()
+        told = await call
+
+        assert loop.time() - began_s < 1
+    assert "the same call joins it" in told.job["note"]
+    assert told.job["next"].startswith("download_media")
 
 
 async def test_what_a_restart_cut_is_gone_on_with_after_what_there_is(tmp_path: Path) -> None:

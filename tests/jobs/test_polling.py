@@ -22,8 +22,19 @@ from mcp_server.journal.sqlite import SqliteStore
 from mcp_server.media.files import OutputFolder
 from mcp_server.sandbox import dreamina as dreamina_jobs
 from mcp_server.settings import Settings
+from mcp_server.tools.context import AppContext
 from mcp_server.upstream.client import Upstream
-from tests.support.harness import GOOD, ORIGIN, TOKEN, Fault, Harness, VirtualClock, running
+from tests.support.harness import (
+    GOOD,
+    ORIGIN,
+    TOKEN,
+    Fault,
+    Harness,
+    Opened,
+    Reply,
+    VirtualClock,
+    running,
+)
 from tests.support.processes import Kernel
 
 VIDEO = GOOD["dreamina", "video"]
@@ -625,6 +636,62 @@ async def test_a_server_that_stops_ends_the_waits(tmp_path: Path) -> None:
     await asyncio.wait({waiting})
 
     assert now() < 25
+
+
+async def answered_early(h: Harness, app: AppContext, tool: str, **arguments: Any) -> Reply:
+    """What a call is answered whose server is about to stop 3 s after it began."""
+    began_s, call = now(), asyncio.create_task(h.call(tool, **arguments))
+    await asyncio.sleep(3)
+    assert not call.done()
+    app.jobs.answer_waiting()
+    answer = await call
+    assert now() - began_s < 4
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("tool", "given"),
+    [
+        ("get_job", {"wait_seconds": 50}),
+        ("get_job", {}),  # asked again too early, it would be held
+        ("download_media", {}),
+    ],
+)
+async def test_who_waits_for_a_job_is_answered_when_the_server_is_about_to_stop(
+    tmp_path: Path, tool: str, given: dict[str, Any]
+) -> None:
+    opened = Opened()
+    async with running(tmp_path, job_seconds=3600, while_open=opened) as h:
+        job_id = await job_of(h)
+        await h.call("get_job", job_id=job_id)
+
+        first = await answered_early(h, opened.app, tool, job_id=job_id, **given)
+        began_s = now()
+        again = await h.call("get_job", job_id=job_id, wait_seconds=50)
+
+        assert now() - began_s < 1
+
+    for answer in (first, again):
+        assert ("running", job_id) == (answer.job["status"], answer.job["job_id"])
+        assert answer.job["next"].startswith("get_job(")
+
+
+async def test_a_job_of_which_nothing_is_known_is_read_once_before_the_server_stops(
+    tmp_path: Path,
+) -> None:
+    opened = Opened()
+    async with running(tmp_path, job_seconds=3600, while_open=opened) as h:
+        job_id = await made_elsewhere(h)
+        h.network.concerns = reading
+        h.network.faults = [Fault(before_s=10)]
+
+        call = asyncio.create_task(h.call("get_job", job_id=job_id, wait_seconds=50))
+        await asyncio.sleep(3)
+        opened.app.jobs.answer_waiting()
+        answer = await call
+
+    assert "running" == answer.job["status"]
+    assert 1 == len(reads_at(h))
 
 
 async def test_in_the_sandbox_the_first_look_comes_when_its_jobs_are_done(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from mcp_server.journal.locks import FileLocks
 from mcp_server.sandbox import media
 from mcp_server.sandbox.app import Conditions, Sandbox
 from tests.jobs.test_submission import NO_LIMITS_ON_WINDOWS, full_disk
-from tests.support.harness import Fault, Harness, Network, VirtualClock, running
+from tests.support.harness import Fault, Harness, Network, Opened, VirtualClock, running
 from tests.support.processes import Kernel
 
 CLIP = media.read(media.clip(640, 360, 24))
@@ -147,6 +147,24 @@ async def test_after_40_s_the_upload_itself_is_the_answer_and_says_what_then(
     assert "completed" == done.job["status"]
     assert "the call that began it once more" in done.text
     assert "upscale_video" == after.job["operation"]
+
+
+async def test_when_the_server_is_about_to_stop_the_upload_is_the_answer_at_once(
+    tmp_path: Path,
+) -> None:
+    opened = Opened()
+    async with running(tmp_path, while_open=opened, **own(tmp_path)) as h:
+        h.network.faults = [Fault(before_s=100)]
+        call = asyncio.create_task(h.call("upscale_video", source=put(tmp_path)))
+        await asyncio.sleep(3)
+        assert not call.done()
+        opened.app.jobs.answer_submitting()
+        began_s = h.clock.elapsed()
+        told = await call
+
+        assert h.clock.elapsed() - began_s < 1
+    assert ("upload", "running") == (told.job["operation"], told.job["status"])
+    assert "get_job(job_id, wait_seconds=50)" in told.job["next"]
 
 
 async def test_an_upload_is_no_source_and_can_neither_be_cancelled_nor_saved(

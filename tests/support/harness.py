@@ -21,6 +21,7 @@ from mcp_server.journal.locks import KeyLocks
 from mcp_server.sandbox.app import SOURCES, Sandbox
 from mcp_server.server.factory import create_server
 from mcp_server.settings import Settings
+from mcp_server.tools.context import AppContext
 
 EPOCH = 1_780_000_000.0
 GOOD = {(source.service, source.kind): source.id for source in SOURCES if source.good}
@@ -193,6 +194,16 @@ class Harness:
         return [request for request in self.network.sent if request.method == "POST"]
 
 
+class Opened:
+    """Keeps what the handlers of a server share, for what its transport does with it."""
+
+    app: AppContext
+
+    def __call__(self, app: AppContext) -> contextlib.AbstractContextManager[None]:
+        self.app = app
+        return contextlib.nullcontext()
+
+
 def asked_for(body: Mapping[str, Any]) -> dict[str, Any]:
     """What a paid request asks for: its body without the reference that the server adds."""
     ours = str(body.get("replyRef", "")).startswith("useapi-mcp:")
@@ -231,6 +242,7 @@ async def running(
     locks: KeyLocks | None = None,
     job_seconds: float = 3.0,
     client_options: dict[str, Any] | None = None,
+    while_open: Callable[[AppContext], contextlib.AbstractContextManager[None]] | None = None,
     **environment: str,
 ) -> AsyncIterator[Harness]:
     """A server with its state below `folder`; a second one on the same folder is a restart.
@@ -251,6 +263,8 @@ async def running(
             **environment,
         }
     )
-    server = create_server(settings, clock=clock, transport=network, locks=locks)
+    server = create_server(
+        settings, clock=clock, transport=network, locks=locks, while_open=while_open
+    )
     async with Client(server, **(client_options or {})) as client:
         yield Harness(client, sandbox, network, clock, settings, folder)

@@ -16,7 +16,7 @@ from mcp.types import (
 )
 
 from mcp_server.sandbox import dreamina as dreamina_jobs
-from tests.support.harness import GOOD, Fault, Harness, Reply, reply, running
+from tests.support.harness import GOOD, Fault, Harness, Opened, Reply, reply, running
 
 VIDEO = GOOD["dreamina", "video"]
 FLOW_VIDEO = GOOD["google-flow", "video"]
@@ -470,3 +470,14 @@ async def test_a_vendor_that_does_not_answer_keeps_nobody_from_the_job_there_is(
         assert asyncio.get_running_loop().time() - began_s < 50.1
         assert 1 == len(h.posts())
     assert first.job["job_id"] == again.job["job_id"]
+
+
+async def test_a_call_that_asks_is_counted_apart_from_the_one_that_submits(tmp_path: Path) -> None:
+    """In the newer protocol a question ends the call, and its answer comes with another one."""
+    opened, options = Opened(), willing().on("auto")
+    async with running(tmp_path, client_options=options, while_open=opened, **ASKS) as h:
+        await h.call("upscale_video", **FLOW_4K)
+
+    counted = {labels: sum(each.counts) for labels, each in opened.app.metrics.calls.items()}
+    assert {("upscale_video", "asked"): 1, ("upscale_video", "ok"): 1} == counted
+    assert 1 == opened.app.metrics.requests["paid", "google-flow", "answered"]

@@ -1,5 +1,6 @@
 """StrictTool: nothing is dropped silently, our errors keep their words, bugs are withheld."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -13,7 +14,9 @@ from mcp.server.mcpserver.resolve import Resolve
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, Field
 
+from mcp_server.clock import Clock
 from mcp_server.errors import DeclinedError
+from mcp_server.metrics import Metrics
 from mcp_server.tools.strict_tool import StrictTool
 from tests.support.harness import Reply, reply
 
@@ -22,12 +25,19 @@ def say(text: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=text)])
 
 
-async def call(function: Callable[..., Any], **arguments: Any) -> Reply:
+async def call(
+    function: Callable[..., Any], metrics: Metrics | None = None, /, **arguments: Any
+) -> Reply:
     """Call a function as the only tool of a server."""
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[SimpleNamespace]:
-        yield SimpleNamespace(settings=SimpleNamespace(sandbox=False), fault=None)
+        yield SimpleNamespace(
+            settings=SimpleNamespace(sandbox=False),
+            fault=None,
+            clock=Clock(),
+            metrics=metrics or Metrics(),
+        )
 
     tool = StrictTool.of(function, description="For a test.")
     server: MCPServer[Any] = MCPServer("test", tools=[tool], lifespan=lifespan)
@@ -126,6 +136,39 @@ async def test_our_errors_reach_the_agent_in_our_words() -> None:
 
     assert told.text.startswith("The user said no. Don't ask again.\n{")
     assert told.error["code"] == "declined"
+
+
+async def test_each_call_is_counted_and_is_one_line_of_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "mcp_server.tools.strict_tool")
+    metrics = Metrics()
+
+    async def tool(is_declined: bool = False) -> CallToolResult:
+        await asyncio.sleep(3)
+        if is_declined:
+            raise DeclinedError(message="The user said no.", hint="Don't ask again.")
+        return say("done")
+
+    await call(tool, metrics)
+    await call(tool, metrics, is_declined=True)
+    leaving = asyncio.create_task(call(tool, metrics))
+    await asyncio.sleep(1)
+    leaving.cancel()
+    await asyncio.wait({leaving})
+
+    ms = {"ok": 3000, "error": 3000, "cancelled": 1000}
+    assert [f"tool: {outcome} in {took} ms" for outcome, took in ms.items()] == [
+        record.getMessage() for record in caplog.records
+    ]
+    for record, (outcome, took) in zip(caplog.records, ms.items(), strict=True):
+        facts = dict(vars(record)["facts"])
+        assert facts.pop("request_id")
+        assert {"tool": "tool", "outcome": outcome, "ms": took} == facts
+    assert {("tool", outcome): took / 1000 for outcome, took in ms.items()} == {
+        labels: durations.total_s for labels, durations in metrics.calls.items()
+    }
+    assert {"declined": 1} == metrics.refusals
 
 
 async def test_a_bug_is_told_in_our_words_and_logged(caplog: pytest.LogCaptureFixture) -> None:
