@@ -276,16 +276,16 @@ class PostgresStore:
         The database ends one whose process stands still or is cut off: it would keep its locks.
         """
         begin = (
-            "begin isolation level read committed;"
-            f" set local lock_timeout = '{LOCK_S}s';"
-            f" set local idle_in_transaction_session_timeout = '{IDLE_S}s';"
-            f" {'; '.join(f'select {lock}' for lock in locks)}"
+            "begin isolation level read committed",
+            f"set local lock_timeout = '{LOCK_S}s'",
+            f"set local idle_in_transaction_session_timeout = '{IDLE_S}s'",
+            *(f"select {lock}" for lock in locks),
         )
 
         async def begun() -> Link:
             link = await connections.take()
             try:
-                await link.run(begin)
+                await link.begin(*begin)
             except BaseException as error:
                 self._put_back(connections, link, error)
                 raise
@@ -299,6 +299,8 @@ class PostgresStore:
         except BaseException as error:
             failure = error
             if isinstance(error, FAULTS):
+                if may_pass(error):
+                    await self._drop_idle()
                 self._raise_as_fault(error, is_cut=True)
             raise
         finally:
@@ -314,13 +316,17 @@ class PostgresStore:
         """Try until the database is there, or for `busy_s`; once if it is known not to be."""
         deadline = self._clock.elapsed() + (self._busy_s if self.fault is None else 0.0)
         while True:
+            reused = self._connections.reused + self._heart.reused
             try:
                 return await attempt()
             except FAULTS as error:
+                if may_pass(error):
+                    await self._drop_idle()
+                    if reused != self._connections.reused + self._heart.reused:
+                        continue  # it was made before; a new one may do better
                 if not may_pass(error) or self._clock.elapsed() >= deadline:
                     self._raise_as_fault(error)
                     raise
-                await self._drop_idle()
             except JournalCutError:  # in a transaction that can be made again
                 if self._clock.elapsed() >= deadline:
                     raise
@@ -331,8 +337,8 @@ class PostgresStore:
 
     async def _drop_idle(self) -> None:
         """Close the connections that nobody uses: what broke one may have broken them, too."""
-        await self._connections.drop_idle()
-        await self._heart.drop_idle()
+        for each in (self._connections, self._heart):
+            await each.drop_idle()
 
     def _raise_as_fault(self, error: BaseException, *, is_cut: bool = False) -> None:
         """Raise what the database, the network or a damaged row say as `fault`.

@@ -19,7 +19,7 @@ from mcp_server.errors import JournalBusyError, JournalError
 from mcp_server.redaction import quoted
 
 LOCK_S = 10  # that a transaction waits for another one
-IDLE_S = 10  # that the database waits for a transaction's next statement, before it ends it
+IDLE_S = 5  # that the database waits for a transaction's next statement, before it ends it
 ANSWER_S = 15.0  # that a statement may take; longer than it may wait for a lock
 
 FAULTS = (psycopg.Error, OSError, json.JSONDecodeError)
@@ -41,7 +41,19 @@ _DEFAULTS: dict[str, str | int] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-_CUT_STATES = frozenset({"25P03", "40001", "40P01", "53300", "57P01", "57P02", "57P03", "57P05"})
+_CUT_STATES = frozenset(
+    {
+        "25006",  # it is not the primary, or not any more
+        "25P03",  # ended in the middle of a transaction
+        "40001",  # in the way of another transaction
+        "40P01",
+        "53300",  # too many connections
+        "57P01",  # the database stops, has crashed, or starts
+        "57P02",
+        "57P03",
+        "57P05",  # ended while nobody used it
+    }
+)
 _REFUSED = ("password authentication", "pg_hba.conf", "does not exist", "not permitted to log in")
 
 
@@ -65,6 +77,18 @@ class Link:
         """
         cursor = await self._execute(sql, values)
         return await cursor.fetchall() if cursor.description else []
+
+    async def begin(self, *statements: str) -> None:
+        """Begin a transaction with these statements, which take no values, in one round trip.
+
+        Raises:
+            psycopg.errors.ReadOnlySqlTransaction: it could not write.
+        """
+        cursor = await self._execute("; ".join((*statements, "show transaction_read_only")))
+        while cursor.nextset():
+            pass
+        if await cursor.fetchall() != [("off",)]:
+            raise psycopg.errors.ReadOnlySqlTransaction("the database is read-only")
 
     async def commit(self) -> None:
         """End the transaction; what it wrote is on disk, or an error is raised."""
@@ -112,11 +136,15 @@ class Connections:
 
     Args:
         on_connect: is given each new one before it is used, and may refuse it.
+
+    Attributes:
+        reused: how often one was handed out that was there, and may have broken since.
     """
 
     def __init__(
         self, dsn: str, on_connect: Callable[[Link], Awaitable[None]], *, most: int
     ) -> None:
+        self.reused = 0
         self._dsn = dsn
         self._on_connect = on_connect
         self._free = asyncio.Semaphore(most)
@@ -138,6 +166,7 @@ class Connections:
             while self._idle:
                 link = self._idle.pop()
                 if link.is_idle:
+                    self.reused += 1
                     return link
                 await link.close()
             return await connect(self._dsn, self._on_connect)
@@ -157,8 +186,9 @@ class Connections:
 
     async def drop_idle(self) -> None:
         """Close those that nobody uses: after one has broken, they may have, too."""
-        while self._idle:
-            await self._idle.pop().close()
+        dropped, self._idle = self._idle, []
+        for link in dropped:
+            await link.close()
 
     async def close(self, patience_s: float = 2.0) -> None:
         """Close all that is not in use; the next `take` makes a new one."""
@@ -213,13 +243,11 @@ async def connect(dsn: str, on_connect: Callable[[Link], Awaitable[None]]) -> Li
 
 def may_pass(error: BaseException) -> bool:
     """Whether the same may go well soon, on another connection."""
-    if isinstance(error, SilentError):
-        return True
-    if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return isinstance(error, psycopg.errors.ReadOnlySqlTransaction)  # not the primary any more
-    if error.sqlstate is None:  # it broke, or was not made
-        return not _is_refusal(error)
-    return error.sqlstate in _CUT_STATES or error.sqlstate.startswith("08")
+    if isinstance(error, psycopg.Error) and error.sqlstate is not None:
+        return error.sqlstate in _CUT_STATES or error.sqlstate.startswith("08")
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return not _is_refusal(error)  # it broke, or was not made
+    return isinstance(error, SilentError)
 
 
 def is_ours(error: BaseException) -> bool:
@@ -258,7 +286,7 @@ def explain(error: BaseException) -> JournalError:
             message=f"The database of submissions refuses the connection ({says}).",
             hint="Correct USEAPI_DATABASE_URL, or what the database allows.",
         )
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | OSError):
+    if isinstance(error, psycopg.OperationalError | OSError) or may_pass(error):
         return JournalBusyError(
             message=f"The database of submissions can't be used now ({says}).",
             hint="Call again in a few seconds; if it stays so, look at the database and at"

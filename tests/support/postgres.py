@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -175,6 +175,78 @@ def schema_of(place: Path) -> str:
         running.run(f"create schema {name}")
         apart(migrate(running.dsn(schema=name)))
     return running.dsn(schema=name)
+
+
+Cut = Literal["request", "answer", "late", "late answer"]
+
+
+class Wire:
+    """A socket before a server's, which cuts a connection at its COMMIT.
+
+    Attributes:
+        cuts: what becomes of the next ones: the COMMIT never arrives, its answer never does, or
+            its answer waits for `go_on`, and then arrives or does not.
+        committing: a COMMIT was answered.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.cuts: list[Cut] = []
+        self.committing = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self._server = server
+        self._serving: set[asyncio.Task[Any]] = set()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[Server]:
+        """The same server by way of this socket."""
+        with tempfile.TemporaryDirectory(prefix="wire-") as name:
+            path = Path(name, ".s.PGSQL.5432")
+            async with await asyncio.start_unix_server(self._carry, str(path)):
+                yield Server(Path(name))
+            for task in self._serving:
+                task.cancel()
+            await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def _carry(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        path = self._server.folder / f".s.PGSQL.{self._server.port}"
+        server, to_server = await asyncio.open_unix_connection(str(path))
+        answering = asyncio.create_task(_copy(server, to_client))
+        self._serving |= {answering, _this_task()}
+        try:
+            while data := await client.read(65536):
+                if self.cuts and b"commit\0" in data:
+                    cut = self.cuts.pop(0)
+                    if cut == "request":
+                        break
+                    answering.cancel()
+                    await asyncio.wait({answering})
+                    to_server.write(data)
+                    answer = await server.read(65536)
+                    self.committing.set()
+                    if cut != "answer":
+                        await self.go_on.wait()
+                    if cut != "late":
+                        break
+                    to_client.write(answer)
+                    answering = asyncio.create_task(_copy(server, to_client))
+                    self._serving.add(answering)
+                    continue
+                to_server.write(data)
+        finally:
+            to_client.close()
+            to_server.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 def apart(work: Coroutine[Any, Any, T]) -> T:
