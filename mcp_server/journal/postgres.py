@@ -97,6 +97,7 @@ class PostgresStore:
         most: int = 4,
     ) -> None:
         self.fault: JournalError | None = None
+        self._is_away = False  # whether that ends when anything can be read again
         self._clock = clock
         self._busy_s = busy_s
         self._lease_s = lease_s
@@ -194,7 +195,7 @@ class PostgresStore:
     async def _welcome(self, link: Link) -> None:
         """Look whether a new connection leads to a layout that this code knows."""
         await require_layout(link)
-        self.fault = None
+        self._is_back()
 
     async def _take(self, key: str, token: str) -> bool:
         # In a transaction that begins with a lock, so that its statement sees who has committed
@@ -223,7 +224,7 @@ class PostgresStore:
         try:
             await what()
         except JournalError as error:  # the layout has changed
-            self.fault = error
+            self.fault, self._is_away = error, True
             await self._drop_idle()
         except FAULTS as error:
             await self._drop_idle()
@@ -255,9 +256,13 @@ class PostgresStore:
 
     async def _read(self, sql: str, values: tuple[object, ...]) -> list[Any]:
         found = await self._patiently(lambda: self._run(self._connections, sql, values))
-        if isinstance(self.fault, JournalBusyError):  # others stay until something is written
-            self.fault = None
+        self._is_back()
         return found
+
+    def _is_back(self) -> None:
+        """Forget a fault of the connection; one of what is written stays until something is."""
+        if self._is_away:
+            self.fault, self._is_away = None, False
 
     async def _run(
         self, connections: Connections, sql: str, values: tuple[object, ...] | None = None
@@ -331,7 +336,7 @@ class PostgresStore:
                 if self._clock.elapsed() >= deadline:
                     raise
             except JournalError as error:  # the address or the layout is none that can be used
-                self.fault = error
+                self.fault, self._is_away = error, True
                 raise
             await self._clock.sleep(_PAUSE_S)
 
@@ -353,7 +358,8 @@ class PostgresStore:
             fault = JournalCutError(message=fault.message, hint=fault.hint)
         if self.fault is None:
             log.warning("%s", fault)
-        self.fault = fault
+        away = isinstance(fault, JournalBusyError) or getattr(error, "sqlstate", None) is None
+        self.fault, self._is_away = fault, away
         raise fault from error
 
 
