@@ -177,15 +177,15 @@ def schema_of(place: Path) -> str:
     return running.dsn(schema=name)
 
 
-Cut = Literal["request", "answer", "late", "late answer"]
+Cut = Literal["none", "request", "answer", "late", "late answer"]
 
 
 class Wire:
     """A socket before a server's, which cuts a connection at its COMMIT.
 
     Attributes:
-        cuts: what becomes of the next ones: the COMMIT never arrives, its answer never does, or
-            its answer waits for `go_on`, and then arrives or does not.
+        cuts: what becomes of the next ones: nothing, the COMMIT never arrives, its answer never
+            does, or its answer waits for `go_on` and then arrives, or does not.
         committing: a COMMIT was answered.
     """
 
@@ -214,8 +214,8 @@ class Wire:
         self._serving |= {answering, _this_task()}
         try:
             while data := await client.read(65536):
-                if self.cuts and b"commit\0" in data:
-                    cut = self.cuts.pop(0)
+                cut = self.cuts.pop(0) if self.cuts and b"commit\0" in data else "none"
+                if cut != "none":
                     if cut == "request":
                         break
                     answering.cancel()
