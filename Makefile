@@ -37,7 +37,7 @@ test: check ## what a change must pass: check, then all tests with their coverag
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PARALLEL)
 	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	$(BIN)/coverage report $$($(BIN)/python -m tests.support.postgres)
 
 check: lint types ## format, lint, imports, workflows and types; seconds
 

@@ -128,7 +128,8 @@ async def test_a_connection_that_is_cut_at_any_commit_of_a_submission_costs_noth
     async with wire.listening() as by_way:
         schema = url.rpartition("%3D")[2]
         async with replicas(tmp_path, 1, by_way.dsn(schema=schema)) as (only,):
-            wire.cuts = ["none"] * (after - 1) + [lost]
+            untouched: list[Cut] = ["none"] * (after - 1)
+            wire.cuts = [*untouched, lost]
             reply = await upscale_in_the_end(only)
             again = await upscale_in_the_end(only)
 
