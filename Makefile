@@ -18,6 +18,8 @@ PACKAGES :=
 SINCE :=
 ONLY :=
 NAMES :=
+REPLICAS := 3
+BY :=
 
 # Bytecode is kept: else each worker, and each process a test starts, compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help test check lint types unit format demo bench \
-	offsets kills callers mutants money answers hostile properties fuzz \
+	offsets kills replicas callers mutants money answers hostile properties fuzz \
 	conformance interop viewer packages examples bundle image clean
 
 help: ## this list
@@ -71,6 +73,11 @@ offsets: .venv/dev ## the connection broken at every byte of a paid request and 
 
 kills: .venv/dev ## processes killed at any moment, ROUNDS of each of four ways: nothing is sent twice
 	$(BIN)/python -m tests.stress.kills --rounds $(ROUNDS)
+
+# `MINUTES=5 REPLICAS=4 BY="pooler cuts failover"`.
+replicas: .venv/dev ## servers on one PostgreSQL, killed at any moment, MINUTES of each way: nothing is sent twice
+	$(BIN)/python -m tests.stress.replicas --minutes $(if $(filter command,$(origin MINUTES)),$(MINUTES),2) --replicas $(REPLICAS) \
+		$(if $(BY),--by "$(BY)") $(if $(SEED),--seed $(SEED))
 
 callers: .venv/dev ## callers that leave at any moment, over real sockets
 	$(BIN)/python -m tests.stress.callers

@@ -291,7 +291,7 @@ class Vendor:
         return self.accounts[found[1].decode()]
 
 
-class _Guest(uvicorn.Server):
+class Guest(uvicorn.Server):
     """Leaves Ctrl-C to this program."""
 
     @contextlib.contextmanager
@@ -307,7 +307,7 @@ async def running_vendor() -> AsyncIterator[Vendor]:
         config = uvicorn.Config(
             vendor, lifespan="off", log_config=None, access_log=False, date_header=False
         )
-        server = _Guest(config)
+        server = Guest(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             async with gateway.listening() as vendor.url:

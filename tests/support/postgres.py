@@ -48,8 +48,17 @@ needs_postgres = pytest.mark.skipif(
 )
 
 
-def require(*packages: str) -> None:
-    """Install what a slow target needs, where that can be done; else end with what to install."""
+def require(*names: str) -> None:
+    """Install what a slow target needs, where that can be done; else end with what to install.
+
+    Args:
+        names: of Debian's packages, which are named like the programs in them.
+    """
+    packages = [
+        name for name in names if not (programs() if name == "postgresql" else shutil.which(name))
+    ]
+    if not packages:
+        return
     root = sys.platform == "linux" and os.geteuid() == 0 and shutil.which("apt-get")
     if not root:
         raise SystemExit(f"Install {' and '.join(packages)} first.")
@@ -67,6 +76,25 @@ class Server:
     @property
     def data(self) -> Path:
         return self.folder / "data"
+
+    @contextmanager
+    def standby(self, port: int) -> Iterator["Server"]:
+        """A standby without which this one, the primary, answers no COMMIT from now on."""
+        folder = _folder()
+        try:
+            made = Server(folder, port)
+            where = f"host={self.folder} port={self.port} user={USER}"
+            as_its_user("pg_basebackup", "-d", where, "-D", str(made.data), "-R", "-c", "fast")
+            made.configure(unix_socket_directories=str(folder), port=str(port))
+            made.start()
+            try:
+                self.configure(synchronous_standby_names="*")
+                self.reload()
+                yield made
+            finally:
+                made.stop("immediate")
+        finally:
+            shutil.rmtree(folder)
 
     def dsn(self, database: str = "postgres", *, schema: str = "", user: str = USER) -> str:
         """The address for USEAPI_DATABASE_URL, by the socket."""
@@ -93,7 +121,16 @@ class Server:
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         self._pg_ctl("stop", "-m", mode)
 
+    def restart(self) -> None:
+        """A fast one, which cuts all connections."""
+        self._pg_ctl("restart", "-m", "fast", "-l", str(self.folder / "log"))
+
+    def reload(self) -> None:
+        """Take the settings that need no restart."""
+        self._pg_ctl("reload")
+
     def promote(self) -> None:
+        """Make a standby a server that takes writes."""
         self._pg_ctl("promote")
 
     def configure(self, **settings: str) -> None:
