@@ -20,6 +20,7 @@ ONLY :=
 NAMES :=
 REPLICAS := 3
 BY :=
+DATABASE :=
 
 # Bytecode is kept: else each worker, and each process a test starts, compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -71,8 +72,9 @@ bench: .venv/dev ## what the server costs, beside the bare SDK, curl and the dis
 offsets: .venv/dev ## the connection broken at every byte of a paid request and of its answer
 	$(BIN)/python -m tests.stress.test_byte_offsets
 
+# `DATABASE=postgres`: their journal is there.
 kills: .venv/dev ## processes killed at any moment, ROUNDS of each of four ways: nothing is sent twice
-	$(BIN)/python -m tests.stress.kills --rounds $(ROUNDS)
+	$(BIN)/python -m tests.stress.kills --rounds $(ROUNDS) $(if $(DATABASE),--database $(DATABASE))
 
 # `MINUTES=5 REPLICAS=4 BY="pooler cuts failover"`.
 replicas: .venv/dev ## servers on one PostgreSQL, killed at any moment, MINUTES of each way: nothing is sent twice

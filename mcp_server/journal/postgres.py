@@ -346,13 +346,13 @@ class PostgresStore:
             await each.drop_idle()
 
     def _raise_as_fault(self, error: BaseException, *, is_cut: bool = False) -> None:
-        """Raise what the database, the network or a damaged row say as `fault`.
+        """Raise what the database, the network or a damaged row say as `fault`; a bug as it is.
 
         Args:
             is_cut: it came in a transaction, of which nobody may know whether it was committed.
         """
         if is_ours(error):
-            return
+            raise error
         fault = explain(error)
         if is_cut and isinstance(fault, JournalBusyError):
             fault = JournalCutError(message=fault.message, hint=fault.hint)
