@@ -34,6 +34,7 @@ from mcp_server.journal.postgres_connections import (
     Connections,
     Link,
     explain,
+    is_of_values,
     is_ours,
     may_pass,
 )
@@ -354,6 +355,8 @@ class PostgresStore:
         if is_ours(error):
             raise error
         fault = explain(error)
+        if is_of_values(error):
+            raise fault from error
         if is_cut and isinstance(fault, JournalBusyError):
             fault = JournalCutError(message=fault.message, hint=fault.hint)
         if self.fault is None:

@@ -255,6 +255,11 @@ def is_ours(error: BaseException) -> bool:
     return isinstance(error, psycopg.ProgrammingError) and not isinstance(error, _NOT_OURS)
 
 
+def is_of_values(error: BaseException) -> bool:
+    """Whether only what it was given is at fault, like a NUL, which no text of it can hold."""
+    return isinstance(error, psycopg.DataError)
+
+
 def explain(error: BaseException) -> JournalError:
     """What a caller is told; it never holds the address or its password."""
     says = _words(error)

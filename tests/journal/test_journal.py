@@ -957,6 +957,14 @@ async def test_the_budget_does_not_count_a_job_that_was_there_before(journal: Jo
     await journal.check_budget(ORIGIN, "dreamina", 30, 30)
 
 
+async def test_an_id_or_a_path_that_holds_a_nul_is_unknown_and_no_fault(journal: Journal) -> None:
+    await accepted(journal)
+
+    assert await journal.get("job-1\x00") is None
+    assert [] == await journal.find_made(path="/made/\x00.png")
+    assert journal.fault is None
+
+
 async def test_two_journals_of_one_database_see_each_others_commits(
     journal: Journal, engine: str, folder: Path, clock: StoppedClock
 ) -> None:

@@ -39,15 +39,14 @@ from tests.support.postgres import Server, require, server
 ROOT = Path(__file__).parents[2]
 WAYS = ("plain", "pooler", "cuts", "failover")
 TOKEN = "replicas-of-one-team"
-WISHES_AT_ONCE = 20
-ASKED_BY_EACH = 2
+WISHES_AT_ONCE = 10
+ASKED_BY_SO_MANY = 5
 SLOWEST_S = 1.0  # the vendor's work, and its answer
 JOB_SECONDS = 0.2  # the sandbox's accounts run eight jobs at once
 CALL_S = 100.0
 LONGEST_START_S = 120.0
 STILL_UNKNOWN = ("submitting",)
 FINAL = ("unconfirmed", "failed", "cancelled")
-REPEATED = ("journal_busy", "journal_unusable", "rate_limited")
 
 
 class WrongError(Exception):
@@ -61,6 +60,8 @@ class Vendor:
     dice: random.Random
     url: str = ""
     posts: int = 0
+    working: int = 0
+    works: asyncio.Event = field(default_factory=asyncio.Event)
     sandbox: Sandbox = field(
         default_factory=lambda: Sandbox(job_seconds=JOB_SECONDS, now=time.time)
     )
@@ -92,9 +93,14 @@ class Vendor:
             answer.append(part)
 
         self.posts += 1
+        self.working += 1
+        self.works.set()
         await asyncio.sleep(self.dice.uniform(0, SLOWEST_S))
         await self.sandbox(scope, given, keep)
         await asyncio.sleep(self.dice.uniform(0, SLOWEST_S))
+        self.working -= 1
+        if not self.working:
+            self.works.clear()
         for part in answer:
             await send(part)
 
@@ -209,7 +215,9 @@ class Team:
         self._vendor = vendor
         self._dice = dice
         self._told: dict[str, set[str]] = defaultdict(set)
-        self._wishes: list[str] = []
+        self._wishes: set[str] = set()
+        self._asked = 0
+        self._starting: set[asyncio.Task[None]] = set()
 
     async def work(self, http: httpx.AsyncClient, callers: int, minutes: float) -> None:
         """Let callers ask and servers die for so long; then see what became of each wish."""
@@ -217,31 +225,46 @@ class Team:
         ends = time.monotonic() + 60 * minutes
         killing = asyncio.create_task(self._kill(http))
         try:
-            while time.monotonic() < ends:
-                first = len(self._wishes)
-                wishes = [f"A windmill, number {first + n}" for n in range(WISHES_AT_ONCE)]
-                self._wishes += wishes
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(callers):
-                        for wish in self._dice.sample(wishes, ASKED_BY_EACH):
-                            group.create_task(self._ask_until_told(http, wish))
+            async with asyncio.TaskGroup() as group:
+                for _ in range(callers):
+                    group.create_task(self._ask(http, ends))
         finally:
             killing.cancel()
             await asyncio.gather(killing, return_exceptions=True)
-        await asyncio.gather(*(each.ready(http) for each in self._replicas))
+        await asyncio.gather(*self._starting)
         await self._judge(http)
 
+    async def _ask(self, http: httpx.AsyncClient, ends: float) -> None:
+        """One caller, who asks for what others ask for at the same time."""
+        while time.monotonic() < ends:
+            self._asked += 1
+            newest = self._asked // ASKED_BY_SO_MANY
+            number = self._dice.randint(max(0, newest - WISHES_AT_ONCE), newest)
+            await self._ask_until_told(http, f"A windmill, number {number}")
+
     async def _kill(self, http: httpx.AsyncClient) -> None:
+        """Kill servers while the vendor is at work for them; one of them always runs."""
+        down: set[int] = set()
+
+        async def start(number: int) -> None:
+            self._replicas[number].start()
+            await self._replicas[number].ready(http)
+            down.discard(number)
+
         while True:
-            await asyncio.sleep(self._dice.uniform(0.5, 3))
-            replica = self._dice.choice(self._replicas)
-            replica.kill()
-            self.figures.kills += 1
-            replica.start()
-            await replica.ready(http)
+            await self._vendor.works.wait()
+            await asyncio.sleep(self._dice.uniform(0, 2 * SLOWEST_S))
+            up = [number for number in range(len(self._replicas)) if number not in down]
+            if len(up) > 1:
+                number = self._dice.choice(up)
+                down.add(number)
+                self._replicas[number].kill()
+                self.figures.kills += 1
+                self._starting.add(asyncio.create_task(start(number)))
 
     async def _ask_until_told(self, http: httpx.AsyncClient, wish: str) -> str:
         """The status of the job that was told in the end."""
+        self._wishes.add(wish)
         while True:
             self.figures.calls += 1
             replica = self._dice.choice(self._replicas)
@@ -253,7 +276,7 @@ class Team:
                 continue
             if answer.get("isError"):
                 error = json.loads(answer["content"][0]["text"].splitlines()[-1])
-                if error["code"] not in REPEATED:
+                if not error["retryable"] and error["code"] != "journal_unusable":
                     self.figures.wrong.append(f"{wish}: {error}")
                     return "refused"
                 self.figures.refused[error["code"]] += 1
@@ -269,12 +292,11 @@ class Team:
 
     async def _judge(self, http: httpx.AsyncClient) -> None:
         """Ask once more for each wish, and compare with what the vendor made."""
-        statuses = await asyncio.gather(
-            *(self._ask_until_told(http, wish) for wish in self._asked())
-        )
+        wishes = sorted(self._wishes)
+        statuses = await asyncio.gather(*(self._ask_until_told(http, wish) for wish in wishes))
         figures, made = self.figures, self._vendor.made
         figures.wishes, figures.posts = len(statuses), self._vendor.posts
-        for wish, status in zip(self._asked(), statuses, strict=True):
+        for wish, status in zip(wishes, statuses, strict=True):
             jobs = made[wish]
             told = self._told[wish]
             if len(jobs) > 1:
@@ -290,9 +312,6 @@ class Team:
         for replica in self._replicas:
             if "Traceback" in replica.said():
                 figures.wrong.append(f"a bug was logged:\n{replica.said()[-3000:]}")
-
-    def _asked(self) -> list[str]:
-        return [wish for wish in self._wishes if wish in self._vendor.made or self._told[wish]]
 
 
 def environment(folder: Path, vendor: Vendor, url: str) -> dict[str, str]:
