@@ -22,12 +22,13 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from mcp_server.clock import Clock
 from mcp_server.errors import JournalBusyError, JournalCutError, JournalError
 from mcp_server.journal.base import Rows
 from mcp_server.journal.postgres_connections import (
+    ANSWER_S,
     FAULTS,
     IDLE_S,
     LOCK_S,
@@ -85,6 +86,7 @@ class PostgresStore:
     Args:
         dsn: may name several hosts; the one that takes writes is used.
         lease_s: how long a server counts as alive after it last said so.
+        answer_s: how long the database may take for a statement.
         most: connections for blocks; one more says that this server lives.
     """
 
@@ -95,6 +97,7 @@ class PostgresStore:
         *,
         busy_s: float = 5.0,
         lease_s: float = LEASE_S,
+        answer_s: float = ANSWER_S,
         most: int = 4,
     ) -> None:
         self.fault: JournalError | None = None
@@ -103,9 +106,9 @@ class PostgresStore:
         self._busy_s = busy_s
         self._lease_s = lease_s
         self._owner = secrets.token_hex(16)
-        self._connections = Connections(dsn, self._welcome, most=most)
+        self._connections = Connections(dsn, self._welcome, most=most, answer_s=answer_s)
         # Of its own: those above may all wait for a transaction that does not end.
-        self._heart = Connections(dsn, self._welcome, most=1)
+        self._heart = Connections(dsn, self._welcome, most=1, answer_s=answer_s)
         self._beating: asyncio.Task[None] | None = None
         self._alive_until = float("-inf")  # on the clock's `elapsed`
         self._claims: dict[str, str] = {}  # the token of each
@@ -118,7 +121,6 @@ class PostgresStore:
             yield _ReadRows(self._read)
         except FAULTS as error:
             self._raise_as_fault(error)
-            raise
 
     @asynccontextmanager
     async def write(self, *names: str) -> AsyncIterator[Rows]:
@@ -332,7 +334,6 @@ class PostgresStore:
                         continue  # it was made before; a new one may do better
                 if not may_pass(error) or self._clock.elapsed() >= deadline:
                     self._raise_as_fault(error)
-                    raise
             except JournalCutError:  # in a transaction that can be made again
                 if self._clock.elapsed() >= deadline:
                     raise
@@ -346,7 +347,7 @@ class PostgresStore:
         for each in (self._connections, self._heart):
             await each.drop_idle()
 
-    def _raise_as_fault(self, error: BaseException, *, is_cut: bool = False) -> None:
+    def _raise_as_fault(self, error: BaseException, *, is_cut: bool = False) -> NoReturn:
         """Raise what the database, the network or a damaged row say as `fault`; a bug as it is.
 
         Args:

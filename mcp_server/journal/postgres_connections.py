@@ -62,10 +62,11 @@ class SilentError(OSError):
 
 
 class Link:
-    """A connection, used by one block at a time."""
+    """A connection, used by one block at a time; each statement may take `answer_s`."""
 
-    def __init__(self, connection: "psycopg.AsyncConnection[Any]") -> None:
+    def __init__(self, connection: "psycopg.AsyncConnection[Any]", answer_s: float) -> None:
         self._connection = connection
+        self._answer_s = answer_s
         self._statement: asyncio.Task[psycopg.AsyncCursor[Any]] | None = None
         self.is_spoilt = False
 
@@ -101,9 +102,9 @@ class Link:
     ) -> "psycopg.AsyncCursor[Any]":
         # In a task of its own: psycopg would cancel the statement in the server with its caller.
         self._statement = asyncio.create_task(self._connection.execute(sql, values))
-        done, _ = await asyncio.wait({self._statement}, timeout=ANSWER_S)
+        done, _ = await asyncio.wait({self._statement}, timeout=self._answer_s)
         if not done:
-            raise SilentError(f"no answer within {ANSWER_S:g} s")
+            raise SilentError(f"no answer within {self._answer_s:g} s")
         return self._statement.result()
 
     @property
@@ -136,17 +137,24 @@ class Connections:
 
     Args:
         on_connect: is given each new one before it is used, and may refuse it.
+        answer_s: how long a statement may take, and how long one of them is waited for.
 
     Attributes:
         reused: how often one was handed out that was there, and may have broken since.
     """
 
     def __init__(
-        self, dsn: str, on_connect: Callable[[Link], Awaitable[None]], *, most: int
+        self,
+        dsn: str,
+        on_connect: Callable[[Link], Awaitable[None]],
+        *,
+        most: int,
+        answer_s: float = ANSWER_S,
     ) -> None:
         self.reused = 0
         self._dsn = dsn
         self._on_connect = on_connect
+        self._answer_s = answer_s
         self._free = asyncio.Semaphore(most)
         self._idle: list[Link] = []
         self._ending: set[asyncio.Task[None]] = set()
@@ -158,7 +166,7 @@ class Connections:
             SilentError: the others keep all of them.
         """
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(self._answer_s):
                 await self._free.acquire()
         except TimeoutError:
             raise SilentError("all connections are in use") from None
@@ -169,7 +177,7 @@ class Connections:
                     self.reused += 1
                     return link
                 await link.close()
-            return await connect(self._dsn, self._on_connect)
+            return await connect(self._dsn, self._on_connect, self._answer_s)
         except BaseException:
             self._free.release()
             raise
@@ -206,19 +214,14 @@ class Connections:
             self._free.release()
 
 
-async def connect(dsn: str, on_connect: Callable[[Link], Awaitable[None]]) -> Link:
+async def connect(
+    dsn: str, on_connect: Callable[[Link], Awaitable[None]], answer_s: float = ANSWER_S
+) -> Link:
     """A new connection that `on_connect` has looked at.
 
     Raises:
-        JournalError: the address is none, or can't be used on this system.
+        JournalError: the address is none.
     """
-    loop = asyncio.get_running_loop()
-    if type(loop).__name__ == "ProactorEventLoop":
-        raise JournalError(
-            message="A database of a team can't be used on Windows: its driver needs an event loop"
-            " with selectors.",
-            hint="Run the server on Linux or macOS, or unset USEAPI_DATABASE_URL.",
-        )
     try:
         given = conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:  # its text holds the address, and so the password
@@ -232,7 +235,7 @@ async def connect(dsn: str, on_connect: Callable[[Link], Awaitable[None]]) -> Li
     connection = await psycopg.AsyncConnection.connect(
         conninfo.make_conninfo("", **(_DEFAULTS | given)), autocommit=True, prepare_threshold=None
     )
-    link = Link(connection)
+    link = Link(connection, answer_s)
     try:
         await on_connect(link)
     except BaseException:

@@ -6,7 +6,7 @@ Time is real here, for the database has its own.
 import asyncio
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,15 @@ from mcp_server.journal.postgres_layout import MIGRATIONS, Migration, migrate
 from mcp_server.journal.records import Quote, Submission
 from tests.journal.rows import StoppedClock, accepted, job, listed, new, sent
 from tests.support.limits import LONGEST_S
-from tests.support.postgres import Server, Wire, needs_postgres, schema_of, server, shared
+from tests.support.postgres import (
+    Server,
+    Wire,
+    free_port,
+    needs_postgres,
+    schema_of,
+    server,
+    shared,
+)
 
 pytestmark = needs_postgres
 
@@ -231,6 +239,8 @@ async def test_a_user_without_rights_is_told(runner: asyncio.Runner, own: Server
 
         assert not isinstance(refused.value, JournalBusyError)
         assert "Give it select, insert, update and delete" in refused.value.hint
+        with pytest.raises(JournalError, match="may not do what the journal needs"):
+            await migrate(own.dsn("postgres", user="reader"))
 
 
 @pytest.mark.parametrize(
@@ -295,7 +305,87 @@ async def test_what_is_in_quotes_is_no_placeholder(runner: asyncio.Runner, dsn: 
     assert [("%s?", None)] == written
 
 
+async def test_of_several_hosts_the_one_that_takes_writes_is_used(
+    runner: asyncio.Runner, tmp_path: Path
+) -> None:
+    port, other = free_port(), free_port()
+    with server(port, fsync="off") as primary:
+        primary.create("journal")
+        with primary.standby(other):
+            hosts = f"127.0.0.1:{other},127.0.0.1:{port}"
+            async with opened(f"postgresql://useapi@{hosts}/journal") as journal:
+                assert "submitting" == (await journal.insert(new())).state
+
+
+async def test_a_server_that_does_nothing_notices_that_its_database_goes_and_comes(
+    runner: asyncio.Runner, own: Server
+) -> None:
+    async with opened(own.dsn("journal"), lease_s=0.4) as journal:
+        assert await journal.claim("key")
+        own.stop()
+        await in_the_end(lambda: journal.fault is not None)
+        with pytest.raises(JournalBusyError):
+            await journal.claim("another")
+        own.start()
+        await in_the_end(lambda: journal.fault is None)
+
+        assert await journal.claim("another")
+        assert not await journal.claim("key")
+
+
+async def test_a_mistake_in_a_statement_is_none_of_the_databases(
+    runner: asyncio.Runner, dsn: str
+) -> None:
+    store = PostgresStore(dsn, Clock())
+    with pytest.raises(psycopg.errors.SyntaxError):
+        async with store.write("key") as rows:
+            await rows.all("selec 1")
+    fault = store.fault
+    await store.close()
+
+    assert fault is None
+
+
 # Transactions that do not end well
+
+
+async def test_a_transaction_that_failed_in_the_middle_is_never_taken_for_written(
+    runner: asyncio.Runner, dsn: str
+) -> None:
+    store = PostgresStore(dsn, Clock())
+
+    async def goes_on() -> None:
+        async with store.write("key") as rows:
+            with suppress(psycopg.DataError):
+                await rows.all("select 1 / 0")
+
+    with pytest.raises(JournalError, match="was undone"):
+        await goes_on()
+    await store.close()
+
+
+async def test_an_answer_that_never_comes_is_looked_for_on_another_connection(
+    runner: asyncio.Runner, dsn: str
+) -> None:
+    wire = Wire(shared())
+    schema = dsn.rpartition("%3D")[2]
+    async with wire.listening() as by_way:
+        url = by_way.dsn(schema=schema)
+        store = PostgresStore(url, Clock(), answer_s=3.0, most=2)
+        journal = Journal(store, StoppedClock().now)
+        row = await journal.insert(new())
+        await journal.claim("key")
+        wire.cuts = ["late"]
+        counted = await journal.count_post(row, expected=0)
+        wire.cuts = ["late"]
+        with pytest.raises(JournalBusyError, match="all connections are in use"):
+            await journal.count_post(row, expected=1)
+        wire.go_on.set()
+        known = await insert_in_the_end(journal, "another")
+        await store.close()
+
+    assert 1 == counted.posts
+    assert "submitting" == known.state
 
 
 async def test_a_statement_whose_caller_leaves_is_undone_when_it_has_ended(

@@ -34,7 +34,7 @@ from mcp_server.sandbox.app import Sandbox
 from tests.stress.kills import Guest
 from tests.support import serving
 from tests.support.harness import NOBODY_IS_ASKED
-from tests.support.postgres import Server, require, server
+from tests.support.postgres import Server, free_port, require, server
 
 ROOT = Path(__file__).parents[2]
 WAYS = ("plain", "pooler", "cuts", "failover")
@@ -118,11 +118,6 @@ class Vendor:
             finally:
                 guest.should_exit = guest.force_exit = True
                 await serves
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @dataclass

@@ -8,6 +8,7 @@ import atexit
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -193,6 +194,12 @@ def _folder() -> Path:
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
     return folder
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def shared() -> Server:
