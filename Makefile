@@ -19,6 +19,9 @@ PACKAGES :=
 SINCE :=
 ONLY :=
 NAMES :=
+REPLICAS := 3
+BY :=
+DATABASE :=
 
 # Bytecode is kept: else each worker, and each process a test starts, compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,7 +29,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help test check lint types unit format demo bench \
-	offsets kills callers rolling mutants money answers hostile properties fuzz \
+	offsets kills replicas callers rolling mutants money answers hostile properties fuzz \
 	conformance interop viewer packages examples bundle image clean
 
 help: ## this list
@@ -38,7 +41,7 @@ test: check ## what a change must pass: check, then all tests with their coverag
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PARALLEL)
 	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	$(BIN)/coverage report $$($(BIN)/python -m tests.support.postgres)
 
 check: lint types ## format, lint, imports, workflows and types; seconds
 
@@ -70,8 +73,14 @@ bench: .venv/dev ## what the server costs, beside the bare SDK, curl and the dis
 offsets: .venv/dev ## the connection broken at every byte of a paid request and of its answer
 	$(BIN)/python -m tests.stress.test_byte_offsets
 
+# `DATABASE=postgres`: their journal is there.
 kills: .venv/dev ## processes killed at any moment, ROUNDS of each of four ways: nothing is sent twice
-	$(BIN)/python -m tests.stress.kills --rounds $(ROUNDS)
+	$(BIN)/python -m tests.stress.kills --rounds $(ROUNDS) $(if $(DATABASE),--database $(DATABASE))
+
+# `MINUTES=5 REPLICAS=4 BY="pooler cuts failover"`.
+replicas: .venv/dev ## servers on one PostgreSQL, killed at any moment, MINUTES of each way: nothing is sent twice
+	$(BIN)/python -m tests.stress.replicas --minutes $(if $(filter command,$(origin MINUTES)),$(MINUTES),2) --replicas $(REPLICAS) \
+		$(if $(BY),--by "$(BY)") $(if $(SEED),--seed $(SEED))
 
 callers: .venv/dev ## callers that leave at any moment, over real sockets
 	$(BIN)/python -m tests.stress.callers

@@ -35,7 +35,8 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 │   ├── NoRouteError           a proxy is set, which downloads do not use
 │   └── FileGoneError          neither its file nor a link to it is left
 ├── JournalError               the journal can't be written, so nothing is submitted
-│   └── JournalBusyError       another process has locked it; soon it can
+│   └── JournalBusyError       another process has locked it, or it is away; soon it can
+│       └── JournalCutError    it went away in the middle: written or not, nobody knows
 └── InternalError              a fault in this server
 """
 
@@ -345,6 +346,10 @@ class JournalBusyError(JournalError):
     code = "journal_busy"
     retryable = True
     next_action = "wait_then_retry"
+
+
+class JournalCutError(JournalBusyError):
+    """Raised by a transaction that may or may not have been committed."""
 
 
 class InternalError(UseapiError):

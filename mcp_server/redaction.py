@@ -3,6 +3,9 @@
 import re
 
 _SECRETS = (
+    # Of a database's address, before what follows takes a part of it for an e-mail address.
+    (re.compile(r"(?i)\b(postgres(?:ql)?://[^\s:/?@]*):[^\s/?]*@"), r"\1:***@"),
+    (re.compile(r"(?i)\b(password=)[^\s&\"'<>]+"), r"\1***"),
     (re.compile(r"(?i)\bBearer\s+[^\s\"',;]+"), "Bearer ***"),
     (re.compile(r"\buser:\d+-(?!email:|pixverse:|bot:)[\w.~+/=-]+"), "user:***"),
     (re.compile(r"(?i)email:[0-9a-f]{6,}"), "email:***"),

@@ -1,7 +1,9 @@
 """Every option of the server, read once from the environment and checked."""
 
+import importlib.util
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
@@ -121,6 +123,12 @@ class Settings(BaseModel):
     state_dir: Path | None = _setting(
         "USEAPI_STATE_DIR",
         "Folder for the journal; default: your system's folder for app state.",
+        None,
+    )
+    database_url: SecretStr | None = _setting(
+        "USEAPI_DATABASE_URL",
+        "PostgreSQL database for the journal of several servers, instead of that folder:"
+        " postgresql://user:password@host/database.",
         None,
     )
     reply_url: str | None = _setting(
@@ -303,6 +311,19 @@ class Settings(BaseModel):
         name = f"[{host}]" if ":" in host else host
         end = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
         return f"{parts.scheme}://{name}{end}"
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_can_be_used(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None:
+            return None
+        if not re.match(r"postgres(ql)?://", url.get_secret_value()):
+            raise ValueError("it must be an address like postgresql://user:password@host/database")
+        if sys.platform == "win32":
+            raise ValueError("the driver of the database needs Linux or macOS: unset it here")
+        if importlib.util.find_spec("psycopg") is None:
+            raise ValueError("the driver of the database is missing: install useapi-mcp[team]")
+        return url
 
     @field_validator("reply_url_hosts")
     @classmethod

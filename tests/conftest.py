@@ -1,5 +1,6 @@
 """What every test shares: `async def` tests run in virtual time, property tests without chance."""
 
+import asyncio
 import inspect
 import json
 import os
@@ -60,11 +61,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run an `async def` test on an event loop whose time jumps when nothing is left to do."""
+    """Run an `async def` test on an event loop whose time jumps when nothing is left to do.
+
+    One with a fixture named `runner`, an asyncio.Runner, is run by that, as its fixtures are.
+    """
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     wanted: dict[str, Any] = {
         name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames
     }
-    virtual_time.run(pyfuncitem.obj(**wanted))
+    runner = pyfuncitem.funcargs.get("runner")
+    run = runner.run if isinstance(runner, asyncio.Runner) else virtual_time.run
+    run(pyfuncitem.obj(**wanted))
     return True

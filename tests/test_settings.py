@@ -1,6 +1,9 @@
 """Settings: every option from its environment variable, checked, with a default."""
 
+import sys
+from importlib.abc import MetaPathFinder
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -193,6 +196,7 @@ def test_other_variables_are_none_of_ours() -> None:
         ("USEAPI_SANDBOX_JOB_SECONDS", "-1"),
         ("USEAPI_SANDBOX_JOB_SECONDS", "nan"),
         ("USEAPI_OUTPUT_DIR", "~no-such-user-of-ours/x"),
+        ("USEAPI_DATABASE_URL", "mysql://me:hidden@example.com/x"),
         ("USEAPI_REPLY_URL", "http://example.com"),
         ("USEAPI_REPLY_URL", "https://" + "x" * 1020 + ".com"),
         ("USEAPI_REPLY_URL_HOSTS", "https://example.com"),
@@ -283,8 +287,42 @@ def test_any_base_url_is_an_origin_or_refused(url: str) -> None:
     assert 2 == origin.count("/")
 
 
+class WithoutDriver(MetaPathFinder):
+    """What Python finds where the database's driver is not installed."""
+
+    def __init__(self, finder: Any) -> None:
+        self._finder = finder
+
+    def find_spec(self, name: str, *rest: Any) -> Any:
+        return None if name == "psycopg" else self._finder.find_spec(name, *rest)
+
+
+def test_a_database_needs_a_driver_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = {"USEAPI_DATABASE_URL": "postgresql://me:hidden@example.com/x"}
+    assert Settings.read(url).database_url is not None
+    monkeypatch.delitem(sys.modules, "psycopg", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [WithoutDriver(each) for each in sys.meta_path])
+
+    said = refusal(**url)
+
+    assert "install useapi-mcp[team]" in said
+    assert "hidden" not in said
+
+
+def test_a_database_is_refused_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+
+    assert "needs Linux or macOS" in refusal(USEAPI_DATABASE_URL="postgresql://me@example.com/x")
+
+
 def test_the_token_is_not_shown_by_accident() -> None:
-    settings = Settings.read({"USEAPI_TOKEN": "user:1-abc", "USEAPI_HTTP_TOKEN": "hidden"})
+    settings = Settings.read(
+        {
+            "USEAPI_TOKEN": "user:1-abc",
+            "USEAPI_HTTP_TOKEN": "hidden",
+            "USEAPI_DATABASE_URL": "postgresql://me:hidden@example.com/x",
+        }
+    )
 
     shown = f"{settings} {settings!r} {settings.model_dump()}"
 

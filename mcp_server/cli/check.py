@@ -3,10 +3,13 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from mcp_server import __version__
 from mcp_server.clock import Clock
+from mcp_server.errors import JournalError
+from mcp_server.journal.stores import store_of
 from mcp_server.media.files import OutputFolder
 from mcp_server.services.health import Check, ServiceCheck, check
 from mcp_server.settings import Settings
@@ -30,13 +33,18 @@ async def run(
 ) -> tuple[str, bool]:
     """The text to print, and whether all is well."""
     found = await look(settings, upstream)
-    folders = {"files": settings.output_folder(), "journal": settings.state_folder()}
-    ok = found.ok and all(map(_takes_files, folders.values()))
+    folders = {"files": settings.output_folder()}
+    if settings.database_url is None:
+        folders["journal"] = settings.state_folder()
+    database = await _look_at_database(settings)
+    ok = found.ok and all(map(_takes_files, folders.values())) and not (database and database.fault)
     if as_json:
         facts = found.model_dump(exclude_none=True) | {"ok": ok}
         facts |= {f"{part}_folder": str(folder) for part, folder in folders.items()}
+        if database is not None:
+            facts["database"] = str(database.fault or "ok")
         return json.dumps(facts, indent=2), ok
-    return table(found, folders, sandbox=settings.sandbox), ok
+    return table(found, folders, database, sandbox=settings.sandbox), ok
 
 
 async def look(settings: Settings, upstream: Upstream | None = None) -> Check:
@@ -48,7 +56,30 @@ async def look(settings: Settings, upstream: Upstream | None = None) -> Check:
         await upstream.close()
 
 
-def table(found: Check, folders: Mapping[str, Path], *, sandbox: bool = False) -> str:
+@dataclass(frozen=True)
+class Database:
+    """The database that keeps the journal, and why it can't be used."""
+
+    fault: JournalError | None
+
+
+async def _look_at_database(settings: Settings) -> Database | None:
+    """What is wrong with the database; None where the journal is a file."""
+    if settings.database_url is None:
+        return None
+    store = store_of(settings, Clock())
+    await store.check()
+    await store.close()
+    return Database(store.fault)
+
+
+def table(
+    found: Check,
+    folders: Mapping[str, Path],
+    database: Database | None = None,
+    *,
+    sandbox: bool = False,
+) -> str:
     """A line for each part, each fault with its remedy, and a last line with the result."""
     unusable = [folder for folder in folders.values() if not _takes_files(folder)]
     lines = [
@@ -62,11 +93,16 @@ def table(found: Check, folders: Mapping[str, Path], *, sandbox: bool = False) -
         _line(part, "not usable" if folder in unusable else "ok", str(folder))
         for part, folder in folders.items()
     ]
+    if database is not None:
+        where = "in the database of USEAPI_DATABASE_URL"
+        lines.append(_line("journal", "not usable" if database.fault else "ok", where))
     if found.problem:
         lines += ["", found.problem, f"-> {found.hint}"]
     if unusable:
         lines += ["", f"Files can't be made in {unusable[0]}.", f"-> {_CHOOSE_A_FOLDER}"]
-    ready = found.ok and not unusable
+    if database is not None and database.fault is not None:
+        lines += ["", database.fault.message, f"-> {database.fault.hint}"]
+    ready = found.ok and not unusable and not (database and database.fault)
     lines += ["", "Ready to work." if ready else "Not ready to work: see above."]
     return "\n".join(lines)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mcp_server import __version__
-from mcp_server.errors import SettingsError
+from mcp_server.errors import JournalError, SettingsError
 from mcp_server.logs import flush_log, log_to_stderr
 from mcp_server.settings import Settings, unknown_settings
 
@@ -141,6 +141,15 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="print JSON instead of a table")
     check.set_defaults(run=_run_check)
 
+    migrate = commands.add_parser(
+        "migrate",
+        help="make or change the tables in the database of USEAPI_DATABASE_URL",
+        description="Makes the tables of an empty database, and changes those of an older version."
+        " Run it with the new version before its first server starts; servers of the version before"
+        " go on meanwhile. What is up to date stays as it is.",
+    )
+    migrate.set_defaults(run=_run_migrate)
+
     demo = commands.add_parser(
         "demo", help="do the main job from start to end in the sandbox, and show the files"
     )
@@ -238,6 +247,23 @@ def _run_check(settings: Settings, given: argparse.Namespace) -> None:
     print(report)
     if not ok:
         raise SystemExit(1)
+
+
+def _run_migrate(settings: Settings, _: argparse.Namespace) -> None:
+    if settings.database_url is None:
+        raise SettingsError(
+            message="USEAPI_DATABASE_URL is not set.",
+            hint="Set it to the database; a journal in a folder needs no such command.",
+        )
+    from mcp_server.journal.postgres_layout import migrate
+
+    try:
+        before, after = asyncio.run(migrate(settings.database_url.get_secret_value()))
+    except JournalError as error:
+        print(f"useapi-mcp: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    was = "was empty" if before is None else f"had layout {before}"
+    print(f"The database {was}; it has layout {after} now.")
 
 
 def _run_sandbox(settings: Settings, given: argparse.Namespace) -> None:

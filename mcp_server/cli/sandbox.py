@@ -72,6 +72,7 @@ def _settings_for(settings: Settings, origin: str, folder: Path) -> Settings:
             "base_url": origin,
             "token": SecretStr("user:0-sandbox"),
             "state_dir": folder / "state",
+            "database_url": None,
             "output_dir": settings.output_folder() / "sandbox",
         }
     )

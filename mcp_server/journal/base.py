@@ -31,7 +31,10 @@ class Store(Protocol):
     def write(self, *names: str) -> AbstractAsyncContextManager[Rows]:
         """One transaction, on disk when the block is left, undone when it raises.
 
-        No other transaction that shares a name runs meanwhile.
+        No other transaction that shares a name runs meanwhile; beside one without a name none does.
+
+        Raises:
+            JournalCutError: the database went away, and the transaction may have been committed.
         """
 
     async def claim(self, key: str) -> bool:

@@ -15,12 +15,13 @@ import base64
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Literal
+from functools import wraps
+from typing import Any, Literal, ParamSpec, TypeVar
 
-from mcp_server.errors import BudgetError, JournalError
+from mcp_server.errors import BudgetError, JournalCutError, JournalError
 from mcp_server.journal.base import Rows, Store
 from mcp_server.journal.records import (
     LIVE,
@@ -33,16 +34,35 @@ from mcp_server.journal.records import (
 )
 from mcp_server.models import OUR_ID_PREFIX, TERMINAL, Status
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 IS_LIVE = "state in ('submitting', 'unconfirmed', 'accepted')"  # as in the index, which it uses
 LINKS_KEPT_S = 30 * 86_400.0  # the vendors' links end within hours, their jobs within a month
 _PRUNED_AT_ONCE = 100
 _MOST_MADE = 50
+_TRIES = 4  # of a step whose end a cut connection hid
 _QUOTES_KEPT_S = 86_400.0
 _PRUNE_EVERY_S = 86_400.0
 COLUMNS = (
     "id, key, state, origin, service, operation, source_id, arguments, price, posts, sent_at,"
     " first_sent_at, job_id, job, note, evidence, created_at, updated_at"
 )
+
+
+def _repeatable(
+    step: Callable[P, Awaitable[T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """A step that comes to the same when it is taken twice, taken again where a cut hid its end."""
+
+    @wraps(step)
+    async def taken(*arguments: P.args, **options: P.kwargs) -> T:
+        for _ in range(_TRIES - 1):
+            with suppress(JournalCutError):
+                return await step(*arguments, **options)
+        return await step(*arguments, **options)
+
+    return taken
 
 
 class Journal:
@@ -219,24 +239,42 @@ class Journal:
             JournalError: this must not be sent: somebody else counted one, took over its key,
                 answered, ended or gave up on it in the meantime, or it can't be written down.
         """
-        is_second = expected > 0 and not is_counted
-        async with self._store.write(row.key, _budget_of(row.origin, row.service)) as rows:
+        counted = {expected + is_counted}
+        for _ in range(_TRIES - 1):
+            with suppress(JournalCutError):
+                return await self._count_post(row, counted, expected + 1, status, budget)
+            # It may be counted by now. If the claim still stands, nobody else can have done that.
+            counted.add(expected + 1)
+        return await self._count_post(row, counted, expected + 1, status, budget)
+
+    async def _count_post(
+        self,
+        row: Submission,
+        counted: set[int],
+        posts: int,
+        status: Status,
+        budget: float | None,
+    ) -> Submission:
+        """Make the row's count `posts`, if it is one of `counted` and the claim stands."""
+        names = (row.key,) if budget is None else (row.key, _budget_of(row.origin, row.service))
+        async with self._store.write(*names) as rows:
             known = await _by_id(rows, row.id)
             if known.state != "submitting":
                 raise _not_sent(known, f"is {known.state} by now")
-            if known.posts != expected + is_counted:
+            if known.posts not in counted:
                 raise _not_sent(known, "was sent by another process meanwhile")
             if not await self._store.owns(rows, row.key):
                 raise _not_sent(known, "was taken over by another process")
             now = self._now()
-            if is_second and budget is not None:
+            if budget is not None and 0 < known.posts < posts:
                 day = min(now, known.created_at)
                 spent = await _spent(rows, known.origin, known.service, day)
                 _stay_within(budget, spent, known.service, known.price)
             first = now if known.first_sent_at is None else known.first_sent_at
-            sent = replace(known, posts=expected + 1, sent_at=now, first_sent_at=first)
+            sent = replace(known, posts=posts, sent_at=now, first_sent_at=first)
             return await self._write(rows, sent, status)
 
+    @_repeatable
     async def accept(
         self,
         row_id: str,
@@ -278,6 +316,7 @@ class Journal:
             )
             return await self._write(rows, _following(answered, job))
 
+    @_repeatable
     async def record(self, job_id: str, job: dict[str, Any]) -> None:
         """Let every row of this job follow what the vendor now says about it.
 
@@ -293,12 +332,14 @@ class Journal:
             for row in await _select(rows, "where job_id = ? or id = ?", job_id, job_id):
                 await self._write(rows, _following(row, job))
 
+    @_repeatable
     async def add_evidence(self, row_id: str, **evidence: Any) -> Submission:
         """Write down what helps to tell the row's job from others (see Submission)."""
         async with self._store.write() as rows:
             row = await _by_id(rows, row_id)
             return await self._write(rows, replace(row, evidence=row.evidence | evidence))
 
+    @_repeatable
     async def mark_unconfirmed(self, row_id: str, note: str, **evidence: Any) -> Submission:
         """Nobody knows whether the vendor took it; a row that was answered or ended stays."""
         async with self._store.write() as rows:
@@ -309,6 +350,7 @@ class Journal:
             marked = replace(row, state="unconfirmed", note=note, evidence=evidence)
             return await self._write(rows, marked)
 
+    @_repeatable
     async def close_row(
         self,
         seen: Submission,
@@ -347,6 +389,7 @@ class Journal:
                 ]
         return []
 
+    @_repeatable
     async def add_saved_file(
         self, job_id: str, position: int, path: str, facts: dict[str, Any]
     ) -> None:
@@ -412,6 +455,7 @@ class Journal:
                 now,
             )
 
+    @_repeatable
     async def end_quote(self, key: str, price: float | None) -> None:
         """Write down the price that was told; None: the answer held none."""
         async with self._store.write(key) as rows:

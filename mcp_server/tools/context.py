@@ -16,7 +16,7 @@ from mcp_server.jobs.jobs import Jobs
 from mcp_server.journal.base import Store
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.locks import KeyLocks
-from mcp_server.journal.sqlite import SqliteStore
+from mcp_server.journal.stores import store_of
 from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder
 from mcp_server.media.ssrf import Resolver
@@ -94,7 +94,7 @@ async def open_app(
     locks: KeyLocks | None = None,
     drain_s: float = DRAIN_S,
     resolve: Resolver | None = None,
-    open_store: Callable[[Path, Clock, KeyLocks | None], Store] = SqliteStore,
+    open_store: Callable[[Path, Clock, KeyLocks | None], Store] | None = None,
     *,
     fault: SettingsError | None = None,
     metrics: Metrics | None = None,
@@ -107,7 +107,12 @@ async def open_app(
     outputs = OutputFolder(settings.output_folder())
     metrics = metrics or Metrics()
     upstream = Upstream(settings, clock, outputs, transport, metrics)
-    journal = Journal(open_store(settings.state_folder(), clock, locks), clock.now)
+    store = (
+        store_of(settings, clock, locks)
+        if open_store is None
+        else open_store(settings.state_folder(), clock, locks)
+    )
+    journal = Journal(store, clock.now)
     fetcher = Fetcher(settings, clock, outputs, transport, resolve)
     jobs = Jobs(settings, clock, upstream, journal, outputs, fetcher, drain_s=drain_s)
     try:

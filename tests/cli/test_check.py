@@ -1,5 +1,6 @@
 """`useapi-mcp check`: its table, its JSON, its exit codes, and what it never prints."""
 
+import asyncio
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from mcp_server.upstream.client import Upstream
 from tests.support import virtual_time
 from tests.support.harness import ORIGIN, TOKEN, Fault, Network, VirtualClock
 from tests.support.limits import LONGEST_S
+from tests.support.postgres import needs_postgres, schema_of, shared
 
 FOLDERS = {"files": Path.home() / "no-such-folder" / "files", "journal": Path.home() / "journal"}
 TABLE = f"""\
@@ -117,6 +119,32 @@ def test_a_folder_that_takes_no_files_is_named(tmp_path: Path) -> None:
     assert f"files         FAULT   {unusable}" in text
     assert f"Files can't be made in {unusable}.\n-> Set USEAPI_OUTPUT_DIR" in text
     assert text.endswith("Not ready to work: see above.")
+
+
+@needs_postgres
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_database_is_told_with_what_is_wrong_with_it(tmp_path: Path, as_json: bool) -> None:
+    empty = shared().dsn(schema="nothing_of_this_name")
+    ready = schema_of(tmp_path)
+
+    def told(url: str) -> tuple[str, bool]:
+        settings = Settings.read({"USEAPI_TOKEN": TOKEN, "USEAPI_DATABASE_URL": url})
+
+        async def run() -> tuple[str, bool]:
+            clock = VirtualClock()
+            network = Network(Sandbox(now=clock.now))
+            upstream = Upstream(settings, clock, OutputFolder(tmp_path), network)
+            return await check_command.run(settings, as_json=as_json, upstream=upstream)
+
+        return asyncio.run(run())
+
+    (bad, bad_ok), (good, good_ok) = told(empty), told(ready)
+
+    assert (False, True) == (bad_ok, good_ok)
+    assert "Run `useapi-mcp migrate`" in bad
+    assert "canary-password" not in bad + good
+    assert "journal_folder" not in good
+    assert ('"database": "ok"' if as_json else "journal       ok      in the database") in good
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 from mcp_server.clock import Clock
 from tests.journal.engines import ENGINES
 async def main():
-    store = ENGINES[sys.argv[1]](Path(sys.argv[2]), Clock())
+    store = ENGINES[sys.argv[1]].store(Path(sys.argv[2]), Clock())
     print(*[await store.claim(key) for key in sys.argv[3:]], flush=True)
     sys.stdin.readline()
     await store.close()

@@ -46,8 +46,8 @@ def test_the_lowest_versions_are_those_the_package_allows() -> None:
     lowest = dict(re.findall(r"(.+)==(.+)", (ROOT / ".ci" / "lowest.txt").read_text("utf-8")))
     allowed = {
         found[1]: found[2]
-        for dependency in PROJECT["dependencies"]
-        if (found := re.match(r"([\w-]+)>=([\d.]+)", dependency))
+        for dependency in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["team"]
+        if (found := re.match(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", dependency))
     }
 
     assert {name: whole(version) for name, version in lowest.items()} == {

@@ -2,9 +2,10 @@
 
 The real process, over stdio, beside a vendor on a real port. Between them is a gateway that now and
 then answers a paid request in the vendor's place while the vendor goes on with it; other jobs are
-in the vendor's lists. Once the process was killed, another one on the same state folder makes the
-same call again and follows it. A round that fails is tried again with `--seed S --only
-METHOD-NUMBER`, which fixes what it does but not how fast the machine is.
+in the vendor's lists. Once the process was killed, another one on the same state folder, or with
+`--database postgres` on the same database, makes the same call again and follows it. A round that
+fails is tried again with `--seed S --only METHOD-NUMBER`, which fixes what it does but not how fast
+the machine is.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from typing import Any, get_args
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mcp_server.journal.postgres_layout import migrate
 from mcp_server.models import OUR_ID_PREFIX, OperationName
 from mcp_server.sandbox import media
 from mcp_server.sandbox.app import Accepted, Sandbox
@@ -38,10 +40,12 @@ from mcp_server.services.registry import service_named
 from tests.support.gateways import ANSWERS, Gateway, Interruption
 from tests.support.harness import GOOD, NOBODY_IS_ASKED
 from tests.support.neighbours import Makers, Neighbour, Neighbourhood
+from tests.support.postgres import Server, require, server
 
 ROOT = Path(__file__).parents[2]
 METHODS = ("SIGKILL", "SIGTERM", "EOF", "cancel")
 AT_ONCE = 64  # most rounds wait: for a minute, where an answer was lost
+AT_ONCE_ON_POSTGRES = 24  # two processes of each, with up to five connections each
 STARTING_AT_ONCE = 2 * (os.cpu_count() or 1)
 LONGEST_START_S, LONGEST_CALL_S, LONGEST_STOP_S = 120, 90, 60  # machines of CI are slow
 LONGEST_SEARCH_S = 240  # looks for a minute after the first process died, one more POST, its looks
@@ -291,7 +295,7 @@ class Vendor:
         return self.accounts[found[1].decode()]
 
 
-class _Guest(uvicorn.Server):
+class Guest(uvicorn.Server):
     """Leaves Ctrl-C to this program."""
 
     @contextlib.contextmanager
@@ -307,7 +311,7 @@ async def running_vendor() -> AsyncIterator[Vendor]:
         config = uvicorn.Config(
             vendor, lifespan="off", log_config=None, access_log=False, date_header=False
         )
-        server = _Guest(config)
+        server = Guest(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             async with gateway.listening() as vendor.url:
@@ -397,6 +401,7 @@ class Round:
     vendor: Vendor
     folder: Path
     starting: asyncio.Semaphore
+    database: Server | None = None
     state: str = "violation"
     reason: str = ""
     never_sent: bool = False
@@ -450,6 +455,7 @@ class Round:
 
     async def run(self) -> None:
         try:
+            await self.make_journal()
             await self.put_beside()
             async with contextlib.AsyncExitStack() as processes:
                 async with self.starting:
@@ -468,6 +474,16 @@ class Round:
             self.judge_what_was_said()
         except WrongError as wrong:
             self.wrong = str(wrong)
+
+    async def make_journal(self) -> None:
+        """Tables of its own for both processes, where the journal is in a database."""
+        if self.database is not None:
+            await asyncio.to_thread(self.database.run, f"create schema {self.schema}")
+            await migrate(self.database.dsn(schema=self.schema))
+
+    @property
+    def schema(self) -> str:
+        return f"round_{self.user}"
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -534,6 +550,8 @@ class Round:
             "USEAPI_INPUT_DIRS": str(self.folder),
             **NOBODY_IS_ASKED,
         }
+        if self.database is not None:
+            ours["USEAPI_DATABASE_URL"] = self.database.dsn(schema=self.schema)
         foreign = ("USEAPI_", "COVERAGE_PROCESS_")
         return {n: v for n, v in os.environ.items() if not n.startswith(foreign)} | ours
 
@@ -663,6 +681,8 @@ class Round:
 
     def rows(self) -> list[tuple[str | None, str]]:
         """The vendor's id and the state of each row of the journal on disk."""
+        if self.database is not None:
+            return self.database.run(f"select job_id, state from {self.schema}.submission")
         with contextlib.closing(sqlite3.connect(self.folder / "state" / "journal.sqlite")) as disk:
             return disk.execute("select job_id, state from submission").fetchall()
 
@@ -678,8 +698,8 @@ class Round:
                 raise WrongError(f"a bug was logged:\n{text}")
 
 
-async def run_all(rounds: list[Round]) -> None:
-    room, begun, done = asyncio.Semaphore(AT_ONCE), time.monotonic(), 0
+async def run_all(rounds: list[Round], at_once: int) -> None:
+    room, begun, done = asyncio.Semaphore(at_once), time.monotonic(), 0
 
     async def one(a_round: Round) -> None:
         nonlocal done
@@ -731,7 +751,7 @@ def table(rounds: list[Round]) -> str:
     return "\n".join([*lines, *(f"{times:4} {reason}" for reason, times in reasons.items())])
 
 
-async def main(rounds: int, seed: int, only: str) -> bool:
+async def main(rounds: int, seed: int, only: str, database: Server | None = None) -> bool:
     """Run that many rounds a method; whether all went well."""
     numbered = [(method, number) for number in range(rounds) for method in METHODS]
     print(f"{len(numbered) if not only else 1} rounds, --seed {seed}", flush=True)
@@ -739,12 +759,12 @@ async def main(rounds: int, seed: int, only: str) -> bool:
         async with running_vendor() as vendor:
             starting = asyncio.Semaphore(STARTING_AT_ONCE)
             all_rounds = [
-                Round(method, number, seed, user, vendor, Path(name, f"{user}"), starting)
+                Round(method, number, seed, user, vendor, Path(name, f"{user}"), starting, database)
                 for user, (method, number) in enumerate(numbered, FIRST_USER)
                 if only in ("", f"{method}-{number}")
             ]
             begun = time.monotonic()
-            await run_all(all_rounds)
+            await run_all(all_rounds, AT_ONCE if database is None else AT_ONCE_ON_POSTGRES)
             taken_s = time.monotonic() - begun
     wrong = sum(bool(a_round.wrong) for a_round in all_rounds)
     print(table(all_rounds))
@@ -762,5 +782,12 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=100, help="rounds a method (default 100)")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--only", default="", help="one round, as METHOD-NUMBER")
+    parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
     given = parser.parse_args()
-    raise SystemExit(not asyncio.run(main(given.rounds, given.seed, given.only)))
+    with contextlib.ExitStack() as stack:
+        database = None
+        if given.database == "postgres":
+            require("postgresql")
+            database = stack.enter_context(server(max_connections="400"))
+        went_well = asyncio.run(main(given.rounds, given.seed, given.only, database))
+    raise SystemExit(not went_well)

@@ -98,6 +98,8 @@ TESTS = (
     "tests/test_retry.py",
 )
 
+NO_DATABASE = ("-k", "not postgres")  # each fork would start one of its own
+
 CPU_S, WALL_S = 10.0, 90.0  # what a mutant is given beside what its tests took when all was well
 SLOW_S = 2.0  # a test that takes longer is left out
 SURVIVED, KILLED = 0, 1
@@ -591,7 +593,7 @@ def run_mutants(
 
     def in_one_process() -> int:
         plugin = _InOneProcess(folder, late, jobs, minutes, measured)
-        return int(pytest.main([*options, "--no-summary", *TESTS], plugins=[plugin]))
+        return int(pytest.main([*options, "--no-summary", *NO_DATABASE, *TESTS], plugins=[plugin]))
 
     code = _wait(_fork(in_one_process, folder / "all"))
     outcomes = folder / "outcomes.json"

@@ -1,0 +1,137 @@
+"""Several servers on one database: the same call at any of them is one job, whatever fails.
+
+Time is real here, for the database has its own.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from mcp_server.sandbox.app import Sandbox
+from tests.support.harness import GOOD, Fault, Harness, Network, Reply, VirtualClock, running
+from tests.support.limits import LONGEST_S
+from tests.support.postgres import Cut, Wire, needs_postgres, schema_of, server, shared
+
+pytestmark = needs_postgres
+
+VIDEO = GOOD["pixverse", "video"]  # the vendor takes each repeat of it, and is paid for each
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@asynccontextmanager
+async def replicas(folder: Path, number: int, url: str) -> AsyncIterator[list[Harness]]:
+    """So many servers of one account, each with a disk of its own."""
+    clock = VirtualClock()
+    sandbox = Sandbox(job_seconds=0.5, now=clock.now)
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(
+                running(
+                    folder / str(n),
+                    clock=clock,
+                    sandbox=sandbox,
+                    network=Network(sandbox),
+                    USEAPI_DATABASE_URL=url,
+                )
+            )
+            for n in range(number)
+        ]
+
+
+def posts(servers: list[Harness]) -> int:
+    return sum(len(each.posts()) for each in servers)
+
+
+async def upscale_in_the_end(at: Harness) -> Reply:
+    """The answer to a call that is made again as long as the answer says so."""
+    async with asyncio.timeout(LONGEST_S):
+        while True:
+            reply = await at.call("upscale_video", source=VIDEO)
+            if not reply.is_error or reply.error["code"] != "journal_busy":
+                return reply
+            await asyncio.sleep(0.1)
+
+
+async def test_the_same_call_at_several_servers_is_one_job(
+    runner: asyncio.Runner, tmp_path: Path
+) -> None:
+    async with replicas(tmp_path, 3, schema_of(tmp_path)) as servers:
+        for each in servers:
+            each.network.faults = [Fault(before_s=0.3, after_s=0.3)]
+        calls = [each.call("upscale_video", source=VIDEO) for each in servers * 2]
+        replies = await asyncio.gather(*calls)
+        (job_id,) = {reply.job["job_id"] for reply in replies}
+        ended = [await each.call("get_job", job_id=job_id, wait_seconds=20) for each in servers]
+        lists = [await each.call("list_jobs") for each in servers]
+
+    assert 1 == posts(servers)
+    assert ["completed"] * 3 == [reply.job["status"] for reply in ended]
+    assert [1] * 3 == [len((reply.data or {})["jobs"]) for reply in lists]
+
+
+async def test_a_server_that_stops_leaves_its_work_to_the_others(
+    runner: asyncio.Runner, tmp_path: Path
+) -> None:
+    url = schema_of(tmp_path)
+    async with replicas(tmp_path / "stays", 1, url) as (stays,):
+        async with replicas(tmp_path / "stops", 1, url) as (stops,):
+            stops.network.faults = [Fault(connect_s=LONGEST_S)]
+            waiting = asyncio.create_task(stops.call("upscale_video", source=VIDEO))
+            while stops.network.faults:  # noqa: ASYNC110 - it is taken when it connects
+                await asyncio.sleep(0.05)
+            waiting.cancel()
+            await asyncio.wait({waiting})
+        reply = await upscale_in_the_end(stays)
+
+    assert not stops.posts()
+    assert 1 == len(stays.posts())
+    assert "running" == reply.job["status"]
+
+
+async def test_a_server_that_starts_before_its_database_submits_as_soon_as_it_is_there(
+    runner: asyncio.Runner, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with server(fsync="off") as database:
+        url = database.create("journal")
+        database.stop()
+        async with replicas(tmp_path, 1, url) as (only,):
+            refused = await only.call("upscale_video", source=VIDEO)
+            read = await only.call("list_jobs")
+            sent_before = posts([only])
+            database.start()
+            reply = await upscale_in_the_end(only)
+
+    assert ("journal_busy", True) == (refused.error["code"], refused.error["retryable"])
+    assert "can't be used now" in refused.text
+    assert 0 == sent_before
+    assert not reply.is_error
+    assert 1 == posts([only])
+    assert "canary-password" not in refused.text + read.text + caplog.text
+    assert "Paid calls are refused until then." in caplog.text
+
+
+@pytest.mark.parametrize("lost", ["request", "answer"])
+@pytest.mark.parametrize("after", range(1, 7))
+async def test_a_connection_that_is_cut_at_any_commit_of_a_submission_costs_nothing(
+    runner: asyncio.Runner, tmp_path: Path, after: int, lost: Cut
+) -> None:
+    wire = Wire(shared())
+    url = schema_of(tmp_path)
+    async with wire.listening() as by_way:
+        schema = url.rpartition("%3D")[2]
+        async with replicas(tmp_path, 1, by_way.dsn(schema=schema)) as (only,):
+            untouched: list[Cut] = ["none"] * (after - 1)
+            wire.cuts = [*untouched, lost]
+            reply = await upscale_in_the_end(only)
+            again = await upscale_in_the_end(only)
+
+    assert 1 == posts([only])
+    assert reply.job["job_id"] == again.job["job_id"]
