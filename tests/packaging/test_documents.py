@@ -276,6 +276,7 @@ def test_the_readme_keeps_its_order() -> None:
         "Connect a host",
         "Serve it over HTTP",
         "Run it in a container",
+        "A team's server",
         "Tools",
         "What can be a source",
         "Hosted by the vendor, or this one?",
