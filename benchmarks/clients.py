@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 import os
+import resource
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -136,6 +137,12 @@ def cpu_s(pid: int) -> float:
     """The processor's time that a process has used; Linux only."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def ended_cpu_s() -> float:
+    """The processor's time of all processes that we started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 async def times_ms(client: Any, tool: str, calls: list[dict[str, Any]]) -> list[float]:

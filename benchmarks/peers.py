@@ -80,6 +80,8 @@ def ours_stdio() -> list[str]:
 def environment(folder: Path, origin: str) -> dict[str, str]:
     """What our server is started with."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("USEAPI")}
+    # Else each start compiles all of ours again, and nothing of the SDK, which is installed.
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)
     return inherited | {
         "USEAPI_TOKEN": TOKEN,
         "USEAPI_BASE_URL": origin,

@@ -1,4 +1,4 @@
-"""Large files: how fast beside curl, and what they take in memory.
+"""Large files: how fast beside curl, and what they take of the processor and in memory.
 
 `python -m benchmarks.transfers SIZE` is the server they come from, as a process of its own, which
 makes a file as it sends it.
@@ -7,20 +7,22 @@ makes a file as it sends it.
 import asyncio
 import base64
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import peers
-from benchmarks.clients import StdioClient, stdio
+from benchmarks.clients import StdioClient, cpu_s, ended_cpu_s, stdio
 from benchmarks.figures import Figure
 from mcp_server.sandbox import media
 
 MEGABYTE = 1_000_000
-FILE_MB, ROUNDS = 500, 3
+FILE_MB, ROUNDS = 500, 5
 BASE64_MB = 200
 LEAST_SHARE, MOST_GROWTH_MB = 0.8, 32.0
 IMAGE = "user:12345-email:75736572406578616d706c652e636f6d-image:of{}"
@@ -42,30 +44,50 @@ def measure() -> list[Figure]:
 async def _downloads(origin: str, size_mb: int) -> list[Figure]:
     """The same file by download_media and by curl, in turns."""
     ours: list[float] = []
-    curl: list[float] = []
+    ours_cpu_s: list[float] = []
+    curl: list[Curl] = []
     with peers.folder() as folder:
         async with stdio(peers.ours_stdio(), peers.environment(folder, origin)) as client:
-            await client.call("get_job", job_id=peers.JOB.format(0))  # imports what it needs
-            before = peak_mb(client.pid)
-            for number in range(1, ROUNDS + 1):
-                begun = time.perf_counter()
+            # The first one imports what it needs, and makes what all later ones use.
+            for number in range(ROUNDS + 1):
+                before, begun = cpu_s(client.pid), time.perf_counter()
                 job = await client.call("download_media", job_id=peers.JOB.format(number))
                 while not job["structuredContent"]["media"][0].get("path"):
                     job = await client.call("download_media", job_id=peers.JOB.format(number))
-                ours.append(size_mb / (time.perf_counter() - begun))
+                taken_s = time.perf_counter() - begun
+                if number:
+                    ours.append(size_mb / taken_s)
+                    ours_cpu_s.append(cpu_s(client.pid) - before)
                 saved = Path(job["structuredContent"]["media"][0]["path"])
                 await asyncio.to_thread(saved.unlink)
-                if shutil.which("curl"):
-                    curl.append(size_mb / await asyncio.to_thread(_curl_s, origin, folder))
-            grown = peak_mb(client.pid) - before
+                if number == 0:
+                    grown_from = peak_mb(client.pid)
+                elif shutil.which("curl"):
+                    target = folder / "curl.mp4"
+                    of_curl = ["-o", str(target), f"{origin}/file.mp4"]
+                    curl.append(await asyncio.to_thread(run_curl, of_curl, target))
+                    await asyncio.to_thread(target.unlink)
+            grown = peak_mb(client.pid) - grown_from
+    least = LEAST_SHARE if curl else None
     return [
         Figure(
-            f"download of {size_mb} MB, on disk for good",
+            f"download of {size_mb} MB, on the disk for good",
             "MB/s",
             tuple(ours),
-            tuple(curl),
+            tuple(size_mb / run.taken_s for run in curl),
             "curl, not synchronised to disk",
-            least=LEAST_SHARE if curl else None,
+            least=least,
+        ),
+        Figure(
+            "the same",
+            "MB/s",
+            tuple(ours),
+            tuple(size_mb / run.synchronised_s for run in curl),
+            "curl, then synchronised",
+            least=least,
+        ),
+        Figure(
+            "processor for that", "s", tuple(ours_cpu_s), tuple(run.cpu_s for run in curl), "curl"
         ),
         Figure(f"memory for {size_mb} MB downloaded", "MB", (grown,), most=MOST_GROWTH_MB),
     ]
@@ -91,14 +113,33 @@ async def _upscaled(client: StdioClient, source: str) -> None:
         answer = await client.call("get_job", job_id=job_id, wait_seconds=50)
 
 
-def _curl_s(origin: str, folder: Path) -> float:
-    target = folder / "curl.mp4"
-    begun = time.perf_counter()
-    command = ["curl", "-sS", "-o", str(target), f"{origin}/file.mp4"]
-    subprocess.run(command, check=True, timeout=300)
-    taken_s = time.perf_counter() - begun
-    target.unlink()
-    return taken_s
+@dataclass(frozen=True)
+class Curl:
+    """What a transfer by curl took.
+
+    Args:
+        synchronised_s: until what it wrote is on the disk for good.
+        cpu_s: of the processor, without that.
+    """
+
+    taken_s: float
+    synchronised_s: float
+    cpu_s: float
+
+
+def run_curl(arguments: list[str], written: Path | None = None) -> Curl:
+    """Run curl to its end.
+
+    Args:
+        written: the file it writes, to be synchronised then.
+    """
+    before_s, begun = ended_cpu_s(), time.perf_counter()
+    subprocess.run(["curl", "-sS", *arguments], check=True, timeout=300)
+    taken_s, used_s = time.perf_counter() - begun, ended_cpu_s() - before_s
+    if written is not None:
+        with written.open("rb") as file:
+            os.fsync(file.fileno())
+    return Curl(taken_s, time.perf_counter() - begun, used_s)
 
 
 def peak_mb(pid: int) -> float:

@@ -419,14 +419,14 @@ def _fault(error: ValidationError) -> SettingsError:
 
 def unknown_settings(environment: Mapping[str, str]) -> list[str]:
     """A sentence for each variable that looks like a setting and is none: it may be misspelt."""
-    from difflib import get_close_matches
-
     prefix = "USEAPI_"
     known = {str(field.alias).removeprefix(prefix) for field in Settings.model_fields.values()}
     sentences = []
     for name in sorted(environment):
         rest = name.removeprefix(prefix)
         if rest not in (name, *known):
+            from difflib import get_close_matches
+
             near = get_close_matches(rest, known, n=1)
             meant = f" Do you mean {prefix}{near[0]}?" if near else ""
             sentences.append(f"{name} is no setting of this version, so it does nothing.{meant}")

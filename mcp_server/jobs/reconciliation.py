@@ -4,9 +4,12 @@ What a look may conclude (CONTRIBUTING has the rules as a table):
 
 - a look reads all candidates and takes the best, never the first;
 - what the vendor lists under the reference that went out with the request is ours;
-- else ours is what was made after the request left: not among the ids that existed before it, or,
-  where those are not known, not older by the vendor's own clock; what the journal knows as another
-  key's or a reference tells to be another's is never ours, and a job that failed never is;
+- else ours is what was made after the request left: not among the ids that existed before it, and
+  not older by the vendor's own clock, for a list may lack what it should hold; what the journal
+  knows as another key's or a reference tells to be another's is never ours, and a job that failed
+  never is;
+- of an order that the vendor makes several jobs of, some alone are not taken while the others may
+  still appear in the list;
 - an older job that does the same answers only where the vendor refuses or caches a repeat;
 - what can't be read or understood proves nothing: absence is proven by a look that was understood
   whole, listed neither ours nor anything that might be ours, and came late enough.
@@ -36,6 +39,7 @@ LOOKS_AFTER_SILENCE_S = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 
 _CLOCK_SKEW_S = 120.0  # between the vendor's clock and ours where it is not known, *assumed*
 _ROUNDING_S = 2.0  # the vendor's `Date` has whole seconds
+_ALL_LISTED_S = 600.0  # by when all jobs of one request are in the vendor's list, *assumed*
 _NEWEST = 500  # rows of the journal in which a part of a job is looked for
 _ENDED_BADLY = ("failed", "cancelled")
 
@@ -113,7 +117,7 @@ class Reconciler:
             self._upstream, order, since=self._sent_at(row, None), our_id=row.id
         )
         if look.ours is not None:
-            return Sighting(Found(look.ours, ours=True, is_proven=True))
+            return self._unless_more_come(order, row, Found(look.ours, ours=True, is_proven=True))
         ours: list[Job] = []
         older: list[Job] = []
         taken = await self._known_parts() if order.operation == "generate_image" else ()
@@ -171,15 +175,34 @@ class Reconciler:
         good = [job for job in ours if job.status not in _ENDED_BADLY]
         if good:
             best = service_named(order.service).together(order, good, row.id)
-            return Sighting(Found(best, ours=True))
+            failed = len(ours) - len(good)
+            return self._unless_more_come(order, row, Found(best, ours=True), failed)
         if ours:  # it may be somebody else's, and then ours may still appear
             return Sighting(hint=f"; {ours[0].job_id} failed, which may have been it")
         done = [job for job in older if job.status not in _ENDED_BADLY]
         if done and order.refuses_repeats:
             newest = max(done, key=lambda job: job.created_at or "")
-            return Sighting(Found(newest, ours=False))
+            # One of another's that is not older was made beside ours, and answers ours as well.
+            is_beside = newest.job_id in look.strangers and self.is_ours(newest, row, look)
+            return Sighting(Found(newest, ours=is_beside))
         hint = f"; {done[0].job_id}, which is older, does the same" if done else None
         return Sighting(proves_absence=look.is_complete, hint=hint)
+
+    def _unless_more_come(
+        self, order: Order, row: Submission, found: Found, failed: int = 0
+    ) -> Sighting:
+        """What was found, if it is all that the vendor makes of one request.
+
+        Some of several are taken only when the others must have been listed, were they there.
+        """
+        wanted = service_named(order.service).jobs_of(order)
+        listed = len(found.job.media or ()) if found.job.job_id == row.id else 1
+        age_s = self._clock.now() - (row.first_sent_at or 0.0)
+        if listed + failed >= wanted or age_s >= _ALL_LISTED_S:
+            return Sighting(found)
+        ids = [item.media_id for item in found.job.media or () if item.media_id]
+        shown = ", ".join(ids or [found.job.job_id])
+        return Sighting(hint=f"; of {wanted} only {shown} is listed")
 
     def is_ours(self, job: Job, row: Submission, look: Look | None = None) -> bool:
         """Whether a job was made after the row's first request left."""
@@ -188,7 +211,9 @@ class Reconciler:
         if isinstance(before, list):
             horizon = row.evidence.get("horizon")
             is_beyond = horizon is not None and (made is None or made < horizon)
-            return job.job_id not in before and not is_beyond
+            clock_is_known = row.evidence.get("clock_s") is not None
+            is_older = clock_is_known and made is not None and made < self._sent_at(row, None)
+            return job.job_id not in before and not is_beyond and not is_older
         return made is None or made >= self._sent_at(row, look)
 
     def _sent_at(self, row: Submission, look: Look | None) -> float:

@@ -126,24 +126,25 @@ class JobRepository:
         row = await self._journal.latest(row)
         return self.to_job(row) if row.state == "unconfirmed" else job
 
-    async def record_failure(self, row: Submission, code: str, message: str) -> None:
+    async def record_failure(self, row: Submission, code: str, message: str) -> Submission:
         """Write down that nothing was made of a submission: its key is free."""
         failure = Failure(code=code, message=message)
-        job = self.to_job(row).evolve(status="failed", failure=failure)
+        job = plain(self.to_job(row).evolve(status="failed", failure=failure))
         try:
-            await self._journal.close_row(row, "failed", message, plain(job))
-        except JournalError as error:
+            return await self._journal.close_row(row, "failed", message, job)
+        except JournalError as error:  # the row stays as it is, and is closed by the next call
             log.warning("%s failed, which was not written down: %s", row.id, error)
+            return replace(row, state="failed", note=message, job=job)
 
-    async def close_abandoned(self, row: Submission) -> bool:
-        """Close the row of a dead process that can't have left anything to find; else False."""
+    async def close_abandoned(self, row: Submission) -> Submission | None:
+        """Close the row of a dead process, unless there may be something to find of it."""
         if row.posts == 0:
-            await self.record_failure(row, "never_sent", "The server stopped before it was sent.")
-        elif is_worked_on(row):
-            await self.record_failure(row, "lost", "The server stopped before the result arrived.")
-        else:
-            return False
-        return True
+            message = "The server stopped before it was sent."
+            return await self.record_failure(row, "never_sent", message)
+        if is_worked_on(row):
+            message = "The server stopped before the result arrived."
+            return await self.record_failure(row, "lost", message)
+        return None
 
     async def mark_unconfirmed(self, row: Submission, note: str, **evidence: Any) -> Submission:
         """Write down that nobody knows what became of a submission."""

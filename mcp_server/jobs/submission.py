@@ -58,6 +58,7 @@ LOCK_POLL_S = 0.25
 LONGEST_LOCK_WAIT_S = 900.0  # for another process: longer than any submission works on a key
 REUSE_S = 86_400  # a job younger than this and not known to have ended is not given up for a 404
 MOST_POSTS = 2
+_REFRESH_S = 10.0  # how long reading whether a job still stands may hold up a call
 _NOTE_S = 10.0  # how long reading what exists already may hold up a request
 
 
@@ -169,8 +170,9 @@ class Submitter:
             row = await self._journal.latest(row)
             if row.state not in ("submitting", "unconfirmed"):
                 return row
-            if await self._repository.close_abandoned(row):
-                return await self._journal.latest(row)
+            closed = await self._repository.close_abandoned(row)
+            if closed is not None:
+                return closed
             note = await self._look(row)
             if note is not None and row.state == "submitting":
                 return await self._repository.mark_unconfirmed(row, note)
@@ -218,8 +220,11 @@ class Submitter:
         try:
             if row.posts == 0:
                 return None  # nothing of it was sent, and whoever meant to is gone
-            if row.state == "accepted" and await self._reuse(row) is None:
-                return None
+            if row.state == "accepted":
+                async with asyncio.timeout(_REFRESH_S):
+                    return None if await self._reuse(row) is None else row
+            return row
+        except TimeoutError:  # as last known, and nothing new is sent without consent
             return row
         finally:
             await self._journal.release(row.key)
@@ -249,7 +254,7 @@ class Submitter:
                 return job
             if job is not None:  # what was taken for its job failed: ours may be another one
                 return await self._recover(order, await self._journal.latest(row))
-        elif row is not None and not await self._repository.close_abandoned(row):
+        elif row is not None and await self._repository.close_abandoned(row) is None:
             return await self._recover(order, row)
         self._require_consent(order, key)
         return await self._send(order, await self._insert(order, key))
@@ -403,7 +408,11 @@ class Submitter:
             self._require_open()
             status: Status = "running" if order.endpoint.answers_when_done else "submitting"
             await self._journal.count_post(
-                row, expected=row.posts, is_counted=tries > 0, status=status
+                row,
+                expected=row.posts,
+                is_counted=tries > 0,
+                status=status,
+                budget=self._budget,
             )
             tries += 1
             self._require_open()

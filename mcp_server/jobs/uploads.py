@@ -12,7 +12,7 @@ import logging
 import os
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mcp_server.clock import Clock, iso
@@ -318,7 +318,7 @@ class Uploads:
             return await self._journal.close_row(row, "failed", failure.message, failed)
         except JournalError as error:
             log.warning("an upload failed, which was not written down: %s", error.code)
-            return row
+            return replace(row, state="failed", note=failure.message, job=failed)
 
     def _key(self, service: Service, account: str, sha256: str) -> str:
         wish = [self._upstream.origin, "upload", service.name, account.lower(), sha256]

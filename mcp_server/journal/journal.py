@@ -140,7 +140,7 @@ class Journal:
             await self._prune()
         row_id = OUR_ID_PREFIX + base64.b32encode(os.urandom(16)).decode().rstrip("=").lower()
         price = new.price or 0.0
-        names = (new.key,) if budget is None else (new.key, f"budget {new.origin} {new.service}")
+        names = (new.key,) if budget is None else (new.key, _budget_of(new.origin, new.service))
         async with self._store.write(*names) as rows:
             if budget is not None:
                 spent = await _spent(rows, new.origin, new.service, now)
@@ -185,32 +185,43 @@ class Journal:
         expected: int,
         is_counted: bool = False,
         status: Status = "submitting",
+        budget: float | None = None,
     ) -> Submission:
         """Count a POST whose bytes leave next.
+
+        A second one counts its price again: the first may have been charged for a job that failed.
 
         Args:
             expected: the POSTs counted so far, as its sender knows them: 0, or 1 after a search
                 that proved absence.
             is_counted: this very POST was counted, refused as too early (429), and goes out again.
             status: the Job status the row has until it is answered.
+            budget: the credits this service may be charged in one UTC day, for a second POST; the
+                first was checked when the row was inserted.
 
         Raises:
+            BudgetError: a second one might exceed it.
             JournalError: this must not be sent: somebody else counted one, took over its key,
                 answered, ended or gave up on it in the meantime, or it can't be written down.
         """
         counted = {expected + is_counted}
         for _ in range(_TRIES - 1):
             with suppress(JournalCutError):
-                return await self._count_post(row, counted, expected + 1, status)
+                return await self._count_post(row, counted, expected + 1, status, budget)
             # It may be counted by now. If the claim still stands, nobody else can have done that.
             counted.add(expected + 1)
-        return await self._count_post(row, counted, expected + 1, status)
+        return await self._count_post(row, counted, expected + 1, status, budget)
 
     async def _count_post(
-        self, row: Submission, counted: set[int], posts: int, status: Status
+        self,
+        row: Submission,
+        counted: set[int],
+        posts: int,
+        status: Status,
+        budget: float | None,
     ) -> Submission:
         """Make the row's count `posts`, if it is one of `counted` and the claim stands."""
-        async with self._store.write(row.key) as rows:
+        async with self._store.write(row.key, _budget_of(row.origin, row.service)) as rows:
             known = await _by_id(rows, row.id)
             if known.state != "submitting":
                 raise _not_sent(known, f"is {known.state} by now")
@@ -219,6 +230,10 @@ class Journal:
             if not await self._store.owns(rows, row.key):
                 raise _not_sent(known, "was taken over by another process")
             now = self._now()
+            if 1 < posts != known.posts and budget is not None:
+                day = min(now, known.created_at)
+                spent = await _spent(rows, known.origin, known.service, day)
+                _stay_within(budget, spent, known.service, known.price)
             first = now if known.first_sent_at is None else known.first_sent_at
             sent = replace(known, posts=posts, sent_at=now, first_sent_at=first)
             return await self._write(rows, sent, status)
@@ -452,9 +467,10 @@ class Journal:
         """
         job = row.job or {}
         has_job = row.state in ("accepted", "freed")
-        charge = job.get("forecast_credits")
+        charge = job.get("forecast_credits", row.price if row.posts > 1 else None)
         if charge is not None:
             charge = max(0.0, charge)  # a negative forecast must not raise the budget
+            charge *= max(row.posts, 1)
         if row.evidence.get("charged") is False:
             charge = 0.0
         await rows.all(
@@ -558,6 +574,11 @@ def _taken(row: Submission) -> JournalError:
         service=row.service,
         job_id=job_id,
     )
+
+
+def _budget_of(origin: str, service: str) -> str:
+    """The name under which transactions that may spend the same credits follow one another."""
+    return f"budget {origin} {service}"
 
 
 async def _spent(rows: Rows, origin: str, service: str, now: float) -> float:

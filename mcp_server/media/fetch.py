@@ -5,6 +5,7 @@ import logging
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -42,6 +43,8 @@ _SLOWEST_BYTES_PER_S, _SLOW_AFTER_S = 4096, 60.0
 _ADVANCE_BYTES = 1 << 20  # a try that brought this much was no failure
 _LONGEST_URL = 8192
 _LONGEST_HEADER_BYTES = 256 * 1024  # the beginning of the body may come with it
+_READ_BYTES = 256 * 1024  # as much as asyncio takes from a socket at once
+_SYNC_BYTES = 32 << 20
 _EXPIRED = {401, 403, 404, 410}  # the answers to a signed link that has expired
 _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
@@ -156,7 +159,7 @@ class Fetcher:
                     "GET",
                     target.url,
                     headers=target.headers | _range_after(file),
-                    extensions={"trace": _HeaderLimit()}
+                    extensions={"trace": _Reads()}
                     | ({"sni_hostname": target.name} if target.name else {}),
                 ) as response,
             ):
@@ -238,19 +241,24 @@ class Fetcher:
         self._check_size(expected or 0)
         file.expect(expected or 0)
         began, began_bytes, turns = self._clock.elapsed(), file.size_bytes, Turns()
-        async for chunk in response.aiter_raw():
-            if len(head) < HEAD_BYTES:
-                head = (head + chunk)[:HEAD_BYTES]
-                if len(head) == HEAD_BYTES:
-                    _check_kind(head, kind)
-            self._check_size(file.size_bytes + len(chunk))
-            file.write(chunk)
-            taken_s = self._clock.elapsed() - began
-            brought = file.size_bytes - began_bytes
-            if taken_s > _SLOW_AFTER_S and brought < taken_s * _SLOWEST_BYTES_PER_S:
-                raise _too_slow()
-            watch.saw(file.size_bytes, expected, began + taken_s)
-            await turns.after(len(chunk))
+        syncs = _Syncs(self._outputs, file)
+        try:
+            async for chunk in response.aiter_raw():
+                if len(head) < HEAD_BYTES:
+                    head = (head + chunk)[:HEAD_BYTES]
+                    if len(head) == HEAD_BYTES:
+                        _check_kind(head, kind)
+                self._check_size(file.size_bytes + len(chunk))
+                file.write(chunk)
+                taken_s = self._clock.elapsed() - began
+                brought = file.size_bytes - began_bytes
+                if taken_s > _SLOW_AFTER_S and brought < taken_s * _SLOWEST_BYTES_PER_S:
+                    raise _too_slow()
+                watch.saw(file.size_bytes, expected, began + taken_s)
+                await syncs.next()
+                await turns.after(len(chunk))
+        finally:
+            await syncs.end()
         if expected is not None and file.size_bytes != expected:
             raise _BrokenError("it broke off")
         _check_kind(head, kind)
@@ -265,11 +273,11 @@ class Fetcher:
             )
 
 
-class _HeaderLimit:
-    """Ends a connection that brings too much before its answer: a `trace` of httpcore.
+class _Reads:
+    """Limits what a connection brings before its answer, and reads more at once after it.
 
-    Any number of informational answers may come first (RFC 9110, 15.2), and httpcore reads them all
-    without a limit.
+    It is a `trace` of httpcore, which reads any number of informational answers (RFC 9110, 15.2)
+    without a limit, and a file in pieces of 64 KiB, each of which takes as long as a larger one.
     """
 
     def __init__(self) -> None:
@@ -283,13 +291,52 @@ class _HeaderLimit:
         elif event.endswith(".receive_response_headers.complete"):
             self._is_over = True
 
-    async def _read(self, read: Callable[..., Awaitable[bytes]], *how: Any, **named: Any) -> bytes:
-        data = await read(*how, **named)
-        if not self._is_over:
-            self._left_bytes -= len(data)
-            if self._left_bytes < 0:
-                raise _refused("is answered with a header without an end")
+    async def _read(
+        self, read: Callable[..., Awaitable[bytes]], most_bytes: int, **how: Any
+    ) -> bytes:
+        if self._is_over:
+            return await read(_READ_BYTES, **how)
+        data = await read(most_bytes, **how)
+        self._left_bytes -= len(data)
+        if self._left_bytes < 0:
+            raise _refused("is answered with a header without an end")
         return data
+
+
+class _Syncs:
+    """Puts a file on the disk in parts, in a thread, while the rest of it comes.
+
+    So little is left to wait for at its end; and where a file system writes all that is new to it
+    together, a commit of the journal waits for a part at most.
+    """
+
+    def __init__(self, outputs: OutputFolder, file: PartFile) -> None:
+        self._outputs = outputs
+        self._file = file
+        self._begun_bytes = file.size_bytes
+        self._under_way: Future[None] | None = None
+
+    async def next(self) -> None:
+        """Begin the next part if it is long enough.
+
+        A disk that is slower than the host is waited for, so what is left stays little.
+
+        Raises:
+            OSError: the disk did not take what was written. It is told once and by no later sync.
+        """
+        if self._file.size_bytes - self._begun_bytes >= _SYNC_BYTES:
+            await self.end()
+            self._begun_bytes = self._file.size_bytes
+            self._under_way = self._outputs.sync_in_background(self._file)
+
+    async def end(self) -> None:
+        """Wait for the part under way; one that has not begun yet is left out.
+
+        Raises:
+            OSError: see `next`.
+        """
+        if self._under_way is not None and not self._under_way.cancel():
+            await asyncio.wrap_future(self._under_way)
 
 
 @dataclass

@@ -12,7 +12,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
@@ -256,6 +256,10 @@ class OutputFolder:
             return work()
         loop = asyncio.get_running_loop()
         return await asyncio.shield(loop.run_in_executor(self._threads, work))
+
+    def sync_in_background(self, file: PartFile) -> Future[None]:
+        """Begin to put on the disk what was written to a file, in a thread."""
+        return self._threads.submit(os.fsync, file.fileno())
 
     def sweep_in_background(self, before: float) -> None:
         """`sweep` in a thread: there may be many files in the folder."""

@@ -151,6 +151,16 @@ function put(id, text) {
   if (text && element.textContent !== text) element.textContent = text;
 }
 
+/* Set a line of several facts: it breaks between them, not in them. */
+function putParts(id, parts) {
+  $(id).hidden = !parts.length;
+  $(id).replaceChildren(...parts.flatMap((part, at) => {
+    const span = document.createElement("span");
+    span.textContent = at < parts.length - 1 ? `${part} ·` : part;
+    return [span, " "];
+  }));
+}
+
 function enable(id, isAble) {
   $(id).setAttribute("aria-disabled", !isAble);
 }
@@ -169,8 +179,11 @@ function turn(id, on, names) {
 /* "Raise to 60 fps": what a step makes. */
 function nameOf({ tool, arguments: given, makes }) {
   if (tool === "interpolate_video") return `Raise to ${given.fps} fps`;
-  return `Upscale to ${(given.resolution || makes || "a larger size").replace(/^(\d)x$/, "$1×")}`;
+  return `Upscale to ${sizeOf(given.resolution || makes || "a larger size")}`;
 }
+
+/* "4K", "2×": a size as all services are told of here. */
+const sizeOf = (name) => String(name).replace(/^(\d)x$/, "$1×").replace(/^(\d)k$/, "$1K");
 
 const priceOf = ({ price }) => (price === 0 ? "free" : positive(price) ? `about ${many(price, "credit")}` : "price asked first");
 
@@ -179,6 +192,16 @@ function sentenceOf(step, source) {
   const given = { source, ...step.arguments };
   if (Number.isFinite(step.price)) given.max_credits = step.price;
   return `${nameOf(step)}, please: ${callOf(step.tool, given)}. ${step.price === 0 ? "It is free." : positive(step.price) ? `It costs ${priceOf(step)}, and I agree to that.` : "Tell me the price first."}`;
+}
+
+/* What the step makes stands first in its button, what it costs last. */
+function stepButton(step, say) {
+  const button = document.createElement("button");
+  const price = Object.assign(document.createElement("span"), { className: "price", textContent: priceOf(step) });
+  button.className = "step";
+  button.append(Object.assign(document.createElement("span"), { textContent: nameOf(step) }), " ", price);
+  button.onclick = say;
+  return button;
 }
 
 function callOf(tool, given) {

@@ -652,6 +652,10 @@ class Service(ABC):
         """
         return min(jobs, key=lambda job: job.created_at or "")  # a later one is somebody else's
 
+    def jobs_of(self, order: Order) -> int:
+        """How many jobs of the vendor's own one request of this order makes."""
+        return 1
+
     def names(self, order: Order, refusal: RefusedError) -> str | None:
         """The id of the job that did this before, where a refusal names one that may have."""
         return None

@@ -524,7 +524,7 @@ class PixVerse(Service):
         strangers = frozenset(each.id for each in tracked if each.reference) - others
         if our_id is not None and own:
             jobs = [_tracked_job(order, each) for each in own]
-            if len(jobs) < _count(order):  # the scheduler forgets what has ended
+            if len(jobs) < self.jobs_of(order):  # the scheduler forgets what has ended
                 with contextlib.suppress(UseapiError):
                     look = await self._look_everywhere(upstream, order, kind, since)
                     jobs += [
@@ -536,11 +536,14 @@ class PixVerse(Service):
         look = await self._look_everywhere(upstream, order, kind, since)
         return replace(look, others=others, strangers=strangers)
 
+    def jobs_of(self, order: Order) -> int:
+        return int(order.result_arguments.get("count") or 1)
+
     def together(self, order: Order, jobs: Sequence[Job], our_id: str) -> Job:
         first = super().together(order, jobs, our_id)
         near = [job for job in jobs if _is_near(job, first)]
         near.sort(key=lambda job: job.created_at or "")
-        ids = list(dict.fromkeys(job.job_id for job in near))[: _count(order)]
+        ids = list(dict.fromkeys(job.job_id for job in near))[: self.jobs_of(order)]
         if len(ids) == 1:
             return first
         return first.evolve(job_id=our_id, status="running", media=_unread(ids))
@@ -722,11 +725,6 @@ def _is_near(job: Job, other: Job) -> bool:
     """Whether two jobs may have begun in the same call; one without a time may."""
     made, then = epoch(job.created_at or ""), epoch(other.created_at or "")
     return made is None or then is None or abs(made - then) <= _SAME_CALL_S
-
-
-def _count(order: Order) -> int:
-    """How many of the vendor's jobs an order makes."""
-    return int(order.result_arguments.get("count") or 1)
 
 
 def _unread(image_ids: Iterable[str]) -> tuple[Media, ...]:

@@ -2,17 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mcp_server.errors import BudgetError, RequestError, UnreachableError, UseapiError
+from mcp_server.errors import BudgetError, RequestError, UseapiError
 from mcp_server.models import OperationName
-from mcp_server.services.accounts import by_setting, chosen, the_only
+from mcp_server.services.accounts import Account, by_setting, chosen, the_only
 from mcp_server.services.base import Service
 from mcp_server.services.registry import SERVICES, service_named
-from mcp_server.tools.context import AppContext
-
-_EACH_S = 20.0  # for the accounts of a service
+from mcp_server.tools.context import AppContext, read_in_time
 
 
 async def service_for(
@@ -77,15 +75,7 @@ async def account_for(
         return belongs_to if is_needed else None  # the vendor tells it by the same
     if wanted is None and setting is None and not (service.needs_account or is_needed):
         return None
-    try:
-        async with asyncio.timeout(_EACH_S):
-            linked = await service.accounts(app.upstream)
-    except TimeoutError:
-        raise UnreachableError(
-            message=f"The accounts of {title} could not be read in time, so nothing was sent.",
-            hint="Call again in a minute.",
-            service=service.name,
-        ) from None
+    linked = await _accounts(app, service)
     if wanted is not None:
         account = chosen(title, linked, wanted)
         if belongs_to is not None and account.login.lower() != belongs_to.lower():
@@ -137,16 +127,11 @@ async def _healthy(app: AppContext, services: list[Service]) -> Service:
 
     async def is_healthy(service: Service) -> bool | UseapiError:
         try:
-            async with asyncio.timeout(_EACH_S):
-                return any(account.healthy for account in await service.accounts(app.upstream))
+            return any(account.healthy for account in await _accounts(app, service, hint))
         except UseapiError as error:
             return error
-        except TimeoutError:
-            return UnreachableError(
-                message="The accounts could not be read in time, so nothing was sent.",
-                hint=f"Call again, and give service: {', '.join(each.name for each in services)}.",
-            )
 
+    hint = f"Call again, and give service: {', '.join(each.name for each in services)}."
     states = await asyncio.gather(*map(is_healthy, services))
     faults = [state for state in states if isinstance(state, UseapiError)]
     if len(faults) == len(services):
@@ -165,3 +150,9 @@ async def _healthy(app: AppContext, services: list[Service]) -> Service:
         message=f"{len(possible)} services may make this, and none was named; nothing was sent.",
         hint=f"Give service: {names}. Ask the user where the choice matters.",
     )
+
+
+async def _accounts(app: AppContext, service: Service, hint: str = "") -> Sequence[Account]:
+    title = service.vendor.title
+    reading = service.accounts(app.upstream)
+    return await read_in_time(reading, f"The accounts of {title}", service.name, hint)

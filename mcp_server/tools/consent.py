@@ -39,7 +39,7 @@ from mcp_server.services.base import Order, Service
 from mcp_server.services.registry import service_named, title_of
 from mcp_server.settings import Settings, is_https
 from mcp_server.tools.choice import account_for
-from mcp_server.tools.context import Ctx, app_of
+from mcp_server.tools.context import Ctx, app_of, read_in_time
 from mcp_server.tools.results import JobFirstError
 from mcp_server.tools.sources import find_source
 
@@ -140,7 +140,8 @@ async def make_plan(
     if made is not None and found.file is None:
         _check_size(found.service, operation, made)
     if found.file is None:
-        given |= await found.service.told_by_source(app.upstream, operation, found.id, given, made)
+        telling = found.service.told_by_source(app.upstream, operation, found.id, given, made)
+        given |= await read_in_time(telling, "The source", found.service.name)
     is_of_a_source = made is not None and not operation_named(made.operation).from_prompt
     made_of = made.source if made is not None and is_of_a_source else None
     return await plan_of(

@@ -1,16 +1,17 @@
 """AppContext: what a running server holds open."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 from mcp.server.mcpserver import Context
 
 from mcp_server.clock import Clock
-from mcp_server.errors import SettingsError
+from mcp_server.errors import SettingsError, UnreachableError
 from mcp_server.jobs.jobs import Jobs
 from mcp_server.journal.base import Store
 from mcp_server.journal.journal import Journal
@@ -25,7 +26,10 @@ from mcp_server.upstream.client import Upstream
 if TYPE_CHECKING:
     from mcp_server.upstream.client import Transport
 
+T = TypeVar("T")
+
 DRAIN_S = 15.0
+READ_S = 10.0  # what a paid call may read first: with the 40 s of its submission clients still wait
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,29 @@ def app_of(ctx: Ctx) -> AppContext:
 def is_remote(ctx: Ctx) -> bool:
     """Whether the call came over HTTP, so that the server may run on another machine."""
     return ctx.request_context.request is not None
+
+
+async def read_in_time(
+    reading: Awaitable[T], what: str, service: str | None = None, hint: str = ""
+) -> T:
+    """What a free read gives that a paid call needs first.
+
+    Args:
+        what: what is read, to begin a sentence with.
+        hint: what to do where it takes too long; to call again, if not said.
+
+    Raises:
+        UnreachableError: it takes longer than ten seconds.
+    """
+    try:
+        async with asyncio.timeout(READ_S):
+            return await reading
+    except TimeoutError:
+        raise UnreachableError(
+            message=f"{what} could not be read in time, so nothing was sent.",
+            hint=hint or "Call again in a minute.",
+            service=service,
+        ) from None
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ from mcp_server.services.registry import (
     title_of,
     unknown_id,
 )
-from mcp_server.tools.context import AppContext, Ctx, app_of, is_remote
+from mcp_server.tools.context import AppContext, Ctx, app_of, is_remote, read_in_time
 
 _NO_FOLDERS = "Over HTTP this server reads no files of its own disk unless its operator allows it"
 
@@ -141,7 +141,7 @@ async def _of_id(app: AppContext, given: str, image_index: int | None) -> Source
                 service=job.service,
             )
         if job.job_id.startswith(OUR_ID_PREFIX):
-            job = await app.jobs.get(given)
+            job = await _read(app, given)
             return Source(service_named(job.service), _medium_of(job, image_index))
         some_id = job.job_id
     service = service_of(some_id, "source")
@@ -149,8 +149,12 @@ async def _of_id(app: AppContext, given: str, image_index: int | None) -> Source
         return Source(service, some_id, image_index)
     job = await app.jobs.known(some_id)
     if job is None or not job.ended or not _media_ids(job):
-        job = await app.jobs.get(some_id)
+        job = await _read(app, some_id)
     return Source(service, _medium_of(job, image_index))
+
+
+async def _read(app: AppContext, job_id: str) -> Job:
+    return await read_in_time(app.jobs.get(job_id), f"The job {job_id}")
 
 
 async def _image_of(app: AppContext, some_id: str) -> Media:
@@ -158,7 +162,8 @@ async def _image_of(app: AppContext, some_id: str) -> Media:
     service = None if some_id.startswith(OUR_ID_PREFIX) else service_of(some_id, "image")
     if service is not None and not service.is_job(some_id):
         alone = Media(kind="image", media_id=some_id)
-        url = await service.fresh_link(app.upstream, alone)
+        linking = service.fresh_link(app.upstream, alone)
+        url = await read_in_time(linking, "The link to this id", service.name)
         if url is None:
             raise UnsupportedError(
                 message=f"{service.vendor.title} gives no link to this id, so nothing was sent.",
@@ -168,7 +173,7 @@ async def _image_of(app: AppContext, some_id: str) -> Media:
         return alone.model_copy(update={"url": url})
     job = await app.jobs.known(some_id)
     if job is None or not job.ended or not any(item.path for item in job.media or ()):
-        job = await app.jobs.get(some_id)  # for a link that is still good
+        job = await _read(app, some_id)  # for a link that is still good
     media = job.media or ()
     if not job.ended:
         raise _not_ready(job, "image")

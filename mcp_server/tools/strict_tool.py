@@ -1,8 +1,10 @@
 """StrictTool: a tool that refuses unknown arguments and answers errors in our words.
 
-Written against mcp 2.3.0, whose argument model and metadata it replaces.
+Written against mcp 2.3.0, whose metadata of a tool it replaces.
 """
 
+import functools
+import inspect
 import logging
 from collections.abc import Callable, Collection
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
-from pydantic import BaseModel, ValidationError, ValidationInfo, create_model, field_validator
+from pydantic import BaseModel, ValidationError
 
 from mcp_server.errors import InternalError, RequestError, UseapiError
 from mcp_server.models import Job
@@ -28,7 +30,10 @@ _ADDED_BY_HOSTS = frozenset(
 
 
 class _Arguments(FuncMetadata):
-    """Refuses unknown arguments, drops null and "", and leaves text that looks like JSON text."""
+    """Refuses unknown arguments and true for a number, drops null and "", and leaves text as it is.
+
+    The SDK would parse text that looks like JSON.
+    """
 
     tool_name: str
 
@@ -40,6 +45,9 @@ class _Arguments(FuncMetadata):
             if value is None or value == "":
                 continue
             if name in takes:
+                # pydantic would read true as 1, and take it for a number.
+                if isinstance(value, bool) and takes[name].annotation is not bool:
+                    raise _refusal(name, self.parameters()["properties"])
                 given[name] = value
             elif name not in _ADDED_BY_HOSTS:
                 raise RequestError(
@@ -49,17 +57,25 @@ class _Arguments(FuncMetadata):
                 )
         return given
 
+    def parameters(self) -> Schema:
+        """The schema of all arguments."""
+        return lean(self.arg_model.model_json_schema(by_alias=True))
+
 
 def _takes(names: Collection[str]) -> str:
     return f"It takes: {', '.join(names) or 'none'}."
 
 
-def _no_boolean(cls: type[BaseModel], given: Any, field: ValidationInfo) -> Any:
-    """The argument, unless it is true or false, which pydantic would read as 1 or 0."""
-    wanted = cls.model_fields[str(field.field_name)].annotation
-    if isinstance(given, bool) and wanted is not bool:
-        raise ValueError("no boolean")  # a TypeError is no fault to pydantic
-    return given
+@functools.cache
+def _schema_of_data(model: type[BaseModel]) -> Schema:
+    return lean(model.model_json_schema())
+
+
+def _data_of(function: Callable[..., Any]) -> type[BaseModel] | None:
+    """What the data of a tool's answers is: the model in `Annotated[CallToolResult, model]`."""
+    answer = inspect.signature(function, eval_str=True).return_annotation
+    model = getattr(answer, "__metadata__", (None,))[0]
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
 
 
 class StrictTool(Tool):
@@ -76,26 +92,23 @@ class StrictTool(Tool):
         Args:
             options: those of `Tool.from_function`.
         """
-        tool = cls.from_function(function, **options)
+        # The SDK would make the schema of the same answers anew for each tool.
+        tool = cls.from_function(function, structured_output=False, **options)
         assert isinstance(tool, cls)
-        metadata = tool.fn_metadata
-        arguments = create_model(
-            metadata.arg_model.__name__,
-            __base__=metadata.arg_model,
-            __validators__={"no_boolean": field_validator("*", mode="before")(_no_boolean)},
-        )
+        data = _data_of(function)
         tool.fn_metadata = _Arguments(
             tool_name=tool.name,
-            arg_model=arguments,
-            output_model=metadata.output_model,
-            output_schema=metadata.output_schema and lean(metadata.output_schema),
+            arg_model=tool.fn_metadata.arg_model,
+            output_model=data,
+            output_schema=None if data is None else _schema_of_data(data),
         )
-        tool.parameters = published(tool.all_parameters())
+        tool.parameters = published(lean(tool.parameters))
         return tool
 
     def all_parameters(self) -> Schema:
         """The schema of all arguments it takes, those that are not published included."""
-        return lean(self.fn_metadata.arg_model.model_json_schema(by_alias=True))
+        assert isinstance(self.fn_metadata, _Arguments)
+        return self.fn_metadata.parameters()
 
     def hiding(self, names: Collection[str]) -> "StrictTool":
         """The same tool with these arguments left out of what it publishes; it still takes them."""
@@ -140,11 +153,7 @@ class StrictTool(Tool):
             return RequestError(
                 message=f"{self.name} needs {name}, so nothing was done.", hint=_takes(properties)
             )
-        wanted = _wanted(properties[name])
-        return RequestError(
-            message=f"{name} must be {wanted}, so nothing was done.",
-            hint="Call again with that corrected.",
-        )
+        return _refusal(name, properties)
 
 
 def _job_first(error: BaseException) -> Job | None:
@@ -155,6 +164,13 @@ def _job_first(error: BaseException) -> Job | None:
             return fault.job
         fault = fault.__cause__
     return None
+
+
+def _refusal(name: str, properties: Schema) -> RequestError:
+    return RequestError(
+        message=f"{name} must be {_wanted(properties[name])}, so nothing was done.",
+        hint="Call again with that corrected.",
+    )
 
 
 def _wanted(schema: Schema) -> str:

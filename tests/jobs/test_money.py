@@ -55,7 +55,8 @@ IN_MEMORY = Path("/dev/shm")  # where there is one, the journals' fsyncs cost no
 OTHER_ORIGIN = "https://other.example.com"
 ANSWERED_BY_S = 40.5  # a paid call, at the latest
 SUSPENDED_S = 25.0  # what a store that gives way at every call may add to that
-QUOTED_S = ACCOUNTS_S = 20.0  # so long is waited for a price, and for the accounts, before that
+QUOTED_S = 20.0  # so long is waited for a price before that
+READ_S = 10.0  # for the accounts, and for what was made before
 UPLOADED_S = 40.0  # and for an upload before both
 
 # The sources of a run: of each kind many, every other one of a second account.
@@ -285,6 +286,7 @@ class Money(RuleBasedStateMachine):
         self._ended: dict[str, tuple[str, float]] = {}
         self._ids: list[str] = []
         self._given_up_at: dict[str, float] = {}
+        self._cancel_asked_at: dict[str, float] = {}
         self._troubles: list[str] = []
         self._checked = 0
         self._clock_was_set = False
@@ -542,6 +544,7 @@ class Money(RuleBasedStateMachine):
     @rule(data=st.data(), where=WHERE)
     def a_job_is_cancelled(self, data: st.DataObject, where: int) -> None:
         job_id = data.draw(st.sampled_from(self._ids[-20:]))
+        self._cancel_asked_at.setdefault(job_id, self._true_time())
         self._ask(where, "cancel_job", {"job_id": job_id}, math.inf)
         self.run(asyncio.sleep(1))
 
@@ -590,7 +593,13 @@ class Money(RuleBasedStateMachine):
 
     @rule(newer=st.booleans())
     def all_servers_are_replaced_by_another_version(self, newer: bool) -> None:
-        """Rows that a newer version left are there afterwards; or all are of the first one."""
+        """Rows that a newer version left are there afterwards; or all are of the first one.
+
+        That one took what it found for its own and noted no doubt, so that nothing can be told of
+        it later: a doubt that was noted is no row of the first version's.
+        """
+        if not newer and self._journal.rows("evidence like '%unproven%'"):
+            return
         self._was_replaced = True
         for process in list(self._processes):
             self.run(self._stop(process))
@@ -681,7 +690,7 @@ class Money(RuleBasedStateMachine):
             rows=self._journal.rows(),
             cancelled_at=self._vendors.cancelled_at,
             disowned_at=self._network.disowned_at,
-            given_up_at=self._given_up_at,
+            given_up_at=self._given_up_unheard() | self._given_up_at,
             clock_was_set=self._clock_was_set,
         )
 
@@ -779,7 +788,8 @@ class Money(RuleBasedStateMachine):
         limit_s = ANSWERED_BY_S + (SUSPENDED_S if self._dice else 0)
         limit_s += QUOTED_S if wish.has_quote else 0
         limit_s += UPLOADED_S if wish.kept_as else 0
-        limit_s += ACCOUNTS_S if wish.kept_as or (wish.is_made and "pixverse" in wish.path) else 0
+        limit_s += READ_S if wish.asked_about else 0
+        limit_s += READ_S if wish.kept_as or (wish.is_made and "pixverse" in wish.path) else 0
         self._ask(where, wish.tool, wish.arguments | CAPS.get(says, {}), limit_s, call)
 
     def _ask(
@@ -919,6 +929,12 @@ class Money(RuleBasedStateMachine):
             self._troubles.append(f"{job_id} was {was} and now is {status}: {job} {rows}")
         if status in TERMINAL:
             self._ended[job_id] = (status, self._true_time())
+
+    def _given_up_unheard(self) -> dict[str, float]:
+        """What was given up by a call whose answer nobody got: since it was asked for."""
+        rows = self._journal.rows("state = 'cancelled' and note like 'Given up%'")
+        asked_at = self._cancel_asked_at
+        return {row["id"]: asked_at[row["id"]] for row in rows if row["id"] in asked_at}
 
     def _note_given_up(self, job: dict[str, Any]) -> None:
         """The user took it on himself: what was made until now may be paid for once more."""

@@ -10,7 +10,8 @@ import json
 import logging
 import re
 import sqlite3
-from contextlib import AsyncExitStack, closing, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,22 @@ import pytest
 from mcp import Client
 
 from mcp_server.errors import UseapiError
+from mcp_server.journal.base import Rows
 from mcp_server.journal.sqlite import SqliteStore
 from mcp_server.sandbox import dreamina as dreamina_jobs
 from mcp_server.server.factory import create_server
 from mcp_server.services.registry import service_named
 from mcp_server.settings import Settings
-from mcp_server.tools.context import open_app
-from tests.jobs.test_never_twice import LATER_S, another_server, ask, known_ids, ours, upscale
+from mcp_server.tools.context import DRAIN_S, open_app
+from tests.jobs.test_never_twice import (
+    LATER_S,
+    another_server,
+    ask,
+    known_ids,
+    leave_while_it_connects,
+    ours,
+    upscale,
+)
 from tests.jobs.test_submission import NO_LIMITS_ON_WINDOWS, full_disk
 from tests.services.scripted import Says
 from tests.support import tasks_client
@@ -218,7 +228,7 @@ async def test_our_own_job_that_is_named_and_can_not_be_read_has_not_failed(
 ) -> None:
     """It is not listed yet, so the request is sent once more, and that is refused."""
     vendor = Dreamina()
-    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="30") as h:
+    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="60") as h:
         vendor.instead["GET /v1/dreamina/scheduler"] = Says({"executing": {}, "total": 0})
         vendor.instead["GET /v1/dreamina/videos/"] = says
         h.network.faults = [Fault(then=own_500())]
@@ -410,6 +420,7 @@ NEWER: dict[str, dict[str, Any]] = {
         "job": json.dumps({"id": "kling-2", "status": "completed", "service": "kling"}),
     },
     "evidence": {"evidence": json.dumps({"scene": {"of": "nine"}, "named": "kling-1"})},
+    "no address": {"origin": "", "operation": "restyle_video"},
 }
 
 
@@ -507,7 +518,7 @@ async def test_our_own_job_that_the_second_request_names_is_spent_and_not_an_ear
     tmp_path: Path,
 ) -> None:
     vendor = Dreamina()
-    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="30") as h:
+    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="60") as h:
         vendor.instead["GET /v1/dreamina/scheduler"] = Says({"executing": {}, "total": 0})
         h.network.faults = [Fault(then=own_500())]
         told = await upscale(h, DREAMINA_VIDEO)
@@ -516,6 +527,57 @@ async def test_our_own_job_that_the_second_request_names_is_spent_and_not_an_ear
     assert (ours(vendor), None) == (told.job["job_id"], told.job.get("reused"))
     assert "nothing was submitted" not in told.text
     assert "budget_spent" == other.error["code"]
+
+
+async def test_an_earlier_job_that_the_second_request_names_is_not_spent(tmp_path: Path) -> None:
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="60") as h:
+        earlier = vendor.add("videos/upscale", DREAMINA_VIDEO, age_s=3600)["jobid"]
+        vendor.instead["GET /v1/dreamina/scheduler"] = Says({"executing": {}, "total": 0})
+        h.network.faults = [Fault(reaches=False, then=own_500())]
+        told = await upscale(h, DREAMINA_VIDEO)
+        other = await upscale(h, dreamina_id(2))
+
+    assert 3 == len(h.posts())
+    assert (earlier, True) == (told.job["job_id"], told.job["reused"])
+    assert "running" == other.job["status"]
+
+
+async def test_a_job_that_can_only_be_ours_and_fails_has_failed(tmp_path: Path) -> None:
+    """Dreamina makes one upscale of a video: what was found is never somebody else's beside it."""
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor) as h:
+        h.network.faults = [Fault(then="cut")]
+        found = await upscale(h, DREAMINA_VIDEO)
+        vendor.jobs[ours(vendor)] |= {"status": "failed", "error": "fail_code: 2043"}
+        failed = await h.call("get_job", job_id=found.job["job_id"])
+
+    assert (ours(vendor), "failed") == (failed.job["job_id"], failed.job["status"])
+
+
+async def test_a_second_request_is_not_sent_where_the_budget_is_too_small_for_both(
+    tmp_path: Path,
+) -> None:
+    """The first may have been charged for a job that failed unseen."""
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="59") as h:
+        h.network.faults = [Fault(reaches=False, then=own_500())]
+        told = await upscale(h, DREAMINA_VIDEO)
+
+    assert "unconfirmed" == told.job["status"]
+    assert "budget_spent" in told.text
+    assert [] == vendor.posted_at
+
+
+async def test_a_second_request_counts_once_more(tmp_path: Path) -> None:
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="89") as h:
+        h.network.faults = [Fault(reaches=False, then=own_500())]
+        told = await upscale(h, DREAMINA_VIDEO)
+        other = await upscale(h, dreamina_id(2))
+
+    assert "running" == told.job["status"]
+    assert "of today's 89 for dreamina 60 are spent" in other.text
 
 
 async def test_our_own_job_that_failed_before_the_second_request_named_it_is_data(
@@ -804,6 +866,23 @@ async def test_on_a_disk_that_fills_up_before_the_second_request_the_first_is_no
 
 
 @NO_LIMITS_ON_WINDOWS
+async def test_on_a_full_disk_a_request_that_nobody_is_at_is_not_told_as_being_submitted(
+    tmp_path: Path,
+) -> None:
+    kernel = Kernel()
+    async with running(tmp_path, locks=kernel.process()) as h:
+        await leave_while_it_connects(h, "upscale_video", GOOD["dreamina", "video"])
+    async with another_server(tmp_path, h, kernel) as h:
+        (row,) = await known_ids(h)
+        with full_disk():
+            read = await h.call("get_job", job_id=row)
+        later = await h.call("get_job", job_id=row)
+
+    assert ["failed", "failed"] == [read.job["status"], later.job["status"]]
+    assert "never_sent" == read.job["failure"]["code"] == later.job["failure"]["code"]
+
+
+@NO_LIMITS_ON_WINDOWS
 async def test_an_answer_that_came_on_a_full_disk_is_written_down_when_there_is_room(
     tmp_path: Path,
 ) -> None:
@@ -1062,6 +1141,40 @@ async def test_a_server_that_stops_lets_go_of_its_keys_before_the_journal_is_clo
 
     assert ["released", "closed"] == steps
     assert stopped_at < 17
+
+
+async def test_a_request_that_was_counted_while_the_server_stopped_does_not_leave(
+    tmp_path: Path,
+) -> None:
+    """Its key is free from then on, so that another server may send it."""
+
+    class SlowStore(SqliteStore):
+        is_counted = False
+
+        @asynccontextmanager
+        async def write(self, *names: str) -> AsyncIterator[Rows]:
+            async with super().write(*names) as rows:
+                yield rows
+                counted = await rows.all("select 1 from submission where posts > 0")
+            if counted and not self.is_counted:
+                self.is_counted = True
+                await asyncio.sleep(DRAIN_S)
+
+        async def release(self, key: str) -> None:
+            await asyncio.sleep(2)
+            await super().release(key)
+
+    folders = {"USEAPI_STATE_DIR": str(tmp_path), "USEAPI_OUTPUT_DIR": str(tmp_path)}
+    settings = Settings.read({"USEAPI_TOKEN": TOKEN, **folders})
+    vendor = Dreamina()
+    async with open_app(settings, VirtualClock(), Network(vendor), open_store=SlowStore) as app:
+        order = service_named("dreamina").order("upscale_video", DREAMINA_VIDEO, {}, {})
+        calling = asyncio.create_task(app.jobs.submit(order))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    await asyncio.wait({calling})
+
+    assert [] == vendor.posted_at
 
 
 async def test_a_file_that_came_with_the_answer_is_not_lost_by_a_record_without_it(

@@ -121,6 +121,21 @@ async def test_where_a_repeat_is_refused_an_earlier_row_of_this_keys_job_is_the_
         assert sighting.proves_absence
 
 
+@pytest.mark.parametrize(("age_s", "is_earlier"), [(300, True), (-3, False)])
+async def test_anothers_job_that_was_made_beside_ours_is_not_told_as_an_earlier_one(
+    tmp_path: Path, age_s: float, is_earlier: bool
+) -> None:
+    """Its reference is another's, and Google Flow answers ours from what that one made."""
+    async with scene(tmp_path, GoogleFlow()) as s:
+        s.row = await s.journal.add_evidence(s.row.id, reference="ours")
+        request = {"mediaGenerationId": FLOW_VIDEO, "replyRef": "theirs"}
+        job_id = await s.add(age_s=age_s, request=request)
+        sighting = await s.look()
+
+    assert sighting.found is not None
+    assert (job_id, is_earlier) == (sighting.found.job.job_id, not sighting.found.ours)
+
+
 async def test_of_several_earlier_jobs_the_newest_is_the_answer(tmp_path: Path) -> None:
     async with scene(tmp_path, GoogleFlow()) as s:
         ages = {age_s: await s.add(age_s=age_s) for age_s in (3000, 2000, 4000)}
@@ -151,6 +166,23 @@ async def test_a_job_is_ours_if_it_is_not_older_by_the_vendors_clock(
 ) -> None:
     """A clock that is told is exact to two seconds; else two minutes are allowed for."""
     async with scene(tmp_path, PixVerse(tells_time=tells_time)) as s:
+        await s.add(age_s=age_s)
+        sighting = await s.look()
+
+    assert is_ours == (sighting.found is not None)
+
+
+@pytest.mark.parametrize(
+    ("clock_s", "age_s", "is_ours"),
+    [(None, 1000, True), (0.0, 1.9, True), (0.0, 2.1, False), (60.0, -59, True), (60.0, 0, False)],
+)
+async def test_an_older_job_that_the_noted_list_lacked_is_not_ours_by_the_vendors_clock(
+    tmp_path: Path, clock_s: float | None, age_s: float, is_ours: bool
+) -> None:
+    """A list may lack what is there; without a clock it is all that is known."""
+    async with scene(tmp_path, PixVerse()) as s:
+        noted = {} if clock_s is None else {"clock_s": clock_s}
+        s.row = await s.journal.add_evidence(s.row.id, before=[], horizon=None, **noted)
         await s.add(age_s=age_s)
         sighting = await s.look()
 
@@ -196,6 +228,13 @@ async def test_a_search_says_how_many_looks_were_answered_and_what_they_brought(
 
     assert search.note.startswith(note)
     assert search.proves_absence == (note.endswith("did not list it"))
+
+
+async def test_a_search_of_one_look_says_so(tmp_path: Path) -> None:
+    async with scene(tmp_path, PixVerse()) as s:
+        search = await s.reconciler.search(s.order, s.row, (0.0,))
+
+    assert "PixVerse was asked once and did not list it" == search.note
 
 
 async def test_a_journal_that_can_not_be_read_does_not_stop_a_look(tmp_path: Path) -> None:

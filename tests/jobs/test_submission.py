@@ -703,7 +703,9 @@ async def test_already_interpolated_to_other_frames_is_an_error_that_names_the_j
     async with running(tmp_path) as h:
         source = dreamina_jobs.INTERPOLATED_VIDEO
         reply = await h.call("interpolate_video", source=source, fps=30)
+        (refused,) = (await h.call("list_jobs", status="failed")).job["jobs"]
 
+        assert source == refused["source"]
         assert "60 fps" in reply.text
         assert dreamina_jobs.INTERPOLATION_OF_IT == reply.error["job_id"]
         assert 1 == len(h.posts())

@@ -13,6 +13,7 @@ import pytest
 from mcp_server.journal.locks import FileLocks
 from mcp_server.sandbox import media
 from mcp_server.sandbox.app import Conditions, Sandbox
+from tests.jobs.test_submission import NO_LIMITS_ON_WINDOWS, full_disk
 from tests.support.harness import Fault, Harness, Network, VirtualClock, running
 from tests.support.processes import Kernel
 
@@ -326,6 +327,7 @@ async def test_a_file_that_is_forgotten_again_and_again_is_sent_once_more_and_no
         assert (2, 2) == (len(uploads(h)), len(orders(h)))
 
 
+@NO_LIMITS_ON_WINDOWS
 async def test_a_server_that_stops_leaves_an_upload_that_has_failed(tmp_path: Path) -> None:
     path = put(tmp_path)
     async with running(tmp_path, **own(tmp_path)) as h:
@@ -334,10 +336,13 @@ async def test_a_server_that_stops_leaves_an_upload_that_has_failed(tmp_path: Pa
     async with running(
         tmp_path, sandbox=h.sandbox, network=h.network, clock=h.clock, **own(tmp_path)
     ) as after:
+        with full_disk():
+            unwritten = await after.call("get_job", job_id=upload)
         job = await after.call("get_job", job_id=upload)
         reply = await after.call("upscale_video", source=path)
 
         assert ("failed", "lost") == (job.job["status"], job.job["failure"]["code"])
+        assert job.job["failure"] == unwritten.job["failure"]
         assert "upscale_video" == reply.job["operation"]
 
 

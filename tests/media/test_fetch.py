@@ -6,10 +6,13 @@ Rules: design.md 6; the working pattern: reference/patterns.md 5.
 import asyncio
 import contextlib
 import datetime as dt
+import errno
 import io
 import ipaddress
+import os
 import ssl
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +33,8 @@ from mcp_server.errors import (
     SettingsError,
 )
 from mcp_server.media.fetch import ExpiredLinkError, Fetcher
-from mcp_server.media.files import DISK_RESERVE_BYTES, OutputFolder, PartFile
+from mcp_server.media.files import DISK_RESERVE_BYTES, OutputFolder, PartFile, SavedFile
+from mcp_server.media.names import Stem
 from mcp_server.media.ssrf import Resolver
 from mcp_server.models import Kind
 from mcp_server.sandbox import media
@@ -447,6 +451,70 @@ async def test_a_file_that_can_not_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=r"can't be written to .* .No space left on device"):
         await fetcher(Web(), outputs=folder).fetch(LINK, file, "video", ignored)
     folder.discard(file)
+
+
+# Files so long that they are put on the disk while they come.
+
+
+class Synced(httpx.AsyncByteStream):
+    """40 MiB of a film, whose end comes when a part of it was put on the disk.
+
+    A real loop is needed: a virtual one jumps while threads work.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: OSError | None = None) -> None:
+        self.sizes: list[int] = []
+        self._sync, self._error = os.fsync, error
+        self._is_begun = threading.Event()
+        monkeypatch.setattr(os, "fsync", self._synced)
+
+    def _synced(self, descriptor: int) -> None:
+        self.sizes.append(os.fstat(descriptor).st_size)
+        self._is_begun.set()
+        error, self._error = self._error, None
+        if error:
+            raise error
+        self._sync(descriptor)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield CLIP
+        for _ in range(40):
+            yield bytes(1 << 20)
+        await asyncio.to_thread(self._is_begun.wait, LONGEST_S)
+        yield b"end"
+
+    def saved(self, folder: Path) -> SavedFile:
+        """The file that a download of this leaves in the folder."""
+
+        async def work() -> SavedFile:
+            outputs = OutputFolder(folder)
+            web = Web({"media.example.com/clip.mp4": lambda: httpx.Response(200, stream=self)})
+            with contextlib.closing(outputs):
+                file = outputs.begin()
+                await fetcher(web, outputs=outputs, limit_mb=99).fetch(LINK, file, "video", ignored)
+                return outputs.keep(file, Stem("film"))
+
+        return asyncio.run(work())
+
+
+def test_a_long_file_is_put_on_the_disk_while_it_comes_and_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = Synced(monkeypatch)
+
+    saved = film.saved(tmp_path)
+
+    assert film.sizes[0] < film.sizes[-1] == saved.size_bytes == len(CLIP) + (40 << 20) + 3
+
+
+def test_what_the_disk_did_not_take_while_a_file_came_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system tells such an error once: the sync at the end would find nothing wrong."""
+    film = Synced(monkeypatch, OSError(errno.EIO, "Input/output error"))
+
+    with pytest.raises(DownloadError, match=r"can't be written to .* \(Input/output error\)"):
+        film.saved(tmp_path)
 
 
 # Going on after a cut, and deadlines.

@@ -18,6 +18,7 @@ from tests.jobs.test_never_twice import another_server
 from tests.services.scripted import Says, Scripted
 from tests.support.harness import GOOD, ORIGIN, TOKEN, Fault, Harness, Reply, running
 from tests.support.processes import Kernel
+from tests.support.vendor_faults import stale
 
 PROMPT = "A red panda sails a paper boat"
 FLOW_IMAGE = GOOD["google-flow", "image"]
@@ -622,7 +623,10 @@ async def test_without_an_echo_of_the_reference_the_first_that_came_after_is_our
     assert ours(server) == found.job["job_id"]
 
 
-@pytest.mark.parametrize("prompt", [PROMPT, f"{PROMPT} sandbox:forgets-ref"])
+WITH_OR_WITHOUT_ECHO = pytest.mark.parametrize("prompt", [PROMPT, f"{PROMPT} sandbox:forgets-ref"])
+
+
+@WITH_OR_WITHOUT_ECHO
 async def test_all_images_of_a_lost_answer_are_found(tmp_path: Path, prompt: str) -> None:
     async with running(tmp_path) as server:
         await stranger(server, PATHS["pixverse", "image"], prompt=prompt, create_count=4)
@@ -637,6 +641,49 @@ async def test_all_images_of_a_lost_answer_are_found(tmp_path: Path, prompt: str
     assert ("completed", 3) == (done.job["status"], len(made))
     assert made == {row["source"] for row in listed.job["media"] if row["made_here"]}
     assert made == {row["source"] for row in listed.job["media"][:3]}
+
+
+class StaleImages:
+    """Cuts off the answer of a paid request; for a while the list of images lacks its newest."""
+
+    def __init__(self, server: Harness, stale_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._until_s = self._loop.time() + stale_s
+        paths = (PATHS["pixverse", "image"], "/v2/pixverse/images")
+        server.network.concerns = lambda request: request.url.path in paths
+        listed = Fault(then=self._listed)
+        server.network.faults = [listed, CUT, *[listed] * 100]  # the first is read before it
+
+    def _listed(self, request: httpx.Request, answer: httpx.Response) -> httpx.Response:
+        return stale(request, answer) if self._loop.time() < self._until_s else answer
+
+
+@WITH_OR_WITHOUT_ECHO
+async def test_a_list_that_lacks_an_image_for_a_moment_loses_none(
+    tmp_path: Path, prompt: str
+) -> None:
+    async with running(tmp_path, job_seconds=5) as server:
+        StaleImages(server, 4)
+        found = await make(server, "pixverse", "image", prompt, count=3)
+
+        assert 1 == len(server.posts())
+    assert 3 == len(found.job["media"])
+
+
+async def test_what_a_list_lacks_for_ten_minutes_is_waited_for_no_longer(tmp_path: Path) -> None:
+    prompt = f"{PROMPT} sandbox:forgets-ref"
+    async with running(tmp_path, job_seconds=5) as server:
+        StaleImages(server, 1000)
+        lost = await make(server, "pixverse", "image", prompt, count=3)
+        await asyncio.sleep(60)
+        early = await server.call("get_job", job_id=lost.job["job_id"])
+        await asyncio.sleep(600)
+        late = await make(server, "pixverse", "image", prompt, count=3)
+
+        assert 1 == len(server.posts())
+    assert "unconfirmed" == early.job["status"]
+    assert "of 3 only user:" in early.job["failure"]["message"]
+    assert 2 == len(late.job["media"])
 
 
 async def test_images_that_the_journal_knows_as_another_wishs_are_not_ours(tmp_path: Path) -> None:

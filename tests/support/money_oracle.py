@@ -170,15 +170,28 @@ class Facts:
         is_over = post.fault.fails or post.job_id in self.cancelled_at
         if is_over and (row["job_id"] is not None or row["state"] == "failed"):
             return "failed, and its row went on"
-        maker = self.maker_of(row["job_id"])
-        if maker is not None and not maker.is_ours and maker.accepted_at >= post.left_at - _SKEW_S:
-            return "a stranger's twin was taken for it"
+        if (why := self._taken_for_it(post, row)) is not None:
+            return why
         if wish.is_free and row["job_id"] is not None:
             return "a free repeat"
         return None
 
     def maker_of(self, job_id: str | None) -> Post | None:
         return next((post for post in self.posts if job_id and post.job_id == job_id), None)
+
+    def _taken_for_it(self, post: Post, row: dict[str, Any]) -> str | None:
+        """Why a stranger's job may have been taken for this one; None: it was not, or wrongly."""
+        maker = self.maker_of(row["job_id"])
+        if maker is None or maker.is_ours:
+            return None
+        if maker.accepted_at >= post.left_at - _SKEW_S:
+            return "a stranger's twin was taken for it"
+        return "a stranger's was, and nothing told its age" if self._is_undated(row) else None
+
+    def _is_undated(self, row: dict[str, Any]) -> bool:
+        """Whether nothing tells what was made before a row's request left."""
+        dates_it = json.loads(row["evidence"]).keys() & {"before", "clock_s"}
+        return self.clock_was_set and not dates_it
 
     def bound_wrongly(self) -> list[str]:
         """Rows that hold a job which is another order's, or an older one told as ours."""
@@ -192,8 +205,7 @@ class Facts:
             if is_anothers or not wish.is_of(maker.path, maker.body):
                 found.append(f"took another order's job: {row} has {_told(maker)}")
             ours = [post for post in self.posts if post.row_id == row["id"]]
-            dates_it = json.loads(row["evidence"]).keys() & {"before", "clock_s"}
-            if self.clock_was_set and not dates_it:
+            if self._is_undated(row):
                 continue
             is_older = not ours or maker.accepted_at < ours[0].left_at - _SKEW_S
             if is_older and not maker.is_ours and not wish.may_be_sent_twice:

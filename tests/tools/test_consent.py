@@ -454,3 +454,19 @@ async def test_a_cap_counts_for_the_job_after_one_that_failed_unseen(tmp_path: P
         assert 2 == len(server.sandbox.accepted)
     assert "price" == refused.error["code"]
     assert "reused" not in again.job
+
+
+async def test_a_vendor_that_does_not_answer_keeps_nobody_from_the_job_there_is(
+    tmp_path: Path,
+) -> None:
+    """Whether it still stands is read before anybody is asked, for ten seconds at most."""
+    async with running(tmp_path, **ASKS) as h:
+        first = await h.call("upscale_video", **FLOW_4K, max_credits=50)
+        h.network.concerns = lambda request: request.method == "GET"
+        h.network.faults = [Fault(after_s=1000)] * 9
+        began_s = asyncio.get_running_loop().time()
+        again = await h.call("upscale_video", **FLOW_4K)
+
+        assert asyncio.get_running_loop().time() - began_s < 50.1
+        assert 1 == len(h.posts())
+    assert first.job["job_id"] == again.job["job_id"]

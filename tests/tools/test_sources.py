@@ -585,3 +585,37 @@ async def test_after_ten_minutes_a_link_is_fetched_anew(tmp_path: Path) -> None:
 
         assert 2 == len(network.host.seen)
         assert 1 == len([r for r in h.posts() if "/files" in r.url.path])
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("upscale_video", {"source": FLOW_JOB}),
+        ("upscale_image", {"source": "sent by us"}),
+        ("upscale_video", {"source": GOOD["pixverse", "video"], "resolution": "1080p"}),
+        ("generate_video", {"service": "pixverse", "start_image": FLOW_IMAGE}),
+        ("generate_image", {"service": "pixverse", "account": "user"}),
+        ("generate_image", {}),
+    ],
+    ids=["a job", "several images", "a draft?", "an image", "an account", "a service"],
+)
+async def test_what_a_paid_call_reads_first_takes_ten_seconds_at_most(
+    tmp_path: Path, tool: str, arguments: dict[str, Any]
+) -> None:
+    """A vendor that says nothing must not hold the call longer than clients wait."""
+    async with running(tmp_path) as h:
+        if arguments.get("source") == "sent by us":
+            wish = {"prompt": "Two", "service": "pixverse", "count": 2}
+            arguments = {"source": (await h.call("generate_image", **wish)).job["job_id"]}
+        elif tool.startswith("generate"):
+            arguments = {"prompt": "A kite", **arguments}
+        sent = len(h.posts())
+        h.network.concerns = lambda request: request.method == "GET"
+        h.network.faults = [Fault(after_s=1000)] * 9
+        began_s = asyncio.get_running_loop().time()
+        reply = await h.call(tool, **arguments)
+
+        assert asyncio.get_running_loop().time() - began_s < 10.1
+        assert sent == len(h.posts())
+    assert ("unreachable", True) == (reply.error["code"], reply.error["retryable"])
+    assert "in time, so nothing was sent." in reply.text

@@ -26,12 +26,12 @@ export const CASES = {
     equal(clip.what, "A windmill at dusk, a balloon behind it");
     equal(clip.about, "Dreamina · seedance-2.0-fast · 640 × 360 · just now · made here");
     deepEqual(clip.tags, ["Video · 0:02"]);
-    deepEqual(clip.calls, ["Upscale to 2× (about 30 credits)", "Raise to 60 fps (about 66 credits)", "Save", "Open"]);
+    deepEqual(clip.calls, ["Upscale to 2× about 30 credits", "Raise to 60 fps about 66 credits", "Save", "Open"]);
     equal(flow.about, "Google Flow · veo-3.1 · 1280 × 720 · 10 minutes ago");
-    deepEqual(flow.calls, ["Upscale to 1080p (free)", "Upscale to 4K (about 50 credits)", "Open"]);
-    deepEqual(pixverse.calls, ["Upscale to 4K (price asked first)", "Save", "Open"]);
+    deepEqual(flow.calls, ["Upscale to 1080p free", "Upscale to 4K about 50 credits", "Open"]);
+    deepEqual(pixverse.calls, ["Upscale to 4K price asked first", "Save", "Open"]);
     equal(bare.what, "Image without a prompt");
-    deepEqual(bare.calls, ["Upscale to 4k (free)"]);
+    deepEqual(bare.calls, ["Upscale to 4K free"]);
     deepEqual(unknown.calls, ["Open"], "what has no source is only shown");
     await until("four pictures", async () => (await pictures(view)) === 4);
     return view;
@@ -46,7 +46,7 @@ export const CASES = {
     deepEqual(running.tags, ["Video", "Running"]);
     deepEqual(running.calls, []);
     deepEqual(done.tags, ["Video"]);
-    deepEqual(done.calls, ["Raise to 60 fps (about 66 credits)", "Save", "Open"]);
+    deepEqual(done.calls, ["Raise to 60 fps about 66 credits", "Save", "Open"]);
     equal(saved.said, "Saved in Downloads/useapi-mcp");
     ok(failed.tags.includes("Failed") && lost.tags.includes("Not confirmed"));
     equal(lost.what, "A windmill at dusk");
@@ -110,12 +110,23 @@ export const CASES = {
     return view;
   },
 
+  async "by keyboard the last page goes on at the first tile that has come"(host) {
+    const view = await show(host, { result: host.found({ cursor: "c1" }), answers: { list_media: [host.found({ count: 3 })] } });
+    await has(view, 9);
+    await view.frame.focus("#more");
+    await has(view, 12);
+    ok(!(await view.isShown("more")));
+    equal(await view.frame.evaluate(() => [...document.querySelectorAll(".tile")].indexOf(document.activeElement.closest(".tile"))), 9);
+    return view;
+  },
+
   async "more jobs are asked for once, as many as there can be"(host) {
     const whole = host.listed();
     const many = { ...whole, structuredContent: { jobs: Array.from({ length: 20 }, (_, at) => whole.structuredContent.jobs[at % 5]) } };
     const view = await show(host, { result: many, input: { status: "completed" }, answers: { list_jobs: [whole] } });
     await has(view, 20);
-    await view.frame.$eval("#more", (more) => more.click());
+    await view.frame.focus("#more");
+    await view.page.keyboard.press("Enter");
     await has(view, 5);
     deepEqual(await view.asked("tools/call"), [{ name: "list_jobs", arguments: { limit: 100, status: "completed" } }]);
     ok(!(await view.isShown("more")));
@@ -167,6 +178,8 @@ export const CASES = {
     await said("The disk is full. Free some space.");
     await view.frame.click(".calls button:nth-child(3)");
     await said("Saved in Downloads/useapi-mcp");
+    const focused = () => view.frame.evaluate(() => document.activeElement.textContent);
+    equal(await focused(), "Upscale to 2× about 30 credits", "the focus stays in the tile");
     deepEqual((await view.asked("tools/call")).at(-1), { name: "download_media", arguments: { job_id: VIDEO_SOURCE } });
     return view;
   },
@@ -186,6 +199,7 @@ export const CASES = {
     await has(view, 9);
     await until("told", async () => (await view.text("note")).includes("no pictures"));
     equal(await pictures(view), 0);
+    ok((await view.frame.$$eval(".picture", (all) => all.map(({ clientHeight }) => clientHeight))).every((height) => height < 70), "a place without a picture is low");
     equal((await tiles(view))[0].calls.length, 4);
     await view.close();
 
@@ -288,7 +302,7 @@ export const CASES = {
       await view.page.keyboard.press("Tab");
       order.push(await view.frame.evaluate(() => document.activeElement.id || document.activeElement.textContent));
     }
-    deepEqual(order, ["service", "kind", "full", "Upscale to 2× (about 30 credits)", "Raise to 60 fps (about 66 credits)", "Save", "Open", "Upscale to 1080p (free)"]);
+    deepEqual(order, ["service", "kind", "full", "Upscale to 2× about 30 credits", "Raise to 60 fps about 66 credits", "Save", "Open", "Upscale to 1080p free"]);
     for (const theme of ["light", "dark"]) {
       await view.send({ method: "ui/notifications/host-context-changed", params: { theme } });
       await pause(100);

@@ -1,6 +1,6 @@
 // What the page does in a real host, in front of our own server: the sandbox's jobs take 3 s.
 
-import { equal, ok } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import { until } from "./parts.mjs";
 
 const dreamina = (number, letter = "v") => `j0302140530123456${number}${letter}-u12345-${letter === "i" ? "US" : "CA"}:user@example.com-bot:dreamina`;
@@ -49,9 +49,47 @@ export const CASES = {
   async "the next step stands there with its price; this host takes no messages, so it is copied"(inspector) {
     const view = await inspector.call("upscale_video", { source: dreamina(789) });
     await view.shows(640, 1280);
-    equal(await view.text("steps"), "Raise to 60 fps (about 66 credits)");
+    equal(await view.text("steps"), "Raise to 60 fps\nabout 66 credits");
     await view.frame.click("#steps button");
     await until("told", async () => /^(Copied: paste it into the chat\.|Say in the chat: .*max_credits=66)/.test(await view.text("told")));
+    return view;
+  },
+
+  async "a running job is cancelled from its page, and the gallery of jobs says so"(inspector) {
+    const view = await inspector.callPatient("upscale_video", { source: dreamina(789) });
+    await view.says("Upscaling the video");
+    await view.shows(640, undefined);
+    ok(/^(just started|for \d+ seconds?) · usually 1 to 3 minutes$/.test(await view.text("elapsed")));
+    await view.frame.click("#cancel");
+    equal(await view.state(), "running", "one press asks");
+    await view.frame.click("#cancel");
+    await view.says("The job was cancelled.");
+    equal(await view.text("pill"), "Cancelled");
+    ok(!(await view.isShown("cancel")) && !(await view.isShown("running")));
+    const jobs = await inspector.callPatient("list_jobs", {});
+    await until("its state", () => jobs.frame.$(".tile .state:text('Cancelled')"));
+    deepEqual(await jobs.frame.$$eval(".calls button", (all) => all.map(({ textContent }) => textContent)), [], "nothing can be done with it");
+    return view;
+  },
+
+  async "what Google Flow is running can't be taken back, so no button says so"(inspector) {
+    const view = await inspector.callPatient("upscale_video", { source: flow("video", "sample-2"), resolution: "1080p" });
+    await view.says("Upscaling the video");
+    ok(await view.isShown("running"));
+    ok(!(await view.isShown("cancel")));
+    return view;
+  },
+
+  async "the gallery's steps have their price, and what is pressed is a sentence for the chat"(inspector) {
+    const view = await inspector.call("list_media", { service: "google-flow", kind: "video" });
+    const tile = await until("a video", () => view.frame.$(".tile:has(.step)"));
+    const steps = await tile.$$eval(".step", (all) => all.map(({ textContent }) => textContent));
+    deepEqual(steps, ["Upscale to 1080p free", "Upscale to 4K about 50 credits"]);
+    await (await tile.$(".step:nth-of-type(2)")).click();
+    const said = await until("said", async () => (await (await tile.$(".said")).textContent()) || null);
+    ok(/^(Copied: paste it into the chat\.|Say in the chat: .*max_credits=50)/.test(said), said);
+    await view.frame.selectOption("#kind", "image");
+    await until("only images", () => view.frame.$$eval(".picture .tag", (all) => all.length > 0 && all.every(({ textContent }) => textContent.startsWith("Image"))));
     return view;
   },
 
@@ -64,7 +102,7 @@ export const CASES = {
     await until("more", async () => (await count()) > 8);
     await view.frame.selectOption("#service", "google-flow");
     await until("only those", async () => (await count()) > 0 && (await view.frame.$$eval(".about", (all) => all.every(({ textContent }) => textContent.startsWith("Google")))));
-    ok((await view.frame.$$eval(".step", (all) => all.map(({ textContent }) => textContent))).includes("Upscale to 4K (about 50 credits)"));
+    ok((await view.frame.$$eval(".step", (all) => all.map(({ textContent }) => textContent))).includes("Upscale to 4K about 50 credits"));
     return view;
   },
 

@@ -26,11 +26,11 @@ function page(name) {
 }
 
 // A fresh profile each time; nothing of the browser's own goes out.
-export function openBrowser() {
+export function openBrowser(options = {}) {
   const executablePath = process.env.CHROMIUM || "/usr/bin/chromium";
   const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-  return chromium.launchPersistentContext("", { executablePath, headless: true, args, viewport: null });
+  return chromium.launchPersistentContext("", { executablePath, headless: true, args, viewport: null, ...options });
 }
 
 /** Serves the host page and the sandbox's samples; `/expired/…` is 403 until `renew()`. */

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { GALLERY, INSTALLED, pause, until } from "./parts.mjs";
 import { answer, error, EVERYTHING, FLOW_JOB, FLOW_SOURCE, VIDEO_JOB, VIDEO_SOURCE } from "./unit_host.mjs";
 
+const FONT = 'Inter, "Helvetica Neue", Arial, "Liberation Sans", sans-serif';
 const PIXVERSE_SOURCE = "user:12345-pixverse:user@example.com-video:7";
 
 export async function takePictures(host, wanted = "") {
@@ -21,19 +22,21 @@ export async function takePictures(host, wanted = "") {
   }
   if (wanted && wanted !== "readme") return;
   const { large, gallery } = states(host);
-  await takePicture(host, { ...large, width: 800, theme: "light", then: moveALittle }, join(folder, "readme.png")); // .github/viewer.png
+  await takePicture(host, { ...large, width: 800, theme: "light", wait: 9000, then: moveALittle }, join(folder, "readme.png")); // .github/viewer.png
   await takePicture(host, { ...large, width: 1200, height: 800, theme: "dark", displayMode: "fullscreen" }, join(folder, "full-screen.png"));
   await takePicture(host, { ...gallery, width: 1200, height: 800, theme: "light", displayMode: "fullscreen" }, join(folder, "gallery-full-screen.png"));
   console.log(`\nPictures in ${folder}`);
 }
 
-function states(host) {
+/** Every state of both pages, as the script of a host. */
+export function states(host) {
   const failure = { code: "vendor_failed", message: "fail_code: 2043: OutputVideoRisk: the output did not pass moderation" };
   const forever = { [`get_job ${VIDEO_JOB}`]: [host.running({ poll_after_seconds: 60 })] };
-  const rate = (fps) => [{ kind: "video", url: `${host.clip("1280x720-24fps")}?Expires=${Math.floor(Date.now() / 1000) + 7200}`, width: 1280, height: 720, frame_rate: fps }];
+  const soon = `?Expires=${Math.floor(Date.now() / 1000) + 7200}`;
+  const rate = (fps) => [{ kind: "video", url: `${host.clip("1280x720-24fps")}${soon}`, width: 1280, height: 720, frame_rate: fps }];
   const source = { [`get_job ${VIDEO_SOURCE}`]: [host.source()] };
   const smooth = { operation: "interpolate_video", forecast_credits: 66, options: { fps: 60 }, media: [{ kind: "video", url: host.clip("640x360-60fps"), width: 640, height: 360, frame_rate: 60 }] };
-  const large = { media: [{ kind: "video", url: host.clip("3840x2160-24fps"), width: 3840, height: 2160 }] };
+  const large = { media: [{ kind: "video", url: `${host.clip("3840x2160-24fps")}${soon}`, width: 3840, height: 2160 }] };
   const saved = [{ kind: "video", url: host.clip("1280x720-24fps"), path: "/home/me/Downloads/useapi-mcp/dreamina-upscale-1280x720-20261127-789.mp4", width: 1280, height: 720, frame_rate: 24, size_bytes: 179_263 }];
   const flow = { service: "google-flow", job_id: FLOW_JOB, source: FLOW_SOURCE, model: "veo-3.1", forecast_credits: 50 };
   const shot = { operation: "upscale_image", options: { resolution: "2k" }, forecast_credits: 0, model: undefined, media: [{ kind: "image", path: "/home/me/Downloads/useapi-mcp/google-flow-upscale-2560x1440.jpg", width: 2560, height: 1440, size_bytes: 342_000 }] };
@@ -76,7 +79,8 @@ async function moveALittle(view) {
 }
 
 async function takePicture(host, { theme, displayMode = "inline", wait = 2000, then, at = 430, ...script }, path) {
-  const context = { theme, displayMode, availableDisplayModes: ["inline", "fullscreen"] };
+  const styles = { variables: { "--font-sans": FONT } }; // hosts give theirs
+  const context = { theme, displayMode, availableDisplayModes: ["inline", "fullscreen"], styles };
   const view = await host.show({ ...script, context });
   await view.page.evaluate((theme) => document.documentElement.style.setProperty("--page", theme === "dark" ? "#1f1f1e" : "#fff"), theme);
   await pause(wait); // the frame rates are measured meanwhile

@@ -4,6 +4,7 @@
 //   node tests/viewer/run.mjs --pictures [word of the states to take]
 
 import { CASES as UNIT_CASES } from "./unit_cases.mjs";
+import { CASES as ACCESSIBILITY_CASES } from "./accessibility_cases.mjs";
 import { CASES as GALLERY_CASES } from "./gallery_cases.mjs";
 import { Inspector } from "./inspector.mjs";
 import { CASES as INSPECTOR_CASES } from "./inspector_cases.mjs";
@@ -37,6 +38,7 @@ async function run(where, cases, host) {
 async function runAll(host) {
   await run("unit host", UNIT_CASES, host);
   await run("gallery", GALLERY_CASES, host);
+  await run("axe", ACCESSIBILITY_CASES, host);
   if (!Object.keys(INSPECTOR_CASES).some((name) => name.includes(wanted))) return;
   const inspector = await Inspector.open(browser);
   try {
@@ -51,7 +53,7 @@ const host = await UnitHost.open(browser);
 try {
   await (onlyPictures ? takePictures(host, wanted) : runAll(host));
 } finally {
-  host.close();
+  await host.close();
   await browser.close();
 }
 

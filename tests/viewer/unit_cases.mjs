@@ -53,6 +53,26 @@ export const CASES = {
     return view;
   },
 
+  async "how long it usually takes is said where the services say so, beside the progress"(host) {
+    const jobs = [
+      [{ operation: "upscale_image" }, "usually 15 seconds to 2 minutes"],
+      [{ service: "google-flow", options: { resolution: "4K" } }, "usually a few minutes"],
+      [{ service: "google-flow", options: { resolution: "1080p" } }, "usually under a minute"],
+      [{ service: "pixverse" }, "usually 1 to 5 minutes"],
+      [{ service: "pixverse", operation: "upscale_image" }, undefined],
+    ];
+    let view;
+    for (const [changes, expected] of jobs) {
+      await view?.close();
+      view = await host.show({ result: host.running({ poll_after_seconds: 60, source: undefined, ...changes }) });
+      await view.reaches("running");
+      equal((await view.text("elapsed")).split(" · ")[1], expected);
+      const [bar, words] = await view.frame.$$eval("#progress, #elapsed", (all) => all.map((element) => element.getBoundingClientRect().toJSON()));
+      ok(bar.right < words.left && words.top < bar.top && words.bottom > bar.bottom);
+    }
+    return view;
+  },
+
   async "a finished video stands beside its source, with the size and frame rate of both"(host) {
     const media = [{ kind: "video", url: host.clip("640x360-60fps"), width: 640, height: 360, frame_rate: 60, size_bytes: 97_805 }];
     const view = await host.show({ result: host.upscaled({ operation: "interpolate_video", media }) });
@@ -134,7 +154,17 @@ export const CASES = {
     return view;
   },
 
-  async "a Google Flow source is no job, so only the result is shown and nothing is asked"(host) {
+  async "the source of a Google Flow video is found by its id, which names no job"(host) {
+    const result = host.upscaled({ service: "google-flow", job_id: FLOW_JOB, source: FLOW_SOURCE });
+    const view = await host.show({ result, resources: { [`useapi://media/${encodeURIComponent(FLOW_SOURCE)}`]: host.assetLink(host.clip("640x360-24fps")) } });
+    await view.shows(640, 1280);
+    deepEqual(await view.asked("tools/call"), []);
+    equal(await view.text("gain"), "2× · 4 times the pixels");
+    ok((await view.zoom()) > 1);
+    return view;
+  },
+
+  async "a Google Flow source without a link leaves the result alone, and no job is asked for"(host) {
     const result = host.upscaled({ service: "google-flow", job_id: FLOW_JOB, source: "user:12345-email:7573-video:sample-1" });
     const view = await host.show({ result });
     await view.shows(undefined, 1280);
@@ -362,7 +392,7 @@ export const CASES = {
       await view.page.keyboard.press("Tab");
       order.push(await focused());
     }
-    deepEqual(order, ["split", "size-1", "peek", "play", "back", "forth", "time", "speed", "sides", "sound", "full", "open", "save"]);
+    deepEqual(order, ["split", "size-1", "peek", "play", "back", "forth", "time", "speed", "sides", "sound", "full", "save", "open"]);
     for (let presses = 0; presses < 12; presses += 1) await view.page.keyboard.press("Shift+Tab");
     equal(await focused(), "split");
     equal(await view.css("#handle svg", "outline-style"), "solid");
@@ -490,6 +520,52 @@ export const CASES = {
     return view;
   },
 
+  async "by touch the button is held, the handle divides, and one finger moves the picture"(host) {
+    const view = await (await host.onTouch()).show({ result: host.upscaled() });
+    await view.shows(640, 1280);
+    await until("magnified", async () => (await view.zoom()) > 1);
+    const session = await view.page.context().newCDPSession(view.page);
+    const touch = (type, ...touchPoints) => session.send("Input.dispatchTouchEvent", { type, touchPoints });
+    const isHeld = async () => (await view.css("#before", "clip-path")) === "none";
+    const at = (box) => ({ x: box.x + box.width / 2, y: box.y + box.height / 2 });
+    const place = () => view.frame.$eval("#stage", ({ style }) => [Number(style.getPropertyValue("--cx")), parseInt(style.getPropertyValue("--x"))]);
+    await touch("touchStart", at(await (await view.frame.$("#peek")).boundingBox()));
+    await until("before", isHeld);
+    await touch("touchEnd");
+    await until("both", async () => !(await isHeld()));
+
+    const stage = await (await view.frame.$("#stage")).boundingBox();
+    const swipe = async (from, to) => {
+      await touch("touchStart", { x: from, y: stage.y + 60 });
+      for (const share of [0.25, 0.5, 0.75, 1]) await touch("touchMove", { x: from + share * (to - from), y: stage.y + 60 });
+      await touch("touchEnd");
+    };
+    const [before] = await place();
+    await swipe(stage.x + 0.2 * stage.width, stage.x + 0.3 * stage.width);
+    await until("moved", async () => (await place())[0] < before);
+    equal((await place())[1], 50);
+    const [moved] = await place();
+    await swipe(stage.x + 0.5 * stage.width + 9, stage.x + 0.75 * stage.width);
+    await until("divided", async () => (await place())[1] === 75);
+    equal((await place())[0], moved);
+    return view;
+  },
+
+  async "on a narrow page nothing but the names and the map lies on the picture"(host) {
+    const view = await host.show({ result: host.upscaled(), width: 320 });
+    await view.shows(640, 1280);
+    const [stage, look] = await view.frame.$$eval("#stage, #look", (all) => all.map((element) => element.getBoundingClientRect().toJSON()));
+    ok(stage.bottom < look.top && stage.width === look.width);
+    await view.size(0);
+    await view.size(2);
+    equal(await view.sizeChosen(), "200 %");
+    const wide = await host.show({ result: host.upscaled() });
+    await wide.shows(640, 1280);
+    const [picture, controls] = await wide.frame.$$eval("#stage, #look", (all) => all.map((element) => element.getBoundingClientRect().toJSON()));
+    ok(controls.top > picture.top && controls.bottom < picture.bottom);
+    return wide;
+  },
+
   async "frame rates open side by side and slow, and step by single frames"(host) {
     const media = [{ kind: "video", url: host.clip("640x360-60fps"), width: 640, height: 360, frame_rate: 60 }];
     const running = host.running({ operation: "interpolate_video", options: { fps: 60 } });
@@ -563,7 +639,7 @@ export const CASES = {
     const next = host.steps([{ tool: "interpolate_video", arguments: { fps: 60 }, price: 66, source: VIDEO_JOB, file: 0 }, { tool: "upscale_image", arguments: {}, file: 1 }]);
     const view = await host.show({ result: next(host.upscaled()) });
     await view.shows(640, 1280);
-    deepEqual(await view.frame.$$eval("#steps button", (buttons) => buttons.map(({ textContent }) => textContent)), ["Raise to 60 fps (about 66 credits)"]);
+    deepEqual(await view.frame.$$eval("#steps button", (buttons) => buttons.map(({ textContent }) => textContent)), ["Raise to 60 fps about 66 credits"]);
     await view.frame.click("#steps button");
     await until("told", async () => (await view.text("told")) === "It is in the chat now.");
     const [message] = await view.asked("ui/message");
@@ -579,7 +655,7 @@ export const CASES = {
     const next = host.steps([{ tool: "upscale_video", arguments: {}, makes: "4K", source: VIDEO_JOB, file: 0 }]);
     const view = await host.show({ result: next(host.upscaled()), takesMessages: { isError: true } });
     await view.shows(640, 1280);
-    equal(await view.text("steps"), "Upscale to 4K (price asked first)");
+    equal(await view.text("steps"), "Upscale to 4K\nprice asked first");
     await view.frame.click("#steps button");
     await until("told", async () => (await view.text("told")).startsWith("Copied"));
     const field = await view.page.evaluate(async () => {
@@ -627,6 +703,9 @@ export const CASES = {
     const view = await host.show({ result: host.upscaled({ reused: true }) });
     await view.shows(640, 1280);
     equal(await view.text("about"), "Dreamina · seedance-2.0-fast · already made, not charged again");
+    await view.page.setViewportSize({ width: 320, height: 720 });
+    const lines = await view.frame.$eval("#about", (about) => new Set([...about.children].map((part) => part.offsetTop)).size);
+    ok(lines <= 2, `${lines} lines`);
     return view;
   },
 
@@ -750,6 +829,7 @@ export const CASES = {
     await view.frame.click("#save");
     await until("the path", async () => (await view.text("told")) === "Saved in Downloads/useapi-mcp");
     ok(!(await view.isShown("save")));
+    equal(await view.frame.evaluate(() => document.activeElement.id), "copy", "the focus goes on");
     equal((await view.text("after-facts")), "1280 × 720 · 24 fps · 0:02 · 179 kB");
     await view.shows(640, 1280);
     deepEqual((await view.asked("tools/call")).at(-1), { name: "download_media", arguments: { job_id: VIDEO_JOB } });
@@ -775,8 +855,9 @@ export const CASES = {
     await view.shows(640, 1280);
     await view.frame.click("#full");
     await until("full", () => view.frame.$eval("html", (html) => html.classList.contains("fills")));
-    const fit = await view.frame.evaluate(() => [document.documentElement.scrollHeight <= innerHeight, document.querySelector("#stage").clientHeight > 570]);
-    deepEqual(fit, [true, true]);
+    const fit = await view.frame.evaluate(() => [document.documentElement.scrollHeight <= innerHeight, document.querySelector("#room").clientHeight - document.querySelector("#stage").clientHeight]);
+    deepEqual(fit, [true, 0]);
+    ok(parseInt(await view.css("#stage", "height")) > 560);
     equal(await view.frame.getAttribute("#full", "aria-label"), "Leave full screen");
     await view.page.keyboard.press("Escape");
     await until("inline", () => view.frame.$eval("html", (html) => !html.classList.contains("fills")));

@@ -1,6 +1,6 @@
 // The page in a host of our own, whose every answer is scripted.
 
-import { openMedia, PAGE, sample, until } from "./parts.mjs";
+import { openBrowser, openMedia, PAGE, sample, until } from "./parts.mjs";
 
 export const VIDEO_JOB = "j0302140530123456001V-u12345-CA:user@example.com-bot:dreamina";
 export const VIDEO_SOURCE = "j0302140530123456789v-u12345-CA:user@example.com-bot:dreamina";
@@ -24,10 +24,20 @@ export class UnitHost {
   constructor(browser, media) {
     this.browser = browser;
     this.media = media;
-    this.close = media.close;
     this.clip = (name) => `${media.origin}/media/clip-${name}.mp4`;
     this.image = (name) => `${media.origin}/media/image-${name}.jpg`;
     this.thumbnail = `${media.origin}/media/thumbnail-320x180.jpg`;
+  }
+
+  /** The same in a browser of a device with a touch screen. */
+  async onTouch() {
+    this.touch ||= new UnitHost(await openBrowser({ hasTouch: true }), this.media);
+    return this.touch;
+  }
+
+  async close() {
+    this.media.close();
+    await this.touch?.browser.close();
   }
 
   job(changes) {
@@ -122,6 +132,7 @@ export class UnitHost {
 
   async closePages() {
     for (const page of this.browser.pages().slice(1)) await page.close();
+    await this.touch?.closePages();
   }
 
   /** The page as a host with this script shows it; the media origin is allowed unless `csp` says. */

@@ -1,0 +1,79 @@
+"""Rows of the journal as jobs: what they say themselves, where the vendor's answer says nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_server.clock import iso
+from tests.jobs.test_never_lost import add_row
+from tests.support.harness import EPOCH, GOOD, Harness, running
+from tests.support.vendors import PIXVERSE_VIDEO
+
+RESOLUTION = {"arguments": json.dumps({"resolution": "4K"})}
+
+
+async def told(folder: Path, **row: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What get_job and list_jobs say of a row that has ended."""
+    async with running(folder) as h:
+        await h.call("list_jobs")  # which makes the journal
+        row_id = add_row(folder, **row)
+        job = (await h.call("get_job", job_id=row_id)).record
+        (listed,) = await listed_by(h, row["status"])
+    return job, listed
+
+
+async def listed_by(h: Harness, status: str) -> list[dict[str, Any]]:
+    return list((await h.call("list_jobs", status=status)).job["jobs"])
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+async def test_what_ended_without_a_job_is_told_by_its_columns(tmp_path: Path, state: str) -> None:
+    ended = {"state": state, "status": state, "note": "It was refused.", "updated_at": EPOCH + 5}
+    job, listed = await told(tmp_path, **RESOLUTION, **ended)
+
+    assert {
+        "job_id": "useapi-mcp:" + "b" * 26,
+        "service": "pixverse",
+        "operation": "upscale_video",
+        "status": state,
+        "source": PIXVERSE_VIDEO,
+        "options": {"resolution": "4K"},
+        "failure": {"code": state, "message": "It was refused."},
+        "created_at": iso(EPOCH),
+        "updated_at": iso(EPOCH + 5),
+    } == job
+    assert {"resolution": "4K"} == listed["options"]
+
+
+async def test_what_ended_without_a_word_has_no_reason(tmp_path: Path) -> None:
+    job, _ = await told(tmp_path, state="failed", status="failed")
+
+    assert "failed" == job["status"]
+    assert "failure" not in job
+
+
+@pytest.mark.parametrize("options", [None, {"model": "topaz-proteus"}])
+async def test_a_job_says_its_options_itself_or_its_row_does(
+    tmp_path: Path, options: dict[str, str] | None
+) -> None:
+    """Jobs that the first versions wrote have none."""
+    stored: dict[str, Any] = {"job_id": "x", "service": "pixverse", "operation": "upscale_video"}
+    stored |= {"status": "failed", **({"options": options} if options else {})}
+    job, listed = await told(
+        tmp_path, state="failed", status="failed", job=json.dumps(stored), **RESOLUTION
+    )
+
+    assert (options or {"resolution": "4K"}) == job["options"] == listed["options"]
+
+
+async def test_a_list_names_the_file_of_a_job_once_it_is_saved(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        job_id = (await h.call("upscale_video", source=GOOD["dreamina", "video"])).job["job_id"]
+        (before,) = await listed_by(h, "running")
+        saved = await h.call("download_media", job_id=job_id)
+        (after,) = await listed_by(h, "completed")
+
+    assert "path" not in before
+    assert saved.job["media"][0]["path"] == after["path"]
