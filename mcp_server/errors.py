@@ -351,6 +351,8 @@ class JournalBusyError(JournalError):
 class JournalCutError(JournalBusyError):
     """Raised by a transaction that may or may not have been committed."""
 
+    code = "journal_cut"
+
 
 class InternalError(UseapiError):
     code = "internal"

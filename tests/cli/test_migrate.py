@@ -1,5 +1,7 @@
 """`useapi-mcp migrate`: what it prints, and its exit codes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,27 @@ def test_without_a_database_there_is_nothing_to_migrate(
     assert "USEAPI_DATABASE_URL is not set" in capsys.readouterr().err
 
 
+def test_without_a_database_a_server_does_not_load_its_driver(tmp_path: Path) -> None:
+    code = f"""if True:
+        import sys
+        from pathlib import Path
+        from mcp_server.clock import Clock
+        from mcp_server.journal.stores import store_of
+        from mcp_server.server.factory import create_server
+        from mcp_server.settings import Settings
+        settings = Settings.read({{"USEAPI_STATE_DIR": {str(tmp_path)!r}}})
+        create_server(settings)
+        store_of(settings, Clock())
+        print(*{{"psycopg", "psycopg_binary"}} & set(sys.modules))"""
+
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+
+    assert b"" == loaded.strip()
+
+
 @needs_postgres
 def test_an_empty_database_gets_its_tables_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shared().run("create schema migrated")
     monkeypatch.setenv("USEAPI_DATABASE_URL", shared().dsn(schema="migrated"))

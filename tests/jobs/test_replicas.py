@@ -55,7 +55,7 @@ async def upscale_in_the_end(at: Harness) -> Reply:
     async with asyncio.timeout(LONGEST_S):
         while True:
             reply = await at.call("upscale_video", source=VIDEO)
-            if not reply.is_error or reply.error["code"] != "journal_busy":
+            if not reply.is_error or not reply.error["retryable"]:
                 return reply
             await asyncio.sleep(0.1)
 

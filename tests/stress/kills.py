@@ -321,7 +321,7 @@ async def running_vendor() -> AsyncIterator[Vendor]:
             await serving
 
 
-ERRAND = re.compile(r'"code": ?"(price_not_told|upload_failed|not_ready|journal_busy)"')
+ERRAND = re.compile(r'"code": ?"(price_not_told|upload_failed|not_ready|journal_busy|journal_cut)"')
 
 
 class WrongError(Exception):
