@@ -12,6 +12,7 @@ What is excused, and why:
 - a stranger's job that cannot be told from ours may be taken for it: same source, same arguments,
   made after our request had left. The result is the same; ours is then not known by its id. It
   never excuses two accepted of ours;
+- so it may for a request that was counted and never left, because its process died between;
 - one made before, where nothing could be read before our request left and our clock was set since:
   then nothing tells how old it is.
 """
@@ -207,7 +208,9 @@ class Facts:
             ours = [post for post in self.posts if post.row_id == row["id"]]
             if self._is_undated(row):
                 continue
-            is_older = not ours or maker.accepted_at < ours[0].left_at - _SKEW_S
+            is_older = row["posts"] == 0 or (
+                bool(ours) and maker.accepted_at < ours[0].left_at - _SKEW_S
+            )
             if is_older and not maker.is_ours and not wish.may_be_sent_twice:
                 found.append(f"took an older job for its own: {row} has {_told(maker)}")
         return found
