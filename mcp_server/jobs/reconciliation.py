@@ -81,6 +81,15 @@ class Reconciler:
         self._clock = clock
         self._upstream = upstream
         self._journal = journal
+        self._sent_s: dict[str, float] = {}  # by the row's id, on the clock's `elapsed`
+
+    def note_sent(self, row: Submission) -> None:
+        """Note when the first request of a row leaves, since the clock may be set until a look."""
+        self._sent_s.setdefault(row.id, self._clock.elapsed())
+
+    def forget_sent(self, row: Submission) -> None:
+        """Go by the journal's time from now on."""
+        self._sent_s.pop(row.id, None)
 
     async def search(self, order: Order, row: Submission, ages_s: Iterable[float]) -> Search:
         """Look at these ages, counted from now, until it is found."""
@@ -219,6 +228,8 @@ class Reconciler:
     def _sent_at(self, row: Submission, look: Look | None) -> float:
         """The earliest time, on the vendor's clock, at which its job can have been made."""
         sent_at = row.first_sent_at or 0.0
+        if look is not None and row.id in self._sent_s:
+            sent_at = self._clock.now() - (self._clock.elapsed() - self._sent_s[row.id])
         clock_s = row.evidence.get("clock_s") if look is None else look.clock_ahead_s
         return sent_at - _CLOCK_SKEW_S if clock_s is None else sent_at + clock_s - _ROUNDING_S
 

@@ -413,6 +413,8 @@ class Submitter:
                 )
             await self._repository.record_failure(row, error.code, error.message)
             raise
+        finally:
+            self._reconciler.forget_sent(row)
 
     async def _post(self, order: Order, row: Submission) -> Job:
         """Send it and write down the answer: what `idle` waits for."""
@@ -433,6 +435,7 @@ class Submitter:
                 status=status,
                 budget=self._budget,
             )
+            self._reconciler.note_sent(row)
             tries += 1
             self._require_open()
 

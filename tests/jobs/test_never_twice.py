@@ -341,16 +341,18 @@ async def test_by_the_vendors_own_clock_a_job_of_a_minute_ago_is_an_earlier_one(
     assert [] == vendor.posted_at
 
 
+@pytest.mark.parametrize("source", [PIXVERSE_VIDEO, DREAMINA_VIDEO])
+@pytest.mark.parametrize("jump_s", [3600, -3600])
 async def test_a_clock_that_is_set_between_submit_and_look_changes_nothing(
-    tmp_path: Path,
+    tmp_path: Path, source: str, jump_s: float
 ) -> None:
     clock = VirtualClock()
-    vendor = PixVerse(work_s=20, tells_time=True)
+    vendor = taking(source, work_s=20, tells_time=True)
     async with running(tmp_path, vendor=vendor, clock=clock) as h:
         h.network.faults = [CUT]
-        calling = asyncio.create_task(upscale(h, PIXVERSE_VIDEO))
+        calling = asyncio.create_task(upscale(h, source))
         await asyncio.sleep(3)
-        clock.jump_s = 3600
+        clock.jump_s = jump_s
         reply = await calling
 
     assert (ours(vendor), None) == (reply.job["job_id"], reply.job.get("reused"))
