@@ -87,13 +87,14 @@ callers: .venv/dev ## callers that leave at any moment, over real sockets
 
 # Each of three servers is restarted ROLLS times.
 rolling: .venv/dev ## servers behind HAProxy restarted one after the other: no call fails; needs HAProxy
-	@PATH="$$PATH:/usr/sbin" command -v haproxy >/dev/null || { $(install_haproxy); }
+	@PATH="$$PATH:/usr/sbin" command -v haproxy >/dev/null || { $(call apt_install,haproxy,HAProxy was not found: install it.); }
 	$(BIN)/python -m tests.stress.rolling --rounds $(ROLLS)
 
-install_haproxy := if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && apt-get install -y -qq haproxy; \
+# A package of Debian's, where it can be installed; else what to do instead.
+apt_install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq $(1); \
 	else \
-		echo "HAProxy was not found: install it." >&2; exit 1; \
+		echo "$(2)" >&2; exit 1; \
 	fi
 
 # `SINCE=origin/main`: only what a change touches; `ONLY=jobs/submission.py:120`: one line.
@@ -124,15 +125,11 @@ interop: .venv/dev ## clients that others wrote, over stdio and HTTP; CLIENT=wor
 	$(BIN)/python -m tests.interop $(CLIENT)
 
 viewer: .venv/runtime .viewer/made ## the page in the chat, in a real browser; CASES=word runs those it names
-	@chromium=$$($(find_chromium)) || { $(install_chromium); chromium=$$($(find_chromium)); } || exit 1; \
+	@chromium=$$($(find_chromium)) || { $(call apt_install,chromium,$(no_chromium)); chromium=$$($(find_chromium)); } || exit 1; \
 	CHROMIUM=$$chromium PYTHON=$(BIN)/python node tests/viewer/run.mjs $(CASES)
 
 find_chromium := command -v "$${CHROMIUM:-chromium}" || command -v chromium-browser || command -v google-chrome
-install_chromium := if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && apt-get install -y -qq chromium; \
-	else \
-		echo "No Chromium was found: install it, or set CHROMIUM to its path." >&2; exit 1; \
-	fi
+no_chromium := No Chromium was found: install it, or set CHROMIUM to its path.
 
 bundle: .venv/made ## the one-file install for desktop hosts, in build/; needs Node.js
 	$(BIN)/python mcpb/build.py

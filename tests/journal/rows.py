@@ -1,5 +1,6 @@
 """Submissions and jobs as the tests of the journal write them down, and a clock for them."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from mcp_server.clock import Clock
@@ -53,3 +54,17 @@ async def accepted(
 
 async def listed(journal: Journal, limit: int = 100, status: str | None = None) -> list[Submission]:
     return await journal.recent(limit, status, origin=ORIGIN)
+
+
+Step = Callable[[Journal, Submission], Awaitable[Any]]
+
+REPEATABLE: dict[str, Step] = {
+    "accept": lambda journal, row: journal.accept(row.id, "job-1", job()),
+    "record": lambda journal, row: journal.record(row.id, job("completed")),
+    "evidence": lambda journal, row: journal.add_evidence(row.id, named="job-2"),
+    "unconfirmed": lambda journal, row: journal.mark_unconfirmed(row.id, "looked"),
+    "close": lambda journal, row: journal.close_row(row, "failed", "refused"),
+    "saved": lambda journal, row: journal.add_saved_file(row.id, 0, "/a.mp4", {}),
+    "quote": lambda journal, row: journal.end_quote("key", 30),
+}
+"""The steps of a row that was sent which come to the same when they are taken twice."""

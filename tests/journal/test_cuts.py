@@ -1,9 +1,9 @@
 """Journal on a store whose COMMIT may be lost: before it arrives, or only its answer."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 
@@ -13,7 +13,7 @@ from mcp_server.journal.base import Rows
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
 from mcp_server.journal.sqlite import SqliteStore
-from tests.journal.rows import StoppedClock, job, new, sent
+from tests.journal.rows import REPEATABLE, Step, StoppedClock, new, sent
 
 Cut = Literal["request", "answer"]
 
@@ -50,14 +50,8 @@ def store(folder: Path, clock: StoppedClock) -> CutStore:
     return CutStore(folder, clock)
 
 
-STEPS: dict[str, Callable[[Journal, Submission], Awaitable[Any]]] = {
-    "accept": lambda journal, row: journal.accept(row.id, "job-1", job()),
-    "record": lambda journal, row: journal.record(row.id, job("completed")),
-    "evidence": lambda journal, row: journal.add_evidence(row.id, named="job-2"),
-    "unconfirmed": lambda journal, row: journal.mark_unconfirmed(row.id, "looked"),
-    "close": lambda journal, row: journal.close_row(row, "failed", "refused"),
-    "saved": lambda journal, row: journal.add_saved_file(row.id, 0, "/a.mp4", {}),
-    "quote": lambda journal, row: journal.end_quote("key", 30),
+STEPS: dict[str, Step] = {
+    **REPEATABLE,
     "count": lambda journal, row: journal.count_post(row, expected=1),
 }
 

@@ -19,7 +19,7 @@ from mcp_server.journal.journal import Journal
 from mcp_server.journal.postgres import PostgresStore
 from mcp_server.journal.postgres_layout import MIGRATIONS, Migration, migrate
 from mcp_server.journal.records import Quote, Submission
-from tests.journal.rows import StoppedClock, accepted, job, listed, new, sent
+from tests.journal.rows import REPEATABLE, StoppedClock, accepted, job, listed, new, sent
 from tests.support.limits import LONGEST_S
 from tests.support.postgres import (
     Server,
@@ -512,19 +512,8 @@ async def test_a_post_whose_count_was_cut_and_whose_key_was_taken_over_must_not_
         assert 1 == known.posts
 
 
-STEPS: dict[str, Callable[[Journal, Submission], Any]] = {
-    "accept": lambda journal, row: journal.accept(row.id, "job-1", job()),
-    "record": lambda journal, row: journal.record(row.id, job("completed")),
-    "evidence": lambda journal, row: journal.add_evidence(row.id, named="job-2"),
-    "unconfirmed": lambda journal, row: journal.mark_unconfirmed(row.id, "looked"),
-    "close": lambda journal, row: journal.close_row(row, "failed", "refused"),
-    "saved": lambda journal, row: journal.add_saved_file(row.id, 0, "/a.mp4", {}),
-    "quote": lambda journal, row: journal.end_quote("key", 30),
-}
-
-
 @pytest.mark.parametrize("lost", ["request", "answer"])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", REPEATABLE)
 async def test_a_step_that_was_cut_is_taken_all_the_same(
     runner: asyncio.Runner, dsn: str, step: str, lost: Literal["request", "answer"]
 ) -> None:
@@ -533,7 +522,7 @@ async def test_a_step_that_was_cut_is_taken_all_the_same(
         await journal.begin_quote("key")
         wire.cuts = [lost]
 
-        await STEPS[step](journal, row)
+        await REPEATABLE[step](journal, row)
 
         after = await journal.get(row.id)
         assert after is not None
