@@ -64,6 +64,20 @@ def operation_named(name: str) -> Operation:
 PAID_OPERATIONS = frozenset(name for name, operation in OPERATIONS.items() if operation.is_paid)
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who made a call.
+
+    Args:
+        user: who it is to the journal, a hash; "" is the operator: who holds USEAPI_HTTP_TOKEN, or
+            runs the server for himself. The operator sees every job.
+        may_submit: whether the paid tools are for this caller, and cancelling.
+    """
+
+    user: str = ""
+    may_submit: bool = True
+
+
 class Media(BaseModel):
     """One finished file: at its vendor (`url`), on the server's disk (`path`), or both."""
 

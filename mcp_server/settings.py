@@ -1,5 +1,6 @@
 """Every option of the server, read once from the environment and checked."""
 
+import hmac
 import importlib.util
 import os
 import re
@@ -31,6 +32,7 @@ _TOKENS = ("token", "http_token")
 _QUOTED = re.compile(r"""(["'`])(.*)\1""", re.DOTALL)
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+_SHORTEST_SECRET = 32
 
 T = TypeVar("T")
 
@@ -129,6 +131,17 @@ class Settings(BaseModel):
         "USEAPI_DATABASE_URL",
         "PostgreSQL database for the journal of several servers, instead of that folder:"
         " postgresql://user:password@host/database.",
+        None,
+    )
+    public_url: str | None = _setting(
+        "USEAPI_PUBLIC_URL",
+        "Address at which clients reach `useapi-mcp http`, without /mcp: https://mcp.example.com.",
+        None,
+    )
+    server_secret: SecretStr | None = _setting(
+        "USEAPI_SECRET",
+        "Secret that signs what this server hands out, 32 characters or more, the same on all"
+        " servers of a team; several, comma-separated: the first signs, all are accepted.",
         None,
     )
     reply_url: str | None = _setting(
@@ -293,17 +306,19 @@ class Settings(BaseModel):
             raise ValueError("the token holds spaces or characters that no token has")
         return token
 
-    @field_validator("base_url")
+    @field_validator("base_url", "public_url")
     @classmethod
-    def _base_url_is_safe(cls, url: str) -> str:
-        """The origin in a normal form, since the journal's keys begin with it."""
+    def _is_an_origin(cls, url: str | None) -> str | None:
+        """The origin in a normal form: the journal's keys begin with it, clients compare it."""
+        if url is None:
+            return None
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port
         except ValueError:
             host, port = "", None
         if not (_HOST.fullmatch(host) or host == "::1") or port == 0 or parts.username is not None:
-            raise ValueError("it must be an address like https://api.useapi.net")
+            raise ValueError("it must be an address like https://mcp.example.com")
         if parts.path.strip("/") or parts.query or parts.fragment:
             raise ValueError("it must have no path: the server adds it")
         if parts.scheme != "https" and not (parts.scheme == "http" and host in LOOPBACK):
@@ -311,6 +326,13 @@ class Settings(BaseModel):
         name = f"[{host}]" if ":" in host else host
         end = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
         return f"{parts.scheme}://{name}{end}"
+
+    @field_validator("server_secret")
+    @classmethod
+    def _nobody_guesses_it(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and any(len(part) < _SHORTEST_SECRET for part in _secrets(secret)):
+            raise ValueError(f"it must have {_SHORTEST_SECRET} characters or more")
+        return secret
 
     @field_validator("database_url")
     @classmethod
@@ -388,6 +410,17 @@ class Settings(BaseModel):
         """The token itself, for the Authorization header and for the log's filter."""
         return self.token.get_secret_value() if self.token else None
 
+    def derived_keys(self, purpose: str) -> tuple[bytes, ...]:
+        """Keys for one purpose from USEAPI_SECRET: the first signs, all are accepted.
+
+        They are the same on all servers with the same secret; without one there are none.
+        """
+        secrets = () if self.server_secret is None else _secrets(self.server_secret)
+        return tuple(
+            hmac.digest(secret.encode(), f"useapi-mcp {purpose}".encode(), "sha256")
+            for secret in secrets
+        )
+
     @property
     def is_loopback(self) -> bool:
         return urlsplit(self.base_url).hostname in LOOPBACK
@@ -432,6 +465,10 @@ class Settings(BaseModel):
         import platformdirs
 
         return self.state_dir or Path(platformdirs.user_state_dir("useapi-mcp", appauthor=False))
+
+
+def _secrets(setting: SecretStr) -> tuple[str, ...]:
+    return tuple(part.strip() for part in setting.get_secret_value().split(","))
 
 
 def _fault(error: ValidationError) -> SettingsError:

@@ -135,6 +135,36 @@ def test_a_token_may_be_copied_with_its_quotes_and_its_scheme(given: str) -> Non
     assert "user:1-abc" == settings.http_token.get_secret_value()
 
 
+def test_one_secret_gives_each_purpose_keys_of_its_own_and_the_old_one_is_still_accepted() -> None:
+    old, new = "o" * 32, "n" * 40
+    before = Settings.read({"USEAPI_SECRET": old})
+    after = Settings.read({"USEAPI_SECRET": f"{new}, {old}"})
+
+    assert () == Settings.read({}).derived_keys("links")
+    (old_key,) = before.derived_keys("links")
+    assert old_key == after.derived_keys("links")[1]
+    keys = {*after.derived_keys("links"), *after.derived_keys("hooks")}
+    assert 4 == len(keys)
+    assert not any(part.encode() in key for part in (old, new) for key in keys)
+
+
+@pytest.mark.parametrize("wrong", ["short", f"{'a' * 32},short", f"{'a' * 32},"])
+def test_a_secret_that_can_be_guessed_is_refused_without_being_repeated(wrong: str) -> None:
+    told = refusal(USEAPI_SECRET=wrong)
+
+    assert told.startswith("USEAPI_SECRET: it must have 32 characters or more")
+    assert "aaa" not in told
+
+
+def test_the_address_for_clients_is_kept_in_the_form_that_they_compare() -> None:
+    settings = Settings.read({"USEAPI_PUBLIC_URL": "HTTPS://MCP.Example.com:443/"})
+
+    assert "https://mcp.example.com" == settings.public_url
+    assert refusal(USEAPI_PUBLIC_URL="https://mcp.example.com/mcp").startswith(
+        "USEAPI_PUBLIC_URL: it must have no path"
+    )
+
+
 def test_warn_is_the_level_of_warnings() -> None:
     assert "WARNING" == Settings.read({"USEAPI_LOG_LEVEL": "warn"}).log_level
 

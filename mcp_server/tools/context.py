@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
+from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.mcpserver import Context
 
 from mcp_server.clock import Clock
@@ -21,6 +22,7 @@ from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder
 from mcp_server.media.ssrf import Resolver
 from mcp_server.metrics import Metrics
+from mcp_server.models import Caller
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DRAIN_S = 15.0
+SUBMIT_SCOPE = "jobs:submit"  # of a caller who may spend credits
 READ_S = 10.0  # what a paid call may read first: with the 40 s of its submission clients still wait
 
 
@@ -61,6 +64,17 @@ def app_of(ctx: Ctx) -> AppContext:
 def is_remote(ctx: Ctx) -> bool:
     """Whether the call came over HTTP, so that the server may run on another machine."""
     return ctx.request_context.request is not None
+
+
+def current_caller() -> Caller:
+    """Who made the call that is being handled: the one whose token came with the request.
+
+    What checks tokens has put the user's hash into the token's `subject`.
+    """
+    token = get_access_token()
+    if token is None or token.subject is None:
+        return Caller()
+    return Caller(user=token.subject, may_submit=SUBMIT_SCOPE in token.scopes)
 
 
 async def read_in_time(
