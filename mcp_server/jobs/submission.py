@@ -421,22 +421,22 @@ class Submitter:
         service = service_named(order.service)
         if order.endpoint.repeats == "taken":  # so it is sent once
             row = await self._with_existing(order, row)
-        tries = 0
+        is_counted = False
 
         async def count() -> None:
             """Count the POST before its first byte leaves; a 429 was none, and counts once."""
-            nonlocal tries
+            nonlocal is_counted
             self._require_open()
             status: Status = "running" if order.endpoint.answers_when_done else "submitting"
             await self._journal.count_post(
                 row,
                 expected=row.posts,
-                is_counted=tries > 0,
+                is_counted=is_counted,
                 status=status,
                 budget=self._budget,
             )
             self._reconciler.note_sent(row)
-            tries += 1
+            is_counted = True
             self._require_open()
 
         self._posts_under_way += 1
