@@ -9,7 +9,7 @@ import pytest
 from mcp_server.clock import iso
 from tests.jobs.test_never_lost import add_row
 from tests.support.harness import EPOCH, GOOD, Harness, running
-from tests.support.vendors import PIXVERSE_VIDEO
+from tests.support.vendors import PIXVERSE_VIDEO, pixverse_id
 
 RESOLUTION = {"arguments": json.dumps({"resolution": "4K"})}
 
@@ -66,6 +66,47 @@ async def test_a_job_says_its_options_itself_or_its_row_does(
     )
 
     assert (options or {"resolution": "4K"}) == job["options"] == listed["options"]
+
+
+@pytest.mark.parametrize("operation", ["upscale_video", "generate_video"])
+async def test_a_job_without_a_source_is_listed_without_one(tmp_path: Path, operation: str) -> None:
+    stored = {"job_id": "x", "service": "pixverse", "operation": operation, "status": "failed"}
+    ended = {"state": "failed", "status": "failed", "operation": operation}
+    _, listed = await told(tmp_path, job=json.dumps(stored), **ended)
+
+    assert "source" not in listed
+
+
+async def test_a_note_on_a_job_that_did_not_fail_is_no_failure(tmp_path: Path) -> None:
+    """A newer version's job is told by its columns, and its key may have been freed."""
+    job, _ = await told(
+        tmp_path, state="freed", status="completed", note="Its file is gone.", job='{"is": "newer"}'
+    )
+
+    assert "failure" not in job
+
+
+async def test_a_row_of_another_address_is_told_as_last_known_and_nobody_is_asked(
+    tmp_path: Path,
+) -> None:
+    """Rows of the first version name no address: their key was made with it."""
+    job_id = pixverse_id(2)
+    stored = {"job_id": job_id, "service": "pixverse", "operation": "upscale_video"}
+    async with running(tmp_path) as h:
+        await h.call("list_jobs")
+        row_id = add_row(
+            tmp_path,
+            origin="",
+            state="accepted",
+            status="running",
+            job_id=job_id,
+            job=json.dumps(stored | {"status": "running"}),
+        )
+        asked = len(h.network.sent)
+        job = await h.call("get_job", job_id=row_id)
+
+        assert "running" == job.job["status"]
+        assert asked == len(h.network.sent)
 
 
 async def test_a_list_names_the_file_of_a_job_once_it_is_saved(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ does nothing, or listed in `mutants_survivors.toml` with the reason why it may l
 
 Nothing on disk is changed. The tests are collected once; for each mutant the process is forked,
 the code of the changed function takes the place of the old, and the tests that run the changed
-lines are run: those that killed a neighbour first, then the file's own, the fastest first. What
-runs at import time (a constant, a default) needs a new import: such a mutant is forked before our
-code is imported. A test that starts another process tests the code as it is there, so that it
-kills nothing.
+lines are run: those that killed a neighbour first, then the file's own, then those that killed
+another mutant of the file, and then the fastest. What runs at import time (a constant, a default)
+needs a new import: such a mutant is forked before our code is imported. A test that starts another
+process tests the code as it is there, so that it kills nothing.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import gc
 import importlib.machinery
 import importlib.util
 import json
+import math
 import os
 import random
 import re
@@ -95,6 +96,7 @@ TESTS = (
     "tests/jobs/test_downloads.py",
     "tests/tools",
     "tests/server/test_job_tasks.py",
+    "tests/server/test_viewer.py",
     "tests/upstream/test_responses.py",
     "tests/upstream/test_outcomes.py",
     "tests/test_retry.py",
@@ -345,10 +347,14 @@ class Tests:
         wanted = set(range(start, end + 1))
         names = [name for name, ran in by_test.items() if mutant.is_early or wanted & set(ran)]
         first = self.killers[mutant.path, mutant.function]
+        next_to_them = {
+            name for (path, _), names in self.killers.items() if path == mutant.path
+            for name in names
+        }  # fmt: skip
         own = f"/test_{Path(mutant.path).stem}.py::"
 
-        def promise(name: str) -> tuple[bool, bool, float]:
-            return name not in first, own not in name, self.took_s[name]
+        def promise(name: str) -> tuple[bool, bool, bool, float]:
+            return name not in first, own not in name, name not in next_to_them, self.took_s[name]
 
         return sorted(names, key=promise)
 
@@ -357,10 +363,16 @@ class _InOneProcess:
     """Instead of running the collected tests: first all of them, for their lines, then mutants."""
 
     def __init__(
-        self, folder: Path, mutants: list[Mutant], jobs: int, minutes: float, measured: Path
+        self,
+        folder: Path,
+        mutants: list[Mutant],
+        jobs: int,
+        minutes: float,
+        measured: Path,
+        most_s: float,
     ) -> None:
         self.folder, self.mutants, self.jobs, self.minutes = folder, mutants, jobs, minutes
-        self.measured = measured
+        self.measured, self.most_s = measured, most_s
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -379,7 +391,7 @@ class _InOneProcess:
 
         def run(mutant: Mutant, names: list[str], tell: int) -> int:
             _swap(mutant, functions)
-            return _first_failure([items[name] for name in names], tell)
+            return _first_failure([items[name] for name in names], tell, self.most_s)
 
         _run_all(self.mutants, tests, run, self.folder, self.jobs, until)
         outcomes = [mutant.outcome for mutant in self.mutants]
@@ -432,8 +444,11 @@ def _measure(items: Sequence[pytest.Item], into: Path) -> int:
     return 0
 
 
-def _first_failure(items: Sequence[pytest.Item], tell: int) -> int:
+def _first_failure(items: Sequence[pytest.Item], tell: int, most_s: float) -> int:
+    until = time.process_time() + most_s
     for item, following in zip(items, [*items[1:], None], strict=True):
+        if time.process_time() > until:
+            break
         if any(r.failed for r in runtestprotocol(item, nextitem=following, log=False)):
             os.write(tell, item.nodeid.encode())
             return KILLED
@@ -572,13 +587,19 @@ def _run_all(
 
 
 def run_mutants(
-    mutants: list[Mutant], folder: Path, jobs: int, minutes: float, measured: Path | None
+    mutants: list[Mutant],
+    folder: Path,
+    jobs: int,
+    minutes: float,
+    measured: Path | None,
+    most_s: float,
 ) -> None:
     """Run the mutants and note their outcomes.
 
     Args:
         minutes: begin no mutant after so many, counted from when the tests have been measured.
         measured: where what each test runs is kept for the next time, for the code as it is.
+        most_s: CPU seconds of tests after which a mutant counts as one that survives.
 
     Raises:
         RuntimeError: the tests can't be run as they are.
@@ -599,7 +620,7 @@ def run_mutants(
     late = [mutant for mutant in mutants if not mutant.is_early]
 
     def in_one_process() -> int:
-        plugin = _InOneProcess(folder, late, jobs, minutes, measured)
+        plugin = _InOneProcess(folder, late, jobs, minutes, measured, most_s)
         return int(pytest.main([*options, "--no-summary", *NO_DATABASE, *TESTS], plugins=[plugin]))
 
     code = _wait(_fork(in_one_process, folder / "all"))
@@ -671,6 +692,9 @@ def main() -> int:
     parser.add_argument("--since", help="only lines that differ from this revision")
     parser.add_argument("--only", help="only this file:line, or this file")
     parser.add_argument("--minutes", type=float, default=90, help="begin no mutant after this")
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, help="let one survive after so many of tests"
+    )
     parser.add_argument("--seed", type=int, help="run them in an order drawn with this seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--measured", type=Path, help="a file that keeps what the tests run")
@@ -688,7 +712,7 @@ def main() -> int:
         memory = Path("/dev/shm")
         folder = Path(tempfile.mkdtemp(prefix="mutants-", dir=memory if memory.is_dir() else None))
         try:
-            run_mutants(unrun, folder, given.jobs, given.minutes, given.measured)
+            run_mutants(unrun, folder, given.jobs, given.minutes, given.measured, given.seconds)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     ran = [mutant for mutant in unrun if mutant.outcome != "not run"]
