@@ -80,7 +80,7 @@ class JobRepository:
     ) -> Job:
         """Write down the job the vendor made of a submission, or had made before."""
         job = job.evolve(
-            source=job.source or _shown_source(row),
+            source=_shown_source(row),
             options=_options(row),
             created_at=job.created_at or iso(row.created_at),
         )
@@ -109,12 +109,12 @@ class JobRepository:
             return known
         job = job.evolve(
             operation=row.operation,
-            source=job.source or _shown_source(row),
+            source=_shown_source(row),
             options=known.options,
             forecast_credits=known.forecast_credits
             if job.forecast_credits is None
             else job.forecast_credits,
-            created_at=job.created_at or known.created_at,
+            created_at=known.created_at,
             # A file that came with the first answer is not in the vendor's record of the job.
             media=job.media if _has_media(job) or not known.ended else known.media,
         )

@@ -8,8 +8,8 @@ import pytest
 
 from mcp_server.clock import iso
 from tests.jobs.test_never_lost import add_row
-from tests.support.harness import EPOCH, GOOD, Harness, running
-from tests.support.vendors import PIXVERSE_VIDEO, pixverse_id
+from tests.support.harness import EPOCH, GOOD, Fault, Harness, running
+from tests.support.vendors import DREAMINA_VIDEO, PIXVERSE_VIDEO, Dreamina, PixVerse, pixverse_id
 
 RESOLUTION = {"arguments": json.dumps({"resolution": "4K"})}
 
@@ -107,6 +107,34 @@ async def test_a_row_of_another_address_is_told_as_last_known_and_nobody_is_aske
 
         assert "running" == job.job["status"]
         assert asked == len(h.network.sent)
+
+
+async def test_a_new_job_is_told_with_what_was_asked_and_when(tmp_path: Path) -> None:
+    """PixVerse answers with an id alone."""
+    async with running(tmp_path, vendor=PixVerse()) as h:
+        job = (await h.call("upscale_video", source=PIXVERSE_VIDEO, resolution="4K")).job
+
+    assert (PIXVERSE_VIDEO, "4K") == (job["source"], job["options"]["resolution"])
+    assert iso(EPOCH) == job["created_at"]
+
+
+async def test_an_earlier_job_is_told_with_its_own_time(tmp_path: Path) -> None:
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor) as h:
+        vendor.add("videos/upscale", DREAMINA_VIDEO, age_s=3600)
+        job = (await h.call("upscale_video", source=DREAMINA_VIDEO)).job
+
+    assert job["reused"]
+    assert iso(EPOCH - 3600) == job["created_at"]
+
+
+async def test_a_job_that_was_looked_for_is_told_with_what_its_record_lacks(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        h.network.faults = [Fault(then="cut")]
+        job = (await h.call("generate_video", prompt="a red fox", service="google-flow")).job
+
+    assert not job["job_id"].startswith("useapi-mcp:")
+    assert "a red fox" == job["source"]
 
 
 async def test_a_list_names_the_file_of_a_job_once_it_is_saved(tmp_path: Path) -> None:
