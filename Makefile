@@ -67,7 +67,7 @@ demo: .venv/runtime ## the main job from start to end, in the sandbox: no token,
 	$(BIN)/useapi-mcp demo
 
 # `NAMES="calls memory"`: only those.
-bench: .venv/dev ## what the server costs, beside the bare SDK, curl and the disk: a table, under 10 minutes
+bench: .venv/dev ## what the server costs, beside the bare SDK, curl and the disk: a table, some 10 minutes
 	$(BIN)/python -m benchmarks $(NAMES)
 
 offsets: .venv/dev ## the connection broken at every byte of a paid request and of its answer

@@ -15,7 +15,7 @@ HEAD_S = 10.0  # from a new connection, or a request's first byte, to the last o
 BODY_S = 30.0
 # Between two requests. Proxies keep unused connections for up to 600 s. Whoever gives up first must
 # be the one who sends: a request that meets a server's close on its way fails.
-KEPT_S = 620.0
+KEPT_S = 620
 STALLED_S = 60.0  # in which nothing of an answer is read
 BACKLOG = 128  # connections the system accepts before we do; asyncio logs as many faults at once
 MOST_CONNECTIONS = 1000
