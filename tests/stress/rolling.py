@@ -116,7 +116,7 @@ class Replica:
     proxy_port: int
     folder: Path
     vendor: str
-    database: str  # its address; none: the journal is in the folder
+    database: str  # its address; empty: the journal is in the folder
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
