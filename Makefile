@@ -67,7 +67,7 @@ demo: .venv/runtime ## the main job from start to end, in the sandbox: no token,
 	$(BIN)/useapi-mcp demo
 
 # `NAMES="calls memory"`: only those.
-bench: .venv/dev ## what the server costs, beside the bare SDK, curl and the disk: a table, under 10 minutes
+bench: .venv/dev ## what the server costs, beside the bare SDK, curl and the disk: a table, some 10 minutes
 	$(BIN)/python -m benchmarks $(NAMES)
 
 offsets: .venv/dev ## the connection broken at every byte of a paid request and of its answer
@@ -85,10 +85,10 @@ replicas: .venv/dev ## servers on one PostgreSQL, killed at any moment, MINUTES 
 callers: .venv/dev ## callers that leave at any moment, over real sockets
 	$(BIN)/python -m tests.stress.callers
 
-# Each of three servers is restarted ROLLS times.
+# Each of three servers is restarted ROLLS times; `DATABASE=postgres`: their journal is there.
 rolling: .venv/dev ## servers behind HAProxy restarted one after the other: no call fails; needs HAProxy
 	@PATH="$$PATH:/usr/sbin" command -v haproxy >/dev/null || { $(call apt_install,haproxy,HAProxy was not found: install it.); }
-	$(BIN)/python -m tests.stress.rolling --rounds $(ROLLS)
+	$(BIN)/python -m tests.stress.rolling --rounds $(ROLLS) $(if $(DATABASE),--database $(DATABASE))
 
 # A package of Debian's, where it can be installed; else what to do instead.
 apt_install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

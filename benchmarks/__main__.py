@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import answers, calls, journal, memory, start_up, transfers, uploads, waiting
+from benchmarks import answers, calls, journal, memory, start_up, team, transfers, uploads, waiting
 from benchmarks.figures import Figure, table, write
 
 MEASUREMENTS = {
@@ -15,6 +15,7 @@ MEASUREMENTS = {
     "uploads": uploads.measure,
     "answers": answers.measure,
     "journal": journal.measure,
+    "team": team.measure,
     "waiting": waiting.measure,
 }
 _JSON = Path(__file__).parents[1] / "build" / "bench.json"

@@ -7,6 +7,7 @@ and one that makes the request which ours makes, over HTTP.
 
 import asyncio
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ MOST_JOBS = 10_000
 TOKEN = "user:1-benchmark"
 
 _RECORD = (
-    b'{"jobid":"%b","type":"video","status":"%b","created":"2026-11-01T10:00:00.000Z",'
+    b'{"jobid":"%b","type":"%b","status":"%b","created":"2026-11-01T10:00:00.000Z",'
     b'"updated":"2026-11-01T10:02:00.000Z","model":"seedance-2.0",'
     b'"request":{"prompt":"a lighthouse at night","model":"seedance-2.0"},'
     b'"response":{"forecastCost":115,"videoUrl":"https://example.com/video.mp4?sig=1",'
@@ -67,6 +68,11 @@ running.run([socket])
 """
 
 
+def upscale_of(job_id: str) -> str:
+    """The id of the job that the vendor makes of a video."""
+    return job_id.replace("v-", "V-", 1)
+
+
 def bare_stdio() -> list[str]:
     """The command of a server of one tool that does nothing, over stdio."""
     return [sys.executable, "-c", _BARE]
@@ -93,7 +99,10 @@ def environment(folder: Path, origin: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def vendor(status: str = "completed") -> Iterator[str]:
-    """The origin of a vendor that answers every read with a job of this status."""
+    """The origin of a vendor that answers every read with a job of this status.
+
+    It upscales every Dreamina video, which it says has been started.
+    """
     command = [sys.executable, "-m", "benchmarks.peers", "vendor", status]
     with printing_its_address(command) as url:
         yield url
@@ -129,8 +138,14 @@ async def _serve(status: str) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while head := await reader.readuntil(b"\r\n\r\n"):
-                job_id = head.split(b" ", 2)[1].rsplit(b"/", 1)[1]
-                body = _RECORD % (job_id, status.encode())
+                if head.startswith(b"POST"):
+                    length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+                    source = json.loads(await reader.readexactly(length))["jobid"]
+                    job_id, now = upscale_of(source).encode(), b"created"
+                else:
+                    job_id, now = head.split(b" ", 2)[1].rsplit(b"/", 1)[1], status.encode()
+                kind = b"video-upscale" if b"V-" in job_id else b"video"
+                body = _RECORD % (job_id, kind, now)
                 start = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
                 writer.write(b"%bContent-Length: %d\r\n\r\n%b" % (start, len(body), body))
                 await writer.drain()

@@ -11,8 +11,11 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-HEAD_S = 10.0  # from a free connection to the last byte of a request's headers
+HEAD_S = 10.0  # from a new connection, or a request's first byte, to the last of its headers
 BODY_S = 30.0
+# Between two requests. Proxies keep unused connections for up to 600 s. Whoever gives up first must
+# be the one who sends: a request that meets a server's close on its way fails.
+KEPT_S = 620
 STALLED_S = 60.0  # in which nothing of an answer is read
 BACKLOG = 128  # connections the system accepts before we do; asyncio logs as many faults at once
 MOST_CONNECTIONS = 1000
@@ -35,6 +38,7 @@ class LimitedProtocol(H11Protocol):
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
+        self.timeout_keep_alive = KEPT_S  # uvicorn's own clock; here, since workers are uvicorn's
         self._awaits: type[h11.IDLE | h11.SEND_BODY] | None = None
         self._silent_since = 0.0
         self._deadline: asyncio.TimerHandle | None = None
@@ -68,9 +72,14 @@ class LimitedProtocol(H11Protocol):
         self._follow()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request on this connection."""
+        """Go on with the next request on this connection, or wait for one."""
         super().on_response_complete()
-        self._follow()
+        next_bytes, _ = self.conn.trailing_data
+        if self.conn.their_state is h11.IDLE and not next_bytes:
+            self._await(None)
+            self._silent_since = self.loop.time()
+        else:
+            self._follow()
 
     def pause_writing(self) -> None:
         """Begin to count how long the client reads nothing."""

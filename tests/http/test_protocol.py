@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 from mcp_server.http.protocol import (
     BODY_S,
     HEAD_S,
+    KEPT_S,
     STALLED_S,
     LimitedProtocol,
     most_connections,
@@ -130,13 +131,39 @@ async def test_each_request_of_a_kept_connection_has_its_time() -> None:
     assert not client.is_cut
 
 
+async def test_the_server_keeps_an_unused_connection_for_longer_than_a_proxy_does() -> None:
+    """A request that is sent while the server closes is lost; Google's proxies wait 600 s."""
+    client = Crowd().connection()
+
+    client.says(HEALTH)
+    await asyncio.sleep(601)
+    client.says(HEALTH)
+    await asyncio.sleep(1)
+
+    assert client.got.count(b"200 OK") == 2
+    assert not client.is_closing()
+
+
+@pytest.mark.parametrize("first", [HEALTH, HEALTH + HEALTH[:10]])
+async def test_who_sends_half_of_the_next_header_is_cut_off_after_ten_seconds(first: bytes) -> None:
+    client = Crowd().connection()
+
+    client.says(first)
+    await asyncio.sleep(HEAD_S - 1)
+    client.says(HEALTH[10:12])
+    await asyncio.sleep(HEAD_S + 1)
+
+    assert client.got.count(b"200 OK") == 1
+    assert client.is_cut
+
+
 async def test_a_connection_that_is_not_used_any_more_ends_though_its_client_reads_nothing() -> (
     None
 ):
     client = Crowd().connection()
 
     client.says(HEALTH)
-    await asyncio.sleep(5 + HEAD_S + 1)
+    await asyncio.sleep(KEPT_S + HEAD_S + 1)
 
     assert client.is_cut
 
@@ -170,6 +197,18 @@ async def test_a_crowd_of_silent_connections_keeps_nobody_out() -> None:
     assert len(crowd.state.connections) == most_connections()
     assert all(one.is_cut for one in silent[:101])  # those that were silent for longest
     assert not any(one.is_cut for one in silent[101:])
+
+
+async def test_the_connection_that_was_used_longest_ago_gives_way() -> None:
+    crowd = Crowd()
+    kept = [crowd.connection() for _ in range(most_connections())]
+    for one in reversed(kept):
+        one.says(HEALTH)
+        await asyncio.sleep(0.001)
+
+    crowd.connection()
+
+    assert [kept[-1]] == [one for one in kept if one.is_cut]
 
 
 async def test_who_sends_a_body_that_was_refused_already_gives_way_too() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 import mcp_server
@@ -24,21 +25,68 @@ MANIFESTS: dict[str, dict[str, Any]] = {
     for file in sorted((DEPLOY / "kubernetes").iterdir())
     for each in yaml.safe_load_all(file.read_text("utf-8"))
 }
-SERVER = COMPOSE["services"]["server"]
+SERVER, MIGRATE = COMPOSE["services"]["server"], COMPOSE["services"]["migrate"]
 POD = MANIFESTS["Deployment"]["spec"]["template"]["spec"]
 (CONTAINER,) = POD["containers"]
+(INIT_CONTAINER,) = POD["initContainers"]
 LONGEST_STOP_S = 5 + 5 + 3 + 10  # the pause, the last answers, open requests, paid requests
 
 
+def composed(service: dict[str, Any]) -> dict[str, str]:
+    """The environment of a service, with what its operator has to set."""
+    made = "0123456789abcdef" * 4
+    given = service["environment"]
+    return {name: re.sub(r"\$\{\w+:\?\}", made, text) for name, text in given.items()}
+
+
+def in_the_pod(container: dict[str, Any]) -> dict[str, str]:
+    """The environment of a container, with what the example of the Secret holds."""
+    secret = MANIFESTS["Secret"]
+    environment = {}
+    for entry in container["env"]:
+        if "valueFrom" in entry:
+            reference = entry["valueFrom"]["secretKeyRef"]
+            assert reference["name"] == secret["metadata"]["name"]
+            environment[entry["name"]] = secret["stringData"][reference["key"]]
+        else:
+            environment[entry["name"]] = entry["value"]
+    return environment
+
+
 def test_every_setting_that_is_named_exists_and_takes_its_value() -> None:
-    composed = {name: text for name, text in SERVER["environment"].items() if "$" not in text}
-    plain = {each["name"]: each["value"] for each in CONTAINER["env"] if "value" in each}
-    named = {*SERVER["environment"], *(each["name"] for each in CONTAINER["env"])}
+    texts = [file.read_text("utf-8") for file in DEPLOY.rglob("*.*")]
+    named = set(re.findall(r"USEAPI_[A-Z_]+", "".join(texts)))  # in comments, too
     known = {field.alias for field in Settings.model_fields.values()}
 
     assert set() == named - known
-    for environment in (composed, plain):
+    for environment in (composed(SERVER), in_the_pod(CONTAINER)):
         Settings.read(environment)
+
+
+def test_the_tables_are_made_first_and_in_the_database_of_the_servers() -> None:
+    for command in (MIGRATE["command"], INIT_CONTAINER["args"]):
+        assert "migrate" in command
+        cli.build_parser().parse_args(command)
+    condition = "service_completed_successfully"
+    assert {"migrate": {"condition": condition}} == SERVER["depends_on"]
+    for servers, its in (
+        (composed(SERVER), composed(MIGRATE)),
+        (in_the_pod(CONTAINER), in_the_pod(INIT_CONTAINER)),
+    ):
+        assert {"USEAPI_DATABASE_URL": servers["USEAPI_DATABASE_URL"]} == its
+
+
+def test_the_database_is_the_one_that_compose_starts() -> None:
+    database = COMPOSE["services"]["postgres"]
+    given = composed(database)
+    address = conninfo_to_dict(composed(MIGRATE)["USEAPI_DATABASE_URL"])
+    probe = database["healthcheck"]["test"]
+
+    assert address["host"] in COMPOSE["services"]
+    assert address["user"] == given["POSTGRES_USER"] == probe[probe.index("-U") + 1]
+    assert address["password"] == given["POSTGRES_PASSWORD"]
+    assert address["dbname"] == given["POSTGRES_DB"] == probe[probe.index("-d") + 1]
+    assert {"postgres": {"condition": "service_healthy"}} == MIGRATE["depends_on"]
 
 
 @pytest.mark.parametrize("given", [SERVER["command"], CONTAINER["args"]])
@@ -50,7 +98,7 @@ def test_the_command_line_takes_what_the_server_is_started_with(given: list[str]
 
 
 def test_the_image_is_the_one_of_this_version() -> None:
-    (base,) = {SERVER["image"], CONTAINER["image"]}
+    (base,) = {each["image"] for each in (SERVER, MIGRATE, CONTAINER, INIT_CONTAINER)}
 
     assert base.endswith(f":{mcp_server.__version__}")
 
@@ -77,7 +125,6 @@ def test_a_server_has_the_time_that_a_stop_takes() -> None:
 
 def test_what_is_referred_to_is_there() -> None:
     ports = {each["name"] for each in CONTAINER["ports"]}
-    secret = MANIFESTS["Secret"]
     labels = MANIFESTS["Deployment"]["spec"]["template"]["metadata"]["labels"]
     selectors = [
         MANIFESTS["Service"]["spec"]["selector"],
@@ -85,11 +132,6 @@ def test_what_is_referred_to_is_there() -> None:
         MANIFESTS["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
     ]
 
-    for entry in CONTAINER["env"]:
-        if "valueFrom" in entry:
-            reference = entry["valueFrom"]["secretKeyRef"]
-            assert reference["name"] == secret["metadata"]["name"]
-            assert reference["key"] in secret["stringData"]
     assert {port["targetPort"] for port in MANIFESTS["Service"]["spec"]["ports"]} <= ports
     assert [labels] * 3 == selectors
     claims = [
@@ -100,7 +142,13 @@ def test_what_is_referred_to_is_there() -> None:
     assert [MANIFESTS["PersistentVolumeClaim"]["metadata"]["name"]] == claims
     mounted = {mount["name"] for mount in CONTAINER["volumeMounts"]}
     assert mounted == {volume["name"] for volume in POD["volumes"]}
-    assert {volume.partition(":")[0] for volume in SERVER["volumes"]} == COMPOSE["volumes"].keys()
+    volumes = {
+        volume.partition(":")[0]
+        for service in COMPOSE["services"].values()
+        for volume in service.get("volumes", ())
+        if not volume.startswith(".")
+    }
+    assert volumes == COMPOSE["volumes"].keys()
 
 
 def test_the_proxy_and_the_servers_agree_on_the_name_and_the_ports() -> None:

@@ -3,9 +3,10 @@
 Thirty callers pay for jobs, wait for them and list them, while each server in turn is stopped by
 SIGTERM and started anew, as Kubernetes or a deployment script does it. A job of the sandbox takes
 longer than a restart, so calls wait whenever one comes. No call may fail, and no order may reach
-the vendor twice.
+the vendor twice. HAProxy, which would send a call that failed to another server, makes no second
+try here: each failure is seen.
 
-The servers share a folder; with USEAPI_DATABASE_URL in the environment they share that database.
+With `--database postgres` the servers share a database, and no folder; else they share a folder.
 """
 
 import argparse
@@ -33,6 +34,7 @@ import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
 from mcp_server.sandbox.app import Sandbox
+from tests.support import postgres
 from tests.support.harness import TOKEN
 from tests.support.limits import LONGEST_S
 from tests.support.serving import ROOT, request, result
@@ -114,6 +116,7 @@ class Replica:
     proxy_port: int
     folder: Path
     vendor: str
+    database: str  # its address; empty: the journal is in the folder
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -122,13 +125,15 @@ class Replica:
 
     def start(self) -> None:
         own = {name: text for name, text in os.environ.items() if not name.startswith("USEAPI_")}
-        if database := os.environ.get("USEAPI_DATABASE_URL"):
-            own["USEAPI_DATABASE_URL"] = database
+        state = self.folder / "state"
+        if self.database:
+            own["USEAPI_DATABASE_URL"] = self.database
+            state = self.folder / f"state-{self.port}"
         own |= {
             "USEAPI_TOKEN": TOKEN,
             "USEAPI_BASE_URL": self.vendor,
             "USEAPI_HTTP_TOKEN": HTTP_TOKEN,
-            "USEAPI_STATE_DIR": str(self.folder / "state"),
+            "USEAPI_STATE_DIR": str(state),
             "USEAPI_OUTPUT_DIR": str(self.folder / "output"),
         }
         command = [sys.executable, "-m", "mcp_server", "http", "--port", str(self.port)]
@@ -171,8 +176,9 @@ def proxy(folder: Path, port: int, servers: list[int]) -> Iterator[None]:
     assert program is not None, "HAProxy is not installed"
     lines = [f"  server server{number} 127.0.0.1:{own}" for number, own in enumerate(servers)]
     text = HAPROXY.read_text("utf-8")
-    for pattern, ours in (  # what is different on a machine without containers
+    for pattern, ours in (  # what is different on a machine without containers, and in this test
         (r"^resolvers docker\n.*\n", ""),
+        (r"^  retries .*\n  option redispatch .*\n  retry-on .*$", "  retries 0"),
         (r"bind :8080", f"bind 127.0.0.1:{port}"),
         (r"Host localhost:8080", f"Host 127.0.0.1:{port}"),
         (r"^  server-template .*$", "\n".join(lines)),
@@ -246,7 +252,9 @@ async def caller(
             return
 
 
-async def roll(replicas_wanted: int, callers: int, rounds: int, folder: Path) -> tuple[int, int]:
+async def roll(
+    replicas_wanted: int, callers: int, rounds: int, folder: Path, database: str
+) -> tuple[int, int]:
     """Restarts that went well, and what went wrong: restarts, calls and orders."""
     counted, stop = Counted(), asyncio.Event()
     vendor_port, proxy_port, *ports = free_ports(2 + replicas_wanted)
@@ -257,7 +265,7 @@ async def roll(replicas_wanted: int, callers: int, rounds: int, folder: Path) ->
         vendor(vendor_port, counted) as origin,
         httpx.AsyncClient(timeout=LONGEST_S, limits=limits) as http,
     ):
-        replicas = [Replica(port, proxy_port, folder, origin) for port in ports]
+        replicas = [Replica(port, proxy_port, folder, origin, database) for port in ports]
         try:
             for replica in replicas:
                 replica.start()
@@ -307,10 +315,16 @@ def main() -> int:
     parser.add_argument("--replicas", type=int, default=3)
     parser.add_argument("--callers", type=int, default=30)
     parser.add_argument("--rounds", type=int, default=1, help="restarts of each server")
+    parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.ExitStack() as stack:
+        database = ""
+        if given.database == "postgres":
+            postgres.require("postgresql")
+            database = stack.enter_context(postgres.server()).create("journal")
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         passed, failed = asyncio.run(
-            roll(given.replicas, given.callers, given.rounds, Path(folder))
+            roll(given.replicas, given.callers, given.rounds, folder, database)
         )
     print(f"rolling: {passed} passed, {failed} failed")
     return int(failed > 0)
