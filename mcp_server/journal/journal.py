@@ -113,12 +113,15 @@ class Journal:
         """The row that stands in the way of submitting `key` again."""
         return _first(await self._read(f"where key = ? and {IS_LIVE}", key))
 
-    async def get(self, any_id: str) -> Submission | None:
-        """The row with this id of ours, or the newest one of this vendor's job."""
-        found = await self._read(
-            "where id = ? or job_id = ? order by number desc limit 1", any_id, any_id
-        )
-        return _first(found)
+    async def get(self, any_id: str, *, user: str = "") -> Submission | None:
+        """The row with this id of ours, or the newest one of this vendor's job.
+
+        Args:
+            user: only one that this user asked for.
+        """
+        asked, whose = _asked_by(user)
+        where = f"where (id = ? or job_id = ?){asked} order by number desc limit 1"
+        return _first(await self._read(where, any_id, any_id, *whose))
 
     async def latest(self, row: Submission) -> Submission:
         """A row as it is by now; as it was, where the journal can't be read."""
