@@ -164,7 +164,7 @@ class Jobs:
         user = self._caller.user
         job = await self._submitter.submit(order, may_charge=may_charge, user=user)
         if not job.ended:
-            job = job.evolve(poll_after_seconds=self._poller.poll_after_s(job))
+            job = job.evolve(poll_after_seconds=self._reader.poll_after_s(job))
         return await self._downloads.with_paths(job)
 
     def patience(self, report: BytesReport) -> Patience:
@@ -378,7 +378,7 @@ class Jobs:
             row = await self._submitter.look(row)
         if may_give_up and row is not None and row.state == "unconfirmed":
             await self._submitter.give_up(row)
-            given_up = self._repository.to_job(await self._journal.latest(row))
+            given_up = self._repository.to_job(await self._rows.get(row.id) or row)
             return await self._downloads.with_paths(given_up), (
                 "Given up: the vendor was not asked, and if it did take the request, "
                 "the same call will be charged a second time."
