@@ -6,6 +6,8 @@ dropped. An id in no row is read as it is: whoever has it may use it.
 """
 
 import contextlib
+import os
+from pathlib import Path
 from typing import Literal, Protocol
 
 from mcp_server.errors import ExpiredError, NotFoundError
@@ -64,22 +66,24 @@ class VisibleRows:
             return "nobodys"
         return "own" if self._user in await self._journal.users_asking(rows) else "hidden"
 
-    async def hides_path(self, given: str) -> bool:
-        """Whether a path leads to a file of somebody else's job.
+    async def hides_path(self, given: str, outputs: Path) -> bool:
+        """Whether a path leads to what somebody else's job may have left.
+
+        Of the output folder that is all but the caller's own: a file that was saved once more, by
+        another name, is in no row any longer.
 
         Raises:
             JournalError: nobody can tell.
         """
         if self.are_all:
             return False
-        is_of_a_job = False
-        for path in {path_of(given), real_path(given)} - {""}:
-            if await self.find_made(path=path):
-                return False
-            is_of_a_job = is_of_a_job or bool(await self._journal.find_made(path=path))
+        paths = {path_of(given), real_path(given)} - {""}
+        if any([await self.find_made(path=path) for path in paths]):
+            return False
+        others = any([await self._journal.find_made(path=path) for path in paths])
         if self._journal.fault is not None:
             raise self._journal.fault
-        return is_of_a_job
+        return others or any(_is_below(path, outputs) for path in paths)
 
     async def may_end(self, job_id: str) -> bool:
         """Whether a job ends for all when this caller cancels it: he pays, or nobody else asked.
@@ -162,6 +166,10 @@ class UsersReader:
     async def _reader_of(self, job_id: str) -> Poller:
         is_hidden = await self._rows.standing(job_id) == "hidden"
         return self._strangers if is_hidden else self._poller
+
+
+def _is_below(path: str, folder: Path) -> bool:
+    return Path(path).is_relative_to(os.path.realpath(folder))
 
 
 def not_known(service: Service) -> NotFoundError:

@@ -187,7 +187,7 @@ class Jobs:
             check,
             patience,
             why_none=why_none,
-            as_missing=await self._rows.hides_path(path),
+            as_missing=await self._rows.hides_path(path, self._outputs.path),
         )
 
     async def fetch_file(self, url: str, kind: Kind, check: Check, patience: Patience) -> OwnFile:

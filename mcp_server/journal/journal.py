@@ -151,6 +151,9 @@ class Journal:
     async def rows_of(self, some_id: str) -> list[Submission]:
         """Every row that has to do with an id: ours, of the vendor's job, or of its media.
 
+        Where none has this very id, those that differ in upper and lower case alone: a vendor may
+        take either.
+
         Raises:
             JournalError: it can't be read, so nobody knows whose it is.
         """
@@ -158,9 +161,16 @@ class Journal:
             known = await _select(rows, "where id = ? or job_id = ?", some_id, some_id)
             if known:
                 return known
-            medium = f'"media_id": {json.dumps(some_id)}'  # as rows are written
-            where = "where job like ? escape '!' order by number desc limit ?"
-            return await _select(rows, where, f"%{_as_like(medium)}%", _MOST_MADE)
+            medium = f'"media_id": {json.dumps(some_id)}'.lower()  # as rows are written
+            return await _select(
+                rows,
+                "where lower(id) = ? or lower(job_id) = ? or lower(job) like ? escape '!'"
+                " order by number desc limit ?",
+                some_id.lower(),
+                some_id.lower(),
+                f"%{_as_like(medium)}%",
+                _MOST_MADE,
+            )
 
     async def users_asking(self, rows: Sequence[Submission]) -> set[str]:
         """The users who asked for one of the rows.

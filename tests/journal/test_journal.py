@@ -1230,7 +1230,7 @@ async def test_a_row_is_found_by_every_id_that_has_to_do_with_it(journal: Journa
     row = await journal.get("job-1")
     assert row is not None
 
-    for known in (row.id, "job-1", 'a"1_%'):
+    for known in (row.id, "job-1", 'a"1_%', row.id.upper(), "JOB-1", 'A"1_%'):
         assert [row] == await journal.rows_of(known)
     for unknown in ("a", 'a"1', 'a"1__', "the-source", "job-", ""):
         assert [] == await journal.rows_of(unknown), unknown

@@ -20,10 +20,11 @@ from mcp import MCPError
 from mcp.types import ResourceTemplateReference
 
 from mcp_server.jobs.jobs import Jobs
-from mcp_server.models import OUR_ID_PREFIX
+from mcp_server.models import OUR_ID_PREFIX, Caller
+from mcp_server.sandbox import media
 from mcp_server.tools.context import SUBMITTING_TOOLS
 from mcp_server.tools.registry import all_tools
-from tests.support.harness import GOOD, Harness
+from tests.support.harness import GOOD, Harness, Reply
 from tests.support.tasks_client import DECLARED, Method, ask
 from tests.support.team import OPERATOR, READER, Mode, Team, team
 
@@ -78,7 +79,11 @@ ENTRIES: dict[str, Entry] = {
     "upscale_image by index": tool("upscale_image", "source", image_index=1),
     "generate_video from": tool("generate_video", "start_image", prompt="a", service="dreamina"),
     "generate_video to": tool(
-        "generate_video", "end_image", prompt="a", start_image=IMAGE, service="dreamina"
+        "generate_video",
+        "end_image",
+        prompt="a",
+        start_image=GOOD["pixverse", "image"],
+        service="pixverse",
     ),
     "generate_image": tool("generate_image", "reference_image", prompt="a", service="google-flow"),
     "generate_image of any": tool("generate_image", "reference_image", prompt="a"),
@@ -150,9 +155,9 @@ async def made_by_alice(server: Team) -> Theirs:
             for kind, some_id in {
                 "job": done["job_id"],
                 "submission": row.id,
-                **{f"medium {n}": item.get("media_id") for n, item in enumerate(done["media"])},
+                "medium": done["media"][-1].get("media_id"),
             }.items():
-                if some_id:
+                if some_id and some_id not in [known for known, _ in ids.values()]:
                     ids[f"{name}: {kind}"] = (some_id, other(some_id))
             link = done["media"][0].get("url") or link
         saved = (await alice.call("download_media", job_id=ids["Dreamina's video: job"][0])).job
@@ -190,3 +195,314 @@ async def test_anothers_id_is_answered_as_one_that_nobody_knows(tmp_path: Path, 
 
     assert [] == differing
     assert len(compared) > 10  # not all of it is one refusal of whatever is asked
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_what_is_listed_is_what_the_caller_asked_for(tmp_path: Path, mode: Mode) -> None:
+    async with alices(tmp_path) as (server, _):
+        sees: dict[str, list[int]] = {}
+        for name in ("alice", "bob", OPERATOR):
+            async with server.caller(name, mode) as caller:
+                jobs = (await caller.call("list_jobs")).job["jobs"]
+                (content,) = (await caller.client.read_resource("useapi://jobs")).contents
+                completed = await completion(caller, "")
+                found = (await caller.call("list_media", limit=50)).job
+                found_media = found["media"]
+                sees[name] = [
+                    len(jobs),
+                    len(json.loads(str(getattr(content, "text", "")))["jobs"]),
+                    len(completed.values),
+                    sum(item["made_here"] for item in found_media),
+                ]
+                is_told = "others use these accounts" in found.get("note", "")
+                assert is_told == (name != OPERATOR)
+                if name != OPERATOR:
+                    assert all(item["made_here"] for item in found_media)
+
+    assert [0, 0, 0, 0] == sees["bob"]
+    assert sees["alice"] == sees[OPERATOR]
+    assert [6, 6, 6] == sees["alice"][:3]
+    assert sees["alice"][3] > 0
+
+
+async def test_a_path_of_anothers_file_is_one_that_is_not_there(tmp_path: Path) -> None:
+    folder = str(tmp_path / "output")
+    async with (
+        alices(tmp_path, USEAPI_INPUT_DIRS=folder) as (server, theirs),
+        server.caller("bob") as bob,
+        server.caller("alice") as alice,
+    ):
+        hidden = Path(theirs.path)
+        missing = hidden.with_name(f"z{hidden.name[1:]}")
+        link = tmp_path / "output" / "a-link.mp4"
+        link.symlink_to(hidden)
+        entry = tool("upscale_video", "source")
+        said = [await entry(bob, str(path)) for path in (hidden, missing)]
+        by_link = await entry(bob, str(link))
+        by_uri = await entry(bob, hidden.as_uri())
+        own = (await alice.call("upscale_video", source=str(hidden))).text
+        await alice.call(
+            "download_media", job_id=theirs.ids["Dreamina's video: job"][0], file_name="again"
+        )
+        before_that = await entry(bob, str(hidden))
+
+    named = zip(said, (hidden, missing), strict=True)
+    told = [repr(each).replace(path.name, "") for each, path in named]
+    assert told[0] == told[1]
+    assert "is not there" in told[0]
+    assert said[0] == before_that
+    assert "is not there" in repr(by_link)
+    assert "is not there" in repr(by_uri)
+    assert "this is already" in own  # known as the job
+
+
+async def test_a_link_to_anothers_medium_is_a_link_like_any_other(tmp_path: Path) -> None:
+    async with alices(tmp_path) as (server, theirs):
+        of_bob = await server.app.all_jobs.of(Caller("bob")).made(url=theirs.link)
+        of_alice = await server.app.all_jobs.of(Caller("alice")).made(url=theirs.link)
+
+    assert of_bob is None
+    assert of_alice is not None
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_who_asks_for_the_same_joins_pays_nothing_and_sees_it(
+    tmp_path: Path, mode: Mode
+) -> None:
+    async with (
+        team(tmp_path, job_seconds=60) as server,
+        server.caller("alice", mode) as alice,
+        server.caller("bob", mode) as bob,
+    ):
+        both = await asyncio.gather(*(c.call("upscale_video", source=VIDEO) for c in (alice, bob)))
+        later = await bob.call("upscale_video", source=VIDEO)
+        job_id = both[0].job["job_id"]
+        read = (await bob.call("get_job", job_id=job_id)).job
+        lists = [(await c.call("list_jobs")).job["jobs"] for c in (alice, bob)]
+        row = await server.app.journal.get(job_id)
+
+    assert {job_id} == {reply.job["job_id"] for reply in (*both, later)}
+    assert [[job_id]] * 2 == [[job["job_id"] for job in jobs] for jobs in lists]
+    assert "running" == read["status"]
+    assert 1 == len(alice.posts())
+    assert row is not None
+    assert "alice" == row.payer
+
+
+async def test_who_does_not_pay_leaves_a_job_and_who_pays_cancels_it(tmp_path: Path) -> None:
+    async with (
+        team(tmp_path, job_seconds=60) as server,
+        server.caller("alice") as alice,
+        server.caller("bob") as bob,
+    ):
+        job_id = (await alice.call("upscale_video", source=VIDEO)).job["job_id"]
+        await bob.call("upscale_video", source=VIDEO)
+        left = (await bob.call("cancel_job", job_id=job_id)).job
+        asked_after = [r for r in server.network.sent if r.method == "DELETE"]
+        gone = await bob.call("get_job", job_id=job_id)
+        still = (await alice.call("get_job", job_id=job_id)).job
+        cancelled = (await alice.call("cancel_job", job_id=job_id)).job
+
+    assert ("running", None) == (left["status"], left.get("next"))
+    assert left["note"].startswith("It goes on, for somebody else asked for it first")
+    assert [] == asked_after
+    assert "not_found" == gone.error["code"]
+    assert "running" == still["status"]
+    assert "cancelled" == cancelled["status"]
+
+
+async def test_a_job_of_the_operator_is_his_to_cancel(tmp_path: Path) -> None:
+    async with (
+        team(tmp_path, job_seconds=60) as server,
+        server.caller(OPERATOR) as operator,
+        server.caller("bob") as bob,
+    ):
+        job_id = (await operator.call("upscale_video", source=VIDEO)).job["job_id"]
+        before = await bob.call("get_job", job_id=job_id)
+        await bob.call("upscale_video", source=VIDEO)
+        after = await bob.call("get_job", job_id=job_id)
+        left = (await bob.call("cancel_job", job_id=job_id)).job
+        cancelled = (await operator.call("cancel_job", job_id=job_id)).job
+
+    assert "not_found" == before.error["code"]
+    assert job_id == after.job["job_id"]
+    assert "running" == left["status"]
+    assert "cancelled" == cancelled["status"]
+
+
+async def test_a_job_that_is_over_is_not_left(tmp_path: Path) -> None:
+    async with alices(tmp_path) as (server, theirs), server.caller("bob") as bob:
+        job_id, _ = theirs.ids["Dreamina's video: job"]
+        await bob.call("upscale_video", source=VIDEO)
+        cancelled = (await bob.call("cancel_job", job_id=job_id)).job
+        again = (await bob.call("get_job", job_id=job_id)).job
+
+    assert cancelled["note"].startswith("There was nothing to cancel")
+    assert "completed" == again["status"]
+
+
+async def test_in_a_team_everybody_sees_all_and_may_cancel_it(tmp_path: Path) -> None:
+    async with (
+        team(tmp_path, job_seconds=60, USEAPI_SHARING="team") as server,
+        server.caller("alice") as alice,
+        server.caller("bob") as bob,
+    ):
+        job_id = (await alice.call("upscale_video", source=VIDEO)).job["job_id"]
+        listed = (await bob.call("list_jobs")).job["jobs"]
+        found = (await bob.call("list_media", service="pixverse")).job
+        cancelled = (await bob.call("cancel_job", job_id=job_id)).job
+        row = await server.app.journal.get(job_id)
+
+    assert [job_id] == [job["job_id"] for job in listed]
+    assert any(not item["made_here"] for item in found["media"])
+    assert "cancelled" == cancelled["status"]
+    assert row is not None
+    assert "alice" == row.payer
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_who_may_only_read_can_not_submit_or_cancel(tmp_path: Path, mode: Mode) -> None:
+    needed = {
+        "upscale_video": {"source": VIDEO},
+        "interpolate_video": {"source": VIDEO, "fps": 60},
+        "upscale_image": {"source": IMAGE},
+        "generate_video": {"prompt": "a"},
+        "generate_image": {"prompt": "a"},
+        "cancel_job": {"job_id": VIDEO},
+    }
+    assert SUBMITTING_TOOLS == needed.keys()
+    options = {} if mode == "legacy" else DECLARED
+    async with team(tmp_path) as server, server.caller(READER, mode, **options) as reader:
+        for name, arguments in needed.items():
+            reply = await reader.call(name, **arguments)
+            assert "forbidden" == reply.error["code"]
+            assert "may only read, so nothing was done" in reply.text
+        if mode != "legacy":
+            with pytest.raises(MCPError, match="may only read"):
+                await ask(reader.client, "tasks/cancel", VIDEO)
+        assert [] == server.network.sent
+        assert (await reader.call("get_job", job_id=VIDEO)).job["status"] == "completed"
+
+
+async def test_a_user_pays_within_a_daily_budget_and_nobody_is_held_up_by_anothers(
+    tmp_path: Path,
+) -> None:
+    async with (
+        team(tmp_path, job_seconds=60, USEAPI_MAX_CREDITS_PER_USER_PER_DAY="250") as server,
+        server.caller("alice") as alice,
+        server.caller("bob") as bob,
+        server.caller(OPERATOR) as operator,
+    ):
+
+        async def made(caller: Harness, variation: int) -> Reply:
+            return await caller.call(
+                "generate_video", prompt="a cat", service="dreamina", variation=variation
+            )
+
+        at_once = await asyncio.gather(*(made(alice, n) for n in range(1, 13)))
+        # Of the same wish at once, the first is of her whose credits are spent.
+        hers, his = await asyncio.gather(made(alice, 20), made(bob, 20))
+        joined = await made(alice, 20)
+        unlimited = [await made(operator, n) for n in range(30, 33)]
+
+    refused = [reply for reply in at_once if reply.is_error]
+    assert 10 == len(refused)
+    assert {"budget_spent"} == {reply.error["code"] for reply in refused}
+    assert "of your daily 250 for dreamina 230 are spent" in refused[0].text
+    assert "ask the operator" in refused[0].text
+    assert not his.is_error
+    assert hers.is_error or hers.job["job_id"] == his.job["job_id"]
+    assert joined.job["job_id"] == his.job["job_id"]
+    assert not any(reply.is_error for reply in unlimited)
+    assert 2 + 1 + 3 == len(alice.posts())
+
+
+async def test_nobody_learns_that_another_has_sent_the_same_file(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for name in ("alices.mp4", "bobs.mp4"):
+        (folder / name).write_bytes(media.read(media.clip(640, 360, 24)))
+    async with (
+        team(tmp_path, USEAPI_INPUT_DIRS=str(folder)) as server,
+        server.caller("alice") as alice,
+        server.caller("bob") as bob,
+    ):
+        wish = {"max_credits": 0}  # uploads it, and asks for the price
+        await alice.call("upscale_video", source=str(folder / "alices.mp4"), **wish)
+        await bob.call("upscale_video", source=str(folder / "bobs.mp4"), **wish)
+        uploads = [r for r in server.network.sent if "/files" in r.url.path]
+        listed = [(await c.call("list_jobs")).job["jobs"] for c in (alice, bob)]
+
+    assert 2 == len(uploads)
+    assert [["alices.mp4"], ["bobs.mp4"]] == [[job["source"] for job in jobs] for jobs in listed]
+
+
+async def test_while_the_journal_can_not_be_read_nobody_sees_what_may_be_anothers(
+    tmp_path: Path,
+) -> None:
+    async with alices(tmp_path) as (server, theirs), server.caller("bob") as bob:
+        job_id, _ = theirs.ids["Dreamina's video: job"]
+        state = tmp_path / "state"
+        state.rename(tmp_path / "away")
+        state.write_text("a file in the folder's place")
+        try:
+            replies = [
+                await bob.call(name, **{argument: job_id})
+                for name, argument in {
+                    "get_job": "job_id",
+                    "download_media": "job_id",
+                    "cancel_job": "job_id",
+                    "upscale_video": "source",
+                }.items()
+            ]
+        finally:
+            state.unlink()
+            (tmp_path / "away").rename(state)
+
+    assert ["journal_unusable"] * 4 == [reply.error["code"] for reply in replies]
+
+
+def test_every_tool_that_takes_an_id_is_compared() -> None:
+    """A new one that is not in ENTRIES might tell another's id from one that nobody knows."""
+    takes = {
+        (each.name, argument)
+        for each in all_tools()
+        for argument in each.all_parameters()["properties"]
+        if argument in ("job_id", "source") or argument.endswith("_image")
+    }
+    compared = {
+        (cells["name"], cells["argument"])
+        for entry in ENTRIES.values()
+        if "argument" in (cells := inspect.getclosurevars(entry).nonlocals)
+    }
+
+    assert takes == compared
+
+
+LIFECYCLE = {"of", "are_all", "answer_waiting", "answer_submitting", "drain", "close"}
+"""What of Jobs is no answer to a caller."""
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in vars(Jobs) if name[0] != "_" and name not in LIFECYCLE]
+)
+def test_what_jobs_answer_comes_from_what_the_caller_may_see(name: str) -> None:
+    """`_rows` and `_reader` are the caller's; the journal and the poller are everybody's."""
+    source = inspect.getsource(getattr(Jobs, name))
+
+    assert not re.search(r"self\._(journal|poller|strangers)\b", source)
+
+
+def test_no_handler_passes_by_the_jobs_of_its_caller() -> None:
+    package = Path(inspect.getfile(Jobs)).parents[1]
+    files = [path for folder in ("tools", "server") for path in (package / folder).glob("*.py")]
+    used = {
+        (path.name, found)
+        for path in files
+        for found in re.findall(r"\b(?:app|app_of\(ctx\)|current_app\(\))\.(\w+)", path.read_text())
+    }
+
+    assert {"consent.py", "media.py", "sources.py", "choice.py", "jobs.py"} >= {
+        name for name, found in used if found == "upstream"
+    }
+    assert {"factory.py"} == {name for name, found in used if found in ("journal", "all_jobs")}
