@@ -7,6 +7,7 @@ dropped. An id in no row is read as it is: whoever has it may use it.
 
 import contextlib
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -83,17 +84,19 @@ class VisibleRows:
         others = any([await self._journal.find_made(path=path) for path in paths])
         if self._journal.fault is not None:
             raise self._journal.fault
-        return others or any(_is_below(path, outputs) for path in paths)
+        return others or _is_below(real_path(given), outputs)
 
     async def may_end(self, job_id: str) -> bool:
         """Whether a job ends for all when this caller cancels it: he pays, or nobody else asked.
+
+        A job in no row is as it is for reading: whoever has its id may end it.
 
         Raises:
             JournalError: nobody can tell.
         """
         if self.are_all:
             return True
-        rows = await self._journal.rows_of(job_id)
+        rows = await self._rows_of_job(job_id)
         payers = {row.payer for row in rows if row.evidence.get("charged") is not False}
         if payers:
             return self._user in payers
@@ -101,7 +104,14 @@ class VisibleRows:
 
     async def leave(self, job_id: str) -> None:
         """Have it written down that the user wants a job no more."""
-        await self._journal.remove_asked(self._user, await self._journal.rows_of(job_id))
+        await self._journal.remove_asked(self._user, await self._rows_of_job(job_id))
+
+    async def _rows_of_job(self, job_id: str) -> list[Submission]:
+        """Every row of a job, those included that another request made of the same one."""
+        rows = {row.id: row for row in await self._journal.rows_of(job_id)}
+        for vendor_id in {row.job_id for row in rows.values()} - {None}:
+            rows |= {row.id: row for row in await self._journal.rows_of(str(vendor_id))}
+        return list(rows.values())
 
 
 class Reader(Protocol):
@@ -141,31 +151,31 @@ class UsersReader:
 
     async def read(self, job_id: str, *, afresh: bool = False, held: bool = False) -> Job:
         """The job as it is now; see `Poller.read`."""
-        if await self._rows.get(job_id) is not None:
-            return await self._poller.read(job_id, afresh=afresh, held=held)
-        poller = await self._reader_of(job_id)
-        try:
+        async with self._poller_of(job_id) as poller:
             return await poller.read(job_id, afresh=afresh, held=held)
-        except NotFoundError:
-            raise _unknown(job_id) from None
 
     async def wait(self, job_id: str, seconds: float, report: Report) -> Job:
         """The job when it ends, or as it is when the time is up; see `Poller.wait`."""
-        if await self._rows.get(job_id) is not None:
-            return await self._poller.wait(job_id, seconds, report)
-        poller = await self._reader_of(job_id)
-        try:
+        async with self._poller_of(job_id) as poller:
             return await poller.wait(job_id, seconds, report)
-        except NotFoundError:
-            raise _unknown(job_id) from None
 
     def poll_after_s(self, job: Job) -> int:
         """When a read of a running job is next worth while, in whole seconds."""
         return self._poller.poll_after_s(job)
 
-    async def _reader_of(self, job_id: str) -> Poller:
+    @contextlib.asynccontextmanager
+    async def _poller_of(self, job_id: str) -> AsyncIterator[Poller]:
+        """What reads this job; of one that is not the user's it is only said that nobody knows."""
+        if await self._rows.get(job_id) is not None:
+            yield self._poller
+            return
         is_hidden = await self._rows.standing(job_id) == "hidden"
-        return self._strangers if is_hidden else self._poller
+        try:
+            yield self._strangers if is_hidden else self._poller
+        except NotFoundError:
+            if job_id.startswith(OUR_ID_PREFIX):
+                raise no_submission() from None
+            raise not_known(service_of(job_id, "job_id")) from None
 
 
 def _is_below(path: str, folder: Path) -> bool:
@@ -180,9 +190,3 @@ def not_known(service: Service) -> NotFoundError:
         service=service.name,
         http_status=404,
     )
-
-
-def _unknown(job_id: str) -> NotFoundError:
-    if job_id.startswith(OUR_ID_PREFIX):
-        return no_submission()
-    return not_known(service_of(job_id, "job_id"))

@@ -368,7 +368,7 @@ class Jobs:
                 hint="It is free: only the call that needed it, made again, may cost something.",
                 service=job.service,
             )
-        if row is not None and not await self._rows.may_end(job_id):
+        if not await self._rows.may_end(job_id):
             job = await self.get(job_id)
             if job.ended:
                 return job, "There was nothing to cancel."
@@ -455,6 +455,7 @@ class Jobs:
 
 
 def may_only_read() -> ForbiddenError:
+    """What a caller is told who asks for what costs or changes something, and may only read."""
     return ForbiddenError(
         message="This token may only read, so nothing was done.",
         hint="Ask the operator of this server for one that may submit jobs.",

@@ -754,6 +754,32 @@ async def test_a_server_goes_on_while_a_newer_version_adds_to_the_layout(
     assert (newest + 1, newest + 1) == await migrate(dsn)
 
 
+async def test_a_database_without_users_is_the_operators_and_its_servers_go_on(
+    runner: asyncio.Runner, empty: str
+) -> None:
+    def insert(key: str) -> None:
+        """What a server of layout 1 writes."""
+        run(
+            empty,
+            "insert into submission(id, key, state, status, service, operation, source_id,"
+            " arguments, price, credits, posts, created_at, updated_at) values("
+            f"'{key}', '{key}', 'accepted', 'running', 'dreamina', 'upscale_video', 'source',"
+            " '{}', 30, 30, 1, 0, 0)",
+        )
+
+    await migrate(empty, MIGRATIONS[:1])
+    insert("before")
+    assert (1, len(MIGRATIONS)) == await migrate(empty)
+    insert("meanwhile")
+
+    async with opened(empty) as journal:
+        rows = await listed(journal)
+        assert ["meanwhile", "before"] == [row.id for row in rows]
+        assert ["", ""] == [row.payer for row in rows]
+        assert set() == await journal.users_asking(rows)
+    assert [(1,)] == run(empty, "select readable_since from layout")
+
+
 async def test_a_server_stops_writing_when_a_newer_version_changes_the_layout(
     runner: asyncio.Runner, dsn: str
 ) -> None:
