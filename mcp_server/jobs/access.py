@@ -7,18 +7,21 @@ dropped. An id in no row is read as it is: whoever has it may use it.
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from mcp_server.errors import ExpiredError, NotFoundError
 from mcp_server.jobs.polling import Poller, Report, no_submission
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
+from mcp_server.media.names import MadeName
 from mcp_server.media.own_files import path_of, real_path
 from mcp_server.models import OUR_ID_PREFIX, Job
 from mcp_server.services.base import Service
 from mcp_server.services.registry import service_of
+from mcp_server.upstream.client import Upstream
+from mcp_server.upstream.responses import Answer, ServiceInfo
 
 Standing = Literal["own", "hidden", "nobodys"]
 
@@ -122,6 +125,28 @@ class Reader(Protocol):
     def poll_after_s(self, job: Job) -> int: ...
 
 
+class DroppingUpstream(Upstream):
+    """Makes the reads that an unknown id would cause, and finds nothing, whatever they bring.
+
+    Where the vendor can't be read they fail as those of an unknown id do.
+    """
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._reads = upstream
+
+    async def get(
+        self,
+        vendor: ServiceInfo,
+        path: str,
+        *,
+        name: MadeName | None = None,
+        keep_if: Callable[[Any], bool] | None = None,
+    ) -> Answer:
+        with contextlib.suppress(NotFoundError, ExpiredError):
+            await self._reads.get(vendor, path, name=name, keep_if=lambda _: False)
+        raise NotFoundError(message=f"{vendor.title}: nothing was found.", hint="Check the id.")
+
+
 class StrangersPoller(Poller):
     """Reads a job as if the journal knew nothing of it, and answers that nobody knows it."""
 
@@ -129,8 +154,8 @@ class StrangersPoller(Poller):
         if job_id.startswith(OUR_ID_PREFIX):
             raise no_submission()
         service = service_of(job_id, "job_id")
-        with contextlib.suppress(NotFoundError, ExpiredError):
-            await service.read(self._upstream, job_id, age_s=None)
+        with contextlib.suppress(NotFoundError):
+            await service.read(DroppingUpstream(self._upstream), job_id, age_s=None)
         raise not_known(service)
 
     async def _journaled(self, job_id: str) -> Job | None:

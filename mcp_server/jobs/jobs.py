@@ -10,13 +10,20 @@ import anyio
 
 from mcp_server.clock import Clock
 from mcp_server.errors import (
-    ExpiredError,
     ForbiddenError,
     NotFoundError,
     UnansweredError,
     UnsupportedError,
 )
-from mcp_server.jobs.access import Reader, StrangersPoller, UsersReader, VisibleRows, not_known
+from mcp_server.jobs.access import (
+    DroppingUpstream,
+    Reader,
+    Standing,
+    StrangersPoller,
+    UsersReader,
+    VisibleRows,
+    not_known,
+)
 from mcp_server.jobs.downloads import Downloads
 from mcp_server.jobs.polling import Poller
 from mcp_server.jobs.polling import Report as WaitReport
@@ -126,12 +133,9 @@ class Jobs:
             return
         service = service_of(some_id, "source")
         try:
-            await service.look_up(self._upstream, some_id)
+            await service.look_up(self._upstream_for(standing), some_id)
         except NotFoundError:
             raise not_known(service) from None
-        except ExpiredError:
-            if standing == "nobodys":
-                raise
         if standing == "hidden":
             raise not_known(service)
 
@@ -298,8 +302,8 @@ class Jobs:
         if service.is_job(source):  # get_job has its link
             return None
         self._upstream.require_token()
-        link = await service.fresh_link(self._upstream, Media(kind="video", media_id=source))
-        return None if await self._rows.standing(source) == "hidden" else link
+        upstream = self._upstream_for(await self._rows.standing(source))
+        return await service.fresh_link(upstream, Media(kind="video", media_id=source))
 
     async def download(
         self, job_id: str, file_name: str | None, report: BytesReport
@@ -428,6 +432,10 @@ class Jobs:
         await self._submitter.close()
         await self._poller.close()
         await self._strangers.close()
+
+    def _upstream_for(self, standing: Standing) -> Upstream:
+        """What reads an id: of somebody else's job nothing is found."""
+        return DroppingUpstream(self._upstream) if standing == "hidden" else self._upstream
 
     def _require_submitter(self) -> None:
         if not self._caller.may_submit:

@@ -120,7 +120,11 @@ async def _started(app: ASGIApp) -> AsyncIterator[None]:
     """ASGI's lifespan, as uvicorn speaks it."""
     heard: asyncio.Queue[Message] = asyncio.Queue()
     said: asyncio.Queue[Message] = asyncio.Queue()
-    running = asyncio.create_task(app({"type": "lifespan"}, heard.get, said.put))
+
+    async def run() -> None:
+        await app({"type": "lifespan"}, heard.get, said.put)
+
+    running = asyncio.create_task(run())
     for word in ("startup", "shutdown"):
         await heard.put({"type": f"lifespan.{word}"})
         answer = await said.get()
