@@ -307,9 +307,8 @@ class Submitter:
     async def _decide(self, order: Order, key: str) -> Job:
         """With the key claimed: what there is to do for this order."""
         await self._repository.flush()
-        row = await self._journal.find_live(key)
-        if row is not None:
-            self._works[key].row_id = row.id
+        work, row = self._works[key], await self._journal.find_live(key)
+        work.row_id = row.id if row is not None else None
         if row is not None and row.state == "accepted":
             job = await self._reuse(row)
             if job is not None and job.status != "unconfirmed":
@@ -318,10 +317,14 @@ class Submitter:
                 return await self._recover(order, await self._journal.latest(row))
         elif row is not None and await self._repository.close_abandoned(row) is None:
             return await self._recover(order, row)
-        payer = self._require_payer(order, key)
-        return await self._send(order, await self._insert(order, key, payer))
+        work.row_id = None  # what there was is over
+        payer = self._require_payer(order, work)
+        new = submission_of(order, key, self._upstream.origin, payer)
+        row = await self._journal.insert(new, budget=self._budget, user_budget=self._user_budget)
+        work.row_id, work.asked = row.id, {payer}
+        return await self._send(order, row)
 
-    def _require_payer(self, order: Order, key: str) -> str:
+    def _require_payer(self, order: Order, work: _Work) -> str:
         """Who agreed to the price of a new job."""
         if order.missing:  # it was live when it was planned, so nothing was uploaded for it
             raise ConsentError(
@@ -330,8 +333,7 @@ class Submitter:
                 hint="Make the same call again: it uploads the file first.",
                 service=order.service,
             )
-        payer = self._works[key].payer
-        if payer is None:
+        if work.payer is None:
             price = f" for about {order.price:g} credits" if order.price else ""
             raise ConsentError(
                 message="The job that the same call made before is over, so this would be a new"
@@ -339,15 +341,7 @@ class Submitter:
                 hint="Make the same call again: the user is asked about the price.",
                 service=order.service,
             )
-        return payer
-
-    async def _insert(self, order: Order, key: str, payer: str) -> Submission:
-        work = self._works[key]
-        work.row_id = None  # the one before has ended
-        new = submission_of(order, key, self._upstream.origin, payer)
-        row = await self._journal.insert(new, budget=self._budget, user_budget=self._user_budget)
-        work.row_id, work.asked = row.id, {payer}
-        return row
+        return work.payer
 
     async def _reuse(self, row: Submission) -> Job | None:
         """The job an earlier call made; None if it is free to be made again."""
