@@ -48,7 +48,7 @@ from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 
 LEFT = (
-    "It goes on, for somebody else asked for it first: the vendor was not asked to cancel it. It is"
+    "It goes on, for somebody else asked for it, too: the vendor was not asked to cancel it. It is"
     " no longer among your jobs."
 )
 _UNDER_WAY = ("submitting", "running")

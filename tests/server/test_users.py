@@ -65,6 +65,10 @@ async def completion(caller: Harness, some_id: str) -> Any:
     return found.completion
 
 
+async def prompt(caller: Harness, some_id: str) -> Any:
+    return await caller.client.get_prompt("enhance_clip", {"source": some_id})
+
+
 ENTRIES: dict[str, Entry] = {
     "get_job": tool("get_job", "job_id"),
     "get_job that waits": tool("get_job", "job_id", wait_seconds=20),
@@ -91,6 +95,7 @@ ENTRIES: dict[str, Entry] = {
     "file": resource("useapi://jobs/{}/files/0"),
     "medium": resource("useapi://media/{}"),
     "completion": completion,
+    "prompt": prompt,
 }
 TASKS: dict[str, Entry] = {
     method: task(method) for method in ("tasks/get", "tasks/cancel", "tasks/update")
@@ -332,7 +337,7 @@ async def test_who_does_not_pay_leaves_a_job_and_who_pays_cancels_it(tmp_path: P
         cancelled = (await alice.call("cancel_job", job_id=job_id)).job
 
     assert ("running", None) == (left["status"], left.get("next"))
-    assert left["note"].startswith("It goes on, for somebody else asked for it first")
+    assert left["note"].startswith("It goes on, for somebody else asked for it, too")
     assert [] == asked_after
     assert "not_found" == gone.error["code"]
     assert "running" == still["status"]
