@@ -157,6 +157,8 @@ class Journal:
         Raises:
             JournalError: it can't be read, so nobody knows whose it is.
         """
+        if "\0" in some_id:
+            return []  # PostgreSQL refuses it
         async with self._store.read() as rows:
             known = await _select(rows, "where id = ? or job_id = ?", some_id, some_id)
             if known:

@@ -1232,7 +1232,7 @@ async def test_a_row_is_found_by_every_id_that_has_to_do_with_it(journal: Journa
 
     for known in (row.id, "job-1", 'a"1_%', row.id.upper(), "JOB-1", 'A"1_%'):
         assert [row] == await journal.rows_of(known)
-    for unknown in ("a", 'a"1', 'a"1__', "the-source", "job-", ""):
+    for unknown in ("a", 'a"1', 'a"1__', "the-source", "job-", "", "job-1\0"):
         assert [] == await journal.rows_of(unknown), unknown
 
 
