@@ -6,6 +6,7 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 │   ├── UnknownIdError         no service owns this id
 │   ├── UnusableFileError      the user's file can't be read, or nobody takes it
 │   └── UnsupportedError       this service can't do that, or takes no such argument
+├── ForbiddenError             this caller may only read; nothing was done
 ├── UpstreamError              the vendor answered with an error
 │   ├── TokenError             401: useapi.net does not know the token
 │   ├── SubscriptionError      402: the useapi.net subscription has ended
@@ -131,6 +132,11 @@ class UnusableFileError(RequestError):
 
 class UnsupportedError(RequestError):
     code = "unsupported"
+
+
+class ForbiddenError(UseapiError):
+    code = "forbidden"
+    next_action = "ask_operator"
 
 
 class UpstreamError(UseapiError):

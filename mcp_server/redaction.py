@@ -7,6 +7,7 @@ _SECRETS = (
     (re.compile(r"(?i)\b(postgres(?:ql)?://[^\s:/?@]*):[^\s/?]*@"), r"\1:***@"),
     (re.compile(r"(?i)\b(password=)[^\s&\"'<>]+"), r"\1***"),
     (re.compile(r"(?i)\bBearer\s+[^\s\"',;]+"), "Bearer ***"),
+    (re.compile(r"\buseapi-mcp-user_[\w-]+"), "useapi-mcp-user_***"),
     (re.compile(r"\buser:\d+-(?!email:|pixverse:|bot:)[\w.~+/=-]+"), "user:***"),
     (re.compile(r"(?i)email:[0-9a-f]{6,}"), "email:***"),
     # Only from the start of a word: otherwise a long word would take quadratic time.

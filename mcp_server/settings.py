@@ -198,6 +198,17 @@ class Settings(BaseModel):
         None,
         ge=0,
     )
+    max_credits_per_user_per_day: float | None = _setting(
+        "USEAPI_MAX_CREDITS_PER_USER_PER_DAY",
+        "The same for what each user of `useapi-mcp http` causes; the operator has no such limit.",
+        None,
+        ge=0,
+    )
+    sharing: Literal["private", "team"] = _setting(
+        "USEAPI_SHARING",
+        "What a user of `useapi-mcp http` sees: private = the jobs that he asked for, team = all.",
+        "private",
+    )
     confirm_credits: float = _setting(
         "USEAPI_CONFIRM_CREDITS",
         "From this price on a call without max_credits is asked about; an unknown one is 50.",
@@ -391,7 +402,7 @@ class Settings(BaseModel):
             return level
         return "WARNING" if level.upper() == "WARN" else level.upper()
 
-    @field_validator("log_format", mode="before")
+    @field_validator("log_format", "sharing", mode="before")
     @classmethod
     def _any_case_too(cls, form: Any) -> Any:
         return form.lower() if isinstance(form, str) else form

@@ -32,6 +32,7 @@ HEX = b"jane@example.com".hex()
         ("postgres://:pw@/x?host=h", "postgres://:***@/x?host=h"),
         ("postgresql://me@db/x?password=pw&a=1", "postgresql://me@db/x?password=***&a=1"),
         ("postgresql://db.example.com/x", "postgresql://db.example.com/x"),
+        ("by useapi-mcp-user_a-B_9: no", "by useapi-mcp-user_***: no"),
         ("two: jane@x.org, joe@y.org", "two: ***@***, ***@***"),
         ("nothing to hide @ home", "nothing to hide @ home"),
     ],

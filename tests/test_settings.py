@@ -33,6 +33,7 @@ def test_nothing_need_be_set() -> None:
         settings.log_level,
     )
     assert (50, None) == (settings.confirm_credits, settings.max_credits_per_day)
+    assert (None, "private") == (settings.max_credits_per_user_per_day, settings.sharing)
     assert {} == settings.job_defaults
     assert frozenset() == settings.allowed_reply_hosts
 
@@ -62,6 +63,8 @@ def test_every_setting_can_be_set() -> None:
             "USEAPI_MAX_JOBS": "8",
             "USEAPI_CAPTCHA_RETRY": "5",
             "USEAPI_MAX_CREDITS_PER_DAY": "300.5",
+            "USEAPI_MAX_CREDITS_PER_USER_PER_DAY": "20",
+            "USEAPI_SHARING": "Team",
             "USEAPI_CONFIRM_CREDITS": "0",
             "USEAPI_MAX_DOWNLOAD_MB": "10",
             "USEAPI_HTTP_TOKEN": "s3cret",
@@ -85,6 +88,7 @@ def test_every_setting_can_be_set() -> None:
         "max_jobs": 8,
         "captcha_retry": 5,
     } == settings.job_defaults
+    assert (20, "team") == (settings.max_credits_per_user_per_day, settings.sharing)
     assert (300.5, 0.0, 10, "DEBUG") == (
         settings.max_credits_per_day,
         settings.confirm_credits,

@@ -9,12 +9,12 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mcp_server import __version__
-from mcp_server.errors import JournalError, SettingsError
+from mcp_server.errors import JournalError, RequestError, SettingsError
 from mcp_server.logs import flush_log, log_to_stderr
 from mcp_server.settings import Settings, unknown_settings
 
@@ -150,6 +150,25 @@ def build_parser() -> argparse.ArgumentParser:
     )
     migrate.set_defaults(run=_run_migrate)
 
+    user = commands.add_parser(
+        "user",
+        help="hand out tokens for `useapi-mcp http`, one a user, or take them back",
+        description="Each user of `useapi-mcp http` has a token, and sees what he asked for"
+        " (USEAPI_SHARING). Run it with the same USEAPI_DATABASE_URL or USEAPI_STATE_DIR as the"
+        " servers; they need no restart.",
+    )
+    actions = user.add_subparsers(metavar="action", required=True)
+    added = actions.add_parser("add", help="make a user, and print the token: it is not kept")
+    added.add_argument("name", help="letters, digits and . _ @ + -")
+    added.add_argument("--read-only", action="store_true", help="who can't submit or cancel jobs")
+    added.set_defaults(run=_run_user_add)
+    removed = actions.add_parser("remove", help="refuse a user's token from now on; jobs stay")
+    removed.add_argument("name", help="one that `list` shows")
+    removed.set_defaults(run=_run_user_remove)
+    actions.add_parser("list", help="show the users").set_defaults(run=_run_user_list)
+    for action in actions.choices.values():
+        _add_sandbox(action)
+
     demo = commands.add_parser(
         "demo", help="do the main job from start to end in the sandbox, and show the files"
     )
@@ -264,6 +283,45 @@ def _run_migrate(settings: Settings, _: argparse.Namespace) -> None:
         raise SystemExit(1) from None
     was = "was empty" if before is None else f"had layout {before}"
     print(f"The database {was}; it has layout {after} now.")
+
+
+def _run_user_add(settings: Settings, given: argparse.Namespace) -> None:
+    from mcp_server.cli import users
+
+    token = _of_users(settings, users.add(settings, given.name, read_only=given.read_only))
+    print(
+        f"This is the token of {given.name}, who sends it as `Authorization: Bearer ...`. It can't"
+        " be shown again.",
+        file=sys.stderr,
+    )
+    print(token)
+
+
+def _run_user_remove(settings: Settings, given: argparse.Namespace) -> None:
+    from mcp_server.cli import users
+
+    print(_of_users(settings, users.remove(settings, given.name)))
+
+
+def _run_user_list(settings: Settings, _: argparse.Namespace) -> None:
+    from mcp_server.cli import users
+
+    print(_of_users(settings, users.table(settings)))
+
+
+def _of_users(settings: Settings, work: Coroutine[Any, Any, str]) -> str:
+    """What a command about users prints; an error ends it with one line."""
+    if settings.sandbox:
+        work.close()
+        raise SettingsError(
+            message="The sandbox keeps no users: its journal ends with it.",
+            hint="Leave --sandbox and USEAPI_SANDBOX out.",
+        )
+    try:
+        return asyncio.run(work)
+    except (JournalError, RequestError) as error:
+        print(f"useapi-mcp: {error}", file=sys.stderr)
+        raise SystemExit(1 if isinstance(error, JournalError) else 2) from None
 
 
 def _run_sandbox(settings: Settings, given: argparse.Namespace) -> None:

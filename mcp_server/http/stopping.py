@@ -124,9 +124,9 @@ class Stopping:
 
     async def _hand_on(self, number: int, pause_s: float) -> None:
         assert self._app is not None
-        self._app.jobs.answer_waiting()
+        self._app.all_jobs.answer_waiting()
         await self._clock.sleep(pause_s)
-        self._app.jobs.answer_submitting()
+        self._app.all_jobs.answer_submitting()
         # Once uvicorn has the signal, sse-starlette cuts an answer that is not written yet.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_ANSWERS_S):

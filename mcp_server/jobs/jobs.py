@@ -1,5 +1,6 @@
 """Jobs: what the layers above see of this package."""
 
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,7 +9,21 @@ from pathlib import Path
 import anyio
 
 from mcp_server.clock import Clock
-from mcp_server.errors import UnansweredError, UnsupportedError
+from mcp_server.errors import (
+    ForbiddenError,
+    NotFoundError,
+    UnansweredError,
+    UnsupportedError,
+)
+from mcp_server.jobs.access import (
+    DroppingUpstream,
+    Reader,
+    Standing,
+    StrangersPoller,
+    UsersReader,
+    VisibleRows,
+    not_known,
+)
 from mcp_server.jobs.downloads import Downloads
 from mcp_server.jobs.polling import Poller
 from mcp_server.jobs.polling import Report as WaitReport
@@ -25,19 +40,26 @@ from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder
 from mcp_server.media.names import check_file_name
 from mcp_server.media.own_files import OwnFile
-from mcp_server.models import OUR_ID_PREFIX, Job, Kind, ListedJob, Media, Status
+from mcp_server.models import OUR_ID_PREFIX, Caller, Job, Kind, ListedJob, Media, Status
 from mcp_server.services.base import Order
 from mcp_server.services.listing import MadeHere
 from mcp_server.services.registry import service_named, service_of
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 
+LEFT = (
+    "It goes on, for somebody else asked for it, too: the vendor was not asked to cancel it. It is"
+    " no longer among your jobs."
+)
 _UNDER_WAY = ("submitting", "running")
 _LONGEST_HOLD_S = 15.0  # the age by which any job is worth a read
 
 
 class Jobs:
     """Submits paid jobs, follows them, saves their media and cancels them.
+
+    It is the operator's, who sees all; `of` gives that of a user. What it knows of rows and reads
+    of jobs is had from `_rows` and `_reader` alone, so that a user has what is his.
 
     Every job it returns has the path of each of its files that was saved and is still there. A job
     that was submitted or read just now and has not ended has `poll_after_seconds` too.
@@ -59,6 +81,8 @@ class Jobs:
         Args:
             drain_s: how long paid requests may take to be answered when the server stops.
         """
+        self._sharing = settings.sharing
+        self._caller = Caller()
         hold_s = _LONGEST_HOLD_S
         if settings.sandbox:  # its jobs take as long as they are set to
             hold_s = min(settings.sandbox_job_seconds, hold_s)
@@ -68,12 +92,52 @@ class Jobs:
         self._outputs = outputs
         self._repository = JobRepository(journal)
         self._submitter = Submitter(settings, clock, upstream, journal, self._repository)
-        self._poller = Poller(clock, upstream, journal, self._repository, self._look, hold_s)
+        self._rows = VisibleRows(journal)
+        parts = (clock, upstream, journal, self._repository, self._look, hold_s)
+        self._poller, self._strangers = Poller(*parts), StrangersPoller(*parts)
+        self._reader: Reader = self._poller
         self._uploads = Uploads(clock, upstream, journal, self._repository, outputs, fetcher)
         self._quotes = Quotes(clock, upstream, journal, self._repository)
         self._downloads = Downloads(clock, outputs, journal, fetcher, self._fresh_link)
         self._drain_s = drain_s
         self._downloads.sweep()
+
+    def of(self, caller: Caller) -> "Jobs":
+        """The same jobs, as this caller may see and change them."""
+        theirs = copy.copy(self)
+        vars(theirs).update(_caller=caller)
+        if caller.user and self._sharing == "private":
+            rows = VisibleRows(self._journal, caller.user)
+            reader = UsersReader(self._poller, self._strangers, rows)
+            vars(theirs).update(_rows=rows, _reader=reader)
+        return theirs
+
+    @property
+    def are_all(self) -> bool:
+        """Whether the caller may see what others asked for."""
+        return self._rows.are_all
+
+    async def require_known(self, some_id: str) -> None:
+        """Raise for an id of a service that nobody knows, and in the same words for another user's.
+
+        A caller who may see everything is asked nothing: the vendor will say.
+
+        Raises:
+            NotFoundError: it is one of those.
+            UseapiError: it can't be read.
+        """
+        if self.are_all or some_id.startswith(OUR_ID_PREFIX):
+            return
+        standing = await self._rows.standing(some_id)
+        if standing == "own":
+            return
+        service = service_of(some_id, "source")
+        try:
+            await service.look_up(self._upstream_for(standing), some_id)
+        except NotFoundError:
+            raise not_known(service) from None
+        if standing == "hidden":
+            raise not_known(service)
 
     async def is_live(self, order: Order, *, read: bool = False) -> bool:
         """Whether this very order was submitted before and counts, so that it costs nothing.
@@ -85,7 +149,7 @@ class Jobs:
             TokenError, JournalError, BudgetError: it would be refused.
         """
         self._upstream.require_token()
-        return await self._submitter.is_live(order, read=read)
+        return await self._submitter.is_live(order, read=read, user=self._caller.user)
 
     async def submit(self, order: Order, *, may_charge: bool = True) -> Job:
         """The job of an order: a new one, the same one in flight, or the one made before.
@@ -100,9 +164,11 @@ class Jobs:
         Raises:
             UseapiError: nothing was made of it, and the error says why.
         """
-        job = await self._submitter.submit(order, may_charge=may_charge)
+        self._require_submitter()
+        user = self._caller.user
+        job = await self._submitter.submit(order, may_charge=may_charge, user=user)
         if not job.ended:
-            job = job.evolve(poll_after_seconds=self._poller.poll_after_s(job))
+            job = job.evolve(poll_after_seconds=self._reader.poll_after_s(job))
         return await self._downloads.with_paths(job)
 
     def patience(self, report: BytesReport) -> Patience:
@@ -119,7 +185,14 @@ class Jobs:
         why_none: str = "",
     ) -> OwnFile:
         """The user's own file at a path, known by its content; see `Uploads.open`."""
-        return await self._uploads.open(path, folders, check, patience, why_none=why_none)
+        return await self._uploads.open(
+            path,
+            folders,
+            check,
+            patience,
+            why_none=why_none,
+            as_missing=await self._rows.hides_path(path, self._outputs.path),
+        )
 
     async def fetch_file(self, url: str, kind: Kind, check: Check, patience: Patience) -> OwnFile:
         """What a link leads to, known by its content; see `Uploads.fetch`."""
@@ -129,11 +202,14 @@ class Jobs:
         self, service: str, account: str, file: OwnFile, patience: Patience
     ) -> str | Job:
         """What a service calls a file that is sent to it once, or the job that still sends it."""
-        return await self._uploads.send(service_named(service), account, file, patience)
+        self._require_submitter()
+        return await self._uploads.send(
+            service_named(service), account, file, patience, self._uploader
+        )
 
     async def forget_file(self, service: str, account: str, file: OwnFile) -> None:
         """Let the next call send a file anew, which its service does not know any more."""
-        await self._uploads.forget(service_named(service), account, file.sha256)
+        await self._uploads.forget(service_named(service), account, file.sha256, self._uploader)
 
     async def quote(self, order: Order) -> Order:
         """The order with the price that its vendor says; as it is, where it says none.
@@ -142,12 +218,13 @@ class Jobs:
             QuoteError: it could not be had just now.
             UseapiError: it was refused, as the order would be.
         """
-        return replace(order, quoted=await self._quotes.price_of(order))
+        self._require_submitter()
+        return replace(order, quoted=await self._quotes.price_of(order, self._caller.user))
 
     async def made(self, *, url: str = "", path: str = "") -> tuple[Job, int] | None:
         """The job submitted here that a link or path leads to, and the position of its medium."""
         found: list[tuple[Job, int]] = []
-        for row in await self._journal.find_made(url=url, path=path):
+        for row in await self._rows.find_made(url=url, path=path):
             job = await self._downloads.with_paths(self._repository.to_job(row))
             for position, item in enumerate(job.media or ()):
                 if (path and item.path and _is_at(item.path, path)) or (url and item.url == url):
@@ -166,7 +243,7 @@ class Jobs:
         Raises:
             UseapiError: it can't be read; the job itself may be in any state.
         """
-        return await self._downloads.with_paths(await self._poller.read(job_id, held=held))
+        return await self._downloads.with_paths(await self._reader.read(job_id, held=held))
 
     async def wait(self, job_id: str, seconds: float, report: WaitReport) -> Job:
         """The job when it ends, or as it is when the time is up.
@@ -177,7 +254,7 @@ class Jobs:
         Raises:
             UseapiError: it can't be read at all.
         """
-        job = await self._poller.wait(job_id, seconds, report)
+        job = await self._reader.wait(job_id, seconds, report)
         return await self._downloads.with_paths(job)
 
     async def recent(self, limit: int, status: Status | None = None) -> list[ListedJob]:
@@ -185,7 +262,7 @@ class Jobs:
 
         What was refused is no job: it is left out unless `status` is "failed".
         """
-        rows = await self._journal.recent(
+        rows = await self._rows.recent(
             limit, status, origin=self._upstream.origin, refused=status == "failed"
         )
         return [
@@ -197,11 +274,11 @@ class Jobs:
 
     async def made_here(self) -> Mapping[str, MadeHere]:
         """The newest jobs submitted here, by every id that a vendor's list may have for them."""
-        return await made_here(self._journal, self._repository, self._upstream.origin)
+        return await made_here(self._rows, self._repository, self._upstream.origin)
 
     async def known(self, job_id: str) -> Job | None:
         """A job submitted here, as last known; None if there is none with this id."""
-        row = await self._journal.get(job_id)
+        row = await self._rows.get(job_id)
         if row is None:
             return None
         return await self._downloads.with_paths(self._repository.to_job(row))
@@ -225,7 +302,8 @@ class Jobs:
         if service.is_job(source):  # get_job has its link
             return None
         self._upstream.require_token()
-        return await service.fresh_link(self._upstream, Media(kind="video", media_id=source))
+        upstream = self._upstream_for(await self._rows.standing(source))
+        return await service.fresh_link(upstream, Media(kind="video", media_id=source))
 
     async def download(
         self, job_id: str, file_name: str | None, report: BytesReport
@@ -251,9 +329,9 @@ class Jobs:
         ends_s = self._clock.elapsed() + LONGEST_CALL_S
         job = await self.known(job_id)
         if job is None or (job.ended and not await self._downloads.has_all(job)):
-            job = await self._poller.read(job_id)
+            job = await self._reader.read(job_id)
         if job.status in _UNDER_WAY:
-            job = await self._poller.wait(job_id, LONGEST_CALL_S, report)
+            job = await self._reader.wait(job_id, LONGEST_CALL_S, report)
         if job.status in _UNDER_WAY:
             return job, "It has not ended, so nothing is saved yet."
         left_s = max(ends_s - self._clock.elapsed(), 0.0)
@@ -268,18 +346,23 @@ class Jobs:
     async def cancel(self, job_id: str, *, may_give_up: bool = True) -> tuple[Job, str]:
         """Cancel a job as far as its vendor offers it, or give up an unconfirmed one.
 
+        A user who does not pay for it wants it no more, and it goes on for the others.
+
         Args:
             may_give_up: whether an unconfirmed job may be given up. After that the same order is
                 sent again, and may be charged a second time.
 
         Returns:
-            The job as it really is afterwards, and a sentence about what was done.
+            The job as it really is afterwards, and a sentence about what was done; LEFT where the
+            caller just left it.
 
         Raises:
+            ForbiddenError: the caller may only read.
             UnsupportedError: it can't be cancelled.
             UseapiError: it can't be read, or its vendor refused.
         """
-        row = await self._journal.get(job_id)
+        self._require_submitter()
+        row = await self._rows.get(job_id)
         if row is not None and row.operation == "upload":
             job = await self.get(job_id)
             if job.ended:
@@ -289,11 +372,17 @@ class Jobs:
                 hint="It is free: only the call that needed it, made again, may cost something.",
                 service=job.service,
             )
+        if not await self._rows.may_end(job_id):
+            job = await self.get(job_id)
+            if job.ended:
+                return job, "There was nothing to cancel."
+            await self._rows.leave(job_id)
+            return job, LEFT
         if row is not None and row.state == "submitting":  # its owner may be gone
             row = await self._submitter.look(row)
         if may_give_up and row is not None and row.state == "unconfirmed":
             await self._submitter.give_up(row)
-            given_up = self._repository.to_job(await self._journal.latest(row))
+            given_up = self._repository.to_job(await self._rows.get(row.id) or row)
             return await self._downloads.with_paths(given_up), (
                 "Given up: the vendor was not asked, and if it did take the request, "
                 "the same call will be charged a second time."
@@ -309,7 +398,7 @@ class Jobs:
                 job_id=job.job_id,
             )
         await service.cancel(self._upstream, job.job_id)
-        job = await self._poller.read(job_id, afresh=True)
+        job = await self._reader.read(job_id, afresh=True)
         return await self._downloads.with_paths(job), (
             "The vendor was asked to cancel it; credits are not known to come back."
         )
@@ -320,6 +409,7 @@ class Jobs:
         For a server that is about to stop: its clients go on waiting at another one.
         """
         self._poller.answer_now()
+        self._strangers.answer_now()
         self._downloads.answer_now()
 
     def answer_submitting(self) -> None:
@@ -341,6 +431,20 @@ class Jobs:
         await self._quotes.close()
         await self._submitter.close()
         await self._poller.close()
+        await self._strangers.close()
+
+    def _upstream_for(self, standing: Standing) -> Upstream:
+        """What reads an id: of somebody else's job nothing is found."""
+        return DroppingUpstream(self._upstream) if standing == "hidden" else self._upstream
+
+    def _require_submitter(self) -> None:
+        if not self._caller.may_submit:
+            raise may_only_read()
+
+    @property
+    def _uploader(self) -> str:
+        """Who sends a file that nobody else is to know of; "" where it is for all."""
+        return "" if self.are_all else self._caller.user
 
     async def _look(self, row: Submission) -> Submission:
         """What became of a row that has come to no end."""
@@ -356,6 +460,14 @@ class Jobs:
             again = (await self._poller.read(job.job_id, afresh=True)).media or ()
             url = again[position].url if position < len(again) else None
         return url
+
+
+def may_only_read() -> ForbiddenError:
+    """What a caller is told who asks for what costs or changes something, and may only read."""
+    return ForbiddenError(
+        message="This token may only read, so nothing was done.",
+        hint="Ask the operator of this server for one that may submit jobs.",
+    )
 
 
 def _is_at(path: str, real: str) -> bool:

@@ -280,10 +280,7 @@ class Poller:
         await self._repository.flush()
         row = await self._journal.get(job_id)
         if row is None and job_id.startswith(OUR_ID_PREFIX):
-            raise self._journal.fault or NotFoundError(
-                message="No submission of this server has this id.",
-                hint="Call list_jobs for the ids there are.",
-            )
+            raise self._journal.fault or no_submission()
         if row is not None and _is_open(row):
             row = await self._look_for(row)
         if row is not None and not self._repository.is_of(row, self._upstream.origin):
@@ -339,6 +336,14 @@ class Poller:
 
     def _timed(self, job: Job) -> Job:
         return job if job.ended else job.evolve(poll_after_seconds=self.poll_after_s(job))
+
+
+def no_submission() -> NotFoundError:
+    """What is said of an id of our form that the journal does not have."""
+    return NotFoundError(
+        message="No submission of this server has this id.",
+        hint="Call list_jobs for the ids there are.",
+    )
 
 
 def _is_open(row: Submission) -> bool:

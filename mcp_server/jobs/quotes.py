@@ -46,10 +46,13 @@ class Quotes:
         self._repository = repository
         self._under_way: dict[str, asyncio.Task[float | None]] = {}
 
-    async def price_of(self, order: Order) -> float | None:
+    async def price_of(self, order: Order, user: str = "") -> float | None:
         """What the vendor says that an order costs; None: it says nothing.
 
         A cancelled caller cuts nothing.
+
+        Args:
+            user: who asks; "" is the operator.
 
         Raises:
             QuoteError: the price could not be had; the same call asks again.
@@ -58,7 +61,7 @@ class Quotes:
         key = key_of(order, self._upstream.origin)
         task = self._under_way.get(key)
         if task is None:
-            task = self._under_way[key] = asyncio.create_task(self._ask_alone(order, key))
+            task = self._under_way[key] = asyncio.create_task(self._ask_alone(order, key, user))
             task.add_done_callback(lambda done: self._ended(key, done))
         await asyncio.wait({task}, timeout=LONGEST_CALL_S)
         if not task.done():
@@ -78,7 +81,7 @@ class Quotes:
         if fault is not None and not isinstance(fault, UseapiError):  # its callers may have left
             log.error("a quote ended by a bug", exc_info=fault)
 
-    async def _ask_alone(self, order: Order, key: str) -> float | None:
+    async def _ask_alone(self, order: Order, key: str, user: str) -> float | None:
         ends_s = self._clock.elapsed() + LONGEST_CALL_S
         while not await self._journal.claim(key):  # another process asks, or submits it
             if self._clock.elapsed() > ends_s:
@@ -95,11 +98,11 @@ class Quotes:
                 return known.price
             if await self._journal.find_live(key) is not None:
                 return None
-            return await self._ask(order, key)
+            return await self._ask(order, key, user)
         finally:
             await self._journal.release(key)
 
-    async def _ask(self, order: Order, key: str) -> float | None:
+    async def _ask(self, order: Order, key: str, user: str) -> float | None:
         service, endpoint = service_named(order.service), order.endpoint
         unsent = {option.field for name, option in endpoint.options.items() if name in _UNSENT}
         body = {name: value for name, value in order.body.items() if name not in unsent}
@@ -119,7 +122,7 @@ class Quotes:
         except UnansweredError as error:
             log.info("a price was not told: %s", error.message)
             raise _not_told(order, "did not tell the price") from None
-        await self._keep_if_made(order, key, answer)
+        await self._keep_if_made(order, key, answer, user)
         price = service.price_in(answer)
         try:
             await self._journal.end_quote(key, price)
@@ -127,7 +130,7 @@ class Quotes:
             log.warning("a price was told but not written down: %s", error.code)
         return price
 
-    async def _keep_if_made(self, order: Order, key: str, answer: Answer) -> None:
+    async def _keep_if_made(self, order: Order, key: str, answer: Answer, user: str) -> None:
         """Keep the job that the vendor made instead of telling its price: it is the order's."""
         service = service_named(order.service)
         try:
@@ -135,7 +138,8 @@ class Quotes:
         except UnexpectedAnswerError:
             return
         log.warning("%s answered a question for a price with a job", order.service)
-        row = await self._journal.insert(submission_of(order, key, self._upstream.origin))
+        new = submission_of(order, key, self._upstream.origin, user)
+        row = await self._journal.insert(new)
         row = await self._journal.count_post(row, expected=0)
         await self._repository.record_accepted(row, service.accepted(order, answer, row.id))
 

@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping
 
+from mcp_server.jobs.access import VisibleRows
 from mcp_server.jobs.repository import JobRepository
-from mcp_server.journal.journal import Journal
 from mcp_server.services.listing import MadeHere
 
 _NEWEST = 500  # rows of the journal that are looked at
 
 
 async def made_here(
-    journal: Journal, repository: JobRepository, origin: str
+    rows: VisibleRows, repository: JobRepository, origin: str
 ) -> Mapping[str, MadeHere]:
     """The newest jobs submitted here, by every id that a list may have for what they made."""
     made: dict[str, MadeHere] = {}
-    for row in await journal.recent(_NEWEST, origin=origin, refused=False):
+    for row in await rows.recent(_NEWEST, origin=origin, refused=False):
         job = repository.to_job(row)
         media = job.media or ()
         made.setdefault(job.job_id, MadeHere(job.job_id))

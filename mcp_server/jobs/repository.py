@@ -155,7 +155,7 @@ class JobRepository:
             return replace(row, state="unconfirmed", note=note)
 
 
-def submission_of(order: Order, key: str, origin: str) -> NewSubmission:
+def submission_of(order: Order, key: str, origin: str, payer: str) -> NewSubmission:
     """The row to write down before an order is sent."""
     return NewSubmission(
         key=key,
@@ -166,6 +166,7 @@ def submission_of(order: Order, key: str, origin: str) -> NewSubmission:
         arguments=dict(order.result_arguments),
         price=order.price,
         evidence=_evidence(order),
+        payer=payer,
     )
 
 

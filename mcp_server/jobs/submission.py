@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mcp_server.clock import Clock, iso
 from mcp_server.errors import (
+    BudgetError,
     ConsentError,
     DownloadError,
     ExpiredError,
@@ -67,11 +68,15 @@ _NOTE_S = 10.0  # how long reading what exists already may hold up a request
 class _Work:
     """A submission under way, shared by all who ask for the same.
 
-    `may_charge`: somebody agreed to the price of a new one; else it may only reuse what there is.
+    `payer` agreed to the price of a new one, the user or "" for the operator; None: nobody did, and
+    it may only reuse what there is. `row_id` is its row, once that is known, and `asked` are the
+    users of whom it is written down that they asked for it.
     """
 
     task: "asyncio.Task[Job]"
-    may_charge: bool
+    payer: str | None
+    row_id: str | None = None
+    asked: set[str] = field(default_factory=set)
 
 
 class Submitter:
@@ -86,6 +91,7 @@ class Submitter:
         repository: JobRepository,
     ) -> None:
         self._budget = settings.max_credits_per_day
+        self._user_budget = settings.max_credits_per_user_per_day
         self._clock = clock
         self._upstream = upstream
         self._journal = journal
@@ -98,11 +104,12 @@ class Submitter:
         self._quiet = asyncio.Event()
         self._quiet.set()
 
-    async def is_live(self, order: Order, *, read: bool = False) -> bool:
+    async def is_live(self, order: Order, *, read: bool = False, user: str = "") -> bool:
         """Whether this very order was submitted before and stands, so that it costs nothing.
 
         Args:
             read: ask the vendor whether the job that was made before still stands.
+            user: who would pay for it; "" is the operator.
 
         Raises:
             JournalError, BudgetError: it would be refused.
@@ -115,13 +122,18 @@ class Submitter:
             raise self._journal.fault
         if row is not None and read:
             row = await self._refreshed(row)
-        if row is None and self._budget is not None:
+        if row is None:
             await self._journal.check_budget(
-                self._upstream.origin, order.service, order.price, self._budget
+                self._upstream.origin,
+                order.service,
+                order.price,
+                self._budget,
+                payer=user,
+                user_budget=self._user_budget,
             )
         return row is not None
 
-    async def submit(self, order: Order, *, may_charge: bool = True) -> Job:
+    async def submit(self, order: Order, *, may_charge: bool = True, user: str = "") -> Job:
         """Submit an order, join the same one in flight, or return the job it made before.
 
         A cancelled caller stops waiting; the submission goes on. After 40 s without an answer the
@@ -130,18 +142,46 @@ class Submitter:
         Args:
             may_charge: whether the caller agreed to the price of a new job. Else the job there is
                 can be returned, but nothing new is sent.
+            user: who asks; "" is the operator, of whom nothing is written down.
 
         Raises:
             UseapiError: nothing was made of it, and the error says why.
         """
         self._upstream.require_ready()
         key = key_of(order, self._upstream.origin)
+        while True:
+            work = self._joined(order, key, user if may_charge else None)
+            try:
+                job = await self._answer(order, key, work)
+            except BudgetError:
+                if not may_charge or work.payer in (user, None):
+                    raise
+                continue  # somebody else's credits are spent
+            except UseapiError:
+                with contextlib.suppress(JournalError):
+                    await self._note_asked(user, work)
+                raise
+            await self._note_asked(user, work)
+            return job
+
+    def _joined(self, order: Order, key: str, payer: str | None) -> _Work:
+        """The work on an order: what is under way, or else begun now."""
         work = self._works.get(key)
         if work is None:
-            work = _Work(asyncio.create_task(self._work(order, key)), may_charge)
+            work = _Work(asyncio.create_task(self._work(order, key)), payer)
             self._works[key] = work
             work.task.add_done_callback(lambda done: self._done(key, done))
-        work.may_charge = work.may_charge or may_charge
+        if work.payer is None:
+            work.payer = payer
+        return work
+
+    async def _note_asked(self, user: str, work: _Work) -> None:
+        """Have it written down that a user asked for a row, before he is told of it."""
+        if user and work.row_id is not None and user not in work.asked:
+            await self._journal.add_asked(user, work.row_id)
+
+    async def _answer(self, order: Order, key: str, work: _Work) -> Job:
+        """What comes of the work, or how far it is when nobody can wait any longer."""
         task = work.task
         patience_s = EARLY_ANSWER_S if order.endpoint.answers_when_done else PATIENCE_S
         awaited: set[asyncio.Future[Any]] = {task, self._answers_wanted}
@@ -154,6 +194,7 @@ class Submitter:
                 await asyncio.wait({task}, timeout=4 * LOCK_POLL_S)
                 row = await self._journal.find_live(key)
             if row is not None and not task.done():  # one with an answer is being read again
+                work.row_id = row.id
                 return self.to_job(row).evolve(reused=row.state == "accepted" or None)
         if not task.done():
             raise JournalBusyError(
@@ -266,7 +307,8 @@ class Submitter:
     async def _decide(self, order: Order, key: str) -> Job:
         """With the key claimed: what there is to do for this order."""
         await self._repository.flush()
-        row = await self._journal.find_live(key)
+        work, row = self._works[key], await self._journal.find_live(key)
+        work.row_id = row.id if row is not None else None
         if row is not None and row.state == "accepted":
             job = await self._reuse(row)
             if job is not None and job.status != "unconfirmed":
@@ -275,10 +317,15 @@ class Submitter:
                 return await self._recover(order, await self._journal.latest(row))
         elif row is not None and await self._repository.close_abandoned(row) is None:
             return await self._recover(order, row)
-        self._require_consent(order, key)
-        return await self._send(order, await self._insert(order, key))
+        work.row_id = None  # what there was is over
+        payer = self._require_payer(order, work)
+        new = submission_of(order, key, self._upstream.origin, payer)
+        row = await self._journal.insert(new, budget=self._budget, user_budget=self._user_budget)
+        work.row_id, work.asked = row.id, {payer}
+        return await self._send(order, row)
 
-    def _require_consent(self, order: Order, key: str) -> None:
+    def _require_payer(self, order: Order, work: _Work) -> str:
+        """Who agreed to the price of a new job."""
         if order.missing:  # it was live when it was planned, so nothing was uploaded for it
             raise ConsentError(
                 message="The job that the same call made before is over, and the file for a new one"
@@ -286,7 +333,7 @@ class Submitter:
                 hint="Make the same call again: it uploads the file first.",
                 service=order.service,
             )
-        if not self._works[key].may_charge:
+        if work.payer is None:
             price = f" for about {order.price:g} credits" if order.price else ""
             raise ConsentError(
                 message="The job that the same call made before is over, so this would be a new"
@@ -294,10 +341,7 @@ class Submitter:
                 hint="Make the same call again: the user is asked about the price.",
                 service=order.service,
             )
-
-    async def _insert(self, order: Order, key: str) -> Submission:
-        new = submission_of(order, key, self._upstream.origin)
-        return await self._journal.insert(new, budget=self._budget)
+        return work.payer
 
     async def _reuse(self, row: Submission) -> Job | None:
         """The job an earlier call made; None if it is free to be made again."""
@@ -434,6 +478,7 @@ class Submitter:
                 is_counted=is_counted,
                 status=status,
                 budget=self._budget,
+                user_budget=self._user_budget,
             )
             self._reconciler.note_sent(row)
             is_counted = True

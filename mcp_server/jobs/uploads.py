@@ -103,18 +103,19 @@ class Uploads:
         patience: Patience,
         *,
         why_none: str = "",
+        as_missing: bool = False,
     ) -> OwnFile:
         """The file at a path, known by its content.
 
         Args:
-            folders, why_none: see `open_file`.
+            folders, why_none, as_missing: see `open_file`.
             check: refuses a file, by what its beginning says, before it is read whole.
 
         Raises:
             UnusableFileError: it may not be read, or is nothing that can be used.
             NotReadyError: it is still being read; the same call joins that.
         """
-        file = open_file(path, folders, why_none=why_none)
+        file = open_file(path, folders, why_none=why_none, as_missing=as_missing)
         check(file)
         known = self._contents.get(file.identity)
         if known is not None:
@@ -155,7 +156,7 @@ class Uploads:
         return file
 
     async def send(
-        self, service: Service, account: str, file: OwnFile, patience: Patience
+        self, service: Service, account: str, file: OwnFile, patience: Patience, user: str = ""
     ) -> str | Job:
         """What a service calls a file, sent to it now unless it was before.
 
@@ -164,18 +165,20 @@ class Uploads:
 
         Args:
             account: as the vendor calls it.
+            user: sends it for himself alone, so that nobody learns who has sent the same; "" is
+                all who share what is sent.
 
         Raises:
             UploadError: it did not arrive.
             UseapiError: it was refused, or the journal can't be used.
         """
-        key = self._key(service, account, file.sha256)
+        key = self._key(service, account, file.sha256, user)
         if self._journal.fault is not None:
             raise self._journal.fault
         progress = self._progress.setdefault(key, Progress(total_bytes=file.size_bytes))
         ref = await self._sends.join(
             key,
-            lambda: self._send_alone(key, service, account, file, progress),
+            lambda: self._send_alone(key, service, account, file, progress, user),
             progress,
             patience.report,
             patience.left_s,
@@ -191,9 +194,9 @@ class Uploads:
             )
         return self._repository.to_job(row)
 
-    async def forget(self, service: Service, account: str, sha256: str) -> None:
+    async def forget(self, service: Service, account: str, sha256: str, user: str = "") -> None:
         """Let the next call send a file anew, which its service does not know any more."""
-        row = await self._journal.find_live(self._key(service, account, sha256))
+        row = await self._journal.find_live(self._key(service, account, sha256, user))
         if row is not None:
             await self._journal.close_row(row, "freed", "The vendor does not know the file now.")
 
@@ -260,7 +263,13 @@ class Uploads:
         return file
 
     async def _send_alone(
-        self, key: str, service: Service, account: str, file: OwnFile, progress: Progress
+        self,
+        key: str,
+        service: Service,
+        account: str,
+        file: OwnFile,
+        progress: Progress,
+        user: str,
     ) -> str:
         """Send a file while no other process does, unless one has meanwhile."""
         while not await self._journal.claim(key):
@@ -273,16 +282,22 @@ class Uploads:
                 row = await self._close_lost(row)
                 note = "What the vendor calls it is not known here, so it is sent anew."
                 await self._journal.close_row(row, "freed", note)
-            return await self._send(key, service, account, file, progress)
+            return await self._send(key, service, account, file, progress, user)
         finally:
             await self._journal.release(key)
 
     async def _send(
-        self, key: str, service: Service, account: str, file: OwnFile, progress: Progress
+        self,
+        key: str,
+        service: Service,
+        account: str,
+        file: OwnFile,
+        progress: Progress,
+        user: str,
     ) -> str:
-        row = await self._journal.insert(
-            NewSubmission(key, self._upstream.origin, service.name, "upload", file.name, {}, 0.0)
-        )
+        origin = self._upstream.origin
+        new = NewSubmission(key, origin, service.name, "upload", file.name, {}, 0.0, payer=user)
+        row = await self._journal.insert(new)
         job = Job(
             job_id=row.id,
             service=service.name,
@@ -325,8 +340,9 @@ class Uploads:
             log.warning("an upload failed, which was not written down: %s", error.code)
             return replace(row, state="failed", note=failure.message, job=failed)
 
-    def _key(self, service: Service, account: str, sha256: str) -> str:
+    def _key(self, service: Service, account: str, sha256: str, user: str) -> str:
         wish = [self._upstream.origin, "upload", service.name, account.lower(), sha256]
+        wish += [user] if user else []
         return hashlib.sha256(json.dumps(wish).encode()).hexdigest()
 
 

@@ -15,9 +15,9 @@ import base64
 import json
 import os
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -46,7 +46,7 @@ _QUOTES_KEPT_S = 86_400.0
 _PRUNE_EVERY_S = 86_400.0
 COLUMNS = (
     "id, key, state, origin, service, operation, source_id, arguments, price, posts, sent_at,"
-    " first_sent_at, job_id, job, note, evidence, created_at, updated_at"
+    " first_sent_at, job_id, job, note, evidence, created_at, updated_at, payer"
 )
 
 
@@ -113,35 +113,104 @@ class Journal:
         """The row that stands in the way of submitting `key` again."""
         return _first(await self._read(f"where key = ? and {IS_LIVE}", key))
 
-    async def get(self, any_id: str) -> Submission | None:
-        """The row with this id of ours, or the newest one of this vendor's job."""
-        found = await self._read(
-            "where id = ? or job_id = ? order by number desc limit 1", any_id, any_id
-        )
-        return _first(found)
+    async def get(self, any_id: str, *, user: str = "") -> Submission | None:
+        """The row with this id of ours, or the newest one of this vendor's job.
+
+        Args:
+            user: only one that this user asked for.
+        """
+        asked, whose = _asked_by(user)
+        where = f"where (id = ? or job_id = ?){asked} order by number desc limit 1"
+        return _first(await self._read(where, any_id, any_id, *whose))
 
     async def latest(self, row: Submission) -> Submission:
         """A row as it is by now; as it was, where the journal can't be read."""
         return await self.get(row.id) or row
 
     async def recent(
-        self, limit: int, status: str | None = None, *, origin: str, refused: bool = True
+        self,
+        limit: int,
+        status: str | None = None,
+        *,
+        origin: str,
+        refused: bool = True,
+        user: str = "",
     ) -> list[Submission]:
         """The newest rows first, all or those of one Job status; a freed row keeps its last one.
 
         Args:
             refused: whether those are among them that failed before there was a job.
+            user: only what this user asked for.
         """
         of_status, values = ("status = ? and ", (status,)) if status else ("", ())
         made = "" if refused else " and (state <> 'failed' or job_id is not null)"
-        where = f"where {of_status}origin in (?, ''){made} order by number desc limit ?"
-        return await self._read(where, *values, origin, limit)
+        asked, whose = _asked_by(user)
+        where = f"where {of_status}origin in (?, ''){made}{asked} order by number desc limit ?"
+        return await self._read(where, *values, origin, *whose, limit)
 
-    async def insert(self, new: NewSubmission, *, budget: float | None = None) -> Submission:
-        """Write down what is about to be submitted.
+    async def rows_of(self, some_id: str) -> list[Submission]:
+        """Every row that has to do with an id: ours, of the vendor's job, or of its media.
+
+        Where none has this very id, those that differ in upper and lower case alone: a vendor may
+        take either.
+
+        Raises:
+            JournalError: it can't be read, so nobody knows whose it is.
+        """
+        if "\0" in some_id:
+            return []  # PostgreSQL refuses it
+        async with self._store.read() as rows:
+            known = await _select(rows, "where id = ? or job_id = ?", some_id, some_id)
+            if known:
+                return known
+            medium = f'"media_id": {json.dumps(some_id)}'.lower()  # as rows are written
+            return await _select(
+                rows,
+                "where lower(id) = ? or lower(job_id) = ? or lower(job) like ? escape '!'"
+                " order by number desc limit ?",
+                some_id.lower(),
+                some_id.lower(),
+                f"%{_as_like(medium)}%",
+                _MOST_MADE,
+            )
+
+    async def users_asking(self, rows: Sequence[Submission]) -> set[str]:
+        """The users who asked for one of the rows.
+
+        Raises:
+            JournalError: it can't be read.
+        """
+        query = "select user_id from asked where submission_id = ?"
+        async with self._store.read() as found:
+            return {str(user) for row in rows for (user,) in await found.all(query, row.id)}
+
+    @_repeatable
+    async def add_asked(self, user: str, row_id: str) -> None:
+        """Write down that a user asked for what a row submitted, and so may see it."""
+        async with self._store.write(f"asked {row_id}") as rows:
+            await _add_asked(rows, user, row_id)
+
+    @_repeatable
+    async def remove_asked(self, user: str, rows: Sequence[Submission]) -> None:
+        """Write down that a user wants nothing more of what the rows submitted."""
+        async with self._store.write(*(f"asked {row.id}" for row in rows)) as written:
+            for row in rows:
+                await written.all(
+                    "delete from asked where user_id = ? and submission_id = ?", user, row.id
+                )
+
+    async def insert(
+        self,
+        new: NewSubmission,
+        *,
+        budget: float | None = None,
+        user_budget: float | None = None,
+    ) -> Submission:
+        """Write down what is about to be submitted, and that its payer asked for it.
 
         Args:
             budget: the credits this service may be charged in one UTC day.
+            user_budget: the same for what one user pays; the operator has none.
 
         Raises:
             BudgetError: this one would exceed it; nothing is written.
@@ -152,15 +221,14 @@ class Journal:
             await self._prune()
         row_id = OUR_ID_PREFIX + base64.b32encode(os.urandom(16)).decode().rstrip("=").lower()
         price = new.price or 0.0
-        names = (new.key,) if budget is None else (new.key, _budget_of(new.origin, new.service))
-        async with self._store.write(*names) as rows:
-            if budget is not None:
-                spent = await _spent(rows, new.origin, new.service, now)
-                _stay_within(budget, spent, new.service, new.price)
+        limits = _limits(new.origin, new.service, budget, new.payer, user_budget)
+        async with self._store.write(new.key, *(limit.name for limit in limits)) as rows:
+            for limit in limits:
+                limit.check(await limit.spent(rows, now), new.price)
             written = await rows.all(
                 f"insert into submission({COLUMNS}, status, credits)"
                 " values(?, ?, 'submitting', ?, ?, ?, ?, ?, ?, 0, null, null, null, null, null,"
-                f" ?, ?, ?, 'submitting', ?) on conflict (key) where {IS_LIVE} do nothing"
+                f" ?, ?, ?, ?, 'submitting', ?) on conflict (key) where {IS_LIVE} do nothing"
                 " returning id",
                 row_id,
                 new.key,
@@ -173,22 +241,33 @@ class Journal:
                 json.dumps(new.evidence),
                 now,
                 now,
+                new.payer,
                 price,
             )
             if not written:
                 (row,) = await _select(rows, f"where key = ? and {IS_LIVE}", new.key)
                 raise _taken(row)
+            if new.payer:
+                await _add_asked(rows, new.payer, row_id)
             return await _by_id(rows, row_id)
 
     async def check_budget(
-        self, origin: str, service: str, price: float | None, budget: float
+        self,
+        origin: str,
+        service: str,
+        price: float | None,
+        budget: float | None,
+        *,
+        payer: str = "",
+        user_budget: float | None = None,
     ) -> None:
         """Raise the BudgetError that `insert` would raise now."""
-        spent = 0.0
-        with suppress(JournalError):
-            async with self._store.read() as rows:
-                spent = await _spent(rows, origin, service, self._now())
-        _stay_within(budget, spent, service, price)
+        for limit in _limits(origin, service, budget, payer, user_budget):
+            spent = 0.0
+            with suppress(JournalError):
+                async with self._store.read() as rows:
+                    spent = await limit.spent(rows, self._now())
+            limit.check(spent, price)
 
     async def figures(self, origin: str, services: Sequence[str]) -> Figures | None:
         """How it stands, with these services; None: it can't be read."""
@@ -221,6 +300,7 @@ class Journal:
         is_counted: bool = False,
         status: Status = "submitting",
         budget: float | None = None,
+        user_budget: float | None = None,
     ) -> Submission:
         """Count a POST whose bytes leave next.
 
@@ -231,8 +311,8 @@ class Journal:
                 that proved absence.
             is_counted: this very POST was counted, refused as too early (429), and goes out again.
             status: the Job status the row has until it is answered.
-            budget: the credits this service may be charged in one UTC day, for a second POST; the
-                first was checked when the row was inserted.
+            budget, user_budget: as of `insert`, for a second POST; the first was checked when the
+                row was inserted.
 
         Raises:
             BudgetError: a second one might exceed it.
@@ -240,12 +320,13 @@ class Journal:
                 answered, ended or gave up on it in the meantime, or it can't be written down.
         """
         counted = {expected + is_counted}
+        limits = _limits(row.origin, row.service, budget, row.payer, user_budget)
         for _ in range(_TRIES - 1):
             with suppress(JournalCutError):
-                return await self._count_post(row, counted, expected + 1, status, budget)
+                return await self._count_post(row, counted, expected + 1, status, limits)
             # It may be counted by now. If the claim still stands, nobody else can have done that.
             counted.add(expected + 1)
-        return await self._count_post(row, counted, expected + 1, status, budget)
+        return await self._count_post(row, counted, expected + 1, status, limits)
 
     async def _count_post(
         self,
@@ -253,11 +334,10 @@ class Journal:
         counted: set[int],
         posts: int,
         status: Status,
-        budget: float | None,
+        limits: "Iterable[_Limit]",
     ) -> Submission:
         """Make the row's count `posts`, if it is one of `counted` and the claim stands."""
-        names = (row.key,) if budget is None else (row.key, _budget_of(row.origin, row.service))
-        async with self._store.write(*names) as rows:
+        async with self._store.write(row.key, *(limit.name for limit in limits)) as rows:
             known = await _by_id(rows, row.id)
             if known.state != "submitting":
                 raise _not_sent(known, f"is {known.state} by now")
@@ -266,10 +346,10 @@ class Journal:
             if not await self._store.owns(rows, row.key):
                 raise _not_sent(known, "was taken over by another process")
             now = self._now()
-            if budget is not None and 0 < known.posts < posts:
-                day = min(now, known.created_at)
-                spent = await _spent(rows, known.origin, known.service, day)
-                _stay_within(budget, spent, known.service, known.price)
+            if 0 < known.posts < posts:
+                for limit in limits:
+                    spent = await limit.spent(rows, min(now, known.created_at))
+                    limit.check(spent, known.price)
             first = now if known.first_sent_at is None else known.first_sent_at
             sent = replace(known, posts=posts, sent_at=now, first_sent_at=first)
             return await self._write(rows, sent, status)
@@ -405,20 +485,23 @@ class Journal:
                 json.dumps(facts),
             )
 
-    async def find_made(self, *, url: str = "", path: str = "") -> list[Submission]:
+    async def find_made(self, *, url: str = "", path: str = "", user: str = "") -> list[Submission]:
         """The newest rows of jobs that this link or path may be a result of.
 
         Args:
             url: what follows a `?` is left out: each read of a job may bring another signature.
+            user: only what this user asked for.
         """
         place = json.dumps(url.partition("?")[0] or path)
+        asked, whose = _asked_by(user)
         return await self._read(
-            "where job like ? escape '!' or job like ? escape '!'"
-            " or job_id in (select job_id from saved where path = ?)"
+            "where (job like ? escape '!' or job like ? escape '!'"  # noqa: S608 - a constant
+            f" or job_id in (select job_id from saved where path = ?)){asked}"
             " order by number desc limit ?",
             f"%{_as_like(place)}%",
             f"%{_as_like(place[:-1])}?%" if url else "",
             path,
+            *whose,
             _MOST_MADE,
         )
 
@@ -612,41 +695,87 @@ def _taken(row: Submission) -> JournalError:
     )
 
 
-def _budget_of(origin: str, service: str) -> str:
-    """The name under which transactions that may spend the same credits follow one another."""
-    return f"budget {origin} {service}"
+def _asked_by(user: str) -> tuple[str, tuple[str, ...]]:
+    """The end of a condition that only rows fit which this user asked for, and its values."""
+    if not user:
+        return "", ()
+    return " and id in (select submission_id from asked where user_id = ?)", (user,)
 
 
-async def _spent(rows: Rows, origin: str, service: str, now: float) -> float:
-    """The credits of a service's rows at this origin since midnight UTC.
+async def _add_asked(rows: Rows, user: str, row_id: str) -> None:
+    await rows.all(
+        "insert into asked(user_id, submission_id) values(?, ?)"
+        " on conflict (user_id, submission_id) do nothing",
+        user,
+        row_id,
+    )
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """The credits that one service at one origin may cost in one UTC day: all, or one user."""
+
+    credits: float
+    origin: str
+    service: str
+    payer: str
+
+    @property
+    def name(self) -> str:
+        """Under which transactions that may spend the same credits follow one another."""
+        return " ".join(filter(None, ("budget", self.origin, self.service, self.payer)))
+
+    async def spent(self, rows: Rows, now: float) -> float:
+        """The credits of its rows since midnight UTC."""
+        return await _spent(rows, self.origin, self.service, now, self.payer)
+
+    def check(self, spent: float, price: float | None) -> None:
+        """Refuse what would exceed it; what is documented as free never does."""
+        whose = "your daily" if self.payer else "today's"
+        if price is None and spent >= self.credits:
+            raise self._exceeded(
+                f"What this costs is not documented, and of {whose} {self.credits:g} credits for"
+                f" {self.service} {spent:g} are spent; nothing was sent."
+            )
+        if price and spent + price > self.credits:
+            raise self._exceeded(
+                f"This costs {price:g} credits, and of {whose} {self.credits:g} for {self.service}"
+                f" {spent:g} are spent; nothing was sent."
+            )
+
+    def _exceeded(self, message: str) -> BudgetError:
+        hint = "Raise USEAPI_MAX_CREDITS_PER_DAY, or call again after midnight UTC."
+        if self.payer:
+            hint = "Call again after midnight UTC, or ask the operator of this server for more."
+        return BudgetError(message=message, hint=hint, service=self.service)
+
+
+def _limits(
+    origin: str, service: str, budget: float | None, payer: str, user_budget: float | None
+) -> list[_Limit]:
+    """The budgets that a request counts for."""
+    limits = []
+    if budget is not None:
+        limits.append(_Limit(budget, origin, service, ""))
+    if user_budget is not None and payer:
+        limits.append(_Limit(user_budget, origin, service, payer))
+    return limits
+
+
+async def _spent(rows: Rows, origin: str, service: str, now: float, payer: str = "") -> float:
+    """The credits of a service's rows at this origin since midnight UTC, of all or of one payer.
 
     Everything that was or may have been charged counts. What certainly was not is a request that
     the vendor refused, and one that ended before its bytes left.
     """
+    of_payer, whose = (" and payer = ?", (payer,)) if payer else ("", ())
     ((total,),) = await rows.all(
-        "select coalesce(sum(credits), 0) from submission"
-        " where origin in (?, '') and service = ? and created_at >= ?"
+        "select coalesce(sum(credits), 0) from submission"  # noqa: S608 - a constant
+        f" where origin in (?, '') and service = ? and created_at >= ?{of_payer}"
         " and (state = 'submitting' or job_id is not null or (posts > 0 and state <> 'failed'))",
         origin,
         service,
         now - now % 86400,
+        *whose,
     )
     return float(total)
-
-
-def _stay_within(budget: float, spent: float, service: str, price: float | None) -> None:
-    """Refuse what would exceed the day's budget; what is documented as free never does."""
-    if price is None and spent >= budget:
-        raise BudgetError(
-            message=f"What this costs is not documented, and of today's {budget:g} credits for"
-            f" {service} {spent:g} are spent; nothing was sent.",
-            hint="Raise USEAPI_MAX_CREDITS_PER_DAY, or call again after midnight UTC.",
-            service=service,
-        )
-    if price and spent + price > budget:
-        raise BudgetError(
-            message=f"This costs {price:g} credits, and of today's {budget:g} for {service}"
-            f" {spent:g} are spent; nothing was sent.",
-            hint="Raise USEAPI_MAX_CREDITS_PER_DAY, or call again after midnight UTC.",
-            service=service,
-        )

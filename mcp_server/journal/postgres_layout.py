@@ -63,6 +63,20 @@ MIGRATIONS: tuple[Migration, ...] = (
         ),
         readable_since=1,
     ),
+    Migration(
+        (  # Many users. A server of layout 1 knows the operator alone, and goes on with that.
+            """create table users(
+                id text primary key, name text not null unique,
+                token_sha256 text not null unique, may_submit integer not null,
+                created_at double precision not null)""",
+            "alter table submission add column payer text not null default ''",
+            """create table asked(
+                user_id text not null, submission_id text not null,
+                primary key(user_id, submission_id))""",
+            "create index by_submission on asked(submission_id)",
+        ),
+        readable_since=1,
+    ),
 )
 """The layout's history, oldest first. Only append."""
 

@@ -15,7 +15,8 @@ class NewSubmission:
     """A paid request about to be made: `arguments` as JSON, `price` in the service's credits.
 
     `key` is the idempotency key: equal keys are the same wish. `origin` is the vendor's address.
-    A `price` of None is one that nobody documents.
+    A `price` of None is one that nobody documents. `payer` is the user who agreed to the price; ""
+    is the operator.
     """
 
     key: str
@@ -26,6 +27,17 @@ class NewSubmission:
     arguments: dict[str, Any]
     price: float | None
     evidence: dict[str, Any] = field(default_factory=dict)
+    payer: str = ""
+
+
+@dataclass(frozen=True)
+class User:
+    """Someone who was given a token: `id` is what the journal knows the user by."""
+
+    id: str
+    name: str
+    may_submit: bool
+    created_at: float
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,8 @@ class Submission:
     job was found by what it does, and may be somebody else's; `files` and `refs`, the names of the
     user's own files and what the vendor calls them, by their placeholders; `ref`, the same of the
     one that this row uploaded; `reference`, that the request was sent with our id as its reference.
+
+    `payer` is the user who caused the request; "" is the operator.
     """
 
     id: str
@@ -88,3 +102,4 @@ class Submission:
     evidence: dict[str, Any]
     created_at: float
     updated_at: float
+    payer: str

@@ -59,6 +59,20 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """create table quote(
             key text not null primary key, asked_at real not null, told_at real, price real)""",
     ),
+    (
+        # Who may call: of each user's token only its SHA-256.
+        """create table users(
+            id text not null primary key, name text not null unique,
+            token_sha256 text not null unique, may_submit integer not null,
+            created_at real not null)""",
+        # payer: the user who caused a submission; '' is the operator, and all of before.
+        "alter table submission add column payer text not null default ''",
+        # Which users asked for it, and so may see it. What the operator asks for is not noted.
+        """create table asked(
+            user_id text not null, submission_id text not null,
+            primary key(user_id, submission_id))""",
+        "create index by_submission on asked(submission_id)",
+    ),
 )
 """The layout's history, oldest first; `user_version` counts how many were applied. Only append."""
 
@@ -67,6 +81,8 @@ _PROBES = (
     f"select 1 from submission indexed by one_live_row where {IS_LIVE} limit 0",  # noqa: S608 - as above
     "select job_id, position, path, facts from saved limit 0",
     "select key, asked_at, told_at, price from quote limit 0",
+    "select id, name, token_sha256, may_submit, created_at from users limit 0",
+    "select user_id, submission_id from asked limit 0",
 )
 """What fails on a layout that lacks a column, or the index that keeps money safe."""
 

@@ -204,13 +204,16 @@ def unusable(name: str, what: str, hint: str) -> UnusableFileError:
     return UnusableFileError(message=f"{name} {what}, so nothing was sent.", hint=hint)
 
 
-def open_file(text: str, folders: Sequence[Path], *, why_none: str = "") -> OwnFile:
+def open_file(
+    text: str, folders: Sequence[Path], *, why_none: str = "", as_missing: bool = False
+) -> OwnFile:
     """The file at a path or `file:` URI, opened.
 
     Args:
         folders: it must be in one of these once every link is followed, and nothing of its path
             below that folder may be hidden.
         why_none: why there are no folders, in a sentence.
+        as_missing: refuse a file as one that is not there.
 
     Raises:
         UnusableFileError: it may not be read, or is nothing that can be used.
@@ -250,6 +253,8 @@ def open_file(text: str, folders: Sequence[Path], *, why_none: str = "") -> OwnF
             shown, "is hidden or in a hidden folder", "Copy it to a folder that is not hidden."
         )
     try:
+        if as_missing:
+            raise FileNotFoundError(errno.ENOENT, "")
         descriptor = _open_below(root, parts)
     except OSError as error:
         raise _not_opened(shown, error) from None

@@ -147,7 +147,7 @@ def _leave_on_signals(app: AppContext, leave: Callable[[], None]) -> None:
     leaving: set[asyncio.Task[None]] = set()
 
     async def drain_and_leave() -> None:
-        await app.jobs.drain()
+        await app.all_jobs.drain()
         leave()
 
     def begin() -> None:

@@ -17,6 +17,7 @@ from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
 from mcp.types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
+    INVALID_REQUEST,
     CallToolRequestParams,
     CallToolResult,
     RequestParams,
@@ -28,9 +29,10 @@ from pydantic.alias_generators import to_camel
 
 from mcp_server.clock import iso
 from mcp_server.errors import ExpiredError, NotFoundError, RequestError, UseapiError
+from mcp_server.jobs.jobs import may_only_read
 from mcp_server.models import PAID_OPERATIONS, Job
 from mcp_server.redaction import one_line
-from mcp_server.tools.context import AppContext
+from mcp_server.tools.context import AppContext, current_caller
 from mcp_server.tools.results import job_answer
 
 IDENTIFIER = "io.modelcontextprotocol/tasks"
@@ -182,6 +184,9 @@ async def _cancel(ctx: RequestContext, task_id: str) -> Task | None:
     An unconfirmed job is never given up by this: the same call could then be charged again.
     """
     app: AppContext = ctx.lifespan_context
+    if not current_caller().may_submit:
+        fault = may_only_read()
+        raise MCPError(INVALID_REQUEST, f"{fault.message} {fault.hint}", fault.facts())
     task = await _get(ctx, task_id)
     if task is not None and task.status == "working":
         with contextlib.suppress(UseapiError):

@@ -616,6 +616,16 @@ class Service(ABC):
             UseapiError: it can't be read; the job itself may be in any state.
         """
 
+    async def look_up(self, upstream: Upstream, some_id: str) -> None:
+        """Read what an id names, to see whether there is such a thing; some can't be read so.
+
+        Raises:
+            NotFoundError: there is none.
+            UseapiError: it can't be read.
+        """
+        if self.is_job(some_id):
+            await self.read(upstream, some_id, age_s=None)
+
     async def read_parts(self, upstream: Upstream, job: Job, *, age_s: float | None) -> Job:
         """The state of a job that `has_parts`, read part by part.
 

@@ -776,6 +776,14 @@ class GoogleFlow(Service):
         path, name = f"/v1/google-flow/jobs/{job_id}", MadeName(self.name, job_id)
         return await upstream.get(self.vendor, path, name=name, keep_if=keep_if)
 
+    async def look_up(self, upstream: Upstream, some_id: str) -> None:
+        if self.is_job(some_id):
+            return await super().look_up(upstream, some_id)
+        # "Page says uploads" (GET assets/mediaGenerationId, 14 June 2026); *assumed* to know what
+        # was generated, too, as other clients use it.
+        await upstream.get(self.vendor, _asset(some_id))
+        return None
+
     async def fresh_link(self, upstream: Upstream, media: Media) -> str | None:
         """A job's record keeps the link it ended with; the media id gives a new one."""
         unlinked = media.model_copy(update={"url": None, "path": None})
@@ -783,17 +791,22 @@ class GoogleFlow(Service):
         return linked.url
 
     async def _linked(self, upstream: Upstream, media: tuple[Media, ...]) -> tuple[Media, ...]:
-        """Where a record holds no link, ask for one by the media id: the one encoded path."""
+        """Where a record holds no link, ask for one by the media id."""
         linked = []
         for item in media:
             url = item.url
             if item.media_id and not url and not item.path:
-                path = f"/v1/google-flow/assets/{quote(item.media_id, safe='')}"
+                path = _asset(item.media_id)
                 # The job itself was read: it is completed, with or without a link.
                 with contextlib.suppress(UseapiError):
                     url = link(obj((await upstream.get(self.vendor, path)).data).get("url"))
             linked.append(item.model_copy(update={"url": url}))
         return tuple(linked)
+
+
+def _asset(media_id: str) -> str:
+    """Where a medium is told of: the one encoded path."""
+    return f"/v1/google-flow/assets/{quote(media_id, safe='')}"
 
 
 @dataclass(frozen=True)

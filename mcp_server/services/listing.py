@@ -40,6 +40,7 @@ class Query:
 
     Args:
         accounts: by service, the account to ask where `account` is not given.
+        only_made_here: what was made elsewhere, or by others, is left out.
     """
 
     service: str | None = None
@@ -48,6 +49,7 @@ class Query:
     cursor: str | None = None
     account: str | None = None
     accounts: Mapping[str, str] = field(default_factory=dict)
+    only_made_here: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,8 @@ async def find_media(
         notes.append(f"No account is linked to {titles}; link one on useapi.net.")
     elif query.account is not None and not lists:
         chosen("any service", linked, query.account)
+    if query.only_made_here:
+        notes.append("Only what you asked for here is listed: others use these accounts, too.")
     media, places = _merged(lists, query.limit, fits)
     places |= {key: place for part in parts for key, place in part.unread.items()}
     notes += [
@@ -211,7 +215,7 @@ async def _of_service(
     async def read(each: _List) -> _Rows:
         fault: UseapiError
         try:
-            return await _of_list(each, upstream, cursor.kind, query.limit, made, ends_at)
+            return await _of_list(each, upstream, cursor.kind, query, made, ends_at)
         except UseapiError as error:
             fault = error
         except TimeoutError:
@@ -248,7 +252,7 @@ async def _of_list(
     each: _List,
     upstream: Upstream,
     kind: Kind | None,
-    limit: int,
+    query: Query,
     made: Mapping[str, MadeHere],
     ends_at: float,
 ) -> _Rows:
@@ -260,7 +264,7 @@ async def _of_list(
     rows: list[tuple[FoundMedia, _Place | None]] = []
     place: _Place | None = each.begin
     for _ in range(_MOST_PAGES):
-        if place is None or len(rows) >= limit:
+        if place is None or len(rows) >= query.limit:
             break
         try:
             async with asyncio.timeout_at(ends_at):
@@ -275,6 +279,8 @@ async def _of_list(
         for position, row in enumerate(page.rows):
             media = row.media
             is_meant = media is not None and kind in (None, media.kind)
+            if query.only_made_here and made.keys().isdisjoint(row.ids):
+                is_meant = False
             if media is not None and is_meant and position >= place.after:
                 is_last = position + 1 == len(page.rows)
                 after = end if is_last else _Place(place.offset, position + 1)

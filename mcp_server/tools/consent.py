@@ -287,7 +287,8 @@ def _is_open(
 def _needs_quote(order: Order, max_credits: float | None, settings: Settings) -> bool:
     """Whether the vendor tells a price that the cap, the budget or the question needs."""
     is_asked = settings.confirm_credits < NOBODY_IS_ASKED
-    is_limited = max_credits is not None or settings.max_credits_per_day is not None
+    budgets = (settings.max_credits_per_day, settings.max_credits_per_user_per_day)
+    is_limited = max_credits is not None or budgets != (None, None)
     return order.endpoint.quotes is not None and (is_asked or is_limited)
 
 

@@ -18,11 +18,12 @@ from mcp_server.journal.base import Store
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.locks import KeyLocks
 from mcp_server.journal.stores import store_of
+from mcp_server.journal.users import Users
 from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder
 from mcp_server.media.ssrf import Resolver
 from mcp_server.metrics import Metrics
-from mcp_server.models import Caller
+from mcp_server.models import PAID_OPERATIONS, Caller
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 
@@ -33,6 +34,8 @@ T = TypeVar("T")
 
 DRAIN_S = 15.0
 SUBMIT_SCOPE = "jobs:submit"  # of a caller who may spend credits
+SUBMITTING_TOOLS = PAID_OPERATIONS | {"cancel_job"}
+"""The tools for which a caller needs that scope."""
 READ_S = 10.0  # what a paid call may read first: with the 40 s of its submission clients still wait
 
 
@@ -40,17 +43,25 @@ READ_S = 10.0  # what a paid call may read first: with the 40 s of its submissio
 class AppContext:
     """What the handlers of a server share: made when it starts, closed when it stops.
 
-    `journal` is here because it is open; only `jobs` reads it and writes to it. `fault` is a wrong
-    setting, with which the server runs only to say so at each call.
+    `journal` is here because it is open; only `jobs` reads it and writes to it. `all_jobs` is for
+    what starts and stops the server; whatever answers a call takes `jobs`. `users` are those who
+    were given a token. `fault` is a wrong setting, with which the server runs only to say so at
+    each call.
     """
 
     settings: Settings
     clock: Clock
     upstream: Upstream
     journal: Journal
-    jobs: Jobs
+    all_jobs: Jobs
+    users: Users
     metrics: Metrics
     fault: SettingsError | None = None
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs, as whoever made the call that is being handled may see and change them."""
+        return self.all_jobs.of(current_caller())
 
 
 Ctx = Context[AppContext]
@@ -130,7 +141,8 @@ async def open_app(
     fetcher = Fetcher(settings, clock, outputs, transport, resolve)
     jobs = Jobs(settings, clock, upstream, journal, outputs, fetcher, drain_s=drain_s)
     try:
-        yield AppContext(settings, clock, upstream, journal, jobs, metrics, fault)
+        users = Users(store, clock.now)
+        yield AppContext(settings, clock, upstream, journal, jobs, users, metrics, fault)
     finally:
         with anyio.CancelScope(shield=True):
             await jobs.close()

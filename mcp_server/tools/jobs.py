@@ -7,6 +7,7 @@ from typing import Annotated
 
 from mcp.types import CallToolResult
 
+from mcp_server.jobs.jobs import LEFT
 from mcp_server.models import JobList
 from mcp_server.services.health import Check, check
 from mcp_server.tools.context import Ctx, app_of, is_remote
@@ -74,7 +75,13 @@ async def cancel_job(ctx: Ctx, job_id: JobId) -> JobAnswer:
     """
     app = app_of(ctx)
     job, note = await app.jobs.cancel(job_id)
-    return job_answer(job, note=note, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
+    return job_answer(
+        job,
+        note=note,
+        sandbox=app.settings.sandbox,
+        is_remote=is_remote(ctx),
+        is_gone=note == LEFT,
+    )
 
 
 async def check_accounts(

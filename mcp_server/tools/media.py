@@ -31,6 +31,15 @@ async def list_media(
     to 20 s.
     """
     app = app_of(ctx)
-    query = Query(service, kind, limit, cursor, account, dict(app.settings.accounts))
-    found = await find_media(app.upstream, query, await app.jobs.made_here(), fits_a_page)
+    jobs = app.jobs
+    query = Query(
+        service,
+        kind,
+        limit,
+        cursor,
+        account,
+        dict(app.settings.accounts),
+        only_made_here=not jobs.are_all,
+    )
+    found = await find_media(app.upstream, query, await jobs.made_here(), fits_a_page)
     return media_answer(found, sandbox=app.settings.sandbox)

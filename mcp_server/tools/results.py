@@ -53,13 +53,19 @@ class JobFirstError(Exception):
 
 
 def job_answer(
-    job: Job, *, note: str = "", sandbox: bool = False, is_remote: bool = False
+    job: Job,
+    *,
+    note: str = "",
+    sandbox: bool = False,
+    is_remote: bool = False,
+    is_gone: bool = False,
 ) -> CallToolResult:
     """One job. A file that was saved is told by its path alone.
 
     Args:
         note: what to mind beside what the job itself says.
         is_remote: whether the server may run on another machine than its caller.
+        is_gone: whether the caller sees nothing more of it.
     """
     media = job.media or ()
     notes = (
@@ -70,7 +76,7 @@ def job_answer(
     )
     told = job.evolve(
         media=job.media and tuple(map(_as_told, media)),
-        next=_next(job),
+        next=None if is_gone else _next(job),
         note=_joined(notes) or None,
     )
     lines = [_joined((_sentence(told), told.note, _next_sentence(told.next)))]

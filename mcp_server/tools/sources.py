@@ -65,6 +65,7 @@ async def find_source(
     """
     app = app_of(ctx)
     if is_id(given):
+        await _require_known(app, given)
         return await _of_id(app, given, image_index)
     url, path = bare_link(given), given if is_path(given) else None
     if url is None and path is None:
@@ -96,6 +97,8 @@ async def find_image(
             source.
     """
     app = app_of(ctx)
+    if is_id(given):
+        await _require_known(app, given)
     if maker.takes_as_image(given):
         return Source(maker, given)
     url, path = bare_link(given), given if is_path(given) else None
@@ -118,6 +121,11 @@ async def find_image(
     else:
         file = await _own_file(ctx, url, path, "image", rule, maker, patience)
     return Source(maker, file.placeholder, file=file)
+
+
+async def _require_known(app: AppContext, some_id: str) -> None:
+    """Refuse an id of somebody else's job as one that nobody knows."""
+    await read_in_time(app.jobs.require_known(some_id), f"The id {some_id}")
 
 
 async def _of_id(app: AppContext, given: str, image_index: int | None) -> Source:

@@ -16,10 +16,16 @@ from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.types import CallToolResult
 from pydantic import BaseModel, ValidationError
 
-from mcp_server.errors import InternalError, RequestError, UseapiError
+from mcp_server.errors import ForbiddenError, InternalError, RequestError, UseapiError
+from mcp_server.jobs.jobs import may_only_read
 from mcp_server.models import Job
 from mcp_server.redaction import one_line
-from mcp_server.tools.context import AppContext, is_remote
+from mcp_server.tools.context import (
+    SUBMITTING_TOOLS,
+    AppContext,
+    current_caller,
+    is_remote,
+)
 from mcp_server.tools.results import JobFirstError, error_answer, job_answer
 from mcp_server.tools.schema import Schema, lean, published, without_properties
 
@@ -146,6 +152,9 @@ class StrictTool(Tool):
         if app.fault is not None:  # the server runs only to say so
             app.metrics.refusals[app.fault.code] += 1
             return error_answer(app.fault)
+        if self.name in SUBMITTING_TOOLS and not current_caller().may_submit:
+            app.metrics.refusals[ForbiddenError.code] += 1
+            return error_answer(may_only_read(), sandbox=app.settings.sandbox)
         try:
             return await super().run(arguments, context, convert_result)
         except ToolError as error:

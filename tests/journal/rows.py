@@ -66,5 +66,7 @@ REPEATABLE: dict[str, Step] = {
     "close": lambda journal, row: journal.close_row(row, "failed", "refused"),
     "saved": lambda journal, row: journal.add_saved_file(row.id, 0, "/a.mp4", {}),
     "quote": lambda journal, row: journal.end_quote("key", 30),
+    "asked": lambda journal, row: journal.add_asked("alice", row.id),
+    "left": lambda journal, row: journal.remove_asked("alice", [row]),
 }
 """The steps of a row that was sent which come to the same when they are taken twice."""

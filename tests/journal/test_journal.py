@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_server.errors import BudgetError, JournalError
+from mcp_server.errors import BudgetError, JournalError, RequestError
 from mcp_server.journal.base import Store
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import LIVE, Figures, Quote, Submission
+from mcp_server.journal.users import TOKEN_PREFIX, Users
 from mcp_server.models import TERMINAL
 from tests.journal.engines import ENGINES, NAMES
 from tests.journal.programs import HOLDER, go, line, others_get, process
@@ -97,6 +98,7 @@ async def test_what_is_about_to_be_submitted_is_written_down_as_it_is(journal: J
         evidence={},
         created_at=NOON,
         updated_at=NOON,
+        payer="",
     )
     assert row == await journal.find_live("key") == await journal.get(row.id)
 
@@ -1193,3 +1195,167 @@ async def test_evidence_that_is_known_from_the_start_is_kept(journal: Journal) -
     row = await journal.insert(replace(new(), evidence={"files": {"file:1": "a.mp4"}}))
 
     assert {"files": {"file:1": "a.mp4"}} == row.evidence
+
+
+# Users
+
+
+async def test_what_a_user_has_submitted_is_the_users_from_its_first_commit(
+    journal: Journal,
+) -> None:
+    row = await journal.insert(replace(new(), payer="alice"))
+    await journal.insert(new("operators"))
+
+    assert "alice" == row.payer
+    assert [row] == await journal.recent(9, origin=ORIGIN, user="alice")
+    assert [] == await journal.recent(9, origin=ORIGIN, user="bob")
+    assert 2 == len(await listed(journal))
+    assert {"alice"} == await journal.users_asking([row])
+
+
+async def test_who_asks_for_the_same_sees_it_until_he_wants_it_no_more(journal: Journal) -> None:
+    row = await journal.insert(replace(new(), payer="alice"))
+    await journal.add_asked("bob", row.id)
+    await journal.add_asked("bob", row.id)
+
+    assert {"alice", "bob"} == await journal.users_asking([row])
+    assert [row] == await journal.recent(9, origin=ORIGIN, user="bob")
+    await journal.remove_asked("bob", [row])
+    assert {"alice"} == await journal.users_asking([row])
+    assert [] == await journal.recent(9, origin=ORIGIN, user="bob")
+
+
+async def test_a_row_is_found_by_every_id_that_has_to_do_with_it(journal: Journal) -> None:
+    await accepted(journal, media=[{"kind": "image", "media_id": 'a"1_%'}])
+    row = await journal.get("job-1")
+    assert row is not None
+
+    for known in (row.id, "job-1", 'a"1_%', row.id.upper(), "JOB-1", 'A"1_%'):
+        assert [row] == await journal.rows_of(known)
+    for unknown in ("a", 'a"1', 'a"1__', "the-source", "job-", "", "job-1\0"):
+        assert [] == await journal.rows_of(unknown), unknown
+
+
+async def test_what_a_link_or_a_path_leads_to_is_found_for_who_asked_for_it(
+    journal: Journal,
+) -> None:
+    await accepted(journal, media=[{"kind": "video", "url": "https://host/a.mp4?sign=1"}])
+    await journal.add_saved_file("job-1", 0, "/output/a.mp4", {})
+    row = await journal.get("job-1")
+    assert row is not None
+
+    assert [] == await journal.find_made(url="https://host/a.mp4", user="bob")
+    assert [] == await journal.find_made(path="/output/a.mp4", user="bob")
+    await journal.add_asked("bob", row.id)
+    assert [row] == await journal.find_made(url="https://host/a.mp4", user="bob")
+    assert [row] == await journal.find_made(path="/output/a.mp4", user="bob")
+
+
+async def test_of_a_users_requests_at_once_none_exceeds_the_users_budget(journal: Journal) -> None:
+    """Fifty calls of two users, and those of the operator, who has none."""
+    wishes = [replace(new(f"key-{n}"), payer=("alice", "bob", "")[n % 3]) for n in range(50)]
+    made = await asyncio.gather(
+        *(journal.insert(wish, user_budget=100) for wish in wishes), return_exceptions=True
+    )
+
+    payers = [row.payer for row in made if isinstance(row, Submission)]
+    assert {"alice": 3, "bob": 3, "": 16} == {payer: payers.count(payer) for payer in payers}
+    refused = [each for each in made if not isinstance(each, Submission)]
+    assert 28 == len(refused)
+    assert {"This costs 30 credits, and of your daily 100 for dreamina 90 are spent;"} == {
+        str(each).partition(" nothing")[0] for each in refused
+    }
+
+
+async def test_a_users_budget_and_that_of_all_are_kept_together(journal: Journal) -> None:
+    made = await asyncio.gather(
+        *(
+            journal.insert(replace(new(f"{n}"), payer=f"{n % 5}"), budget=200, user_budget=60)
+            for n in range(20)
+        ),
+        return_exceptions=True,
+    )
+
+    payers = [row.payer for row in made if isinstance(row, Submission)]
+    assert 6 == len(payers)
+    assert max(payers.count(payer) for payer in payers) <= 2
+
+
+async def test_a_second_post_counts_for_the_budget_of_its_payer(journal: Journal) -> None:
+    row = await journal.insert(replace(new(), payer="alice"), user_budget=50)
+    await journal.claim("key")
+    row = await journal.count_post(row, expected=0, user_budget=50)
+
+    with pytest.raises(BudgetError, match="of your daily 50 for dreamina 30 are spent"):
+        await journal.count_post(row, expected=1, user_budget=50)
+    assert 2 == (await journal.count_post(row, expected=1, user_budget=60)).posts
+    with pytest.raises(BudgetError, match="of your daily 60 for dreamina 60"):
+        await journal.check_budget(ORIGIN, "dreamina", 1, None, payer="alice", user_budget=60)
+    await journal.check_budget(ORIGIN, "dreamina", 30, None, payer="bob", user_budget=60)
+    await journal.check_budget(ORIGIN, "dreamina", 30, None, user_budget=0)
+
+
+@pytest.fixture
+def users(store: Store, clock: StoppedClock) -> Users:
+    return Users(store, clock.now)
+
+
+async def test_a_token_is_its_users_and_nobody_can_read_it_in_the_database(
+    users: Users, store: Store
+) -> None:
+    token = await users.add("alice")
+    reader = await users.add("Bob.B@example.com", may_submit=False)
+
+    bob, alice = sorted(await users.all(), key=lambda user: user.name)
+    assert ("alice", True, NOON) == (alice.name, alice.may_submit, alice.created_at)
+    assert ("Bob.B@example.com", False) == (bob.name, bob.may_submit)
+    assert (alice, bob) == (await users.find(token), await users.find(reader))
+    assert re.fullmatch("[0-9a-f]{64}", alice.id)
+    assert re.fullmatch(TOKEN_PREFIX + "[A-Za-z0-9_-]{43}", token)
+    async with store.read() as rows:
+        assert token not in str(await rows.all("select * from users"))
+
+
+async def test_what_is_no_users_token_is_nobodys(users: Users) -> None:
+    token = await users.add("alice")
+
+    for other in (
+        "",
+        token[:-1],
+        f"{token}a",
+        f"{token} ",
+        f"{token[:-1]}{'b' if token[-1] == 'a' else 'a'}",
+        token.removeprefix(TOKEN_PREFIX),
+        f"{TOKEN_PREFIX}{chr(0x661) * 43}",
+        f"{token}{chr(0)}",
+        "x" * 100_000,
+    ):
+        assert await users.find(other) is None
+
+
+async def test_a_user_who_is_removed_is_nobody_and_the_next_of_the_name_another(
+    users: Users, engine: str, folder: Path, clock: StoppedClock
+) -> None:
+    token = await users.add("alice")
+    (before,) = await users.all()
+    with pytest.raises(RequestError, match="There is a user alice already"):
+        await users.add("alice")
+    other = ENGINES[engine].store(folder, clock)
+    try:
+        await Users(other, clock.now).remove("alice")
+    finally:
+        await other.close()
+
+    assert await users.find(token) is None
+    again = await users.find(await users.add("alice"))
+    assert again is not None
+    assert again.id != before.id
+    with pytest.raises(RequestError, match="no user of this name"):
+        await users.remove("bob")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", "-a", "a\n", "a\0", "é", "x" * 65, "a;", "../a"])
+async def test_a_name_that_may_be_misread_is_none(users: Users, name: str) -> None:
+    with pytest.raises(RequestError, match="nothing was done"):
+        await users.add(name)
+    assert [] == await users.all()

@@ -535,6 +535,8 @@ async def test_a_step_that_was_cut_is_taken_all_the_same(
             "close": ("failed", "refused") == (after.state, after.note),
             "saved": await journal.saved_files(row.id) == [{"position": 0, "path": "/a.mp4"}],
             "quote": (await journal.find_quote("key") or Quote(0, None, None)).price == 30,
+            "asked": await journal.users_asking([row]) == {"alice"},
+            "left": await journal.users_asking([row]) == set(),
         }[step]
 
 
@@ -742,25 +744,56 @@ async def test_a_server_goes_on_while_a_newer_version_adds_to_the_layout(
     adds = Migration(("alter table submission add column more text",), readable_since=1)
     async with opened(dsn) as before:
         await before.insert(new("before"))
-        assert (1, 2) == await migrate(dsn, (*MIGRATIONS[:1], adds))
+        newest = len(MIGRATIONS)
+        assert (newest, newest + 1) == await migrate(dsn, (*MIGRATIONS, adds))
         await sent(before, "meanwhile")
         async with opened(dsn) as after:
             await sent(after, "after")
 
     assert [(3,)] == run(dsn, "select count(*) from submission")
-    assert (2, 2) == await migrate(dsn)
+    assert (newest + 1, newest + 1) == await migrate(dsn)
+
+
+async def test_a_database_without_users_is_the_operators_and_its_servers_go_on(
+    runner: asyncio.Runner, empty: str
+) -> None:
+    def insert(key: str) -> None:
+        """What a server of layout 1 writes."""
+        run(
+            empty,
+            "insert into submission(id, key, state, status, service, operation, source_id,"
+            " arguments, price, credits, posts, created_at, updated_at) values("
+            f"'{key}', '{key}', 'accepted', 'running', 'dreamina', 'upscale_video', 'source',"
+            " '{}', 30, 30, 1, 0, 0)",
+        )
+
+    await migrate(empty, MIGRATIONS[:1])
+    insert("before")
+    assert (1, len(MIGRATIONS)) == await migrate(empty)
+    insert("meanwhile")
+
+    async with opened(empty) as journal:
+        rows = await listed(journal)
+        assert ["meanwhile", "before"] == [row.id for row in rows]
+        assert ["", ""] == [row.payer for row in rows]
+        assert set() == await journal.users_asking(rows)
+    assert [(1,)] == run(empty, "select readable_since from layout")
 
 
 async def test_a_server_stops_writing_when_a_newer_version_changes_the_layout(
     runner: asyncio.Runner, dsn: str
 ) -> None:
-    changes = Migration(("alter table submission rename column note to notes",), readable_since=2)
+    newer = len(MIGRATIONS) + 1
+    rename = "alter table submission rename column note to notes"
+    changes = Migration((rename,), readable_since=newer)
     async with opened(dsn, lease_s=1.0) as before:
         row = await sent(before)
-        await migrate(dsn, (*MIGRATIONS[:1], changes))
+        await migrate(dsn, (*MIGRATIONS, changes))
         await in_the_end(lambda: before.fault is not None)
         async with opened(dsn) as after:
             for journal in (before, after):
-                with pytest.raises(JournalError, match="has layout 2, of a newer") as refused:
+                with pytest.raises(
+                    JournalError, match=f"has layout {newer}, of a newer"
+                ) as refused:
                     await journal.accept(row.id, "job-1", job())
                 assert "Upgrade useapi-mcp." == refused.value.hint

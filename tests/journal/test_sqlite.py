@@ -25,7 +25,7 @@ from mcp_server.journal.sqlite import MIGRATIONS, SqliteStore, migrate
 from tests.journal.programs import REPOSITORY, go, line, process
 from tests.journal.rows import NOON, ORIGIN, StoppedClock, accepted, job, listed, new, sent
 
-LAYOUT_VERSION = 4
+LAYOUT_VERSION = 5
 
 needs_modes = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no mode bits")
 
@@ -335,6 +335,8 @@ async def test_a_journal_of_the_first_version_is_read_and_goes_on(
         running.origin,
         running.evidence,
     )
+    assert ["", ""] == [not_sent.payer, running.payer]
+    assert [] == await journal.recent(9, origin=ORIGIN, user="alice")
     assert {"resolution": "4K"} == running.arguments
     assert running == await journal.find_live("a")
     assert ["/output/a.mp4"] == [each["path"] for each in await journal.saved_files("job-1")]

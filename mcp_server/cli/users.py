@@ -1,0 +1,56 @@
+"""`useapi-mcp user`: hand out tokens for a server of many, and take them back."""
+
+from mcp_server.clock import Clock, iso
+from mcp_server.journal.stores import store_of
+from mcp_server.journal.users import Users
+from mcp_server.settings import Settings
+
+
+async def add(settings: Settings, name: str, *, read_only: bool) -> str:
+    """The token of a new user.
+
+    Raises:
+        RequestError: the name is none, or taken.
+        JournalError: it can't be written down.
+    """
+    store = store_of(settings, Clock())
+    try:
+        return await Users(store, Clock().now).add(name, may_submit=not read_only)
+    finally:
+        await store.close()
+
+
+async def remove(settings: Settings, name: str) -> str:
+    """That a user was removed, in a sentence.
+
+    Raises:
+        RequestError: there is none of this name.
+        JournalError: it can't be written down.
+    """
+    store = store_of(settings, Clock())
+    try:
+        await Users(store, Clock().now).remove(name)
+    finally:
+        await store.close()
+    return f"{name} is removed: the token is refused from now on; jobs stay."
+
+
+async def table(settings: Settings) -> str:
+    """The users, one a line: name, what the token is for, when it was made.
+
+    Raises:
+        JournalError: they can't be read.
+    """
+    store = store_of(settings, Clock())
+    try:
+        users = await Users(store, Clock().now).all()
+    finally:
+        await store.close()
+    if not users:
+        return "There are no users."
+    longest = max(len(user.name) for user in users)
+    return "\n".join(
+        f"{user.name:<{longest}}  {'submits' if user.may_submit else 'reads  '}"
+        f"  since {iso(user.created_at)}"
+        for user in users
+    )
