@@ -1,14 +1,19 @@
 """An identity provider that a test owns: its keys, its metadata, and tokens right and wrong."""
 
 import functools
+import hashlib
+import hmac
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from jwt.utils import base64url_encode
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
@@ -52,8 +57,9 @@ class Issuer:
         keys: what it publishes.
     """
 
-    now: Any
+    now: Callable[[], float]
     issuer: str = ISSUER
+    audience: str = AUDIENCE
     keys: list[dict[str, Any]] = field(default_factory=lambda: [jwk("k1")])
     keys_path: str = "/keys"
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -104,7 +110,7 @@ class Issuer:
         now = int(self.now())
         told = {
             "iss": self.issuer,
-            "aud": AUDIENCE,
+            "aud": self.audience,
             "sub": subject,
             "client_id": "a-client",
             "scope": BOTH_SCOPES,
@@ -119,3 +125,80 @@ class Issuer:
             algorithm=algorithm,
             headers={name: value for name, value in headers.items() if value is not None},
         )
+
+
+def unsigned(issuer: Issuer, **head: Any) -> str:
+    """Header and claims of a right token, without a signature."""
+    _, claims, _ = issuer.token().split(".")
+    header = base64url_encode(json.dumps({"kid": "k1", "typ": "at+jwt", **head}).encode())
+    return f"{header.decode()}.{claims}"
+
+
+def signed_with_the_public_key(issuer: Issuer) -> str:
+    """HS256, whose secret is what everybody knows."""
+    public = private_key("k1").public_key()
+    secret = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    text = unsigned(issuer, alg="HS256")
+    signature = hmac.digest(secret, text.encode(), hashlib.sha256)
+    return f"{text}.{base64url_encode(signature).decode()}"
+
+
+def with_another_signature(issuer: Issuer) -> str:
+    head, claims, _ = issuer.token("alice").split(".")
+    return f"{head}.{claims}.{issuer.token('mallory').split('.')[2]}"
+
+
+# Each token that is wrong, and words of the sentence that says why.
+WRONG: dict[str, tuple[Callable[[Issuer], str], str]] = {
+    "expired": (lambda it: it.token(exp=it.now() - 61), "expired"),
+    "not yet valid": (lambda it: it.token(nbf=it.now() + 70), "not valid yet"),
+    "foreign audience": (lambda it: it.token(aud="https://other.example.com"), "another server"),
+    "foreign audiences": (
+        lambda it: it.token(aud=[f"{it.audience}/", PUBLIC_URL]),
+        "another server",
+    ),
+    "no audience": (lambda it: it.token(aud=None), "no `aud`"),
+    "foreign issuer": (lambda it: it.token(iss=f"{it.issuer}/"), "another issuer"),
+    "no issuer": (lambda it: it.token(iss=None), "no `iss`"),
+    "no end": (lambda it: it.token(exp=None), "no `exp`"),
+    "an end that is no time": (lambda it: it.token(exp="soon"), "`exp` is no time"),
+    "an end that never comes": (lambda it: it.token(exp=float("inf")), "`exp` is no time"),
+    "a beginning that is none": (lambda it: it.token(nbf=True), "`nbf` is no time"),
+    "no subject": (lambda it: it.token(sub=None), "no `sub`"),
+    "empty subject": (lambda it: it.token(""), "no `sub`"),
+    "a subject that is no text": (lambda it: it.token(sub=7), "can't be read"),
+    "alg none": (lambda it: f"{unsigned(it, alg='none')}.", "signed with one of"),
+    "no alg": (lambda it: f"{unsigned(it)}.AAAA", "signed with one of"),
+    "HS256 with the public key": (signed_with_the_public_key, "signed with one of"),
+    "RS512": (lambda it: it.token(algorithm="RS512"), "signed with one of"),
+    "its own key, a known name": (
+        lambda it: it.token(key="mine", head={"kid": "k1"}),
+        "not signed with its issuer's key",
+    ),
+    "another token's signature": (with_another_signature, "not signed with its issuer's key"),
+    "an unknown key": (lambda it: it.token(key="mine"), "does not publish"),
+    "ES256 by an RSA key's name": (
+        lambda it: it.token(key="mine", kind="ec", algorithm="ES256", head={"kid": "k1"}),
+        "does not publish",
+    ),
+    "no name of a key": (lambda it: it.token(head={"kid": None}), "by `kid` alone"),
+    "its key in its header": (
+        lambda it: it.token(key="mine", head={"kid": "k1", "jwk": jwk("mine")}),
+        "by `kid` alone",
+    ),
+    "the address of its keys": (
+        lambda it: it.token(head={"jku": "https://evil.example.com/keys"}),
+        "by `kid` alone",
+    ),
+    "the address of its certificate": (
+        lambda it: it.token(head={"x5u": "https://evil.example.com/cert"}),
+        "by `kid` alone",
+    ),
+    "a refresh token": (lambda it: it.token(head={"typ": "refresh+jwt"}), "another kind"),
+    "a typ that is no text": (lambda it: it.token(head={"typ": 5}), "another kind"),
+    "opaque": (lambda _: "an-opaque-token", "nobody's"),
+    "dots": (lambda _: "..", "no signed JSON Web Token"),
+    "encrypted, in five parts": (lambda it: f"{it.token()}.a.b", "nobody's"),
+    "no base64": (lambda it: f"{it.token()}=!", "no signed JSON Web Token"),
+    "the operator's, cut": (lambda _: "a-token-of-the-operato", "nobody's"),
+}
