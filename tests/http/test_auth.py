@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,10 +17,11 @@ import httpx2
 import jwt
 import pytest
 from jwt.utils import base64url_encode
-from mcp import Client
+from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
+from mcp.types import ElicitResult
 from starlette.types import ASGIApp, Message
 
 from mcp_server.clock import Clock
@@ -30,9 +33,12 @@ from mcp_server.http.rate_limit import RateLimit
 from mcp_server.http.stopping import Stopping
 from mcp_server.metrics import Metrics
 from mcp_server.models import Caller
+from mcp_server.sandbox.app import Sandbox
+from mcp_server.server.factory import create_server
+from mcp_server.settings import Settings
 from mcp_server.tools.context import AppContext, current_caller
 from mcp_server.tools.registry import all_tools
-from tests.support.harness import EPOCH, VirtualClock
+from tests.support.harness import EPOCH, GOOD, TOKEN, Network, VirtualClock
 from tests.support.identity import (
     AUDIENCE,
     BOTH_SCOPES,
@@ -78,7 +84,7 @@ class Team:
     issuer: Issuer
     app: ASGIApp
     seen: list[Any]
-    """What each call of `who` saw: its caller and its headers."""
+    """What each tool that was called saw: its caller, its headers and its own name."""
 
     async def post(
         self,
@@ -99,6 +105,17 @@ class Team:
     async def call(self, token: str | None, tool: str) -> httpx.Response:
         return await self.post(token, request("tools/call", name=tool, arguments={}))
 
+    @contextlib.asynccontextmanager
+    async def client(self, token: str, mode: Any, **options: Any) -> AsyncIterator[Client]:
+        """The official client, with this token."""
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(self.app), headers=headers
+        ) as http:
+            transport = streamable_http_client(AUDIENCE, http_client=http)
+            async with Client(transport, mode=mode, **options) as client:
+                yield client
+
     async def ready(self) -> tuple[int, str]:
         answer = await self.http.get("/readyz")
         return answer.status_code, answer.text
@@ -113,19 +130,27 @@ class Ready(Stopping):
 
 @contextlib.asynccontextmanager
 async def team(
-    issuer: Issuer | None = None, *, calls_per_minute: int = 1000, **options: Any
+    issuer: Issuer | None = None,
+    *,
+    server: MCPServer[AppContext] | None = None,
+    calls_per_minute: int = 1000,
+    **options: Any,
 ) -> AsyncIterator[Team]:
-    """A server whose tools only say who calls them, with the names of ours."""
+    """A server whose tools only say who calls them, with the names of ours, or the one given."""
     clock, seen = VirtualClock(), list[Any]()
     issuer = issuer or Issuer(clock.now)
-    server: MCPServer[AppContext] = MCPServer("team")
+    if server is None:
+        server = MCPServer("team")
 
-    async def who(ctx: Context[Any]) -> str:
-        seen.append((current_caller(), dict(ctx.headers or {})))
-        return current_caller().user
+        def named(tool: str) -> Callable[..., Any]:
+            async def who(ctx: Context[Any]) -> str:
+                seen.append((current_caller(), dict(ctx.headers or {}), tool))
+                return current_caller().user
 
-    for name in [*SUBMITTING, *READING]:
-        server.tool(name)(who)
+            return who
+
+        for name in [*SUBMITTING, *READING]:
+            server.tool(name)(named(name))
     given: dict[str, Any] = {
         "token": OPERATOR,
         "find_user": find_user,
@@ -174,15 +199,10 @@ def challenge(answer: httpx.Response) -> dict[str, str]:
 async def test_a_tool_knows_whose_token_it_was_and_never_sees_the_token(mode: Any) -> None:
     async with team() as here:
         token = here.issuer.token("alice")
-        http = httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(here.app),
-            headers={"Authorization": f"Bearer {token}"},
-        )
-        transport = streamable_http_client(AUDIENCE, http_client=http)
-        async with http, Client(transport, mode=mode) as client:
+        async with here.client(token, mode) as client:
             answer = await client.call_tool("upscale_video", {})
 
-    (caller, headers) = here.seen[0]
+    (caller, headers, _) = here.seen[0]
     assert Caller(user=user_id(ISSUER, "alice"), may_submit=True) == caller
     assert answer.structured_content == {"result": caller.user}
     assert "authorization" not in headers
@@ -194,7 +214,7 @@ async def test_users_are_told_apart_by_issuer_and_subject_and_the_operator_is_no
         tokens = [here.issuer.token(name) for name in ("alice", "bob", "alice")]
         for token in [*tokens, *USERS, OPERATOR]:
             assert (await here.call(token, "list_jobs")).status_code == 200
-    callers = [caller for caller, _ in here.seen]
+    callers = [caller for caller, _, _ in here.seen]
 
     assert callers[0] == callers[2] != callers[1]
     assert callers[3:] == [*USERS.values(), Caller()]
@@ -364,6 +384,80 @@ async def test_a_token_that_may_only_read_does_not_pay_and_does_not_cancel(tool:
     assert [] == here.seen
 
 
+@pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        '"name":"list_jobs","name":"upscale_video"',
+        '"name":"upscale_video","name":"list_jobs"',
+        '"name":"upscale\\u005fvideo"',
+        '"name":"list_jobs"},"params":{"name":"upscale_video"',
+    ],
+)
+async def test_what_is_checked_is_what_is_called(version: str, names: str) -> None:
+    """Of a name that is written twice, or in another way, both read the same."""
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": version,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    about = f'"arguments":{{}},"_meta":{json.dumps(meta)}'
+    body = f'{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{{about},{names},{about}}}}}'
+    async with team() as here:
+        for token in (here.issuer.token(scope="jobs:read"), here.issuer.token()):
+            for name in ("list_jobs", "upscale_video"):
+                headers = {
+                    "Authorization": f"Bearer {token}",
+                    "Accept": "application/json",
+                    "Content-Type": "application/json",
+                    "Mcp-Protocol-Version": version,
+                    "Mcp-Method": "tools/call",
+                    "Mcp-Name": name,
+                }
+                await here.http.post("/mcp", content=body, headers=headers)
+
+    called = {(caller.may_submit, tool) for caller, _, tool in here.seen}
+    assert (False, "upscale_video") not in called
+    assert called
+
+
+async def test_a_question_to_one_user_is_not_answered_by_another(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    sandbox = Sandbox(job_seconds=3.0, now=clock.now)
+    settings = Settings.read({"USEAPI_TOKEN": TOKEN, "USEAPI_STATE_DIR": str(tmp_path)})
+    network = Network(sandbox)
+    server = create_server(settings, clock=clock, transport=network, request_state_keys=[b"k" * 32])
+    given = {"source": GOOD["google-flow", "video"], "resolution": "4K"}
+    yes = ElicitResult(action="accept", content={"confirm": True})
+
+    async def never(*_: object) -> ElicitResult:
+        raise AssertionError
+
+    async with team(server=server) as here:
+        codes: list[Any] = []
+        alice = here.client(here.issuer.token("alice"), "auto", elicitation_callback=never)
+        async with alice as client:
+            asked: Any = await client.session.call_tool(
+                "upscale_video", given, allow_input_required=True
+            )
+            [name] = asked.input_requests
+        for user in ("bob", "alice"):
+            token = here.issuer.token(user)
+            async with here.client(token, "auto", elicitation_callback=never) as client:
+                try:
+                    answer = await client.session.call_tool(
+                        "upscale_video",
+                        given,
+                        input_responses={name: yes},
+                        request_state=asked.request_state,
+                    )
+                    codes.append(bool(answer.is_error))
+                except MCPError as error:
+                    codes.append(error.error.code)
+
+    assert [-32602, False] == codes
+    assert 1 == sum(request.method == "POST" for request in network.sent)
+
+
 async def test_what_may_only_be_read_may_be_read() -> None:
     async with team() as here:
         token = here.issuer.token(scope="jobs:read")
@@ -373,7 +467,7 @@ async def test_what_may_only_be_read_may_be_read() -> None:
 
     assert [200] * len(READING) == [answer.status_code for answer in calls]
     assert [200, 403] == [listed.status_code, cancelled.status_code]
-    assert {False} == {caller.may_submit for caller, _ in here.seen}
+    assert {False} == {caller.may_submit for caller, _, _ in here.seen}
 
 
 def test_every_tool_is_one_that_submits_or_one_that_reads() -> None:

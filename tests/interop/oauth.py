@@ -106,7 +106,7 @@ class Team:
     """The server, its provider, and what is tried on them."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._port = free_port()
         self.issuer = Issuer(time.time, issuer=f"http://127.0.0.1:{self._port}")
         self._said = folder / "provider"
@@ -123,7 +123,7 @@ class Team:
             "USEAPI_OAUTH_ISSUER": self.issuer.issuer,
             "USEAPI_CALLS_PER_MINUTE": "100000",
         }
-        with http_server(self._folder, "--port", str(port), **settings):
+        with http_server(self.folder, "--port", str(port), **settings):
             yield
 
     @contextlib.contextmanager
@@ -319,6 +319,14 @@ async def unknown_keys(team: Team) -> None:
     assert before < team.fetches <= before + looks, (before, team.fetches, looks)
 
 
+async def nothing_said(team: Team) -> None:
+    """No token, nor a part of one, is in the server's log."""
+    log = (team.folder / "stderr").read_text()
+    assert "Refused a token (401)" in log
+    assert "eyJ" not in log, log  # how the header of every JWT begins
+    assert "Traceback" not in log, log
+
+
 async def provider_away(team: Team) -> None:
     answer = await team.post(team.issuer.token())
     assert answer.status_code == 200, answer.text
@@ -367,6 +375,7 @@ def with_the_provider() -> Checks:
         *((f"refused: {name}", _wrong(name)) for name in WRONG),
         ("refused: two tokens, or one in the address", malformed),
         ("200 unknown keys make the server look once", unknown_keys),
+        ("the log holds no token", nothing_said),
         ("what it costs", cost),
     ]
 
