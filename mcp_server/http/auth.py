@@ -118,7 +118,8 @@ class AuthMiddleware:
             await self._app(scope, receive, send)
             return
         if scope["path"].startswith(_DISCOVERY):
-            await _NOT_THERE(scope, receive, send)
+            nothing = PlainTextResponse("There is no OAuth server.\n", status_code=404)
+            await nothing(scope, receive, send)
             return
         try:
             user = await self._user(scope)
@@ -159,7 +160,7 @@ class AuthMiddleware:
             if given:
                 self._warn("Refused a token that is not this server's (401)")
                 await self._pause()
-            raise _RefusedError(self._challenge.unauthorized("" if sent is None else _NOBODYS))
+            raise _RefusedError(self._challenge.unauthorized("" if sent is None else _UNKNOWN))
         self._count(scope, user)
         return user
 
@@ -266,14 +267,13 @@ class ScopeCheck:
         return message.method == "tasks/cancel"
 
 
-_NOT_THERE = PlainTextResponse("There is no OAuth server.\n", status_code=404)
 _ASKS_FOR_TOKEN = {"WWW-Authenticate": 'Bearer realm="useapi-mcp"'}
 # In the form of OAuth's errors: clients that know OAuth show the sentence.
 _INVALID_TOKEN = {
     "error": "invalid_token",
     "error_description": "Send the server's token: Authorization: Bearer …",
 }
-_NOBODYS = "The token is nobody's here."
+_UNKNOWN = "The token is not known here."
 _ONE_HEADER = "Send one token, in one header: Authorization: Bearer TOKEN."
 
 
@@ -287,20 +287,18 @@ def metadata_app(resource: str, issuer: str) -> ASGIApp:
 
     Plain strings: an URL of pydantic's would add a slash, and clients compare letter by letter.
     """
-    metadata = JSONResponse(
-        {
-            "resource": resource,
-            "authorization_servers": [issuer],
-            "scopes_supported": _ALL_SCOPES.split(),
-            "bearer_methods_supported": ["header"],
-            "resource_name": "useapi-mcp",
-        },
-        headers={"Cache-Control": "public, max-age=3600"},
-    )
-    not_allowed = PlainTextResponse("", status_code=405, headers={"Allow": "GET"})
+    metadata = {
+        "resource": resource,
+        "authorization_servers": [issuer],
+        "scopes_supported": _ALL_SCOPES.split(),
+        "bearer_methods_supported": ["header"],
+        "resource_name": "useapi-mcp",
+    }
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        answer = metadata if scope["method"] in ("GET", "HEAD") else not_allowed
+        answer: Response = JSONResponse(metadata, headers={"Cache-Control": "public, max-age=3600"})
+        if scope["method"] not in ("GET", "HEAD"):
+            answer = PlainTextResponse("", status_code=405, headers={"Allow": "GET"})
         await answer(scope, receive, send)
 
     return CORSMiddleware(app, allow_origins=["*"], allow_methods=["GET"], allow_headers=["*"])

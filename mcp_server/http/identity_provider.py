@@ -314,8 +314,9 @@ def _scopes(claims: Mapping[str, Any]) -> list[str]:
     """The scopes a token grants: `scope` (RFC 9068), or `scp` as Entra and Okta call it."""
     given = claims.get("scope", claims.get("scp", ""))
     words = given.split() if isinstance(given, str) else given
-    return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
+    return [word for word in map(_text, words) if word] if isinstance(words, list) else []
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    """Text as OAuth has it, which is ASCII; half a character would break what is made of it."""
+    return value if isinstance(value, str) and value.isascii() else ""

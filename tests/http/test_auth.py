@@ -329,6 +329,8 @@ async def test_a_token_signed_by_any_kind_of_key_is_taken(
         {"scope": None, "scp": BOTH_SCOPES},
         {"scope": None, "scp": BOTH_SCOPES.split()},
         {"client_id": None},
+        {"client_id": "\ud800", "scope": None, "scp": ["\ud800", "jobs:submit"]},
+        {"sub": "\ud800"},
         {"scope": f"openid {BOTH_SCOPES}"},
     ],
 )

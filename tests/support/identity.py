@@ -196,9 +196,9 @@ WRONG: dict[str, tuple[Callable[[Issuer], str], str]] = {
     ),
     "a refresh token": (lambda it: it.token(head={"typ": "refresh+jwt"}), "another kind"),
     "a typ that is no text": (lambda it: it.token(head={"typ": 5}), "another kind"),
-    "opaque": (lambda _: "an-opaque-token", "nobody's"),
+    "opaque": (lambda _: "an-opaque-token", "not known here"),
     "dots": (lambda _: "..", "no signed JSON Web Token"),
-    "encrypted, in five parts": (lambda it: f"{it.token()}.a.b", "nobody's"),
+    "encrypted, in five parts": (lambda it: f"{it.token()}.a.b", "not known here"),
     "no base64": (lambda it: f"{it.token()}=!", "no signed JSON Web Token"),
-    "the operator's, cut": (lambda _: "a-token-of-the-operato", "nobody's"),
+    "the operator's, cut": (lambda _: "a-token-of-the-operato", "not known here"),
 }
