@@ -48,6 +48,7 @@ from tests.support.identity import (
     WRONG,
     Issuer,
     jwk,
+    private_jwk,
     private_key,
 )
 from tests.support.serving import request
@@ -707,7 +708,7 @@ UNREADABLE: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "an empty set": ({}, []),
     "keys that are none": ({}, [None, 1, {}, {"kid": "k1"}, {"kid": "k1", "kty": ["RSA"]}]),
     "a secret key": ({}, [{"kty": "oct", "kid": "k1", "k": "AAAA"}]),
-    "a private key": ({}, [{**jwk("k1"), "d": "AQAB"}]),
+    "a private key": ({}, [{**jwk("k1"), **private_jwk("k1")}]),
     "a key to encrypt with": ({}, [jwk("k1", use="enc")]),
     "a key that does not verify": ({}, [jwk("k1", key_ops=["encrypt"])]),
     "a key for RS512": ({}, [jwk("k1", alg="RS512")]),

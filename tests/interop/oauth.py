@@ -23,7 +23,6 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx
 import httpx2
-from jwt.algorithms import RSAAlgorithm
 from mcp import Client
 from mcp.client.auth import OAuthClientProvider, TokenStorage
 from mcp.client.streamable_http import streamable_http_client
@@ -39,7 +38,7 @@ from mcp_server.clock import Clock
 from mcp_server.http.identity_provider import IdentityProvider
 from tests.support.environments import NodeEnvironment
 from tests.support.harness import GOOD
-from tests.support.identity import BOTH_SCOPES, WRONG, Issuer, private_key
+from tests.support.identity import BOTH_SCOPES, WRONG, Issuer, private_jwk
 from tests.support.limits import LONGEST_S
 from tests.support.serving import http_server, request
 
@@ -129,14 +128,12 @@ class Team:
     @contextlib.contextmanager
     def provider(self, key: str) -> Iterator[None]:
         """The provider, signing with the key of this name."""
-        signing = {"kid": key, "use": "sig", "alg": "RS256"}
         given = {
             "port": self._port,
             "resource": self.issuer.audience,
-            "key": json.loads(RSAAlgorithm.to_jwk(private_key(key))) | signing,
+            "key": {**private_jwk(key), "use": "sig", "alg": "RS256"},
             "scopes": BOTH_SCOPES,
         }
-        del given["key"]["key_ops"]
         script = shutil.copy(CLIENTS / "oauth_provider.mjs", PROVIDER.folder)
         with (
             self._said.open("w") as said,

@@ -47,6 +47,13 @@ def jwk(name: str, kind: Kind = "rsa", **members: Any) -> dict[str, Any]:
     return {**data, "kid": name, "use": "sig", **members}
 
 
+def private_jwk(name: str) -> dict[str, Any]:
+    """The RSA key of this name, whole: what signs, and must never be published."""
+    data = json.loads(RSAAlgorithm.to_jwk(private_key(name)))
+    del data["key_ops"]
+    return {**data, "kid": name}
+
+
 @dataclass
 class Issuer:
     """An ASGI app in the place of an identity provider.
