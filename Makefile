@@ -30,7 +30,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .NOTPARALLEL:
 .PHONY: help test check lint types unit format demo bench \
 	offsets kills replicas callers rolling mutants money answers hostile properties fuzz \
-	conformance interop viewer packages examples bundle image clean
+	conformance interop oauth viewer packages examples bundle image clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -123,6 +123,9 @@ conformance: .venv/dev ## the protocol's own suite, in both of its versions, and
 
 interop: .venv/dev ## clients that others wrote, over stdio and HTTP; CLIENT=word runs those it names
 	$(BIN)/python -m tests.interop $(CLIENT)
+
+oauth: .venv/dev ## a real OpenID provider, the official clients, and every token that must be refused
+	$(BIN)/python -m tests.interop.oauth
 
 viewer: .venv/runtime .viewer/made ## the page in the chat, in a real browser; CASES=word runs those it names
 	@chromium=$$($(find_chromium)) || { $(call apt_install,chromium,$(no_chromium)); chromium=$$($(find_chromium)); } || exit 1; \

@@ -1,10 +1,12 @@
 """The log: to stderr only, without secrets, and never waited for."""
 
+import asyncio
 import json
 import logging
 import os
 import queue
 import threading
+from collections.abc import Callable
 from typing import Any, Literal
 
 from mcp_server.clock import iso
@@ -13,6 +15,7 @@ from mcp_server.redaction import redact
 _MOST_LINES = 1000  # that wait to be written
 _LAST_LINES_S = 1.0  # that the end of the process may take to write them
 _STDERR = 2
+_WARNING_EVERY_S = 60.0
 
 
 class RedactingFormatter(logging.Formatter):
@@ -147,3 +150,17 @@ def flush_log() -> None:
     """Write what waits to be written, before a process ends without Python's own exit."""
     for handler in logging.root.handlers:
         handler.flush()
+
+
+def seldom_warning(log: logging.Logger) -> Callable[[str], None]:
+    """A function that logs a warning, but not within a minute of the one before."""
+    next_at = float("-inf")
+
+    def warn(text: str) -> None:
+        nonlocal next_at
+        now = asyncio.get_running_loop().time()
+        if now >= next_at:
+            next_at = now + _WARNING_EVERY_S
+            log.warning("%s", text)
+
+    return warn

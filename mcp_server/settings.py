@@ -144,6 +144,24 @@ class Settings(BaseModel):
         " servers of a team; several, comma-separated: the first signs, all are accepted.",
         None,
     )
+    oauth_issuer: str | None = _setting(
+        "USEAPI_OAUTH_ISSUER",
+        "Your identity provider, as its own metadata writes it (`issuer`): clients of `useapi-mcp"
+        " http` log in there; needs USEAPI_PUBLIC_URL.",
+        None,
+    )
+    oauth_audience: str | None = _setting(
+        "USEAPI_OAUTH_AUDIENCE",
+        "Audience (`aud`) that its tokens must have; default: USEAPI_PUBLIC_URL and /mcp.",
+        None,
+    )
+    calls_per_minute: int = _setting(
+        "USEAPI_CALLS_PER_MINUTE",
+        "Requests a minute that one user may send to one `useapi-mcp http`; the holder of"
+        " USEAPI_HTTP_TOKEN may send any number.",
+        120,
+        ge=1,
+    )
     reply_url: str | None = _setting(
         "USEAPI_REPLY_URL",
         "Default webhook (https) that the vendor calls about jobs.",
@@ -338,6 +356,23 @@ class Settings(BaseModel):
         end = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
         return f"{parts.scheme}://{name}{end}"
 
+    @field_validator("oauth_issuer")
+    @classmethod
+    def _is_an_issuer(cls, url: str | None) -> str | None:
+        """As it was given: issuers are compared letter by letter, a slash at the end included."""
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+            has_host = bool(parts.hostname) and parts.username is None and parts.port != 0
+        except ValueError:
+            has_host = False
+        if not has_host or parts.query or parts.fragment or not re.fullmatch(r"[\x21-\x7e]+", url):
+            raise ValueError("it must be an address like https://login.example.com/realms/team")
+        if parts.scheme != "https" and not is_loopback_http(url):
+            raise ValueError("it must begin with https:// (http:// only to this machine)")
+        return url
+
     @field_validator("server_secret")
     @classmethod
     def _nobody_guesses_it(cls, secret: SecretStr | None) -> SecretStr | None:
@@ -413,6 +448,14 @@ class Settings(BaseModel):
             raise ValueError(
                 "USEAPI_CAPTCHA_RETRY and USEAPI_CAPTCHA_ORDER can't both be set: "
                 "the vendor takes one captcha option at a time"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _an_issuer_needs_an_address(self) -> Self:
+        if self.oauth_issuer is not None and self.public_url is None:
+            raise ValueError(
+                "USEAPI_OAUTH_ISSUER needs USEAPI_PUBLIC_URL: tokens must be made for this server"
             )
         return self
 
@@ -518,5 +561,14 @@ def is_https(url: str) -> bool:
             and (parts.port is None or parts.port > 0)
             and re.fullmatch(r"[\x21-\x7e]+", url) is not None
         )
+    except ValueError:
+        return False
+
+
+def is_loopback_http(url: str) -> bool:
+    """A plain http URL of this machine, which nobody in between can read or change."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "http" and parts.hostname in LOOPBACK and parts.username is None
     except ValueError:
         return False

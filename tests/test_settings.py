@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_server.errors import SettingsError
-from mcp_server.settings import Settings, is_https, unknown_settings
+from mcp_server.settings import Settings, is_https, is_loopback_http, unknown_settings
 
 FIELDS = {str(field.alias): name for name, field in Settings.model_fields.items()}
 
@@ -167,6 +167,68 @@ def test_the_address_for_clients_is_kept_in_the_form_that_they_compare() -> None
     assert refusal(USEAPI_PUBLIC_URL="https://mcp.example.com/mcp").startswith(
         "USEAPI_PUBLIC_URL: it must have no path"
     )
+
+
+ADDRESS = {"USEAPI_PUBLIC_URL": "https://mcp.example.com"}
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    ["https://team.example.com/", "https://a.example.com/realms/Team", "http://localhost:8080/x"],
+)
+def test_an_issuer_is_kept_letter_by_letter_as_clients_compare_it(issuer: str) -> None:
+    assert issuer == Settings.read({"USEAPI_OAUTH_ISSUER": issuer, **ADDRESS}).oauth_issuer
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "team.example.com",
+        "http://team.example.com",
+        "https://",
+        "https://team.example.com/?a=b",
+        "https://team.example.com/#a",
+        "https://user:word@team.example.com",
+        "https://team.example.com:0",
+        "https://team.example.com:port",
+        "https://team.example.com/a b",
+        "ftp://team.example.com",
+        "https://[::1",
+    ],
+)
+def test_an_issuer_that_could_never_be_one_is_refused(issuer: str) -> None:
+    text = refusal(USEAPI_OAUTH_ISSUER=issuer, **ADDRESS)
+
+    assert text.startswith("USEAPI_OAUTH_ISSUER: it must ")
+
+
+def test_an_issuer_needs_the_address_that_its_tokens_are_for() -> None:
+    environment = {"USEAPI_OAUTH_ISSUER": "https://team.example.com", "USEAPI_TOKEN": "user:1-abc"}
+
+    assert refusal(**environment).startswith("USEAPI_OAUTH_ISSUER needs USEAPI_PUBLIC_URL")
+    assert Settings.read_with_fault(environment)[0].secret == "user:1-abc"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:1/keys", "http://127.0.0.1/keys", "http://[::1]:1/keys"]
+)
+def test_plain_http_of_this_machine_is_told_from_that_of_others(url: str) -> None:
+    assert is_loopback_http(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://localhost",
+        "http://localhost.example.com",
+        "http://localhost@example.com",
+        "http://a@localhost",
+        "http://[::1",
+        "",
+    ],
+)
+def test_what_only_looks_like_this_machine_is_none(url: str) -> None:
+    assert not is_loopback_http(url)
 
 
 def test_warn_is_the_level_of_warnings() -> None:

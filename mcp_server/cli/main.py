@@ -110,7 +110,8 @@ def build_parser() -> argparse.ArgumentParser:
         "http",
         help="serve MCP over Streamable HTTP at /mcp",
         epilog="Clients must send the token in USEAPI_HTTP_TOKEN as `Authorization: Bearer ...`. "
-        "Where it is not set, a token is made, kept and printed; in the sandbox at each start.",
+        "Where neither it nor USEAPI_OAUTH_ISSUER is set, a token is made, kept and printed; in the"
+        " sandbox at each start.",
     )
     http.add_argument("--host", default="127.0.0.1", help="address to bind (default 127.0.0.1)")
     http.add_argument(

@@ -2,8 +2,7 @@
 
 Host and Origin are checked here because the SDK wants a list of exact values, and the port is not
 known to a worker when it makes its app; the SDK's patterns for any port (`127.0.0.1:*`) match a
-prefix, so `127.0.0.1:x.evil.com` would pass. The token is checked here because the SDK's check
-announces an OAuth server, and there is none.
+prefix, so `127.0.0.1:x.evil.com` would pass. Who calls is told in `auth.py`.
 """
 
 import asyncio
@@ -11,12 +10,12 @@ import contextlib
 import hashlib
 import hmac
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
-from mcp.types import INVALID_REQUEST
+from mcp.types import INVALID_REQUEST, JSONRPCMessage
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -26,11 +25,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_server import __version__
 from mcp_server.http.accept import AcceptMiddleware
+from mcp_server.http.auth import (
+    AuthMiddleware,
+    Challenge,
+    FindUser,
+    ScopeCheck,
+    metadata_app,
+    metadata_paths,
+)
+from mcp_server.http.rate_limit import RateLimit
 from mcp_server.http.stopping import Stopping
+from mcp_server.logs import seldom_warning
 from mcp_server.metrics import Metrics
 from mcp_server.redaction import one_line
 from mcp_server.server.lines import LONGEST_LINE_BYTES, BrokenLineError, error_line, message_of
 from mcp_server.tools.context import AppContext
+
+if TYPE_CHECKING:
+    from mcp_server.http.identity_provider import IdentityProvider
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +50,11 @@ MCP_PATH = "/mcp"
 HEALTH_PATH, LIVE_PATH, READY_PATH = "/health", "/livez", "/readyz"
 _OPEN_PATHS = frozenset({HEALTH_PATH, LIVE_PATH, READY_PATH})  # probes have no token
 _MCP_PATHS = (MCP_PATH, f"{MCP_PATH}/")
-_DISCOVERY = "/.well-known/"  # where clients look for an OAuth server; there is none
-_GUESSES, _GUESSES_S, _GUESS_PAUSE_S, _MOST_WAITING = 10, 60.0, 1.0, 100
-_WARNING_EVERY_S = 60.0
 _FIRST_REFUSAL = 400
+_LONGEST_WAIT_S = 2.0  # of a probe, for the issuer's keys
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+
+MessageCheck = Callable[[Scope, JSONRPCMessage], Response | None]
 
 
 def http_app(
@@ -53,13 +65,20 @@ def http_app(
     metrics: Metrics,
     allowed_hosts: frozenset[str] = frozenset(),
     allowed_origins: frozenset[str] = frozenset(),
+    find_user: FindUser | None = None,
+    provider: "IdentityProvider | None" = None,
+    public_url: str = "",
+    limit: RateLimit | None = None,
 ) -> ASGIApp:
     """An app with the MCP server at `/mcp`, and `/health`, `/livez` and `/readyz` for probes.
 
     Args:
         stopping: knows whether it is ready, and whether it is about to stop.
         metrics: where refused requests are counted.
-        token: what clients must send as their bearer token; None = no token is asked for.
+        token: what the operator's clients send as their bearer token.
+        find_user, provider: know the tokens of users. Without these and `token` none is asked for.
+        public_url: this server's origin, as clients of the provider have it.
+        limit: of the requests of one user.
         allowed_hosts: values of `Host` besides this machine's own, at the port served.
         allowed_origins: values of `Origin` besides this server's own. A request without `Origin`
             is allowed: it does not come from a web page.
@@ -79,14 +98,28 @@ def http_app(
     inner.router.routes[:] = [
         Route(HEALTH_PATH, _health),
         Route(LIVE_PATH, _live),
-        Route(READY_PATH, _ready_by(stopping)),
+        Route(READY_PATH, _ready_by(stopping, provider)),
         # Without sessions the SDK would hold a stream open for ever and send nothing on it.
         *(Route(path, _no_session, methods=["GET", "DELETE"]) for path in _MCP_PATHS),
         *(Route(path, mcp.endpoint) for path in _MCP_PATHS),
     ]
-    app: ASGIApp = AcceptMiddleware(BodyMiddleware(inner))
-    if token is not None:
-        app = BearerTokenMiddleware(app, token)
+    challenge, public = Challenge(None), frozenset[str]()
+    if provider is not None:
+        paths = metadata_paths(MCP_PATH)
+        metadata = metadata_app(f"{public_url}{MCP_PATH}", provider.issuer)
+        inner.router.routes[:0] = [Route(path, metadata) for path in paths]
+        challenge, public = Challenge(f"{public_url}{paths[0]}"), frozenset(paths)
+    app: ASGIApp = AcceptMiddleware(BodyMiddleware(inner, ScopeCheck(challenge)))
+    if token is not None or find_user is not None or provider is not None:
+        app = AuthMiddleware(
+            app,
+            token,
+            find_user=find_user,
+            provider=provider,
+            challenge=challenge,
+            open_paths=_OPEN_PATHS | public,
+            limit=limit,
+        )
     if allowed_origins:
         # Outside the token's check: a browser's preflight request (OPTIONS) has no token.
         app = CORSMiddleware(
@@ -97,7 +130,7 @@ def http_app(
             allow_private_network=True,
             expose_headers=["WWW-Authenticate"],
         )
-    app = HostMiddleware(app, allowed_hosts, allowed_origins)
+    app = HostMiddleware(app, allowed_hosts, allowed_origins, public)
     return CompletingMiddleware(CountingMiddleware(app, metrics), stopping)
 
 
@@ -114,9 +147,13 @@ async def _live(_: Request) -> Response:
     return PlainTextResponse("ok\n")
 
 
-def _ready_by(stopping: Stopping) -> Callable[[Request], Awaitable[Response]]:
+def _ready_by(
+    stopping: Stopping, provider: "IdentityProvider | None"
+) -> Callable[[Request], Awaitable[Response]]:
     async def ready(_: Request) -> Response:
         reason = await stopping.why_not_ready()
+        if reason is None and provider is not None and not await provider.has_keys(_LONGEST_WAIT_S):
+            reason = "keys"
         if reason is None:
             return PlainTextResponse("ok\n")
         return PlainTextResponse(f"not ready: {reason}\n", status_code=503)
@@ -130,14 +167,6 @@ async def _no_session(_: Request) -> Response:
         status_code=405,
         headers={"Allow": "POST"},
     )
-
-
-_ASKS_FOR_TOKEN = {"WWW-Authenticate": 'Bearer realm="useapi-mcp"'}
-# In the form of OAuth's errors: clients that know OAuth show the sentence.
-_INVALID_TOKEN = {
-    "error": "invalid_token",
-    "error_description": "Send the server's token: Authorization: Bearer …",
-}
 
 
 class CompletingMiddleware:
@@ -197,15 +226,23 @@ class HostMiddleware:
 
     This stops DNS rebinding: a site whose name was made to point to this machine still sends that
     name as `Host`.
+
+    Args:
+        public_paths: may be read by any site's page.
     """
 
     def __init__(
-        self, app: ASGIApp, allowed_hosts: frozenset[str], allowed_origins: frozenset[str]
+        self,
+        app: ASGIApp,
+        allowed_hosts: frozenset[str],
+        allowed_origins: frozenset[str],
+        public_paths: frozenset[str] = frozenset(),
     ) -> None:
         self._app = app
+        self._public_paths = public_paths
         self._hosts = frozenset(host.lower() for host in allowed_hosts)
         self._origins = frozenset(origin.lower() for origin in allowed_origins)
-        self._warn = _seldom()
+        self._warn = seldom_warning(log)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(scope) if scope["type"] == "http" else None
@@ -223,7 +260,7 @@ class HostMiddleware:
                 status_code=421,
             )
         foreign = set(origins) - self._origins - {f"http://{name}" for name in own}
-        if foreign:
+        if foreign and scope["path"] not in self._public_paths:
             shown = one_line(", ".join(sorted(foreign)), 100)
             self._warn(f"Refused Origin {shown!r} (403); if it is yours, add --allowed-origin")
             return PlainTextResponse(
@@ -233,61 +270,19 @@ class HostMiddleware:
         return None
 
 
-class BearerTokenMiddleware:
-    """Refuses a request without the token (401); only those of probes need none.
-
-    Who guesses is slowed down: in a minute, the tenth wrong token and all after it wait a second.
-    """
-
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        if not token:
-            raise ValueError("an empty token would let everybody in")
-        self._app = app
-        self._token = token.encode()
-        self._wrong: deque[float] = deque(maxlen=_GUESSES)  # when the last ones came
-        self._waiting = 0
-        self._warn = _seldom()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._app
-        if scope["type"] == "http" and scope["path"].startswith(_DISCOVERY):
-            app = PlainTextResponse("There is no OAuth server.\n", status_code=404)
-        elif scope["type"] == "http" and scope["path"] not in _OPEN_PATHS:
-            headers = Headers(scope=scope)
-            if not self._is_sent(headers):
-                if "authorization" in headers:
-                    self._warn("Refused a token that is not this server's (401)")
-                    await self._pause()
-                app = JSONResponse(_INVALID_TOKEN, status_code=401, headers=_ASKS_FOR_TOKEN)
-        await app(scope, receive, send)
-
-    async def _pause(self) -> None:
-        now = asyncio.get_running_loop().time()
-        self._wrong.append(now)
-        is_guessing = len(self._wrong) == _GUESSES and now - self._wrong[0] < _GUESSES_S
-        if is_guessing and self._waiting < _MOST_WAITING:  # each holds a connection
-            self._waiting += 1
-            try:
-                await asyncio.sleep(_GUESS_PAUSE_S)
-            finally:
-                self._waiting -= 1
-
-    def _is_sent(self, headers: Headers) -> bool:
-        given = headers.getlist("authorization")
-        scheme, _, value = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-        sent = value.strip().encode("latin-1")
-        return scheme.lower() == "bearer" and hmac.compare_digest(sent, self._token)
-
-
 class BodyMiddleware:
     """Reads the body of a POST whole, and refuses what is no message (400) or too large (413).
 
     The SDK would hand on half a body when its client leaves, parse what takes a hundred times its
     length in memory, and take a request for a notification if its id is none.
+
+    Args:
+        check: gives the refusal of a message that its sender may not send.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, check: MessageCheck | None = None) -> None:
         self._app = app
+        self._check = check
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
@@ -302,32 +297,21 @@ class BodyMiddleware:
         body = bytes(read)
         read.clear()
         try:
-            message_of(body)
+            message = message_of(body)
         except BrokenLineError as broken:
             answer = next(iter(broken.answers), error_line(INVALID_REQUEST, str(broken)))
             status = 413 if broken.is_too_large else 400
             response = Response(answer, status, media_type="application/json")
             return await response(scope, receive, send)
+        refusal = self._check(scope, message) if self._check is not None else None
+        if refusal is not None:
+            return await refusal(scope, receive, send)
         whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive_again() -> Message:
             return whole.pop() if whole else await receive()
 
         return await self._app(scope, receive_again, send)
-
-
-def _seldom() -> Callable[[str], None]:
-    """A function that logs a warning, but not within a minute of the one before."""
-    next_at = float("-inf")
-
-    def warn(text: str) -> None:
-        nonlocal next_at
-        now = asyncio.get_running_loop().time()
-        if now >= next_at:
-            next_at = now + _WARNING_EVERY_S
-            log.warning("%s", text)
-
-    return warn
 
 
 def _own_names(scope: Scope) -> frozenset[str]:

@@ -7,6 +7,8 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from starlette.types import ASGIApp
@@ -15,12 +17,16 @@ from mcp_server.clock import Clock
 from mcp_server.errors import SettingsError
 from mcp_server.http.app import MCP_PATH, HostMiddleware, http_app, request_state_key
 from mcp_server.http.protocol import BACKLOG, raise_descriptor_limit
+from mcp_server.http.rate_limit import RateLimit
 from mcp_server.http.stopping import Stopping
 from mcp_server.http.uvicorn_server import EmbeddedServer, config_for
 from mcp_server.media.files import link_into_place, owner_only
 from mcp_server.metrics import Metrics
 from mcp_server.server.factory import create_server, stop_signals
 from mcp_server.settings import LOOPBACK, Settings
+
+if TYPE_CHECKING:
+    from mcp_server.http.identity_provider import IdentityProvider
 
 # A stop first waits for open requests, then for paid ones; together less than the allowed 15 s.
 _REQUESTS_S, _DRAIN_S = 3, 10.0
@@ -49,6 +55,7 @@ async def serve(
     hosts = _checked("--allowed-host", allowed_hosts, _HOST, "mcp.example.com")
     origins = _checked("--allowed-origin", allowed_origins, _ORIGIN, "https://app.example.com")
     origins = frozenset(map(as_browsers_send_it, origins))
+    hosts |= _public_host(settings)
     token = _token(settings, host, no_auth=no_auth)
     with contextlib.closing(_listener(host, port)) as listener:
         stopping, metrics = Stopping(Clock(), settings.drain_seconds), Metrics()
@@ -93,9 +100,14 @@ def worker(settings: Settings) -> ASGIApp:
     Raises:
         SettingsError: these settings can't be shared by several workers.
     """
-    if settings.http_token is None:
+    if settings.http_token is None and settings.oauth_issuer is None:
         raise SettingsError(
             message="USEAPI_HTTP_TOKEN is not set.", hint="Set it: all workers let in who sends it."
+        )
+    if settings.http_token is None and settings.server_secret is None:
+        raise SettingsError(
+            message="USEAPI_SECRET is not set.",
+            hint="Set it: what one worker asks a user, another must take the answer to.",
         )
     if settings.sandbox:  # its answers would say that nothing is charged
         raise SettingsError(
@@ -108,9 +120,9 @@ def worker(settings: Settings) -> ASGIApp:
             hint="Leave it out, or run several `useapi-mcp http` behind a proxy.",
         )
     raise_descriptor_limit()
-    token = _given_token(settings.http_token)
-    stopping = Stopping(Clock(), settings.drain_seconds)
-    return _app(settings, token, frozenset(), frozenset(), "", stopping, Metrics())
+    token = None if settings.http_token is None else _given_token(settings.http_token)
+    stopping, hosts = Stopping(Clock(), settings.drain_seconds), _public_host(settings)
+    return _app(settings, token, hosts, frozenset(), "", stopping, Metrics())
 
 
 def own_token(path: Path) -> str:
@@ -147,7 +159,7 @@ def _app(
         settings,
         sandbox_sources=sandbox_sources,
         drain_s=_DRAIN_S,
-        request_state_key=None if token is None else request_state_key(token),
+        request_state_keys=_request_state_keys(settings, token),
         while_open=stopping.while_open,
         metrics=metrics,
     )
@@ -158,7 +170,30 @@ def _app(
         metrics=metrics,
         allowed_hosts=hosts,
         allowed_origins=origins,
+        provider=_provider(settings),
+        public_url=settings.public_url or "",
+        limit=RateLimit(settings.calls_per_minute),
     )
+
+
+def _provider(settings: Settings) -> "IdentityProvider | None":
+    if settings.oauth_issuer is None:
+        return None
+    from mcp_server.http.identity_provider import IdentityProvider
+
+    audience = settings.oauth_audience or f"{settings.public_url}{MCP_PATH}"
+    return IdentityProvider(settings.oauth_issuer, audience, Clock())
+
+
+def _request_state_keys(settings: Settings, token: str | None) -> tuple[bytes, ...]:
+    """The keys of questions to users: the same in all servers with this secret, or token."""
+    shared = settings.derived_keys("request state")
+    return shared or (() if token is None else (request_state_key(token),))
+
+
+def _public_host(settings: Settings) -> frozenset[str]:
+    url = settings.public_url
+    return frozenset() if url is None else frozenset({urlsplit(url).netloc})
 
 
 def _checked(
@@ -193,8 +228,14 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 def _token(settings: Settings, host: str, *, no_auth: bool) -> str | None:
+    if no_auth and settings.oauth_issuer is not None:
+        raise SettingsError(
+            message="With --no-auth nobody would be asked to log in at USEAPI_OAUTH_ISSUER.",
+            hint="Leave one of them out.",
+        )
     loopback = host.lower() in LOOPBACK
-    if not loopback and (no_auth or settings.http_token is None):
+    is_guarded = settings.http_token is not None or settings.oauth_issuer is not None
+    if not loopback and (no_auth or not is_guarded):
         raise SettingsError(
             message=f"Serving on {host} without a token would let anybody spend your credits.",
             hint="Set USEAPI_HTTP_TOKEN and leave out --no-auth, or serve on 127.0.0.1.",
@@ -203,6 +244,8 @@ def _token(settings: Settings, host: str, *, no_auth: bool) -> str | None:
         return None
     if settings.http_token is not None:
         return _given_token(settings.http_token)
+    if settings.oauth_issuer is not None:
+        return None
     return own_token(settings.state_folder() / "http_token")
 
 

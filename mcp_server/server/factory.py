@@ -5,7 +5,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -62,7 +62,7 @@ def create_server(
     sandbox_sources: str = "",
     leave: Callable[[], None] | None = None,
     drain_s: float = DRAIN_S,
-    request_state_key: bytes | None = None,
+    request_state_keys: Sequence[bytes] = (),
     fault: SettingsError | None = None,
     while_open: Callable[[AppContext], AbstractContextManager[None]] | None = None,
     metrics: Metrics | None = None,
@@ -75,7 +75,8 @@ def create_server(
         leave: ends the process, where it runs nothing else: a stop signal lets paid requests be
             answered, then calls it. None: signals are left alone.
         drain_s: how long paid requests may take to be answered when the server stops.
-        request_state_key: seals a question to the user; workers behind one port share it.
+        request_state_keys: the first seals a question to the user, all are accepted; the same in
+            all servers that answer for each other.
         fault: a wrong setting, left out of `settings`: every call is answered with it.
         metrics: where it counts what it does.
         while_open: made with what the handlers share, and entered for as long as that is open.
@@ -113,8 +114,8 @@ def create_server(
         extensions=[job_tasks(), viewer(settings)],
         middleware=[explain_refusals, with_current_app, known, refuse_undeclared_listen],
         cache_hints=dict.fromkeys(_UNCHANGING, CacheHint(ttl_ms=3_600_000, scope="public")),
-        request_state_security=RequestStateSecurity(keys=[request_state_key])
-        if request_state_key is not None
+        request_state_security=RequestStateSecurity(keys=[*request_state_keys])
+        if request_state_keys
         else None,
     )
     add_resources(server)

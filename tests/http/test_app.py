@@ -16,12 +16,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_server.clock import Clock
-from mcp_server.http.app import (
-    BearerTokenMiddleware,
-    CompletingMiddleware,
-    HostMiddleware,
-    request_state_key,
-)
+from mcp_server.http.app import CompletingMiddleware, HostMiddleware, request_state_key
+from mcp_server.http.auth import AuthMiddleware
 from mcp_server.http.stopping import Stopping
 from mcp_server.sandbox import media
 from mcp_server.server.lines import LONGEST_LINE_BYTES
@@ -217,7 +213,7 @@ async def test_one_foreign_origin_among_several_is_enough() -> None:
 
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER  {TOKEN} "])
 async def test_a_request_with_the_token_is_allowed(given: str) -> None:
-    check = BearerTokenMiddleware(allowed, TOKEN)
+    check = AuthMiddleware(allowed, TOKEN)
 
     assert await status_of(check, [("authorization", given)]) == 200
 
@@ -242,13 +238,13 @@ async def test_a_request_with_the_token_is_allowed(given: str) -> None:
     ],
 )
 async def test_a_token_sent_in_another_way_is_refused(given: list[str]) -> None:
-    check = BearerTokenMiddleware(allowed, TOKEN)
+    check = AuthMiddleware(allowed, TOKEN)
 
     assert await status_of(check, [("authorization", value) for value in given]) == 401
 
 
 async def test_a_token_may_hold_any_character() -> None:
-    check = BearerTokenMiddleware(allowed, "schlüssel")
+    check = AuthMiddleware(allowed, "schlüssel")
     sent = "schlüssel".encode().decode("latin-1")
 
     assert await status_of(check, [("authorization", f"Bearer {sent}")]) == 200
@@ -256,7 +252,7 @@ async def test_a_token_may_hold_any_character() -> None:
 
 def test_an_empty_token_is_none() -> None:
     with pytest.raises(ValueError, match="empty"):
-        BearerTokenMiddleware(allowed, "")
+        AuthMiddleware(allowed, "")
 
 
 def test_the_key_for_questions_is_the_tokens_and_does_not_reveal_it() -> None:
@@ -650,14 +646,14 @@ async def test_an_answer_that_is_open_when_the_server_stops_is_completed() -> No
     assert [False, True, False] == [part.get("more_body", False) for part in sent]
 
 
-async def answered_after_s(check: BearerTokenMiddleware, token: str) -> float:
+async def answered_after_s(check: AuthMiddleware, token: str) -> float:
     began = asyncio.get_running_loop().time()
     await status_of(check, [("authorization", f"Bearer {token}")])
     return asyncio.get_running_loop().time() - began
 
 
 async def test_who_guesses_the_token_is_slowed_down_and_who_knows_it_is_not() -> None:
-    check = BearerTokenMiddleware(allowed, TOKEN)
+    check = AuthMiddleware(allowed, TOKEN)
 
     guesses = [await answered_after_s(check, f"guess-{n}") for n in range(12)]
     known = await answered_after_s(check, TOKEN)
@@ -669,7 +665,7 @@ async def test_who_guesses_the_token_is_slowed_down_and_who_knows_it_is_not() ->
 
 
 async def test_many_who_guess_at_once_do_not_hold_all_connections() -> None:
-    check = BearerTokenMiddleware(allowed, TOKEN)
+    check = AuthMiddleware(allowed, TOKEN)
 
     waits = await asyncio.gather(*(answered_after_s(check, "guess") for _ in range(500)))
 
@@ -679,7 +675,7 @@ async def test_many_who_guess_at_once_do_not_hold_all_connections() -> None:
 async def test_what_is_refused_is_logged_once_a_minute_with_what_to_do(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    names, token = host_check({"a"}), BearerTokenMiddleware(allowed, TOKEN)
+    names, token = host_check({"a"}), AuthMiddleware(allowed, TOKEN)
 
     for _ in range(3):
         await status_of(names, [("host", "mcp:8000\x1b[2J")])

@@ -9,6 +9,7 @@ import socket
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,6 +26,7 @@ from mcp_server.errors import SettingsError
 from mcp_server.http.serve import as_browsers_send_it, own_token, serve, worker
 from mcp_server.settings import Settings
 from tests.support.harness import GOOD, TOKEN
+from tests.support.identity import PUBLIC_URL, Issuer
 from tests.support.limits import LONGEST_S
 from tests.support.serving import (
     Served,
@@ -43,6 +45,8 @@ needs_signals = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows can't send a child SIGTERM or SIGINT alone"
 )
 VIDEO = GOOD["dreamina", "video"]
+NOBODY = "http://127.0.0.1:9"  # an address where nobody answers
+ISSUER = {"USEAPI_PUBLIC_URL": PUBLIC_URL, "USEAPI_OAUTH_ISSUER": NOBODY}
 
 
 async def refusal(folder: Path, /, environment: dict[str, str] | None = None, **given: Any) -> str:
@@ -91,6 +95,30 @@ async def test_beyond_this_machine_nobody_may_connect_without_a_token(
         text.startswith(f"Serving on {host} without a token") for text in refusals
     ]
     assert not (tmp_path / "state").exists()
+
+
+async def test_without_asking_who_calls_there_is_nobody_to_log_in(tmp_path: Path) -> None:
+    assert "--no-auth" in await refusal(tmp_path, ISSUER, no_auth=True)
+
+
+def test_an_issuer_is_enough_to_serve_others_at_the_public_address(tmp_path: Path) -> None:
+    """No token is made for an operator who has set none."""
+    with http_server(tmp_path, "--host", "0.0.0.0", USEAPI_BASE_URL=NOBODY, **ISSUER) as server:
+        origin = server.origin.replace("0.0.0.0", "127.0.0.1")
+        public = {"Host": "mcp.example.com"}
+        metadata = httpx.get(
+            f"{origin}/.well-known/oauth-protected-resource", headers=public, timeout=LONGEST_S
+        )
+        nobody = httpx.post(f"{origin}/mcp", headers=public, json={}, timeout=LONGEST_S)
+        signed = {**public, "Authorization": f"Bearer {Issuer(time.time).token()}"}
+        unknown = httpx.post(f"{origin}/mcp", headers=signed, json={}, timeout=LONGEST_S)
+        ready = httpx.get(f"{origin}/readyz", timeout=LONGEST_S)
+
+    assert metadata.json()["resource"] == f"{PUBLIC_URL}/mcp"
+    assert [401, 503, 503] == [each.status_code for each in (nobody, unknown, ready)]
+    assert ready.text == "not ready: keys\n"
+    assert server.token == ""
+    assert not (tmp_path / "state" / "http_token").exists()
 
 
 @pytest.mark.parametrize(
@@ -472,6 +500,22 @@ async def test_a_worker_asks_for_the_token_they_share(tmp_path: Path) -> None:
 def test_workers_need_a_token_that_they_can_share() -> None:
     with pytest.raises(SettingsError, match="USEAPI_HTTP_TOKEN"):
         worker(Settings())
+
+
+async def test_workers_that_only_users_may_call_share_a_secret_in_place_of_the_token(
+    tmp_path: Path,
+) -> None:
+    """What one asks a user, another takes the answer to."""
+    given = {"USEAPI_STATE_DIR": str(tmp_path), **ISSUER}
+    with pytest.raises(SettingsError, match="USEAPI_SECRET"):
+        worker(Settings.read(given))
+    transport = httpx.ASGITransport(worker(Settings.read({**given, "USEAPI_SECRET": "s" * 32})))
+
+    async with httpx.AsyncClient(transport=transport, base_url=PUBLIC_URL) as client:
+        answer = await client.post("/mcp")
+
+    assert answer.status_code == 401
+    assert f'resource_metadata="{PUBLIC_URL}/.well-known/' in answer.headers["www-authenticate"]
 
 
 def test_workers_do_not_pretend_to_be_the_sandbox() -> None:
