@@ -29,8 +29,7 @@ from mcp_server.errors import JournalError
 from mcp_server.http.rate_limit import RateLimit
 from mcp_server.logs import seldom_warning
 from mcp_server.models import Caller
-from mcp_server.tools.context import SUBMIT_SCOPE
-from mcp_server.tools.registry import submitting_tools
+from mcp_server.tools.context import SUBMIT_SCOPE, SUBMITTING_TOOLS
 
 if TYPE_CHECKING:
     from mcp_server.http.identity_provider import IdentityProvider
@@ -246,7 +245,6 @@ class ScopeCheck:
 
     def __init__(self, challenge: Challenge) -> None:
         self._challenge = challenge
-        self._submitting = submitting_tools()
 
     def __call__(self, scope: Scope, message: JSONRPCMessage) -> Response | None:
         """The refusal, or None. It goes by the body: what a header says of it proves nothing."""
@@ -263,7 +261,7 @@ class ScopeCheck:
         if not isinstance(message, JSONRPCRequest):
             return False
         if message.method == "tools/call":
-            return (message.params or {}).get("name") in self._submitting
+            return (message.params or {}).get("name") in SUBMITTING_TOOLS
         return message.method == "tasks/cancel"
 
 

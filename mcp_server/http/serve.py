@@ -16,12 +16,14 @@ from starlette.types import ASGIApp
 from mcp_server.clock import Clock
 from mcp_server.errors import SettingsError
 from mcp_server.http.app import MCP_PATH, HostMiddleware, http_app, request_state_key
+from mcp_server.http.auth import FindUser
 from mcp_server.http.protocol import BACKLOG, raise_descriptor_limit
 from mcp_server.http.rate_limit import RateLimit
 from mcp_server.http.stopping import Stopping
 from mcp_server.http.uvicorn_server import EmbeddedServer, config_for
 from mcp_server.media.files import link_into_place, owner_only
 from mcp_server.metrics import Metrics
+from mcp_server.models import Caller
 from mcp_server.server.factory import create_server, stop_signals
 from mcp_server.settings import LOOPBACK, Settings
 
@@ -163,6 +165,8 @@ def _app(
         while_open=stopping.while_open,
         metrics=metrics,
     )
+    provider = _provider(settings)
+    is_guarded = token is not None or provider is not None
     return http_app(
         server,
         token=token,
@@ -170,10 +174,21 @@ def _app(
         metrics=metrics,
         allowed_hosts=hosts,
         allowed_origins=origins,
-        provider=_provider(settings),
+        find_user=_finder(stopping) if is_guarded else None,
+        provider=provider,
         public_url=settings.public_url or "",
         limit=RateLimit(settings.calls_per_minute),
     )
+
+
+def _finder(stopping: Stopping) -> FindUser:
+    """What finds the user whom the operator has given a token."""
+
+    async def find_user(token: str) -> Caller | None:
+        user = None if stopping.app is None else await stopping.app.users.find(token)
+        return None if user is None else Caller(user.id, may_submit=user.may_submit)
+
+    return find_user
 
 
 def _provider(settings: Settings) -> "IdentityProvider | None":

@@ -65,13 +65,6 @@ def all_tools() -> tuple[StrictTool, ...]:
     )
 
 
-@functools.cache
-def submitting_tools() -> frozenset[str]:
-    """The names of the tools for callers who may submit: those that cost, and cancelling."""
-    paid = {tool.name for tool in all_tools() if "max_credits" in tool.parameters["properties"]}
-    return frozenset({*paid, "cancel_job"})
-
-
 def tools_hiding(hidden: Collection[str]) -> tuple[StrictTool, ...]:
     """The tools as they are published where some arguments are hidden.
 

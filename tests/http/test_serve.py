@@ -22,6 +22,7 @@ from mcp import Client
 from mcp.types import ElicitResult
 from pydantic import SecretStr
 
+from mcp_server.cli.main import main
 from mcp_server.errors import SettingsError
 from mcp_server.http.serve import as_browsers_send_it, own_token, serve, worker
 from mcp_server.settings import Settings
@@ -301,6 +302,34 @@ def test_a_token_of_ones_own_is_asked_for_and_not_printed_and_a_further_host_ser
     assert [200, 421] == statuses
     assert [200, 401] == answers
     assert HTTP_TOKEN not in said
+
+
+def test_a_user_is_let_in_from_the_moment_he_is_added_until_he_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command runs beside the server, which is told nothing."""
+    monkeypatch.setenv("USEAPI_STATE_DIR", str(tmp_path / "state"))
+
+    def statuses(server: Served, token: str) -> list[int]:
+        headers = {**server.headers, "Authorization": f"Bearer {token}"}
+        bodies = [request("tools/call", name="list_jobs", arguments={})]
+        bodies += [request("tools/call", name="upscale_video", arguments={"source": VIDEO})]
+        return [
+            httpx.post(server.url, json=body, headers=headers, timeout=LONGEST_S).status_code
+            for body in bodies
+        ]
+
+    with http_server(tmp_path, USEAPI_HTTP_TOKEN=HTTP_TOKEN, USEAPI_BASE_URL=NOBODY) as server:
+        main(["user", "add", "alice"])
+        alice = capsys.readouterr().out.strip()
+        main(["user", "add", "bob", "--read-only"])
+        bob = capsys.readouterr().out.strip()
+        before = [statuses(server, alice), statuses(server, bob)]
+        main(["user", "remove", "alice"])
+        after = statuses(server, alice)
+
+    assert [[200, 200], [200, 403]] == before
+    assert [401, 401] == after
 
 
 def test_without_auth_nobody_is_asked_for_a_token(tmp_path: Path) -> None:
