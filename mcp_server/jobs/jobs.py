@@ -66,7 +66,7 @@ class Jobs:
         self._upstream = upstream
         self._journal = journal
         self._outputs = outputs
-        self._repository = JobRepository(journal)
+        self._repository = JobRepository(journal, outputs)
         self._submitter = Submitter(settings, clock, upstream, journal, self._repository)
         self._poller = Poller(clock, upstream, journal, self._repository, self._look, hold_s)
         self._uploads = Uploads(clock, upstream, journal, self._repository, outputs, fetcher)
@@ -147,7 +147,8 @@ class Jobs:
     async def made(self, *, url: str = "", path: str = "") -> tuple[Job, int] | None:
         """The job submitted here that a link or path leads to, and the position of its medium."""
         found: list[tuple[Job, int]] = []
-        for row in await self._journal.find_made(url=url, path=path):
+        recorded = self._outputs.recorded(path) if path else ""
+        for row in await self._journal.find_made(url=url, path=path, recorded=recorded):
             job = await self._downloads.with_paths(self._repository.to_job(row))
             for position, item in enumerate(job.media or ()):
                 if (path and item.path and _is_at(item.path, path)) or (url and item.url == url):

@@ -36,7 +36,6 @@ from mcp_server.jobs.reconciliation import (
 )
 from mcp_server.jobs.repository import (
     JobRepository,
-    has_a_file,
     key_of,
     order_of,
     submission_of,
@@ -305,7 +304,7 @@ class Submitter:
         age_s = self._clock.now() - row.created_at
         service = service_named(row.service)
         if row.job_id is None and not service.has_parts(known):  # its result is all there is of it
-            if has_a_file(known) or (_has_a_link(known) and age_s < REUSE_S):
+            if self._repository.has_a_file(known) or (_has_a_link(known) and age_s < REUSE_S):
                 return known.evolve(reused=True)
             await self._journal.close_row(row, "freed", "Its file is gone.")
             return None

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
+from pathlib import PurePath
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from mcp_server.errors import BudgetError, JournalCutError, JournalError
@@ -405,20 +406,25 @@ class Journal:
                 json.dumps(facts),
             )
 
-    async def find_made(self, *, url: str = "", path: str = "") -> list[Submission]:
+    async def find_made(
+        self, *, url: str = "", path: str = "", recorded: str = ""
+    ) -> list[Submission]:
         """The newest rows of jobs that this link or path may be a result of.
 
         Args:
             url: what follows a `?` is left out: each read of a job may bring another signature.
+            path: of the file; another server may have written another one that ends in its name.
+            recorded: the path as `add_saved_file` was given it, if that is another one.
         """
-        place = json.dumps(url.partition("?")[0] or path)
+        place = json.dumps(url.partition("?")[0] or PurePath(path).name)
         return await self._read(
             "where job like ? escape '!' or job like ? escape '!'"
-            " or job_id in (select job_id from saved where path = ?)"
+            " or job_id in (select job_id from saved where path in (?, ?))"
             " order by number desc limit ?",
-            f"%{_as_like(place)}%",
+            f"%{_as_like(place if url else place[1:])}%",
             f"%{_as_like(place[:-1])}?%" if url else "",
             path,
+            recorded or path,
             _MOST_MADE,
         )
 

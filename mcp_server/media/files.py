@@ -247,6 +247,28 @@ class OutputFolder:
             ) from None
         return self.keep(file, name)
 
+    def recorded(self, path: Path | str) -> str:
+        """A path as it is written down: of a file in the folder only its path below it.
+
+        Servers that share the folder may see it at different paths.
+        """
+        below = _real(path).removeprefix(os.path.join(_real(self.path), ""))
+        return str(path) if Path(below).is_absolute() else Path(below).as_posix()
+
+    def find(self, recorded: str, size_bytes: int | None = None) -> Path | None:
+        """The file that was written down, if it is still there; None: it is not.
+
+        Args:
+            size_bytes: how large it must be; None: any size will do.
+        """
+        # A whole path may be another server's, which shares the folder.
+        places = (self.path / recorded, self.path / Path(recorded).name)
+        for path in dict.fromkeys(places):
+            found_bytes = _size_bytes(path)
+            if found_bytes is not None and size_bytes in (None, found_bytes):
+                return path
+        return None
+
     async def in_background(self, size_bytes: int, work: Callable[[], T]) -> T:
         """What `work` gives: for a large file done in a thread, so that other calls go on.
 
@@ -409,6 +431,23 @@ def _removed(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _real(path: Path | str) -> str:
+    """A path that no link is a part of; as it is where that can't be looked at."""
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return str(path)
+
+
+def _size_bytes(path: Path) -> int | None:
+    """The size of a regular file; None if there is none."""
+    try:
+        found = path.lstat()
+    except (OSError, ValueError):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _is_same(path: Path, known: os.stat_result) -> bool:

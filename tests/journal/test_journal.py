@@ -1173,6 +1173,9 @@ LINK = "https://example.com/50%_off.mp4?Signature=a_b%2F"
         ({"url": LINK.replace("%_off", "%Xoff")}, False),
         ({"path": "/output/a.mp4"}, True),
         ({"path": "/output/b.mp4"}, False),
+        ({"path": "/elsewhere/a.mp4", "recorded": "/output/a.mp4"}, True),
+        ({"path": "/elsewhere/é.png"}, True),  # its own path is for the caller to compare
+        ({"path": "/made/%.png"}, False),
         ({"path": "/made/é.png"}, True),
     ],
 )
