@@ -252,8 +252,8 @@ class OutputFolder:
 
         Servers that share the folder may see it at different paths.
         """
-        below = _real(path).removeprefix(os.path.join(_real(self.path), ""))
-        return str(path) if Path(below).is_absolute() else Path(below).as_posix()
+        real, folder = _real(path), _real(self.path)
+        return real.relative_to(folder).as_posix() if real.is_relative_to(folder) else str(path)
 
     def find(self, recorded: str, size_bytes: int | None = None) -> Path | None:
         """The file that was written down, if it is still there; None: it is not.
@@ -433,12 +433,12 @@ def _removed(path: Path) -> bool:
     return True
 
 
-def _real(path: Path | str) -> str:
+def _real(path: Path | str) -> Path:
     """A path that no link is a part of; as it is where that can't be looked at."""
     try:
-        return os.path.realpath(path)
+        return Path(os.path.realpath(path))
     except (OSError, ValueError):
-        return str(path)
+        return Path(path)
 
 
 def _size_bytes(path: Path) -> int | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import filecmp
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness import GOOD, Harness, VirtualClock, running
+from mcp_server.sandbox.app import Sandbox
+from tests.support.harness import GOOD, Harness, Network, VirtualClock, running
 
 CLIP = GOOD["dreamina", "video"]
 PICTURE = GOOD["google-flow", "image"]  # its result comes with the answer: there is no link to it
@@ -23,14 +25,22 @@ async def two_servers(tmp_path: Path) -> AsyncIterator[tuple[Harness, Harness]]:
     for name in ("mounted", "elsewhere"):
         (tmp_path / name).symlink_to(folder)
     clock = VirtualClock()
-    async with running(tmp_path, clock=clock, USEAPI_OUTPUT_DIR=str(tmp_path / "mounted")) as first:
-        async with running(
+    network = Network(Sandbox(now=clock.now))
+    async with (
+        running(
             tmp_path,
             clock=clock,
-            network=first.network,
+            network=network,
+            USEAPI_OUTPUT_DIR=str(tmp_path / "mounted"),
+        ) as first,
+        running(
+            tmp_path,
+            clock=clock,
+            network=network,
             USEAPI_OUTPUT_DIR=str(tmp_path / "elsewhere"),
-        ) as second:
-            yield first, second
+        ) as second,
+    ):
+        yield first, second
 
 
 async def saved(server: Harness, tool: str, source: str) -> tuple[str, str]:
@@ -92,7 +102,7 @@ async def test_a_server_without_the_file_downloads_it_anew(tmp_path: Path) -> No
     assert "path" not in told
     assert told["url"]
     assert Path(anew["path"]).parent == tmp_path / "elsewhere"
-    assert Path(anew["path"]).read_bytes() == Path(path).read_bytes()
+    assert filecmp.cmp(anew["path"], path, shallow=False)
 
 
 async def test_a_path_that_an_older_version_wrote_down_whole_is_understood(tmp_path: Path) -> None:
