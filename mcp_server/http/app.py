@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_server import __version__
 from mcp_server.http.accept import AcceptMiddleware
+from mcp_server.http.files import LinkMiddleware, SendingMiddleware
 from mcp_server.http.stopping import Stopping
 from mcp_server.metrics import Metrics
 from mcp_server.redaction import one_line
@@ -54,7 +55,9 @@ def http_app(
     allowed_hosts: frozenset[str] = frozenset(),
     allowed_origins: frozenset[str] = frozenset(),
 ) -> ASGIApp:
-    """An app with the MCP server at `/mcp`, and `/health`, `/livez` and `/readyz` for probes.
+    """An app with the MCP server at `/mcp`, `/health`, `/livez` and `/readyz` for probes.
+
+    With the settings for it, saved files are at `/files`.
 
     Args:
         stopping: knows whether it is ready, and whether it is about to stop.
@@ -84,9 +87,10 @@ def http_app(
         *(Route(path, _no_session, methods=["GET", "DELETE"]) for path in _MCP_PATHS),
         *(Route(path, mcp.endpoint) for path in _MCP_PATHS),
     ]
-    app: ASGIApp = AcceptMiddleware(BodyMiddleware(inner))
+    app: ASGIApp = SendingMiddleware(AcceptMiddleware(BodyMiddleware(inner)), stopping)
     if token is not None:
         app = BearerTokenMiddleware(app, token)
+    app = LinkMiddleware(app, stopping)  # outside the token's check: a link is the right itself
     if allowed_origins:
         # Outside the token's check: a browser's preflight request (OPTIONS) has no token.
         app = CORSMiddleware(

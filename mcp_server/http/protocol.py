@@ -13,6 +13,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_S = 10.0  # from a free connection to the last byte of a request's headers
 BODY_S = 30.0
+LONG_BODY = "useapi-mcp.long_body"
+"""In a request's `state`: it may send for as long as it sends something all the time."""
 STALLED_S = 60.0  # in which nothing of an answer is read
 BACKLOG = 128  # connections the system accepts before we do; asyncio logs as many faults at once
 MOST_CONNECTIONS = 1000
@@ -65,6 +67,8 @@ class LimitedProtocol(H11Protocol):
         if self.transport.is_closing():
             return
         super().data_received(data)
+        if self._awaits is h11.SEND_BODY and self.scope["state"].get(LONG_BODY):
+            self._await(h11.SEND_BODY)
         self._follow()
 
     def on_response_complete(self) -> None:

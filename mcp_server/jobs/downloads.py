@@ -217,8 +217,8 @@ class Downloads:
             probed = {name: getattr(file.media_info, name) for name in _FACTS}
             facts |= {name: value for name, value in probed.items() if value is not None}
         try:
-            record = {**facts, "asked": asked}
             path = self._outputs.recorded(file.path)
+            record = {**facts, "asked": asked, "folder": str(self._outputs.path)}
             await self._journal.add_saved_file(job.job_id, position, path, record)
         except JournalError as error:  # the file is there all the same, and is the answer
             log.warning("a file was saved but not written down: %s", error.code)
@@ -233,7 +233,7 @@ class Downloads:
         item = (job.media or ())[position]
         record = await self._record(job, position)
         if record is not None:
-            path = self._outputs.find(record["path"], record["size_bytes"])
+            path = self._outputs.find(record["path"], record["size_bytes"], record.get("folder"))
             if path is not None:
                 names = ("size_bytes", *_FACTS)
                 facts = {name: record[name] for name in names if name in record}

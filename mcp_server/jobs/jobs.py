@@ -147,8 +147,7 @@ class Jobs:
     async def made(self, *, url: str = "", path: str = "") -> tuple[Job, int] | None:
         """The job submitted here that a link or path leads to, and the position of its medium."""
         found: list[tuple[Job, int]] = []
-        recorded = self._outputs.recorded(path) if path else ""
-        for row in await self._journal.find_made(url=url, path=path, recorded=recorded):
+        for row in await self._journal.find_made(url=url, path=path):
             job = await self._downloads.with_paths(self._repository.to_job(row))
             for position, item in enumerate(job.media or ()):
                 if (path and item.path and _is_at(item.path, path)) or (url and item.url == url):

@@ -406,17 +406,15 @@ class Journal:
                 json.dumps(facts),
             )
 
-    async def find_made(
-        self, *, url: str = "", path: str = "", recorded: str = ""
-    ) -> list[Submission]:
+    async def find_made(self, *, url: str = "", path: str = "") -> list[Submission]:
         """The newest rows of jobs that this link or path may be a result of.
 
         Args:
             url: what follows a `?` is left out: each read of a job may bring another signature.
-            path: of the file; another server may have written another one that ends in its name.
-            recorded: the path as `add_saved_file` was given it, if that is another one.
+            path: of a file with this name: servers may see one folder at different paths.
         """
-        place = json.dumps(url.partition("?")[0] or PurePath(path).name)
+        name = PurePath(path).name
+        place = json.dumps(url.partition("?")[0] or name)
         return await self._read(
             "where job like ? escape '!' or job like ? escape '!'"
             " or job_id in (select job_id from saved where path in (?, ?))"
@@ -424,7 +422,7 @@ class Journal:
             f"%{_as_like(place if url else place[1:])}%",
             f"%{_as_like(place[:-1])}?%" if url else "",
             path,
-            recorded or path,
+            name,
             _MOST_MADE,
         )
 

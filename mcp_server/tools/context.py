@@ -20,6 +20,8 @@ from mcp_server.journal.locks import KeyLocks
 from mcp_server.journal.stores import store_of
 from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder
+from mcp_server.media.inbox import Inbox
+from mcp_server.media.links import FileLinks
 from mcp_server.media.ssrf import Resolver
 from mcp_server.metrics import Metrics
 from mcp_server.models import Caller
@@ -40,8 +42,10 @@ READ_S = 10.0  # what a paid call may read first: with the 40 s of its submissio
 class AppContext:
     """What the handlers of a server share: made when it starts, closed when it stops.
 
-    `journal` is here because it is open; only `jobs` reads it and writes to it. `fault` is a wrong
-    setting, with which the server runs only to say so at each call.
+    `journal` is here because it is open; only `jobs` reads it and writes to it. `links` are made
+    to saved files for callers over HTTP, whose own files `inbox` takes; None where the settings do
+    not allow it. `fault` is a wrong setting, with which the server runs only to say so at each
+    call.
     """
 
     settings: Settings
@@ -50,7 +54,24 @@ class AppContext:
     journal: Journal
     jobs: Jobs
     metrics: Metrics
+    links: FileLinks | None
+    inbox: Inbox
     fault: SettingsError | None = None
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A caller over HTTP, who may not see the server's disk.
+
+    Args:
+        links: made to its files; None: they are told by their paths, which is said.
+    """
+
+    links: FileLinks | None = None
+
+    def link_to(self, path: str) -> str | None:
+        """Our link to a saved file; None: it is told by its path."""
+        return self.links.link_to(path) if self.links is not None else None
 
 
 Ctx = Context[AppContext]
@@ -64,6 +85,11 @@ def app_of(ctx: Ctx) -> AppContext:
 def is_remote(ctx: Ctx) -> bool:
     """Whether the call came over HTTP, so that the server may run on another machine."""
     return ctx.request_context.request is not None
+
+
+def remote_of(ctx: Ctx) -> Remote | None:
+    """Who made a call over HTTP; None: the server was started by its caller."""
+    return Remote(app_of(ctx).links) if is_remote(ctx) else None
 
 
 def current_caller() -> Caller:
@@ -130,7 +156,9 @@ async def open_app(
     fetcher = Fetcher(settings, clock, outputs, transport, resolve)
     jobs = Jobs(settings, clock, upstream, journal, outputs, fetcher, drain_s=drain_s)
     try:
-        yield AppContext(settings, clock, upstream, journal, jobs, metrics, fault)
+        links = FileLinks.of(settings, outputs, clock)
+        inbox = Inbox(clock, outputs, settings.max_download_mb)
+        yield AppContext(settings, clock, upstream, journal, jobs, metrics, links, inbox, fault)
     finally:
         with anyio.CancelScope(shield=True):
             await jobs.close()

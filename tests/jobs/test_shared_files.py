@@ -53,6 +53,7 @@ async def saved(server: Harness, tool: str, source: str) -> tuple[str, str]:
 
 def unlinked(tmp_path: Path) -> None:
     """Make it two disks: what is on the first is not on the second."""
+    (tmp_path / "mounted").unlink()
     (tmp_path / "elsewhere").unlink()
     (tmp_path / "elsewhere").mkdir()
 
@@ -102,7 +103,7 @@ async def test_a_server_without_the_file_downloads_it_anew(tmp_path: Path) -> No
     assert "path" not in told
     assert told["url"]
     assert Path(anew["path"]).parent == tmp_path / "elsewhere"
-    assert filecmp.cmp(anew["path"], path, shallow=False)
+    assert filecmp.cmp(anew["path"], tmp_path / "disk" / Path(path).name, shallow=False)
 
 
 async def test_a_path_that_an_older_version_wrote_down_whole_is_understood(tmp_path: Path) -> None:
