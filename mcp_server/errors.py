@@ -5,6 +5,7 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── RequestError               nothing was sent; change the arguments
 │   ├── UnknownIdError         no service owns this id
 │   ├── UnusableFileError      the user's file can't be read, or nobody takes it
+│   ├── TooLargeError          a file that is sent to this server is larger than it takes
 │   └── UnsupportedError       this service can't do that, or takes no such argument
 ├── UpstreamError              the vendor answered with an error
 │   ├── TokenError             401: useapi.net does not know the token
@@ -126,6 +127,11 @@ class UnknownIdError(RequestError):
 
 class UnusableFileError(RequestError):
     code = "unusable_file"
+    next_action = "give_another_file"
+
+
+class TooLargeError(RequestError):
+    code = "too_large"
     next_action = "give_another_file"
 
 

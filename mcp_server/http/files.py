@@ -13,11 +13,10 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_server.clock import iso
-from mcp_server.errors import OutputError, UnusableFileError, UseapiError
+from mcp_server.errors import OutputError, TooLargeError, UnusableFileError, UseapiError
 from mcp_server.http.protocol import LONG_BODY
 from mcp_server.http.stopping import Stopping
 from mcp_server.media.files import media_type_of
-from mcp_server.media.inbox import TooLargeError
 from mcp_server.media.links import FILES_PATH, NoFile
 from mcp_server.tools.context import AppContext, current_caller
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from mcp_server.clock import Clock
-from mcp_server.errors import RequestError
+from mcp_server.errors import TooLargeError
 from mcp_server.media.files import UPLOADS, OutputFolder, PartFile
 from mcp_server.media.links import LINK_WORKS_S
 from mcp_server.media.own_files import TYPES, unusable
@@ -16,10 +16,6 @@ from mcp_server.redaction import one_line
 
 _LONGEST_STEM = 40
 _SWEEP_S = 3600
-
-
-class TooLargeError(RequestError):
-    code = "too_large"
 
 
 class Inbox:

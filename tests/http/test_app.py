@@ -28,7 +28,7 @@ from mcp_server.server.lines import LONGEST_LINE_BYTES
 from mcp_server.server.tasks import IDENTIFIER
 from tests.support.harness import GOOD
 from tests.support.limits import LONGEST_S
-from tests.support.serving import Served, http_server, message, request, result
+from tests.support.serving import Served, free_port, http_server, message, request, result
 
 TOKEN = "a-token-of-our-own"
 PAGE = "https://app.example.com"
@@ -708,3 +708,30 @@ def test_every_answer_with_a_path_says_that_it_is_on_another_disk(server: Served
         assert "which may not be yours" in answer["content"][0]["text"]
         assert "which may not be yours" in answer["structuredContent"]["note"]
         assert answer["_meta"]["useapi-mcp/links"][0]["url"].startswith("http")
+
+
+def test_large_files_go_both_ways_over_a_real_port(tmp_path: Path) -> None:
+    port = free_port()
+    origin = f"http://127.0.0.1:{port}"
+    settings = {
+        "USEAPI_PUBLIC_URL": origin,
+        "USEAPI_SECRET": "s" * 32,
+        "USEAPI_HTTP_TOKEN": TOKEN,
+    }
+    film = media.read(media.clip(640, 360, 24)) + bytes(40 << 20)
+
+    with http_server(tmp_path, "--port", str(port), **settings) as here:
+        with httpx.Client(timeout=LONGEST_S, headers={"Authorization": f"Bearer {TOKEN}"}) as http:
+            taken = http.post(f"{origin}/files?name=film.mp4", content=film)
+            refused = http.post(f"{origin}/files?name=film.mp4", content=b"no film" + film)
+        source = taken.json()["source"]
+        whole = httpx.get(source, timeout=LONGEST_S)
+        end = httpx.get(source, headers={"Range": "bytes=-100"}, timeout=LONGEST_S)
+        job = here.call("upscale_video", source=source, max_credits=1000)
+        said = here.errors.read_text()
+
+    assert whole.content == film
+    assert (206, bytes(100)) == (end.status_code, end.content)
+    assert refused.status_code == 415
+    assert job["structuredContent"]["service"] == "pixverse"
+    assert "Traceback" not in said

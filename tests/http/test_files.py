@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from mcp_server.sandbox import media
+from mcp_server.tools.registry import GALLERY_URI, VIEWER_URI
 from tests.support.harness import GOOD, Reply
 from tests.support.http_memory import ADDRESS, HTTP_TOKEN, Served, serving
 
@@ -498,3 +499,17 @@ async def test_a_sender_that_leaves_in_the_middle_leaves_nothing(tmp_path: Path)
         left = [path for path in server.output.rglob("*") if path.is_file()]
 
     assert [] == left
+
+
+async def test_the_pages_in_the_chat_may_load_a_link_and_know_that_it_is_of_a_saved_file(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path, LINKS) as server, server.client() as client:
+        answer = await saved(server)
+        pages = [await client.read_resource(uri) for uri in (VIEWER_URI, GALLERY_URI)]
+    allowed = [page.contents[0].meta["ui"]["csp"]["resourceDomains"] for page in pages]  # type: ignore[index]
+
+    (shown,) = answer.meta["useapi-mcp/links"]
+    assert shown["saved"]
+    assert "useapi-mcp/remote" not in answer.meta  # no path is told
+    assert all(ADDRESS in domains for domains in allowed)

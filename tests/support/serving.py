@@ -75,6 +75,12 @@ class Served:
         return self.process.wait(LONGEST_S)
 
 
+def free_port() -> int:
+    """A port that nobody serves now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
 def request(method: str, /, number: int = 1, **params: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
 
