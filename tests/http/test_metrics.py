@@ -1,7 +1,6 @@
 """Metrics: what Prometheus reads of a server that works, and that nothing of anybody is in it."""
 
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
