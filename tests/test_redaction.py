@@ -28,6 +28,7 @@ HEX = b"jane@example.com".hex()
         ),
         ("GET https://a.b/c.mp4?sig=x&y=1 done", "GET https://a.b/c.mp4?*** done"),
         ("https://a.b/c.mp4", "https://a.b/c.mp4"),
+        (f"https://a.b/hook/01jq{'0' * 22}/{'0f' * 16}", f"https://a.b/hook/01jq{'0' * 22}/***"),
         (
             f"https://a.b/files/1780000000-{'0f' * 16}/c.mp4",
             "https://a.b/files/1780000000-***/c.mp4",

@@ -28,6 +28,7 @@ from mcp_server import __version__
 from mcp_server.http.accept import AcceptMiddleware
 from mcp_server.http.files import LinkMiddleware, SendingMiddleware
 from mcp_server.http.stopping import Stopping
+from mcp_server.http.webhooks import HookMiddleware
 from mcp_server.metrics import Metrics
 from mcp_server.redaction import one_line
 from mcp_server.server.lines import LONGEST_LINE_BYTES, BrokenLineError, error_line, message_of
@@ -57,7 +58,7 @@ def http_app(
 ) -> ASGIApp:
     """An app with the MCP server at `/mcp`, `/health`, `/livez` and `/readyz` for probes.
 
-    With the settings for it, saved files are at `/files`.
+    With the settings for it, saved files are at `/files`, and the vendor is heard at `/hook`.
 
     Args:
         stopping: knows whether it is ready, and whether it is about to stop.
@@ -90,7 +91,8 @@ def http_app(
     app: ASGIApp = SendingMiddleware(AcceptMiddleware(BodyMiddleware(inner)), stopping)
     if token is not None:
         app = BearerTokenMiddleware(app, token)
-    app = LinkMiddleware(app, stopping)  # outside the token's check: a link is the right itself
+    # Outside the token's check: these addresses are known to those only whom they are for.
+    app = HookMiddleware(LinkMiddleware(app, stopping), stopping)
     if allowed_origins:
         # Outside the token's check: a browser's preflight request (OPTIONS) has no token.
         app = CORSMiddleware(
@@ -162,7 +164,10 @@ class CompletingMiddleware:
 
         async def send_and_note(part: Message) -> None:
             nonlocal is_open
-            is_open = part["type"] == "http.response.start" or part.get("more_body", False)
+            if part["type"] == "http.response.start":  # half a file can't be completed
+                is_open = "content-length" not in Headers(raw=list(part.get("headers", ())))
+            elif not part.get("more_body", False):
+                is_open = False
             if part["type"] == "http.response.start" and self._stopping.has_begun:
                 headers = MutableHeaders(raw=list(part.get("headers", ())))
                 headers["connection"] = "close"

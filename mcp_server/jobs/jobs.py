@@ -1,5 +1,6 @@
 """Jobs: what the layers above see of this package."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,8 +9,9 @@ from pathlib import Path
 import anyio
 
 from mcp_server.clock import Clock
-from mcp_server.errors import UnansweredError, UnsupportedError
+from mcp_server.errors import JournalError, UnansweredError, UnsupportedError
 from mcp_server.jobs.downloads import Downloads
+from mcp_server.jobs.hooks import ASKED, HEARD, Hooks
 from mcp_server.jobs.polling import Poller
 from mcp_server.jobs.polling import Report as WaitReport
 from mcp_server.jobs.quotes import Quotes
@@ -31,6 +33,8 @@ from mcp_server.services.listing import MadeHere
 from mcp_server.services.registry import service_named, service_of
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
+
+log = logging.getLogger(__name__)
 
 _UNDER_WAY = ("submitting", "running")
 _LONGEST_HOLD_S = 15.0  # the age by which any job is worth a read
@@ -67,8 +71,13 @@ class Jobs:
         self._journal = journal
         self._outputs = outputs
         self._repository = JobRepository(journal, outputs)
-        self._submitter = Submitter(settings, clock, upstream, journal, self._repository)
-        self._poller = Poller(clock, upstream, journal, self._repository, self._look, hold_s)
+        self._hooks = Hooks.of(settings)
+        self._submitter = Submitter(
+            settings, clock, upstream, journal, self._repository, self._hooks
+        )
+        self._poller = Poller(
+            clock, upstream, journal, self._repository, self._look, hold_s, self._hooks
+        )
         self._uploads = Uploads(clock, upstream, journal, self._repository, outputs, fetcher)
         self._quotes = Quotes(clock, upstream, journal, self._repository)
         self._downloads = Downloads(clock, outputs, journal, fetcher, self._fresh_link)
@@ -313,6 +322,30 @@ class Jobs:
         return await self._downloads.with_paths(job), (
             "The vendor was asked to cancel it; credits are not known to come back."
         )
+
+    async def notify(self, name: str, proof: str) -> bool:
+        """Take the vendor's word that a job has changed, so that it is read soon.
+
+        Args:
+            name, proof: the parts of the address that the vendor called.
+
+        Returns:
+            False: no vendor was given this address.
+        """
+        row_id = None if self._hooks is None else self._hooks.row_of(name, proof)
+        row = None if row_id is None else await self._journal.get(row_id)
+        if self._hooks is None or row is None or ASKED not in row.evidence:
+            return False
+        self._hooks.heard(row.service)
+        if HEARD not in row.evidence:
+            try:
+                await self._journal.add_evidence(row.id, **{HEARD: True})
+            except JournalError as error:
+                log.warning("a webhook was not written down: %s", error.code)
+        # Before the request is answered, whoever sent it is at work on it.
+        if row.state != "submitting" and not self._repository.to_job(row).ended:
+            self._poller.look_soon(row.job_id or row.id)
+        return True
 
     def answer_waiting(self) -> None:
         """Answer all who wait for a job or its files, with what there is; nobody waits again.

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mcp_server.clock import Clock, iso
@@ -28,6 +28,7 @@ from mcp_server.errors import (
     UnreachableError,
     UseapiError,
 )
+from mcp_server.jobs.hooks import ASKED, Hooks
 from mcp_server.jobs.reconciliation import (
     LOOKS_AFTER_SILENCE_S,
     Found,
@@ -83,7 +84,9 @@ class Submitter:
         upstream: Upstream,
         journal: Journal,
         repository: JobRepository,
+        hooks: Hooks | None = None,
     ) -> None:
+        self._hooks = hooks
         self._budget = settings.max_credits_per_day
         self._clock = clock
         self._upstream = upstream
@@ -296,6 +299,8 @@ class Submitter:
 
     async def _insert(self, order: Order, key: str) -> Submission:
         new = submission_of(order, key, self._upstream.origin)
+        if self._hooks is not None and self._hooks.are_for(order):
+            new = replace(new, evidence={**new.evidence, ASKED: True})
         return await self._journal.insert(new, budget=self._budget)
 
     async def _reuse(self, row: Submission) -> Job | None:
@@ -444,7 +449,7 @@ class Submitter:
             answer = await self._upstream.post_paid(
                 service.vendor,
                 order.endpoint.path,
-                _with_reference(order, row),
+                self._body(order, row),
                 on_send=count,
                 read_timeout_s=order.endpoint.read_timeout_s,
                 name=MadeName(order.service, row.id, order.operation, iso(row.created_at)),
@@ -455,6 +460,13 @@ class Submitter:
             self._posts_under_way -= 1
             if self._posts_under_way == 0:
                 self._quiet.set()
+
+    def _body(self, order: Order, row: Submission) -> Mapping[str, Any]:
+        """What is sent: the order, with our reference and address where no others were given."""
+        body = _with_reference(order, row)
+        if self._hooks is None or ASKED not in row.evidence:
+            return body
+        return {**body, order.endpoint.options["reply_url"].field: self._hooks.address_of(row.id)}
 
     async def _with_existing(self, order: Order, row: Submission) -> Submission:
         """Note the jobs there are, where the vendor would make another; no reason to fail."""

@@ -49,7 +49,6 @@ _MIME_TYPES = {extension: mime_type for mime_type, extension in _EXTENSIONS.item
 _TEMPORARY, _VALIDATOR = ".useapi-mcp-{}.part", ".validator"
 # Of what callers sent. Other files there are somebody's own.
 _SENT = re.compile(r"[a-z0-9-]{1,40}-[0-9a-f]{16}\.(?:mp4|mov|jpg|png|webp)")
-_GRACE_S = 3600  # links to them work until the end of an hour
 _OURS = re.compile(r"\.useapi-mcp-[0-9a-f]{16}\.(?:part|validator)")
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # The errors of file systems without hard links: FAT, some network and phone storage.
@@ -307,18 +306,16 @@ class OutputFolder:
         """`sweep` in a thread: there may be many files in the folder."""
         self._threads.submit(self.sweep, before)
 
+    def sweep_sent_in_background(self, before: float) -> None:
+        """Remove, in a thread, what callers sent before this epoch time."""
+        self._threads.submit(self._sweep_sent, before)
+
     def sweep(self, before: float) -> None:
-        """Remove temporary files whose owner is gone, and files that callers sent long ago.
+        """Remove temporary files whose owner is gone.
 
         Args:
-            before: epoch time; what can be gone on with is kept if it was written since, and so is
-                what was sent since, and an hour before.
+            before: epoch time; what can be gone on with is kept if it was written since.
         """
-        with contextlib.suppress(OSError), os.scandir(self.path / UPLOADS) as entries:
-            for entry in entries:
-                is_sent = _SENT.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
-                if is_sent and entry.stat(follow_symlinks=False).st_mtime < before - _GRACE_S:
-                    _removed(Path(entry.path))
         with contextlib.suppress(OSError), os.scandir(self.path) as entries:
             for entry in entries:
                 if _OURS.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
@@ -372,6 +369,13 @@ class OutputFolder:
             file = PartFile(self, raw, is_resumable=not is_new)
             opened.pop_all()
             return file
+
+    def _sweep_sent(self, before: float) -> None:
+        with contextlib.suppress(OSError), os.scandir(self.path / UPLOADS) as entries:
+            for entry in entries:
+                is_sent = _SENT.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+                if is_sent and entry.stat(follow_symlinks=False).st_mtime < before:
+                    _removed(Path(entry.path))
 
     def _sweep(self, path: Path, before: float) -> None:
         part, validator = path.with_suffix(".part"), path.with_suffix(_VALIDATOR)

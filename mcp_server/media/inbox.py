@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from mcp_server.clock import Clock
-from mcp_server.errors import TooLargeError
+from mcp_server.errors import TooLargeError, UnusableFileError
 from mcp_server.media.files import UPLOADS, OutputFolder, PartFile
-from mcp_server.media.links import LINK_WORKS_S
-from mcp_server.media.own_files import TYPES, unusable
+from mcp_server.media.links import END_STEP_S, LINK_WORKS_S
+from mcp_server.media.own_files import TYPES
 from mcp_server.media.probe import HEAD_BYTES, sniff_mime_type
 from mcp_server.redaction import one_line
 
@@ -41,7 +41,7 @@ class Inbox:
             UnusableFileError: its own first bytes say that no tool takes it.
             OutputError: it can't be written.
         """
-        self._sweep()
+        self.sweep()
         self._check_size(size_bytes or 0)
         shown = one_line(name, 120) or "What was sent"
         file = self._outputs.begin()
@@ -61,6 +61,13 @@ class Inbox:
         )
         return saved.path
 
+    def sweep(self) -> None:
+        """Remove what no link leads to any more, at most once an hour."""
+        if self._clock.elapsed() >= self._next_sweep:
+            self._next_sweep = self._clock.elapsed() + _SWEEP_S
+            ended_at = self._clock.now() - LINK_WORKS_S - END_STEP_S
+            self._outputs.sweep_sent_in_background(ended_at)
+
     async def _write(self, pieces: AsyncIterator[bytes], file: PartFile, shown: str) -> None:
         head = b""
         async for piece in pieces:
@@ -79,18 +86,13 @@ class Inbox:
                 hint="Send a smaller one; the operator may raise USEAPI_MAX_DOWNLOAD_MB.",
             )
 
-    def _sweep(self) -> None:
-        if self._clock.elapsed() >= self._next_sweep:
-            self._next_sweep = self._clock.elapsed() + _SWEEP_S
-            self._outputs.sweep_in_background(self._clock.now() - LINK_WORKS_S)
-
 
 def _check_type(head: bytes, shown: str) -> None:
     if sniff_mime_type(head) not in TYPES:
-        raise unusable(
-            shown,
-            f"is none of {', '.join(TYPES.values())} by its own bytes",
-            "Send such a file; one of another format must be converted first.",
+        raise UnusableFileError(
+            message=f"{shown} is none of {', '.join(TYPES.values())} by its own bytes, so it was"
+            " not kept.",
+            hint="Send the bytes of such a file as the body, and no form around them.",
         )
 
 

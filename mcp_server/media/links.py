@@ -20,7 +20,7 @@ from mcp_server.settings import Settings
 
 FILES_PATH = "/files"
 LINK_WORKS_S = 86_400
-_END_STEP_S = 3600  # links made within an hour are the same, so that browsers load a file once
+END_STEP_S = 3600  # links made within an hour are the same, so that browsers load a file once
 _PROOF = re.compile(r"([0-9]{10,11})-([0-9a-f]{32})")
 
 
@@ -66,7 +66,7 @@ class FileLinks:
 
     def ends_at(self) -> int:
         """Until when a link that is made now works, in seconds since the epoch: a day or more."""
-        return _END_STEP_S * math.ceil((self._clock.now() + LINK_WORKS_S) / _END_STEP_S)
+        return END_STEP_S * math.ceil((self._clock.now() + LINK_WORKS_S) / END_STEP_S)
 
     def link_to(self, path: str) -> str | None:
         """A link to a file of the folder; None for one that lies elsewhere."""

@@ -158,6 +158,8 @@ async def open_app(
     try:
         links = FileLinks.of(settings, outputs, clock)
         inbox = Inbox(clock, outputs, settings.max_download_mb)
+        if links is not None:
+            inbox.sweep()
         yield AppContext(settings, clock, upstream, journal, jobs, metrics, links, inbox, fault)
     finally:
         with anyio.CancelScope(shield=True):
