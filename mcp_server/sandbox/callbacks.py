@@ -14,7 +14,7 @@ Record = Callable[[Accepted], Awaitable[bytes]]
 Post = Callable[[str, bytes], Awaitable[None]]
 
 # When each is sent, as parts of the time that a job takes.
-_MOMENTS = {"google-flow": (0.0, 0.1, 1.0), "pixverse": (0.25, 0.5, 0.75, 1.0), "dreamina": (1.0,)}
+_MOMENTS = {"google-flow": (0.0, 0.25, 1.0), "pixverse": (0.25, 0.5, 0.75, 1.0), "dreamina": (1.0,)}
 
 
 class Callbacks:
