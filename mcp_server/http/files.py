@@ -54,13 +54,7 @@ class LinkMiddleware:
             )
             return await response(scope, receive, send)
         proof, _, name = scope["path"].removeprefix(start).partition("/")
-        found = links.find(proof, name)
-        if isinstance(found, Path):
-            response = _file(found)
-        else:
-            status, sentence = _NO_FILE[found]
-            response = PlainTextResponse(sentence, status, headers=_NOT_KEPT)
-        return await response(scope, receive, send)
+        return await _response(links.find(proof, name))(scope, receive, send)
 
 
 class SendingMiddleware:
@@ -129,6 +123,17 @@ def _refusal(status: int, code: str, sentence: str) -> Response:
     """A refusal in the form of OAuth's errors, as that of a missing token is."""
     told = {"error": code, "error_description": sentence}
     return JSONResponse(told, status, headers=_NOT_KEPT)
+
+
+def _response(found: Path | NoFile) -> Response:
+    """The file, or why there is none."""
+    if isinstance(found, Path):
+        try:
+            return _file(found)
+        except FileNotFoundError:  # pragma: no cover - it was deleted between two looks
+            found = NoFile.UNKNOWN
+    status, sentence = _NO_FILE[found]
+    return PlainTextResponse(sentence, status, headers=_NOT_KEPT)
 
 
 def _file(path: Path) -> Response:
