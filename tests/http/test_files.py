@@ -309,6 +309,42 @@ async def test_a_forged_link_is_no_source(tmp_path: Path, parts: dict[str, str],
     assert [] == sent
 
 
+@pytest.mark.parametrize("link", ["https://[mcp/files/a/b.mp4", "https://mcp.example.com]/files/a"])
+async def test_what_is_no_link_at_all_is_refused(tmp_path: Path, link: str) -> None:
+    async with serving(tmp_path, LINKS) as server:
+        refused = await server.call("upscale_video", source=link)
+
+    assert refused.is_error
+    assert refused.error["code"] != "internal"
+
+
+async def test_a_file_that_was_sent_and_is_gone_must_be_sent_again(tmp_path: Path) -> None:
+    async with serving(tmp_path, LINKS) as server:
+        source = (await sent(server)).json()["source"]
+        (kept,) = (server.output / "uploads").iterdir()
+        kept.unlink()
+        refused = await server.call("upscale_video", source=source)
+
+    assert "unusable_file" == refused.error["code"]
+    assert "must be sent again" in refused.text
+
+
+async def test_a_job_of_several_images_is_told_by_the_links_of_each(tmp_path: Path) -> None:
+    async with serving(tmp_path, LINKS) as server:
+        job = (
+            await server.call(
+                "generate_image", prompt="Four boats.", service="google-flow", count=4
+            )
+        ).job
+        await server.call("download_media", job_id=job["job_id"])
+        refused = await server.call(
+            "generate_video", prompt="It moves.", service="pixverse", start_image=job["job_id"]
+        )
+
+    assert refused.text.count(f"{ADDRESS}/files/") == 4
+    assert str(tmp_path) not in refused.text
+
+
 async def test_a_late_link_is_no_source(tmp_path: Path) -> None:
     async with with_a_link(tmp_path) as (server, link):
         await asyncio.sleep(DAY_S + 3600)
