@@ -5,6 +5,7 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── RequestError               nothing was sent; change the arguments
 │   ├── UnknownIdError         no service owns this id
 │   ├── UnusableFileError      the user's file can't be read, or nobody takes it
+│   ├── TooLargeError          a file that is sent to this server is larger than it takes
 │   └── UnsupportedError       this service can't do that, or takes no such argument
 ├── ForbiddenError             this caller may only read; nothing was done
 ├── UpstreamError              the vendor answered with an error
@@ -127,6 +128,11 @@ class UnknownIdError(RequestError):
 
 class UnusableFileError(RequestError):
     code = "unusable_file"
+    next_action = "give_another_file"
+
+
+class TooLargeError(RequestError):
+    code = "too_large"
     next_action = "give_another_file"
 
 

@@ -162,6 +162,12 @@ class Settings(BaseModel):
         120,
         ge=1,
     )
+    webhooks: bool = _setting(
+        "USEAPI_WEBHOOKS",
+        "true = the vendor is asked to call USEAPI_PUBLIC_URL when a job changes, so that it is"
+        " read less often; needs USEAPI_SECRET; a call's reply_url and USEAPI_REPLY_URL go first.",
+        False,
+    )
     reply_url: str | None = _setting(
         "USEAPI_REPLY_URL",
         "Default webhook (https) that the vendor calls about jobs.",
@@ -456,6 +462,15 @@ class Settings(BaseModel):
         if self.oauth_issuer is not None and self.public_url is None:
             raise ValueError(
                 "USEAPI_OAUTH_ISSUER needs USEAPI_PUBLIC_URL: tokens must be made for this server"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _webhooks_have_an_address(self) -> Self:
+        if self.webhooks and (self.public_url is None or self.server_secret is None):
+            raise ValueError(
+                "USEAPI_WEBHOOKS needs USEAPI_PUBLIC_URL, the address that the vendor calls, and"
+                " USEAPI_SECRET, which signs it"
             )
         return self
 

@@ -28,6 +28,11 @@ HEX = b"jane@example.com".hex()
         ),
         ("GET https://a.b/c.mp4?sig=x&y=1 done", "GET https://a.b/c.mp4?*** done"),
         ("https://a.b/c.mp4", "https://a.b/c.mp4"),
+        (f"https://a.b/hook/01jq{'0' * 22}/{'0f' * 16}", f"https://a.b/hook/01jq{'0' * 22}/***"),
+        (
+            f"https://a.b/files/1780000000-{'0f' * 16}/c.mp4",
+            "https://a.b/files/1780000000-***/c.mp4",
+        ),
         ("at postgresql://me:a.b:c@db.example.com/x", "at postgresql://me:***@db.example.com/x"),
         ("postgres://:pw@/x?host=h", "postgres://:***@/x?host=h"),
         ("postgresql://me@db/x?password=pw&a=1", "postgresql://me@db/x?password=***&a=1"),

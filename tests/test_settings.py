@@ -470,3 +470,11 @@ def test_a_webhook_is_https_to_a_host_without_credentials(url: str, fits: bool) 
 @given(st.text())
 def test_any_text_is_https_or_not(url: str) -> None:
     assert is_https(url) in (True, False)
+
+
+def test_webhooks_without_an_address_or_a_secret_are_a_wrong_setting() -> None:
+    address, secret = {"USEAPI_PUBLIC_URL": "https://mcp.example.com"}, {"USEAPI_SECRET": "s" * 32}
+
+    for others in ({}, address, secret):
+        assert refusal(USEAPI_WEBHOOKS="true", **others).startswith("USEAPI_WEBHOOKS needs")
+    assert Settings.read({"USEAPI_WEBHOOKS": "true", **address, **secret}).webhooks

@@ -33,8 +33,10 @@ from mcp_server.http.auth import (
     metadata_app,
     metadata_paths,
 )
+from mcp_server.http.files import LinkMiddleware, SendingMiddleware
 from mcp_server.http.rate_limit import RateLimit
 from mcp_server.http.stopping import Stopping
+from mcp_server.http.webhooks import HookMiddleware
 from mcp_server.logs import seldom_warning
 from mcp_server.metrics import Metrics
 from mcp_server.redaction import one_line
@@ -70,7 +72,9 @@ def http_app(
     public_url: str = "",
     limit: RateLimit | None = None,
 ) -> ASGIApp:
-    """An app with the MCP server at `/mcp`, and `/health`, `/livez` and `/readyz` for probes.
+    """An app with the MCP server at `/mcp`, `/health`, `/livez` and `/readyz` for probes.
+
+    With the settings for it, saved files are at `/files`, and the vendor is heard at `/hook`.
 
     Args:
         stopping: knows whether it is ready, and whether it is about to stop.
@@ -110,6 +114,7 @@ def http_app(
         inner.router.routes[:0] = [Route(path, metadata) for path in paths]
         challenge, public = Challenge(f"{public_url}{paths[0]}"), frozenset(paths)
     app: ASGIApp = AcceptMiddleware(BodyMiddleware(inner, ScopeCheck(challenge)))
+    app = SendingMiddleware(app, stopping)
     if token is not None or find_user is not None or provider is not None:
         app = AuthMiddleware(
             app,
@@ -120,6 +125,8 @@ def http_app(
             open_paths=_OPEN_PATHS | public,
             limit=limit,
         )
+    # Outside the token's check: these addresses are known to those only whom they are for.
+    app = HookMiddleware(LinkMiddleware(app, stopping), stopping)
     if allowed_origins:
         # Outside the token's check: a browser's preflight request (OPTIONS) has no token.
         app = CORSMiddleware(
@@ -187,7 +194,10 @@ class CompletingMiddleware:
 
         async def send_and_note(part: Message) -> None:
             nonlocal is_open
-            is_open = part["type"] == "http.response.start" or part.get("more_body", False)
+            if part["type"] == "http.response.start":  # half a file can't be completed
+                is_open = "content-length" not in Headers(raw=list(part.get("headers", ())))
+            elif not part.get("more_body", False):
+                is_open = False
             if part["type"] == "http.response.start" and self._stopping.has_begun:
                 headers = MutableHeaders(raw=list(part.get("headers", ())))
                 headers["connection"] = "close"

@@ -16,6 +16,8 @@ BODY_S = 30.0
 # Between two requests. Proxies keep unused connections for up to 600 s. Whoever gives up first must
 # be the one who sends: a request that meets a server's close on its way fails.
 KEPT_S = 620
+LONG_BODY = "useapi-mcp.long_body"
+"""In a request's `state`: it may send for as long as it sends something all the time."""
 STALLED_S = 60.0  # in which nothing of an answer is read
 BACKLOG = 128  # connections the system accepts before we do; asyncio logs as many faults at once
 MOST_CONNECTIONS = 1000
@@ -69,6 +71,8 @@ class LimitedProtocol(H11Protocol):
         if self.transport.is_closing():
             return
         super().data_received(data)
+        if self._awaits is h11.SEND_BODY and self.scope["state"].get(LONG_BODY):
+            self._await(h11.SEND_BODY)
         self._follow()
 
     def on_response_complete(self) -> None:

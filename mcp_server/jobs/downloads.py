@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import stat
 import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -105,14 +104,14 @@ class Downloads:
         if job.status != "completed" or not job.media:
             return job
         media = [
-            await self._on_disk(job, position) or _without_lost_path(item)
+            await self._on_disk(job, position) or self._without_lost_path(item)
             for position, item in enumerate(job.media)
         ]
         return job.evolve(media=tuple(media))
 
     async def read(self, item: Media, most_bytes: int) -> bytes | None:
         """The bytes of a medium's file; None if there is none, or it is larger than that."""
-        if item.path is None or (_size_bytes(item.path) or most_bytes + 1) > most_bytes:
+        if item.path is None:
             return None
         return await asyncio.to_thread(_bytes_of, Path(item.path), most_bytes)
 
@@ -218,8 +217,9 @@ class Downloads:
             probed = {name: getattr(file.media_info, name) for name in _FACTS}
             facts |= {name: value for name, value in probed.items() if value is not None}
         try:
-            record = {**facts, "asked": asked}
-            await self._journal.add_saved_file(job.job_id, position, str(file.path), record)
+            path = self._outputs.recorded(file.path)
+            record = {**facts, "asked": asked, "folder": str(self._outputs.path)}
+            await self._journal.add_saved_file(job.job_id, position, path, record)
         except JournalError as error:  # the file is there all the same, and is the answer
             log.warning("a file was saved but not written down: %s", error.code)
         return (job.media or ())[position].model_copy(update={**facts, "path": str(file.path)})
@@ -232,31 +232,25 @@ class Downloads:
         """A medium with its file, if that is still as it was saved."""
         item = (job.media or ())[position]
         record = await self._record(job, position)
-        if record is not None and _size_bytes(record["path"]) == record["size_bytes"]:
-            names = ("path", "size_bytes", *_FACTS)
-            facts = {name: record[name] for name in names if name in record}
-            return item.model_copy(update=facts)
-        if item.path is not None and _size_bytes(item.path) == item.size_bytes:
-            return item
+        if record is not None:
+            path = self._outputs.find(record["path"], record["size_bytes"], record.get("folder"))
+            if path is not None:
+                names = ("size_bytes", *_FACTS)
+                facts = {name: record[name] for name in names if name in record}
+                return item.model_copy(update={**facts, "path": str(path)})
+        if item.path is not None and item.size_bytes is not None:
+            path = self._outputs.find(item.path, item.size_bytes)
+            if path is not None:
+                return item.model_copy(update={"path": str(path)})
         return None
+
+    def _without_lost_path(self, item: Media) -> Media:
+        """A medium that has no saved file; a path where there is no file any more is left out."""
+        path = None if item.path is None else self._outputs.find(item.path)
+        return item.model_copy(update={"path": None if path is None else str(path)})
 
 
 _FACTS = ("mime_type", "width", "height", "duration_ms", "frame_rate")
-
-
-def _without_lost_path(item: Media) -> Media:
-    """A medium that has no saved file; a path where there is no file any more is left out."""
-    gone = item.path is not None and _size_bytes(item.path) is None
-    return item.model_copy(update={"path": None}) if gone else item
-
-
-def _size_bytes(path: str) -> int | None:
-    """The size of a regular file; None if there is none."""
-    try:
-        found = Path(path).lstat()
-    except (OSError, ValueError):
-        return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _bytes_of(path: Path, most_bytes: int) -> bytes | None:

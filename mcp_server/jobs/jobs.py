@@ -1,6 +1,7 @@
 """Jobs: what the layers above see of this package."""
 
 import copy
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ import anyio
 from mcp_server.clock import Clock
 from mcp_server.errors import (
     ForbiddenError,
+    JournalError,
     NotFoundError,
     UnansweredError,
     UnsupportedError,
@@ -25,6 +27,7 @@ from mcp_server.jobs.access import (
     not_known,
 )
 from mcp_server.jobs.downloads import Downloads
+from mcp_server.jobs.hooks import ASKED, HEARD, Hooks
 from mcp_server.jobs.polling import Poller
 from mcp_server.jobs.polling import Report as WaitReport
 from mcp_server.jobs.quotes import Quotes
@@ -46,6 +49,8 @@ from mcp_server.services.listing import MadeHere
 from mcp_server.services.registry import service_named, service_of
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
+
+log = logging.getLogger(__name__)
 
 LEFT = (
     "It goes on, for somebody else asked for it, too: the vendor was not asked to cancel it. It is"
@@ -90,10 +95,13 @@ class Jobs:
         self._upstream = upstream
         self._journal = journal
         self._outputs = outputs
-        self._repository = JobRepository(journal)
-        self._submitter = Submitter(settings, clock, upstream, journal, self._repository)
+        self._repository = JobRepository(journal, outputs)
+        self._hooks = Hooks.of(settings)
+        self._submitter = Submitter(
+            settings, clock, upstream, journal, self._repository, self._hooks
+        )
         self._rows = VisibleRows(journal)
-        parts = (clock, upstream, journal, self._repository, self._look, hold_s)
+        parts = (clock, upstream, journal, self._repository, self._look, hold_s, self._hooks)
         self._poller, self._strangers = Poller(*parts), StrangersPoller(*parts)
         self._reader: Reader = self._poller
         self._uploads = Uploads(clock, upstream, journal, self._repository, outputs, fetcher)
@@ -402,6 +410,30 @@ class Jobs:
         return await self._downloads.with_paths(job), (
             "The vendor was asked to cancel it; credits are not known to come back."
         )
+
+    async def notify(self, name: str, proof: str) -> bool:
+        """Take the vendor's word that a job has changed, so that it is read soon.
+
+        Args:
+            name, proof: the parts of the address that the vendor called.
+
+        Returns:
+            False: no vendor was given this address.
+        """
+        row_id = None if self._hooks is None else self._hooks.row_of(name, proof)
+        row = None if row_id is None else await self._journal.get(row_id)
+        if self._hooks is None or row is None or ASKED not in row.evidence:
+            return False
+        self._hooks.heard(row.service)
+        if HEARD not in row.evidence:
+            try:
+                await self._journal.add_evidence(row.id, **{HEARD: True})
+            except JournalError as error:
+                log.warning("a webhook was not written down: %s", error.code)
+        # Before the request is answered, whoever sent it is at work on it.
+        if row.state != "submitting" and not self._repository.to_job(row).ended:
+            self._poller.look_soon(row.job_id or row.id)
+        return True
 
     def answer_waiting(self) -> None:
         """Answer all who wait for a job or its files, with what there is; nobody waits again.

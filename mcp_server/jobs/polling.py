@@ -5,6 +5,7 @@ job: only what the vendor says ends it.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,7 @@ from mcp_server.errors import (
     UnreachableError,
     UseapiError,
 )
+from mcp_server.jobs.hooks import ASKED, HEARD, Hooks
 from mcp_server.jobs.repository import JobRepository
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
@@ -35,6 +37,8 @@ YOUNG_S = 60.0  # a job younger than this may not be known everywhere at the ven
 PROGRESS_S = 5.0
 LONGEST_READ_S = 45.0  # retries included: clients give up after 60 s
 LONGEST_HOLD_S = 4.0  # for who asks for a running job again too early
+BACKSTOP_S = 60.0  # between two reads of a job of which its vendor tells when it changes
+GLANCE_S = 1.0  # between two looks at the journal, where another server may hear from the vendor
 LAST_READ_S = 1.0  # before the time is up: one that begins then is answered in time
 _MOST_WATCHES = 1000
 _PASSING = (RateLimitError, ServerError, UnreachableError, UnexpectedAnswerError)
@@ -65,6 +69,7 @@ class _Watch:
     read_at: float | None = None
     next_read: float = 0.0
     too_early_until: float = 0.0
+    backstop_s: float = 0.0
     reads: int = 0
     bad_reads: int = 0
     waiters: int = 0
@@ -90,6 +95,7 @@ class Poller:
         repository: JobRepository,
         look: Callable[[Submission], Awaitable[Submission]],
         longest_hold_s: float = 15.0,
+        hooks: Hooks | None = None,
     ) -> None:
         """Take the parts.
 
@@ -97,8 +103,12 @@ class Poller:
             look: finds out what became of a row without an answer.
             longest_hold_s: the age by which any job is worth a read; less in the sandbox, whose
                 jobs take as long as they are told to.
+            hooks: at which vendors tell that a job has changed; None: they do not.
         """
         self._clock = clock
+        self._hooks = hooks
+        self._glance_s = float("inf") if hooks is None else GLANCE_S
+        self._looks: dict[str, asyncio.Task[None]] = {}
         self._upstream = upstream
         self._journal = journal
         self._repository = repository
@@ -155,13 +165,16 @@ class Poller:
         deadline, next_report = began + seconds, began + PROGRESS_S
         last_read = deadline - min(LAST_READ_S, seconds / 2)
         await self._hold_first_read(job_id, watch, began)
+        was_open = False  # and its end may be learned by another server
         while True:
             now, was_read = self._clock.elapsed(), watch.reads > reads_before
             if was_read and watch.error is not None and not isinstance(watch.error, _PASSING):
                 raise watch.failure()
             best = await self._best_known(job_id, watch)
-            if was_read and best is not None and (best.ended or best.status == "unconfirmed"):
+            is_over = best is not None and (best.ended or best.status == "unconfirmed")
+            if best is not None and is_over and (was_read or was_open):
                 return best
+            was_open = self._hooks is not None and best is not None and not is_over
             is_up = now >= deadline or watch.bad_reads >= MOST_BAD_READS
             if is_up or (self._answers_wanted.done() and (was_read or best is not None)):
                 if best is None:
@@ -173,13 +186,15 @@ class Poller:
                 took_s = max(now - began, self._age_s(best) if best else 0.0)
                 await report(took_s, None, f"{status} for {took_s:.0f} s")
                 next_report = now + PROGRESS_S
-            next_read = watch.next_read if was_read else min(watch.next_read, last_read)
+            next_read = watch.next_read
+            if not was_read and not watch.backstop_s:
+                next_read = min(next_read, last_read)
             if now >= next_read or self._answers_wanted.done():
                 self._begin_read(job_id, watch)
             if watch.task is not None:
                 await self._pause(min(deadline, next_report) - now, watch.task)
             else:
-                await self._pause(min(next_read, deadline, next_report) - now)
+                await self._pause(min(next_read, deadline, next_report, now + self._glance_s) - now)
 
     async def _pause(self, seconds: float, read: "asyncio.Task[None] | None" = None) -> None:
         """Wait for a read or for the time to pass; less where answers are wanted meanwhile."""
@@ -198,7 +213,22 @@ class Poller:
         """Leave a young job alone for the time in which none has ended yet."""
         if watch.reads == 0 or (watch.job is not None and watch.job.ended):
             job = await self._journaled(job_id)
-            watch.next_read = now + (self._hold_s(job) if job else 0.0)
+            hold_s = self._hold_s(job) if job else 0.0
+            if job is not None and not job.ended:
+                watch.backstop_s = await self._backstop_s(job_id, job)
+                hold_s = max(hold_s, watch.backstop_s - self._age_s(job))
+            watch.next_read = now + hold_s
+
+    async def _backstop_s(self, job_id: str, job: Job) -> float:
+        """How long a job need not be read, for its vendor tells when it changes; 0: it does not."""
+        row = None if self._hooks is None else await self._journal.get(job_id)
+        if self._hooks is None or row is None or ASKED not in row.evidence:
+            return 0.0
+        if HEARD in row.evidence:  # by this server or by another one
+            self._hooks.heard(row.service)
+        elif job.ended:
+            self._hooks.missed(row.service)
+        return BACKSTOP_S if self._hooks.come_from(row.service) and not job.ended else 0.0
 
     async def _best_known(self, job_id: str, watch: _Watch) -> Job | None:
         """What was read, unless the journal knows the end: another process may have read it."""
@@ -210,9 +240,27 @@ class Poller:
         if not self._answers_wanted.done():
             self._answers_wanted.set_result(None)
 
+    def look_soon(self, job_id: str) -> None:
+        """Read a job as soon as it may be read again: its vendor says that it has changed."""
+        if job_id not in self._looks:
+            look = asyncio.create_task(self._look_soon(job_id))
+            self._looks[job_id] = look
+            look.add_done_callback(lambda _: self._looks.pop(job_id))
+
+    async def _look_soon(self, job_id: str) -> None:
+        with contextlib.suppress(UseapiError):  # who asks for the job is told
+            watch = await self._watch(job_id)
+            if watch.task is not None:  # it may have been answered before the change
+                await asyncio.wait({watch.task}, timeout=LONGEST_READ_S)
+            if watch.read_at is not None:
+                await self._clock.sleep(max(0.0, watch.read_at + FRESH_S - self._clock.elapsed()))
+            if watch.job is None or not watch.job.ended:
+                await _ended(self._begin_read(job_id, watch), LONGEST_READ_S)
+
     async def close(self) -> None:
         """Stop reading."""
         tasks = [watch.task for watch in self._watches.values() if watch.task is not None]
+        tasks += self._looks.values()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -262,9 +310,10 @@ class Poller:
             watch.job = was if was is not None and was.ended and was.status != job.status else job
             watch.error, watch.bad_reads, watch.read_at = None, 0, self._clock.elapsed()
             watch.too_early_until = watch.read_at + self.poll_after_s(watch.job)
+            watch.backstop_s = await self._backstop_s(job_id, watch.job)
         except UseapiError as error:
             log.info("a read failed: %s", error.code)
-            watch.error = error.copy()
+            watch.error, watch.backstop_s = error.copy(), 0.0
             watch.bad_reads += 1
             if watch.job is None and not isinstance(error, _PASSING):
                 self._watches.pop(job_id, None)  # nobody will ask again; callers keep theirs
@@ -274,7 +323,7 @@ class Poller:
         watch.reads += 1
         pause_s = self._pause_s(watch.job) if watch.job else interval_s("video", 0)
         jittered_s = pause_s * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
-        watch.next_read = self._clock.elapsed() + max(jittered_s, asked_s)
+        watch.next_read = self._clock.elapsed() + max(jittered_s, asked_s, watch.backstop_s)
 
     async def _read(self, job_id: str) -> Job:
         await self._repository.flush()

@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast, get_args
 
 from pydantic import ValidationError
@@ -18,6 +17,7 @@ from mcp_server.clock import iso
 from mcp_server.errors import JournalError, UseapiError
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import NewSubmission, Submission
+from mcp_server.media.files import OutputFolder
 from mcp_server.models import Failure, Job, ListedJob, OperationName, Status
 from mcp_server.services.base import LONGEST_PROMPT, Order, is_file, shown_source
 from mcp_server.services.registry import service_named
@@ -28,8 +28,9 @@ log = logging.getLogger(__name__)
 class JobRepository:
     """Reads and writes the journal in terms of jobs."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, outputs: OutputFolder) -> None:
         self._journal = journal
+        self._outputs = outputs
         self._unwritten: dict[str, tuple[str | None, Job, bool, bool]] = {}
 
     def to_job(self, row: Submission) -> Job:
@@ -67,6 +68,10 @@ class JobRepository:
             created_at=iso(row.created_at),
             job=job,
         )
+
+    def has_a_file(self, job: Job) -> bool:
+        """Whether a file of the job is on disk."""
+        return any(item.path and self._outputs.find(item.path) for item in job.media or ())
 
     def is_of(self, row: Submission, origin: str) -> bool:
         """Whether a row was submitted to this address; one of the first version tells by key."""
@@ -237,11 +242,6 @@ def key_of(order: Order, origin: str) -> str:
     """
     wish = [origin, order.service, order.operation, order.source.strip(), order.key_arguments]
     return hashlib.sha256(json.dumps(wish).encode()).hexdigest()
-
-
-def has_a_file(job: Job) -> bool:
-    """Whether a file of the job is on disk."""
-    return any(item.path and Path(item.path).is_file() for item in job.media or ())
 
 
 def _has_media(job: Job) -> bool:

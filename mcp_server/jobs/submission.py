@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mcp_server.clock import Clock, iso
@@ -29,6 +29,7 @@ from mcp_server.errors import (
     UnreachableError,
     UseapiError,
 )
+from mcp_server.jobs.hooks import ASKED, Hooks
 from mcp_server.jobs.reconciliation import (
     LOOKS_AFTER_SILENCE_S,
     Found,
@@ -37,7 +38,6 @@ from mcp_server.jobs.reconciliation import (
 )
 from mcp_server.jobs.repository import (
     JobRepository,
-    has_a_file,
     key_of,
     order_of,
     submission_of,
@@ -89,7 +89,9 @@ class Submitter:
         upstream: Upstream,
         journal: Journal,
         repository: JobRepository,
+        hooks: Hooks | None = None,
     ) -> None:
+        self._hooks = hooks
         self._budget = settings.max_credits_per_day
         self._user_budget = settings.max_credits_per_user_per_day
         self._clock = clock
@@ -320,6 +322,8 @@ class Submitter:
         work.row_id = None  # what there was is over
         payer = self._require_payer(order, work)
         new = submission_of(order, key, self._upstream.origin, payer)
+        if self._hooks is not None and self._hooks.are_for(order):
+            new = replace(new, evidence={**new.evidence, ASKED: True})
         row = await self._journal.insert(new, budget=self._budget, user_budget=self._user_budget)
         work.row_id, work.asked = row.id, {payer}
         return await self._send(order, row)
@@ -349,7 +353,7 @@ class Submitter:
         age_s = self._clock.now() - row.created_at
         service = service_named(row.service)
         if row.job_id is None and not service.has_parts(known):  # its result is all there is of it
-            if has_a_file(known) or (_has_a_link(known) and age_s < REUSE_S):
+            if self._repository.has_a_file(known) or (_has_a_link(known) and age_s < REUSE_S):
                 return known.evolve(reused=True)
             await self._journal.close_row(row, "freed", "Its file is gone.")
             return None
@@ -490,7 +494,7 @@ class Submitter:
             answer = await self._upstream.post_paid(
                 service.vendor,
                 order.endpoint.path,
-                _with_reference(order, row),
+                self._body(order, row),
                 on_send=count,
                 read_timeout_s=order.endpoint.read_timeout_s,
                 name=MadeName(order.service, row.id, order.operation, iso(row.created_at)),
@@ -501,6 +505,13 @@ class Submitter:
             self._posts_under_way -= 1
             if self._posts_under_way == 0:
                 self._quiet.set()
+
+    def _body(self, order: Order, row: Submission) -> Mapping[str, Any]:
+        """What is sent: the order, with our reference and address where no others were given."""
+        body = _with_reference(order, row)
+        if self._hooks is None or ASKED not in row.evidence:
+            return body
+        return {**body, order.endpoint.options["reply_url"].field: self._hooks.address_of(row.id)}
 
     async def _with_existing(self, order: Order, row: Submission) -> Submission:
         """Note the jobs there are, where the vendor would make another; no reason to fail."""

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import wraps
+from pathlib import PurePath
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from mcp_server.errors import BudgetError, JournalCutError, JournalError
@@ -490,17 +491,20 @@ class Journal:
 
         Args:
             url: what follows a `?` is left out: each read of a job may bring another signature.
+            path: of a file with this name: servers may see one folder at different paths.
             user: only what this user asked for.
         """
-        place = json.dumps(url.partition("?")[0] or path)
+        name = PurePath(path).name
+        place = json.dumps(url.partition("?")[0] or name)
         asked, whose = _asked_by(user)
         return await self._read(
             "where (job like ? escape '!' or job like ? escape '!'"  # noqa: S608 - a constant
-            f" or job_id in (select job_id from saved where path = ?)){asked}"
+            f" or job_id in (select job_id from saved where path in (?, ?))){asked}"
             " order by number desc limit ?",
-            f"%{_as_like(place)}%",
+            f"%{_as_like(place if url else place[1:])}%",
             f"%{_as_like(place[:-1])}?%" if url else "",
             path,
+            name,
             *whose,
             _MOST_MADE,
         )

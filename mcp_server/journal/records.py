@@ -79,7 +79,8 @@ class Submission:
     vendor itself named; `charged`, false where the job had been made before; `unproven`, that the
     job was found by what it does, and may be somebody else's; `files` and `refs`, the names of the
     user's own files and what the vendor calls them, by their placeholders; `ref`, the same of the
-    one that this row uploaded; `reference`, that the request was sent with our id as its reference.
+    one that this row uploaded; `reference`, that the request was sent with our id as its reference;
+    `hook`, that it was sent with an address of ours to call; `hooked`, that the vendor has called.
 
     `payer` is the user who caused the request; "" is the operator.
     """

@@ -41,7 +41,14 @@ _EXTENSIONS = {
     "image/gif": ".gif",
 }
 
+UPLOADS = "uploads"
+"""The folder in the output folder that holds what callers have sent."""
+
+_MIME_TYPES = {extension: mime_type for mime_type, extension in _EXTENSIONS.items()}
+
 _TEMPORARY, _VALIDATOR = ".useapi-mcp-{}.part", ".validator"
+# Of what callers sent. Other files there are somebody's own.
+_SENT = re.compile(r"[a-z0-9-]{1,40}-[0-9a-f]{16}\.(?:mp4|mov|jpg|png|webp)")
 _OURS = re.compile(r"\.useapi-mcp-[0-9a-f]{16}\.(?:part|validator)")
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 # The errors of file systems without hard links: FAT, some network and phone storage.
@@ -205,8 +212,11 @@ class OutputFolder:
             _removed(file.path)
         _removed(file.path.with_suffix(_VALIDATOR))
 
-    def keep(self, file: PartFile, name: Name) -> SavedFile:
+    def keep(self, file: PartFile, name: Name, below: str = "") -> SavedFile:
         """Give a temporary file its name. The same bytes under the same name are kept once.
+
+        Args:
+            below: the folder in this one that it goes to.
 
         Raises:
             OutputError: the file can't be written.
@@ -219,7 +229,11 @@ class OutputFolder:
             info = probe(file)
             os.fsync(file.fileno())
             extension = _EXTENSIONS[info.mime_type] if info else ".bin"
-            path = self._place(file, stem_for(name, info), extension)
+            folder = self.path / below
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if below and folder.is_symlink():  # it would lead out of this folder
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
+            path = self._place(file, folder, stem_for(name, info), extension)
         except OSError as error:
             raise self.full(error) from None
         finally:
@@ -247,6 +261,33 @@ class OutputFolder:
             ) from None
         return self.keep(file, name)
 
+    def recorded(self, path: Path | str) -> str:
+        """A path as it is written down: of a file in the folder only its path below it.
+
+        Servers that share the folder may see it at different paths.
+        """
+        real, folder = _real(path), _real(self.path)
+        return real.relative_to(folder).as_posix() if real.is_relative_to(folder) else str(path)
+
+    def find(
+        self, recorded: str, size_bytes: int | None = None, folder: str | None = None
+    ) -> Path | None:
+        """The file that was written down, if it is still there; None: it is not.
+
+        Args:
+            size_bytes: how large it must be; None: any size will do.
+            folder: the path of this folder when it was written down.
+        """
+        # A whole path may be another server's, which shares the folder.
+        places = [self.path / recorded, self.path / Path(recorded).name]
+        if folder is not None:
+            places.insert(1, Path(folder, recorded))
+        for path in dict.fromkeys(places):
+            found_bytes = _size_bytes(path)
+            if found_bytes is not None and size_bytes in (None, found_bytes):
+                return path
+        return None
+
     async def in_background(self, size_bytes: int, work: Callable[[], T]) -> T:
         """What `work` gives: for a large file done in a thread, so that other calls go on.
 
@@ -264,6 +305,10 @@ class OutputFolder:
     def sweep_in_background(self, before: float) -> None:
         """`sweep` in a thread: there may be many files in the folder."""
         self._threads.submit(self.sweep, before)
+
+    def sweep_sent_in_background(self, before: float) -> None:
+        """Remove, in a thread, what callers sent before this epoch time."""
+        self._threads.submit(self._sweep_sent, before)
 
     def sweep(self, before: float) -> None:
         """Remove temporary files whose owner is gone.
@@ -325,6 +370,13 @@ class OutputFolder:
             opened.pop_all()
             return file
 
+    def _sweep_sent(self, before: float) -> None:
+        with contextlib.suppress(OSError), os.scandir(self.path / UPLOADS) as entries:
+            for entry in entries:
+                is_sent = _SENT.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+                if is_sent and entry.stat(follow_symlinks=False).st_mtime < before:
+                    _removed(Path(entry.path))
+
     def _sweep(self, path: Path, before: float) -> None:
         part, validator = path.with_suffix(".part"), path.with_suffix(_VALIDATOR)
         if any(file.path == part for file in tuple(self._under_way)):
@@ -347,10 +399,10 @@ class OutputFolder:
                 _removed(part)
             _removed(validator)
 
-    def _place(self, file: PartFile, stem: str, extension: str) -> Path:
+    def _place(self, file: PartFile, folder: Path, stem: str, extension: str) -> Path:
         written = os.fstat(file.fileno())
         for number in range(1, 1000):
-            path = self.path / f"{stem}{f'-{number}' if number > 1 else ''}{extension}"
+            path = folder / f"{stem}{f'-{number}' if number > 1 else ''}{extension}"
             try:
                 link_into_place(file, path)
             except FileExistsError:
@@ -371,8 +423,13 @@ class OutputFolder:
         )
 
 
+def media_type_of(path: Path) -> str | None:
+    """The mime type that the name of a saved file says; None for one that is not media."""
+    return _MIME_TYPES.get(path.suffix)
+
+
 def link_into_place(file: BinaryIO, path: Path) -> None:
-    """Give a temporary file of the same folder its name; it may be open or closed.
+    """Give a temporary file of the same disk its name; it may be open or closed.
 
     Raises:
         FileExistsError: there is a file of that name; it is not changed.
@@ -409,6 +466,23 @@ def _removed(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _real(path: Path | str) -> Path:
+    """A path that no link is a part of; as it is where that can't be looked at."""
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError):
+        return Path(path)
+
+
+def _size_bytes(path: Path) -> int | None:
+    """The size of a regular file; None if there is none."""
+    try:
+        found = path.lstat()
+    except (OSError, ValueError):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _is_same(path: Path, known: os.stat_result) -> bool:

@@ -2,12 +2,14 @@
 
 It imports nothing of ours outside this package: a mistake in reading the documents would otherwise
 be made once and shared by both sides, and no test would see it. It starts no threads, and takes the
-time from its caller. It sends nothing: a `replyUrl` is accepted and never called. A service is one
-module (or a package, where that gets long) and one line in `VENDORS`.
+time from its caller. It sends nothing by itself: a `replyUrl` is called where its caller gives it
+the means to. A service is one module (or a package, where that gets long) and one line in
+`VENDORS`.
 """
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from email.utils import formatdate
 from itertools import groupby
 
@@ -17,6 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from mcp_server.sandbox import media, responses
 from mcp_server.sandbox.account import USERS, Account, is_refused_by_the_edge
+from mcp_server.sandbox.callbacks import Callbacks, Post
 from mcp_server.sandbox.dreamina import Dreamina
 from mcp_server.sandbox.google_flow.api import GoogleFlow
 from mcp_server.sandbox.pixverse import PixVerse
@@ -53,6 +56,7 @@ class Sandbox:
         job_seconds: how long a job takes.
         now: the time as epoch seconds.
         conditions: what a test decides about the vendor.
+        post: sends a body to an address; None: no `replyUrl` is called.
 
     Attributes:
         accepted: every paid POST that made a job or did the work at once, in order. A repeat that
@@ -66,8 +70,12 @@ class Sandbox:
         job_seconds: float = 3.0,
         now: Callable[[], float],
         conditions: Conditions = Conditions(),  # noqa: B008 - frozen
+        post: Post | None = None,
     ) -> None:
         self._now = now
+        if post is not None:
+            callbacks = Callbacks(job_seconds, self._record, post)
+            conditions = replace(conditions, on_accepted=callbacks.accepted)
         state = SandboxState(job_seconds=job_seconds, now=now, conditions=conditions)
         self.accepted = state.accepted
         self.requests: list[tuple[str, str]] = []
@@ -93,6 +101,32 @@ class Sandbox:
             await self._router(scope, receive, send)
         except responses.RefusedError as refused:
             await refused.response(scope, receive, send)
+
+    async def _record(self, work: Accepted) -> bytes:
+        """The record of a job, as the vendor's own GET answers it."""
+        kind = "images" if "/images" in work.path else "videos"
+        if work.service == "google-flow":
+            kind = "jobs"
+        version = "v2" if work.service == "pixverse" else "v1"
+        path = f"/{version}/{work.service}/{kind}/{work.job_id}"
+        scope: Scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [(b"authorization", b"Bearer API token")],
+        }
+        body = bytearray()
+
+        async def receive() -> Message:
+            return {"type": "http.disconnect"}
+
+        async def keep(part: Message) -> None:
+            body.extend(part.get("body", b""))
+
+        await self._router(scope, receive, keep)
+        return bytes(body)
 
     def _dated(self, send: Send) -> Send:
         """Answers with the `Date` that every server sends, by this one's clock."""

@@ -1,6 +1,6 @@
-"""The AppContext of the request that is being handled.
+"""The AppContext of the request that is being handled, and whether that came over HTTP.
 
-The SDK gives it to tools and resource templates, but not to static resources and completions.
+The SDK gives them to tools and resource templates, but not to static resources and completions.
 """
 
 from contextvars import ContextVar
@@ -8,16 +8,18 @@ from typing import Any
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 
-from mcp_server.tools.context import AppContext
+from mcp_server.tools.context import AppContext, Remote
 
-_CURRENT: ContextVar[AppContext] = ContextVar("mcp_server.server.current")
+_CURRENT: ContextVar[ServerRequestContext[AppContext, Any]] = ContextVar(
+    "mcp_server.server.current"
+)
 
 
 async def with_current_app(
     ctx: ServerRequestContext[AppContext, Any], call_next: CallNext
 ) -> HandlerResult:
-    """Middleware: `current_app` knows the app of this request while it is handled."""
-    token = _CURRENT.set(ctx.lifespan_context)
+    """Middleware: `current_app` and `current_remote` know this request while it is handled."""
+    token = _CURRENT.set(ctx)
     try:
         return await call_next(ctx)
     finally:
@@ -30,4 +32,13 @@ def current_app() -> AppContext:
     Raises:
         LookupError: no request is being handled.
     """
-    return _CURRENT.get()
+    return _CURRENT.get().lifespan_context
+
+
+def current_remote() -> Remote | None:
+    """Who made the request being handled, if that came over HTTP.
+
+    Raises:
+        LookupError: no request is being handled.
+    """
+    return Remote(current_app().links) if _CURRENT.get().request is not None else None

@@ -13,10 +13,10 @@ from mcp.types import (
 )
 
 from mcp_server.errors import ExpiredError, NotFoundError, RequestError, UseapiError
-from mcp_server.server.current import current_app
+from mcp_server.server.current import current_app, current_remote
 from mcp_server.server.prompts import FRAME_RATES
 from mcp_server.services.registry import SERVICES
-from mcp_server.tools.context import AppContext, Ctx, app_of, is_remote
+from mcp_server.tools.context import AppContext, Ctx, app_of, remote_of
 from mcp_server.tools.results import job_answer, list_answer
 
 _LISTED = 50
@@ -34,7 +34,8 @@ def add_resources(server: MCPServer[AppContext]) -> None:
     )
     async def jobs() -> dict[str, Any]:
         app = current_app()
-        answer = list_answer(await app.jobs.recent(_LISTED), sandbox=app.settings.sandbox)
+        recent = await app.jobs.recent(_LISTED)
+        answer = list_answer(recent, sandbox=app.settings.sandbox, remote=current_remote())
         return dict(answer.structured_content or {})
 
     @server.resource(
@@ -51,7 +52,7 @@ def add_resources(server: MCPServer[AppContext]) -> None:
             raise ResourceNotFoundError("There is no job with this id.") from None
         except UseapiError as error:
             raise ResourceError(f"{error.message} {error.hint}") from None
-        answer = job_answer(found, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
+        answer = job_answer(found, sandbox=app.settings.sandbox, remote=remote_of(ctx))
         return dict(answer.structured_content or {})
 
     _add_files(server)

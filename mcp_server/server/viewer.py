@@ -49,9 +49,10 @@ def page(name: str) -> str:
 
 
 def media_origins(settings: Settings) -> list[str]:
-    """Where media may be: the hosts the services name, and a vendor on this machine (sandbox).
+    """Where media may be: the hosts the services name, this server's own, the sandbox's.
 
     `data:` is for saved files, which the page reads as resources.
     """
     origins = [host for service in SERVICES for host in service.media_hosts]
-    return [*origins, "data:", *([settings.base_url] if settings.is_loopback else [])]
+    own = [settings.public_url] if settings.public_url is not None else []
+    return [*origins, "data:", *own, *([settings.base_url] if settings.is_loopback else [])]

@@ -21,6 +21,8 @@ from mcp_server.journal.stores import store_of
 from mcp_server.journal.users import Users
 from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder
+from mcp_server.media.inbox import Inbox
+from mcp_server.media.links import FileLinks
 from mcp_server.media.ssrf import Resolver
 from mcp_server.metrics import Metrics
 from mcp_server.models import PAID_OPERATIONS, Caller
@@ -45,8 +47,9 @@ class AppContext:
 
     `journal` is here because it is open; only `jobs` reads it and writes to it. `all_jobs` is for
     what starts and stops the server; whatever answers a call takes `jobs`. `users` are those who
-    were given a token. `fault` is a wrong setting, with which the server runs only to say so at
-    each call.
+    were given a token. `links` are made to saved files for callers over HTTP, whose own files
+    `inbox` takes; None where the settings do not allow it. `fault` is a wrong setting, with which
+    the server runs only to say so at each call.
     """
 
     settings: Settings
@@ -56,12 +59,29 @@ class AppContext:
     all_jobs: Jobs
     users: Users
     metrics: Metrics
+    links: FileLinks | None
+    inbox: Inbox
     fault: SettingsError | None = None
 
     @property
     def jobs(self) -> Jobs:
         """The jobs, as whoever made the call that is being handled may see and change them."""
         return self.all_jobs.of(current_caller())
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A caller over HTTP, who may not see the server's disk.
+
+    Args:
+        links: made to its files; None: they are told by their paths, which is said.
+    """
+
+    links: FileLinks | None = None
+
+    def link_to(self, path: str) -> str | None:
+        """Our link to a saved file; None: it is told by its path."""
+        return self.links.link_to(path) if self.links is not None else None
 
 
 Ctx = Context[AppContext]
@@ -75,6 +95,11 @@ def app_of(ctx: Ctx) -> AppContext:
 def is_remote(ctx: Ctx) -> bool:
     """Whether the call came over HTTP, so that the server may run on another machine."""
     return ctx.request_context.request is not None
+
+
+def remote_of(ctx: Ctx) -> Remote | None:
+    """Who made a call over HTTP; None: the server was started by its caller."""
+    return Remote(app_of(ctx).links) if is_remote(ctx) else None
 
 
 def current_caller() -> Caller:
@@ -144,7 +169,13 @@ async def open_app(
     jobs = Jobs(settings, clock, upstream, journal, outputs, fetcher, drain_s=drain_s)
     try:
         users = Users(store, clock.now)
-        yield AppContext(settings, clock, upstream, journal, jobs, users, metrics, fault)
+        links = FileLinks.of(settings, outputs, clock)
+        inbox = Inbox(clock, outputs, settings.max_download_mb)
+        if links is not None:
+            inbox.sweep()
+        yield AppContext(
+            settings, clock, upstream, journal, jobs, users, metrics, links, inbox, fault
+        )
     finally:
         with anyio.CancelScope(shield=True):
             await jobs.close()

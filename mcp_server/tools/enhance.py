@@ -19,7 +19,7 @@ from mcp_server.tools.consent import (
     make_plan,
     with_files,
 )
-from mcp_server.tools.context import Ctx, app_of, is_remote
+from mcp_server.tools.context import Ctx, app_of, remote_of
 from mcp_server.tools.parameters import (
     CaptchaOrder,
     CaptchaRetry,
@@ -225,5 +225,5 @@ async def submit_plan(ctx: Ctx, plan: Plan, consent: ElicitationResult[Consent])
         job,
         note=plan.note(job),
         sandbox=app.settings.sandbox,
-        is_remote=is_remote(ctx),
+        remote=remote_of(ctx),
     )

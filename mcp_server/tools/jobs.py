@@ -10,7 +10,7 @@ from mcp.types import CallToolResult
 from mcp_server.jobs.jobs import LEFT
 from mcp_server.models import JobList
 from mcp_server.services.health import Check, check
-from mcp_server.tools.context import Ctx, app_of, is_remote
+from mcp_server.tools.context import Ctx, app_of, remote_of
 from mcp_server.tools.parameters import (
     FileName,
     JobId,
@@ -38,7 +38,7 @@ async def get_job(
         job = await app.jobs.get(job_id, held=True)
     else:
         job = await app.jobs.wait(job_id, wait_seconds, ctx.report_progress)
-    return job_answer(job, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
+    return job_answer(job, sandbox=app.settings.sandbox, remote=remote_of(ctx))
 
 
 async def list_jobs(
@@ -52,7 +52,7 @@ async def list_jobs(
     """
     app = app_of(ctx)
     jobs = await app.jobs.recent(limit, status)
-    return list_answer(jobs, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
+    return list_answer(jobs, sandbox=app.settings.sandbox, remote=remote_of(ctx))
 
 
 async def download_media(ctx: Ctx, job_id: JobId, file_name: FileName = None) -> JobAnswer:
@@ -64,7 +64,7 @@ async def download_media(ctx: Ctx, job_id: JobId, file_name: FileName = None) ->
     """
     app = app_of(ctx)
     job, note = await app.jobs.download(job_id, file_name, ctx.report_progress)
-    return job_answer(job, note=note, sandbox=app.settings.sandbox, is_remote=is_remote(ctx))
+    return job_answer(job, note=note, sandbox=app.settings.sandbox, remote=remote_of(ctx))
 
 
 async def cancel_job(ctx: Ctx, job_id: JobId) -> JobAnswer:
@@ -79,7 +79,7 @@ async def cancel_job(ctx: Ctx, job_id: JobId) -> JobAnswer:
         job,
         note=note,
         sandbox=app.settings.sandbox,
-        is_remote=is_remote(ctx),
+        remote=remote_of(ctx),
         is_gone=note == LEFT,
     )
 

@@ -17,6 +17,7 @@ from mcp_server.redaction import one_line
 from mcp_server.services.health import AccountCheck, Check
 from mcp_server.services.listing import Found
 from mcp_server.services.registry import known_service, title_of
+from mcp_server.tools.context import Remote
 from mcp_server.tools.steps import steps_after, steps_for
 
 JobAnswer = Annotated[CallToolResult, Job]
@@ -29,7 +30,8 @@ LONGEST_LIST = (
 SANDBOX_NOTE = "This is the sandbox: nothing is real or charged."
 _LONGEST_HEAD = 2500  # of a page of media: its notes and its cursor
 LINKS = "useapi-mcp/links"
-"""In an answer's `_meta`, for the viewer: the links of each file that was saved."""
+"""In an answer's `_meta`, for the viewer: the vendor's links of each file that was saved, and
+`saved` of one that is told by our own link."""
 STEPS = "useapi-mcp/steps"
 """In an answer's `_meta`, for the pages: what can be done next, with its price."""
 ROWS = "useapi-mcp/rows"
@@ -42,6 +44,7 @@ _WAIT = "get_job(job_id, wait_seconds=50)"
 _ANOTHER_DISK = (
     "This server is reached over HTTP: a path is on its machine's disk, which may not be yours."
 )
+_LINKED = "A link to a saved file works for a day, for whoever has it; the same call gives another."
 
 
 class JobFirstError(Exception):
@@ -57,45 +60,51 @@ def job_answer(
     *,
     note: str = "",
     sandbox: bool = False,
-    is_remote: bool = False,
+    remote: Remote | None = None,
     is_gone: bool = False,
 ) -> CallToolResult:
-    """One job. A file that was saved is told by its path alone.
+    """One job. A file that was saved is told by its path alone, or by our link to it.
 
     Args:
         note: what to mind beside what the job itself says.
-        is_remote: whether the server may run on another machine than its caller.
+        remote: who asks over HTTP; None: the server runs on its caller's machine.
         is_gone: whether the caller sees nothing more of it.
     """
-    media = job.media or ()
+    media = tuple(_as_told(item, remote) for item in job.media or ())
     notes = (
         note,
         _note(job),
-        _ANOTHER_DISK if is_remote and any(item.path for item in media) else "",
+        _note_on_places(
+            ((item.path, told.path) for item, told in zip(job.media or (), media, strict=True)),
+            remote,
+        ),
         SANDBOX_NOTE if sandbox else "",
     )
     told = job.evolve(
-        media=job.media and tuple(map(_as_told, media)),
+        media=job.media and media,
         next=None if is_gone else _next(job),
         note=_joined(notes) or None,
     )
-    lines = [_joined((_sentence(told), told.note, _next_sentence(told.next)))]
+    lines = [_joined((_sentence(job, told), told.note, _next_sentence(told.next)))]
     left = LONGEST_TEXT - len(lines[0])
     for place in _places(told):
         left -= len(place) + 1
         if left >= 0:  # half a link is of no use; the data holds it whole
             lines.append(place)
-    return _answer(lines, told, meta=_for_viewer(job, is_remote=is_remote))
+    return _answer(lines, told, meta=_for_viewer(job, told, remote))
 
 
 def list_answer(
-    jobs: list[ListedJob], *, sandbox: bool = False, is_remote: bool = False
+    jobs: list[ListedJob], *, sandbox: bool = False, remote: Remote | None = None
 ) -> CallToolResult:
     """Jobs, one a line: the newest that fit, as data and as text."""
+    saved, jobs = jobs, [_with_link(job, remote) for job in jobs]
     kept = _that_fit(jobs)
     notes = (
         f"{len(jobs) - kept} older ones are left out: ask for one status." * (kept < len(jobs)),
-        _ANOTHER_DISK if is_remote and any(job.path for job in jobs[:kept]) else "",
+        _note_on_places(
+            ((job.path, told.path) for job, told in zip(saved, jobs[:kept], strict=False)), remote
+        ),
         SANDBOX_NOTE if sandbox else "",
     )
     told = JobList(
@@ -179,11 +188,11 @@ def error_answer(error: UseapiError, *, sandbox: bool = False) -> CallToolResult
     return CallToolResult(content=[_text(f"{text}\n{facts}")], is_error=True)
 
 
-def _sentence(job: Job) -> str:
+def _sentence(job: Job, told: Job) -> str:
     """What the data says: status, price, size, and that places follow."""
     title = title_of(job.service)
     if job.status == "completed":
-        return f"Job {job.job_id} on {title} is completed{_result(job)}.{_where(job)}"
+        return f"Job {job.job_id} on {title} is completed{_result(job)}.{_where(job, told)}"
     if job.status == "running":
         cost = f" (forecast: {job.forecast_credits:g} credits)" if job.forecast_credits else ""
         return f"{title} is {operation_named(job.operation).doing}{cost}: job {job.job_id} runs."
@@ -298,11 +307,13 @@ def _result(job: Job) -> str:
     return f": {', '.join(facts)}" if facts else ""
 
 
-def _where(job: Job) -> str:
-    media = job.media or ()
+def _where(job: Job, told: Job) -> str:
+    media = told.media or ()
+    file_is = "files are" if len(media) > 1 else "file is"
     if any(item.path for item in media):
-        file_is = "files are" if len(media) > 1 else "file is"
         return f" The {file_is} saved on the server's disk, at the path below."
+    if any(item.path for item in job.media or ()):
+        return f" The {file_is} saved, at the link below."
     if any(item.url for item in media):
         return f" The link{'s are' if len(media) > 1 else ' is'} below."
     return ""
@@ -315,25 +326,47 @@ def _places(job: Job) -> list[str]:
     return paths + [item.url for item in media if item.url]
 
 
-def _as_told(item: Media) -> Media:
+def _as_told(item: Media, remote: Remote | None) -> Media:
     """Without what no caller needs: the links of what was saved, and the vendor's own names."""
-    links = {"url": None, "thumbnail_url": None} if item.path else {}
-    return item.model_copy(update={"listed_as": None, **links})
+    places: dict[str, str | None] = {}
+    if item.path:
+        link = remote.link_to(item.path) if remote else None
+        places = {"url": link, "path": None if link else item.path, "thumbnail_url": None}
+    return item.model_copy(update={"listed_as": None, **places})
 
 
-def _for_viewer(job: Job, *, is_remote: bool) -> dict[str, object] | None:
+def _with_link(job: ListedJob, remote: Remote | None) -> ListedJob:
+    link = remote.link_to(job.path) if remote and job.path else None
+    return job.model_copy(update={"path": link}) if link else job
+
+
+def _note_on_places(places: Iterable[tuple[str | None, str | None]], remote: Remote | None) -> str:
+    """What a caller over HTTP must mind of the places of saved files.
+
+    Args:
+        places: the path of each, and the one that is told.
+    """
+    linked = {told != path for path, told in places if path}
+    if remote is None:
+        return ""
+    return _joined((_LINKED * (True in linked), _ANOTHER_DISK * (False in linked)))
+
+
+def _for_viewer(job: Job, told: Job, remote: Remote | None) -> dict[str, object] | None:
     """What the viewer shows beside the job; hosts keep `_meta` from the model."""
-    told: dict[str, object] = {}
-    if any(item.path and item.url for item in job.media or ()):
-        told[LINKS] = [
+    meta: dict[str, object] = {}
+    pairs = list(zip(job.media or (), told.media or (), strict=True))
+    if any(item.path and (item.url or not shown.path) for item, shown in pairs):
+        meta[LINKS] = [
             item.model_dump(include={"url", "thumbnail_url"}, exclude_none=True)
-            for item in job.media or ()
+            | ({"saved": True} if item.path and not shown.path else {})
+            for item, shown in pairs
         ]
     if steps := steps_after(job):
-        told[STEPS] = steps
-    if is_remote and any(item.path for item in job.media or ()):
-        told[REMOTE] = True
-    return told or None
+        meta[STEPS] = steps
+    if remote is not None and any(item.path for item in told.media or ()):
+        meta[REMOTE] = True
+    return meta or None
 
 
 def _for_gallery(jobs: Sequence[ListedJob]) -> dict[str, object] | None:

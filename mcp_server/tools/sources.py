@@ -13,8 +13,10 @@ from mcp_server.errors import (
     RequestError,
     UnknownIdError,
     UnsupportedError,
+    UnusableFileError,
 )
 from mcp_server.jobs.uploads import Patience
+from mcp_server.media.links import FILES_PATH, FileLinks
 from mcp_server.media.own_files import OwnFile, path_of, real_path
 from mcp_server.models import OPERATIONS, OUR_ID_PREFIX, Job, Kind, Media, OperationName
 from mcp_server.services.base import FileRule, Service
@@ -27,7 +29,14 @@ from mcp_server.services.registry import (
     title_of,
     unknown_id,
 )
-from mcp_server.tools.context import AppContext, Ctx, app_of, is_remote, read_in_time
+from mcp_server.tools.context import (
+    AppContext,
+    Ctx,
+    app_of,
+    is_remote,
+    read_in_time,
+    remote_of,
+)
 
 _NO_FOLDERS = "Over HTTP this server reads no files of its own disk unless its operator allows it"
 
@@ -67,10 +76,10 @@ async def find_source(
     if is_id(given):
         await _require_known(app, given)
         return await _of_id(app, given, image_index)
-    url, path = bare_link(given), given if is_path(given) else None
-    if url is None and path is None:
+    place = _place_of(app, given)
+    if place is None:
         raise unknown_id(given, "source")
-    made = await _made_here(app, url, path)
+    made = await _made_here(app, place)
     if made is not None:
         job, position = made
         is_one_of_several = len(job.media or ()) > 1
@@ -83,7 +92,7 @@ async def find_source(
         return await _of_id(app, job.job_id, position if is_one_of_several else image_index)
     service = _taker_of_files(operation)
     rule = service.file_rules[operation]
-    file = await _own_file(ctx, url, path, OPERATIONS[operation].kind, rule, service, patience)
+    file = await _own_file(ctx, place, OPERATIONS[operation].kind, rule, service, patience)
     return Source(service, file.placeholder, image_index, file)
 
 
@@ -101,25 +110,21 @@ async def find_image(
         await _require_known(app, given)
     if maker.takes_as_image(given):
         return Source(maker, given)
-    url, path = bare_link(given), given if is_path(given) else None
-    if not is_id(given) and url is None and path is None:
-        raise unknown_id(given, "image")
     rule = maker.file_rules[operation]
     medium: Media | None
     if is_id(given):
-        medium = await _image_of(app, given)
+        place, medium = _Place(), await _image_of(ctx, given)
     else:
-        made = await _made_here(app, url, path)
-        medium = (made[0].media or ())[made[1]] if made is not None else None
+        named = _place_of(app, given)
+        if named is None:
+            raise unknown_id(given, "image")
+        made = await _made_here(app, named)
+        place, medium = named, (made[0].media or ())[made[1]] if made is not None else None
     if medium is not None:
         if medium.media_id and maker.takes_as_image(medium.media_id):
             return Source(maker, medium.media_id)
-        url, path = medium.url, medium.path
-    if medium is not None and path is not None:  # a file that this server itself has saved
-        check = _checker(rule, maker)
-        file = await app.jobs.open_file(path, (Path(path).parent,), check, patience)
-    else:
-        file = await _own_file(ctx, url, path, "image", rule, maker, patience)
+        place = _Place(url=None if medium.path else medium.url, saved=medium.path)
+    file = await _own_file(ctx, place, "image", rule, maker, patience)
     return Source(maker, file.placeholder, file=file)
 
 
@@ -165,8 +170,9 @@ async def _read(app: AppContext, job_id: str) -> Job:
     return await read_in_time(app.jobs.get(job_id), f"The job {job_id}")
 
 
-async def _image_of(app: AppContext, some_id: str) -> Media:
+async def _image_of(ctx: Ctx, some_id: str) -> Media:
     """The one image that an id names, with a link to it or a path."""
+    app = app_of(ctx)
     service = None if some_id.startswith(OUR_ID_PREFIX) else service_of(some_id, "image")
     if service is not None and not service.is_job(some_id):
         alone = Media(kind="image", media_id=some_id)
@@ -186,11 +192,13 @@ async def _image_of(app: AppContext, some_id: str) -> Media:
     if not job.ended:
         raise _not_ready(job, "image")
     if len(media) > 1:
-        places = [place for item in media if (place := item.path or item.url)]
+        remote = remote_of(ctx)
+        links = [remote.link_to(item.path) if remote and item.path else None for item in media]
+        told = [link or item.path or item.url for item, link in zip(media, links, strict=True)]
         raise UnsupportedError(
             message=f"This job of {title_of(job.service)} made several images, so nothing was"
             " sent.",
-            hint=f"Give the path or link of one of them: {' '.join(places)}",
+            hint=f"Give the path or link of one of them: {' '.join(filter(None, told))}",
             service=job.service,
         )
     if job.status != "completed" or not media or media[0].kind != "image":
@@ -203,11 +211,42 @@ async def _image_of(app: AppContext, some_id: str) -> Media:
     return media[0]
 
 
-async def _made_here(app: AppContext, url: str | None, path: str | None) -> tuple[Job, int] | None:
+@dataclass(frozen=True)
+class _Place:
+    """Where a file is, by one of three.
+
+    Args:
+        url: a link that leads out of this server.
+        path: as a caller gave it.
+        saved: the path of a file that this server itself has saved.
+    """
+
+    url: str | None = None
+    path: str | None = None
+    saved: str | None = None
+
+
+def _place_of(app: AppContext, given: str) -> _Place | None:
+    """Where the file is that a text names; None: it is neither a link nor a path.
+
+    Raises:
+        UnusableFileError: it is a link of ours that works no more.
+    """
+    if is_path(given):
+        return _Place(path=given)
+    url = bare_link(given)
+    saved = app.links.path_of(url) if url is not None and app.links is not None else None
+    if saved is not None:
+        return _Place(saved=str(saved))
+    return None if url is None else _Place(url=url)
+
+
+async def _made_here(app: AppContext, place: _Place) -> tuple[Job, int] | None:
     """The job of the journal that a link or a path leads to, and the position of its medium."""
-    if url is not None:
-        return await app.jobs.made(url=url)
-    for each in dict.fromkeys((real_path(path or ""), path_of(path or ""))):
+    if place.url is not None:
+        return await app.jobs.made(url=place.url)
+    path = place.saved or place.path or ""
+    for each in dict.fromkeys((real_path(path), path_of(path))):
         made = await app.jobs.made(path=each) if each else None
         if made is not None:
             return made
@@ -215,22 +254,30 @@ async def _made_here(app: AppContext, url: str | None, path: str | None) -> tupl
 
 
 async def _own_file(
-    ctx: Ctx,
-    url: str | None,
-    path: str | None,
-    kind: Kind,
-    rule: FileRule,
-    service: Service,
-    patience: Patience,
+    ctx: Ctx, place: _Place, kind: Kind, rule: FileRule, service: Service, patience: Patience
 ) -> OwnFile:
     app, check = app_of(ctx), _checker(rule, service)
-    if url is not None:
-        return await app.jobs.fetch_file(url, kind, check, patience)
+    if place.url is not None:
+        return await app.jobs.fetch_file(place.url, kind, check, patience)
+    if place.saved is not None:
+        folders: tuple[Path, ...] = (Path(place.saved).parent,)
+        return await app.jobs.open_file(place.saved, folders, check, patience)
     folders = app.settings.input_folders()
     if is_remote(ctx):
         folders = app.settings.input_dirs
+        if not folders and app.links is not None:
+            raise _send_it(app.links)
     return await app.jobs.open_file(
-        path or "", folders, check, patience, why_none=_NO_FOLDERS if is_remote(ctx) else ""
+        place.path or "", folders, check, patience, why_none=_NO_FOLDERS if is_remote(ctx) else ""
+    )
+
+
+def _send_it(links: FileLinks) -> UnusableFileError:
+    return UnusableFileError(
+        message=f"{_NO_FOLDERS}, so nothing was sent.",
+        hint="Send the file itself with the token that this call has, as the body of POST"
+        f" {links.address}{FILES_PATH}?name=clip.mp4, and give the source that it answers; or give"
+        " an https link to the file, or the id of what was made on useapi.net.",
     )
 
 

@@ -24,7 +24,7 @@ from mcp_server.tools.context import (
     SUBMITTING_TOOLS,
     AppContext,
     current_caller,
-    is_remote,
+    remote_of,
 )
 from mcp_server.tools.results import JobFirstError, error_answer, job_answer
 from mcp_server.tools.schema import Schema, lean, published, without_properties
@@ -160,7 +160,7 @@ class StrictTool(Tool):
         except ToolError as error:
             sandbox = app.settings.sandbox
             if (job := _job_first(error)) is not None:
-                return job_answer(job, sandbox=sandbox, is_remote=is_remote(context))
+                return job_answer(job, sandbox=sandbox, remote=remote_of(context))
             told = self._in_our_words(error)
             app.metrics.refusals[told.code] += 1
             return error_answer(told, sandbox=sandbox)

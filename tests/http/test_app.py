@@ -24,7 +24,7 @@ from mcp_server.server.lines import LONGEST_LINE_BYTES
 from mcp_server.server.tasks import IDENTIFIER
 from tests.support.harness import GOOD
 from tests.support.limits import LONGEST_S
-from tests.support.serving import Served, http_server, message, request, result
+from tests.support.serving import Served, free_port, http_server, message, request, result
 
 TOKEN = "a-token-of-our-own"
 PAGE = "https://app.example.com"
@@ -622,12 +622,18 @@ def test_a_web_page_may_learn_that_there_are_no_sessions(server: Served, method:
     assert preflight.headers["access-control-allow-private-network"] == "true"
 
 
-async def test_an_answer_that_is_open_when_the_server_stops_is_completed() -> None:
+@pytest.mark.parametrize(
+    ("headers", "parts"),
+    [([], [False, True, False]), ([(b"content-length", b"99")], [False, True])],
+)
+async def test_an_answer_that_is_open_when_the_server_stops_is_completed_but_no_half_a_file(
+    headers: list[tuple[bytes, bytes]], parts: list[bool]
+) -> None:
     """Uvicorn cancels it, and logs a traceback for what it has to end by itself."""
     sent: list[Message] = []
 
     async def stream(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"progress", "more_body": True})
         await asyncio.sleep(3600)
 
@@ -643,7 +649,7 @@ async def test_an_answer_that_is_open_when_the_server_stops_is_completed() -> No
     serving.cancel("timeout graceful shutdown exceeded")
     await serving
 
-    assert [False, True, False] == [part.get("more_body", False) for part in sent]
+    assert parts == [part.get("more_body", False) for part in sent]
 
 
 async def answered_after_s(check: AuthMiddleware, token: str) -> float:
@@ -704,3 +710,30 @@ def test_every_answer_with_a_path_says_that_it_is_on_another_disk(server: Served
         assert "which may not be yours" in answer["content"][0]["text"]
         assert "which may not be yours" in answer["structuredContent"]["note"]
         assert answer["_meta"]["useapi-mcp/links"][0]["url"].startswith("http")
+
+
+def test_large_files_go_both_ways_over_a_real_port(tmp_path: Path) -> None:
+    port = free_port()
+    origin = f"http://127.0.0.1:{port}"
+    settings = {
+        "USEAPI_PUBLIC_URL": origin,
+        "USEAPI_SECRET": "s" * 32,
+        "USEAPI_HTTP_TOKEN": TOKEN,
+    }
+    film = media.read(media.clip(640, 360, 24)) + bytes(40 << 20)
+
+    with http_server(tmp_path, "--port", str(port), **settings) as here:
+        with httpx.Client(timeout=LONGEST_S, headers={"Authorization": f"Bearer {TOKEN}"}) as http:
+            taken = http.post(f"{origin}/files?name=film.mp4", content=film)
+            refused = http.post(f"{origin}/files?name=film.mp4", content=b"no film" + film)
+        source = taken.json()["source"]
+        whole = httpx.get(source, timeout=LONGEST_S)
+        end = httpx.get(source, headers={"Range": "bytes=-100"}, timeout=LONGEST_S)
+        job = here.call("upscale_video", source=source, max_credits=1000)
+        said = here.errors.read_text()
+
+    assert whole.content == film
+    assert (206, bytes(100)) == (end.status_code, end.content)
+    assert refused.status_code == 415
+    assert job["structuredContent"]["service"] == "pixverse"
+    assert "Traceback" not in said

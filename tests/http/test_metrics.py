@@ -1,7 +1,6 @@
 """Metrics: what Prometheus reads of a server that works, and that nothing of anybody is in it."""
 
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from mcp_server.metrics import Metrics
 from mcp_server.settings import Settings
 from tests.support.harness import GOOD, TOKEN
 from tests.support.limits import LONGEST_S
-from tests.support.serving import Served, http_server, request, vendor
+from tests.support.serving import Served, free_port, http_server, request, vendor
 
 HTTP_TOKEN = "the-token-all-workers-share"
 VIDEO = GOOD["dreamina", "video"]
@@ -36,11 +35,6 @@ class Samples:
     def __getitem__(self, key: tuple[str, ...]) -> float:
         name, *values = key
         return self.by_name[name, frozenset(values)]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def samples(text: str) -> Samples:

@@ -16,6 +16,7 @@ from mcp_server.http.protocol import (
     BODY_S,
     HEAD_S,
     KEPT_S,
+    LONG_BODY,
     STALLED_S,
     LimitedProtocol,
     most_connections,
@@ -67,12 +68,14 @@ class Crowd:
 
     def __init__(self, takes_s: float = 0.0) -> None:
         self.takes_s = takes_s
+        self.takes_long_bodies = False
         self.config = config_for(self, lifespan="off")
         self.config.load()
         self.state = ServerState()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] == "POST":
+            scope["state"][LONG_BODY] = self.takes_long_bodies
             while (part := await receive()).get("more_body"):
                 pass
             if part["type"] == "http.disconnect":
@@ -105,6 +108,22 @@ async def test_who_sends_half_a_body_is_cut_off_after_thirty_seconds() -> None:
     client.says(b"5")
     still_there = not client.is_cut
     await asyncio.sleep(1)
+
+    assert still_there
+    assert client.is_cut
+
+
+async def test_a_long_body_that_keeps_coming_is_read_and_one_that_stands_still_is_not() -> None:
+    crowd = Crowd()
+    crowd.takes_long_bodies = True
+    client = crowd.connection()
+
+    client.says(HALF_BODY)
+    for byte in (b"5", b"6", b"7"):
+        await asyncio.sleep(BODY_S - 1)
+        client.says(byte)
+    still_there = not client.is_cut
+    await asyncio.sleep(BODY_S)
 
     assert still_there
     assert client.is_cut

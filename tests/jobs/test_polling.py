@@ -607,7 +607,8 @@ async def test_a_bug_in_a_read_is_raised_and_not_waited_out(tmp_path: Path, wait
         new = NewSubmission("key", ORIGIN, "pixverse", "upscale_video", video, {}, 0)
         await journal.claim("key")
         row = await journal.count_post(await journal.insert(new), expected=0)
-        upstream = Upstream(Settings.read({}), clock, OutputFolder(tmp_path))
+        outputs = OutputFolder(tmp_path)
+        upstream = Upstream(Settings.read({}), clock, outputs)
         looks = 0
 
         async def look(row: Submission) -> Submission:
@@ -617,7 +618,7 @@ async def test_a_bug_in_a_read_is_raised_and_not_waited_out(tmp_path: Path, wait
 
         async def report(done: float, total: float | None, message: str) -> None: ...
 
-        waiting = Poller(clock, upstream, journal, JobRepository(journal), look)
+        waiting = Poller(clock, upstream, journal, JobRepository(journal, outputs), look)
 
         with pytest.raises(KeyError):
             await (waiting.wait(row.id, wait_s, report) if wait_s else waiting.read(row.id))

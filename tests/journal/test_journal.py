@@ -1175,6 +1175,9 @@ LINK = "https://example.com/50%_off.mp4?Signature=a_b%2F"
         ({"url": LINK.replace("%_off", "%Xoff")}, False),
         ({"path": "/output/a.mp4"}, True),
         ({"path": "/output/b.mp4"}, False),
+        ({"path": "/elsewhere/below.mp4"}, True),
+        ({"path": "/elsewhere/é.png"}, True),  # its own path is for the caller to compare
+        ({"path": "/made/%.png"}, False),
         ({"path": "/made/é.png"}, True),
     ],
 )
@@ -1185,6 +1188,7 @@ async def test_a_link_or_a_path_is_found_whole(
     row = await accepted(journal, media=media)
     await accepted(journal, "another", "job-2", media=[{"url": "https://example.com/other.mp4"}])
     await journal.add_saved_file("job-1", 0, "/output/a.mp4", {})
+    await journal.add_saved_file("job-1", 1, "below.mp4", {})
 
     found = await journal.find_made(**asked)
 

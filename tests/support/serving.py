@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,6 +73,12 @@ class Served:
         """Send a stop signal; the exit code, or an error if it takes longer than it may."""
         self.process.send_signal(number)
         return self.process.wait(LONGEST_S)
+
+
+def free_port() -> int:
+    """A port that nobody serves now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def request(method: str, /, number: int = 1, **params: Any) -> dict[str, Any]:
@@ -145,10 +151,23 @@ def rows(folder: Path) -> list[tuple[Any, ...]]:
 
 @dataclass
 class Vendor:
-    """The sandbox in the vendor's place, slow at will; `posts` counts the paid requests."""
+    """The sandbox in the vendor's place, slow at will.
+
+    Attributes:
+        posts: how many paid requests came.
+        called: the statuses that its webhooks were answered with.
+    """
 
     url: str
     posts: int = 0
+    called: list[int] = field(default_factory=list)
+
+    def wait_for_a_call(self) -> None:
+        """Wait until a webhook was answered."""
+        deadline = time.monotonic() + LONGEST_S
+        while not self.called:
+            assert time.monotonic() < deadline, "no webhook was answered"
+            time.sleep(0.01)
 
     def wait_for_a_post(self) -> None:
         deadline = time.monotonic() + LONGEST_S
@@ -158,9 +177,16 @@ class Vendor:
 
 
 @contextlib.contextmanager
-def vendor(post_takes_s: float = 0, job_seconds: float = 0) -> Iterator[Vendor]:
+def vendor(
+    post_takes_s: float = 0, job_seconds: float = 0, *, calls_back: bool = False
+) -> Iterator[Vendor]:
     """A vendor on a port of this machine, in a thread of this process."""
-    sandbox = Sandbox(job_seconds=job_seconds, now=time.time)
+
+    async def call(url: str, body: bytes) -> None:
+        async with httpx.AsyncClient(timeout=LONGEST_S) as http:
+            here.called.append((await http.post(url, content=body)).status_code)
+
+    sandbox = Sandbox(job_seconds=job_seconds, now=time.time, post=call if calls_back else None)
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
