@@ -11,6 +11,9 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from starlette.types import Receive, Scope, Send
 
 from mcp_server.sandbox import media
 from mcp_server.tools.registry import GALLERY_URI, VIEWER_URI
@@ -489,6 +492,23 @@ async def test_nobody_sends_a_file_without_the_token(
         answer = await server.http.post("/files?name=a.mp4", content=CLIP, headers=headers)
 
     assert answer.status_code == 401
+    assert not server.output.exists()
+
+
+async def test_who_may_only_read_sends_no_file(tmp_path: Path) -> None:
+    token = AccessToken(token="", client_id="t", scopes=["jobs:read"], subject="somebody")
+    async with serving(tmp_path, LINKS) as server:
+
+        async def as_a_reader(scope: Scope, receive: Receive, send: Send) -> None:
+            await server.app({**scope, "user": AuthenticatedUser(token)}, receive, send)
+
+        transport = httpx.ASGITransport(as_a_reader)
+        async with httpx.AsyncClient(transport=transport, base_url=ADDRESS) as http:
+            answer = await http.post("/files", content=CLIP, headers=SENDER)
+        asked = await server.http.get("/files", headers=SENDER)
+
+    assert (403, "insufficient_scope") == (answer.status_code, answer.json()["error"])
+    assert 405 == asked.status_code
     assert not server.output.exists()
 
 
