@@ -202,6 +202,10 @@ class Jobs:
             as_missing=await self._rows.hides_path(path, self._outputs.path),
         )
 
+    async def open_saved(self, path: str, check: Check, patience: Patience) -> OwnFile:
+        """A file that this server saved, for who has our link to it or the job it is of."""
+        return await self._uploads.open(path, (Path(path).parent,), check, patience)
+
     async def fetch_file(self, url: str, kind: Kind, check: Check, patience: Patience) -> OwnFile:
         """What a link leads to, known by its content; see `Uploads.fetch`."""
         return await self._uploads.fetch(url, kind, check, patience)

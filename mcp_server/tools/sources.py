@@ -260,8 +260,7 @@ async def _own_file(
     if place.url is not None:
         return await app.jobs.fetch_file(place.url, kind, check, patience)
     if place.saved is not None:
-        folders: tuple[Path, ...] = (Path(place.saved).parent,)
-        return await app.jobs.open_file(place.saved, folders, check, patience)
+        return await app.jobs.open_saved(place.saved, check, patience)
     folders = app.settings.input_folders()
     if is_remote(ctx):
         folders = app.settings.input_dirs
