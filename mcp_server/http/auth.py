@@ -241,7 +241,10 @@ class Challenge:
 
 
 class ScopeCheck:
-    """Says which messages a user's token is too narrow for; the operator may send any."""
+    """Says which messages an identity provider's token is too narrow for.
+
+    Its client then asks the user to log in for a wider one.
+    """
 
     def __init__(self, challenge: Challenge) -> None:
         self._challenge = challenge
@@ -251,6 +254,8 @@ class ScopeCheck:
         user = scope.get("user")
         if not isinstance(user, AuthenticatedUser) or SUBMIT_SCOPE in user.scopes:
             return None
+        if user.access_token.claims is None:  # of ours: there is no wider one to log in for
+            return None  # and the tool's refusal is one that an agent reads
         if READ_SCOPE not in user.scopes:
             return self._challenge.not_allowed(_ALL_SCOPES)
         if self._submits(message):

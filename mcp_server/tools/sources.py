@@ -6,7 +6,6 @@ journal made is that job.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from mcp_server.errors import (
     NotReadyError,

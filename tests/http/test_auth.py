@@ -375,10 +375,8 @@ async def test_a_token_that_may_only_read_does_not_pay_and_does_not_cancel(tool:
     lies = {"Mcp-Name": "list_jobs", "Mcp-Method": "tools/list"}
     body = request("tools/call", name=tool, arguments={})
     async with team() as here:
-        readers = [here.issuer.token(scope="jobs:read"), "useapi-mcp-user_carol"]
-        answers = [
-            await here.post(token, body, headers) for token in readers for headers in ({}, lies)
-        ]
+        token = here.issuer.token(scope="jobs:read")
+        answers = [await here.post(token, body, headers) for headers in ({}, lies)]
 
     for answer in answers:
         assert (403, "insufficient_scope") == (answer.status_code, answer.json()["error"])
@@ -509,14 +507,19 @@ async def test_without_a_provider_a_user_is_asked_for_his_token_as_the_operator_
     async with team(provider=None) as here:
         known = await here.post("useapi-mcp-user_bob")
         signed = await here.post(here.issuer.token())
-        narrow = await here.call("useapi-mcp-user_carol", "upscale_video")
         metadata = await here.http.get("/.well-known/oauth-protected-resource/mcp")
 
-    assert [200, 401, 403, 404] == [
-        answer.status_code for answer in (known, signed, narrow, metadata)
-    ]
+    assert [200, 401, 404] == [answer.status_code for answer in (known, signed, metadata)]
     assert signed.headers["www-authenticate"] == 'Bearer realm="useapi-mcp"'
-    assert challenge(narrow).keys() == {"error", "error_description", "scope"}
+
+
+async def test_a_user_of_ours_who_may_only_read_is_refused_by_the_tool_in_words() -> None:
+    """There is no wider token to log in for, and of a 403 an agent reads nothing."""
+    async with team() as here:
+        answer = await here.call("useapi-mcp-user_carol", "upscale_video")
+
+    assert answer.status_code == 200
+    assert {False} == {caller.may_submit for caller, _, _ in here.seen}
 
 
 async def test_who_guesses_is_slowed_down_and_who_is_signed_for_is_not() -> None:

@@ -310,26 +310,23 @@ def test_a_user_is_let_in_from_the_moment_he_is_added_until_he_is_removed(
     """The command runs beside the server, which is told nothing."""
     monkeypatch.setenv("USEAPI_STATE_DIR", str(tmp_path / "state"))
 
-    def statuses(server: Served, token: str) -> list[int]:
+    def asked(server: Served, token: str) -> tuple[int, str]:
         headers = {**server.headers, "Authorization": f"Bearer {token}"}
-        bodies = [request("tools/call", name="list_jobs", arguments={})]
-        bodies += [request("tools/call", name="upscale_video", arguments={"source": VIDEO})]
-        return [
-            httpx.post(server.url, json=body, headers=headers, timeout=LONGEST_S).status_code
-            for body in bodies
-        ]
+        body = request("tools/call", name="cancel_job", arguments={"job_id": "useapi-mcp:none"})
+        answer = httpx.post(server.url, json=body, headers=headers, timeout=LONGEST_S)
+        return answer.status_code, answer.text
 
     with http_server(tmp_path, USEAPI_HTTP_TOKEN=HTTP_TOKEN, USEAPI_BASE_URL=NOBODY) as server:
         main(["user", "add", "alice"])
         alice = capsys.readouterr().out.strip()
         main(["user", "add", "bob", "--read-only"])
         bob = capsys.readouterr().out.strip()
-        before = [statuses(server, alice), statuses(server, bob)]
+        before = [asked(server, alice), asked(server, bob)]
         main(["user", "remove", "alice"])
-        after = statuses(server, alice)
+        after, _ = asked(server, alice)
 
-    assert [[200, 200], [200, 403]] == before
-    assert [401, 401] == after
+    assert [200, 200, 401] == [before[0][0], before[1][0], after]
+    assert ["forbidden" in text for _, text in before] == [False, True]
 
 
 def test_without_auth_nobody_is_asked_for_a_token(tmp_path: Path) -> None:

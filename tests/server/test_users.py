@@ -25,8 +25,9 @@ from mcp_server.sandbox import media
 from mcp_server.tools.context import SUBMITTING_TOOLS
 from mcp_server.tools.registry import all_tools
 from tests.support.harness import GOOD, Fault, Harness, Reply
+from tests.support.http_memory import Mode
 from tests.support.tasks_client import DECLARED, Method, ask
-from tests.support.team import OPERATOR, READER, Mode, Team, team
+from tests.support.team import OPERATOR, READER, Team, team
 
 VIDEO, IMAGE = GOOD["dreamina", "video"], GOOD["dreamina", "image"]
 FLOW = GOOD["google-flow", "video"]
@@ -512,7 +513,7 @@ def test_every_tool_that_takes_an_id_is_compared() -> None:
     assert takes == compared
 
 
-LIFECYCLE = {"of", "are_all", "answer_waiting", "answer_submitting", "drain", "close"}
+LIFECYCLE = {"of", "are_all", "notify", "answer_waiting", "answer_submitting", "drain", "close"}
 """What of Jobs is no answer to a caller."""
 
 

@@ -14,16 +14,19 @@ from mcp.client.streamable_http import streamable_http_client
 from starlette.types import ASGIApp, Message
 
 from mcp_server.http.app import MCP_PATH, http_app
+from mcp_server.http.auth import FindUser
 from mcp_server.http.stopping import Stopping
 from mcp_server.metrics import Metrics
 from mcp_server.sandbox.app import Sandbox
 from mcp_server.server.factory import create_server
 from mcp_server.settings import Settings
+from mcp_server.tools.context import AppContext
 from tests.support.harness import NOBODY_IS_ASKED, TOKEN, Network, Reply, VirtualClock, reply
 
 HTTP_TOKEN = "the-token-of-this-server"
 ADDRESS = "https://mcp.example.com"
 HOST = "mcp.example.com"
+Mode = Literal["auto", "legacy"]
 
 
 @dataclass
@@ -39,19 +42,28 @@ class Served:
     network: Network
     clock: VirtualClock
     folder: Path
+    stopping: Stopping
+
+    @property
+    def shared(self) -> AppContext:
+        """What its handlers share."""
+        assert self.stopping.app is not None
+        return self.stopping.app
 
     @property
     def output(self) -> Path:
         return self.folder / "output"
 
     @contextlib.asynccontextmanager
-    async def client(self, mode: Literal["auto", "legacy"] = "auto") -> AsyncIterator[Client]:
-        """The official client, connected with the server's token."""
-        headers = {"Authorization": f"Bearer {HTTP_TOKEN}"}
+    async def client(
+        self, mode: Mode = "auto", *, token: str = HTTP_TOKEN, **options: Any
+    ) -> AsyncIterator[Client]:
+        """The official client, connected with the server's token or another one."""
+        headers = {"Authorization": f"Bearer {token}"}
         transport = httpx2.ASGITransport(app=self.app)
-        async with httpx2.AsyncClient(headers=headers, transport=transport) as http:
+        async with httpx2.AsyncClient(headers=headers, transport=transport, timeout=600) as http:
             streams = streamable_http_client(f"{ADDRESS}{MCP_PATH}", http_client=http)
-            async with Client(streams, mode=mode) as client:
+            async with Client(streams, mode=mode, **options) as client:
                 yield client
 
     async def call(self, tool: str, /, **arguments: Any) -> Reply:
@@ -67,11 +79,13 @@ async def serving(
     *,
     network: Network | None = None,
     clock: VirtualClock | None = None,
+    find_user: FindUser | None = None,
 ) -> AsyncIterator[Served]:
     """A server that clients reach at ADDRESS; a second one on the same folder is a replica.
 
     Args:
         environment: settings by their names; one that is empty is not set.
+        find_user: knows the tokens of its users.
     """
     clock = clock or VirtualClock()
     network = network or Network(Sandbox(job_seconds=3, now=clock.now))
@@ -94,13 +108,14 @@ async def serving(
         stopping=stopping,
         metrics=metrics,
         allowed_hosts=frozenset({HOST}),
+        find_user=find_user,
     )
     transport = httpx.ASGITransport(app)
     async with (
         _started(app),
         httpx.AsyncClient(transport=transport, base_url=ADDRESS) as http,
     ):
-        yield Served(app, http, network, clock, folder)
+        yield Served(app, http, network, clock, folder, stopping)
 
 
 @contextlib.asynccontextmanager
