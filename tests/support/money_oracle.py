@@ -203,7 +203,8 @@ class Facts:
             if maker is None or wish is None:
                 continue
             is_anothers = maker.is_ours and maker.wish not in (wish, None)  # another variation's
-            if is_anothers or not wish.is_of(maker.path, maker.body):
+            body = maker.body if maker.is_ours else wish.as_listed(maker.body)
+            if is_anothers or not wish.is_of(maker.path, body):
                 found.append(f"took another order's job: {row} has {_told(maker)}")
             ours = [post for post in self.posts if post.row_id == row["id"]]
             if self._is_undated(row):

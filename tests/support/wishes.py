@@ -169,6 +169,11 @@ class Wish:
             is_it = any(name in body for name in FILE_FIELDS)
         return is_it and path == self.path and shape == self.shape
 
+    def as_listed(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the vendor's list shows of a request: each image alone, not how many were asked."""
+        counts = {name: count for name, count in self.shape.items() if name.endswith("count")}
+        return {**body, **counts}
+
     def is_row(self, row: Mapping[str, Any]) -> bool:
         """Whether a row of the journal is one of this wish."""
         source_id = self.kept_as or self.source_id
