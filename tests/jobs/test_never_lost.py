@@ -398,6 +398,7 @@ NEWER: dict[str, dict[str, Any]] = {
     "operation": {"operation": "restyle_video"},
     "argument": {"arguments": json.dumps({"denoise": 1})},
     "value": {"arguments": json.dumps({"max_jobs": 5000})},
+    "type of a value": {"arguments": json.dumps({"max_jobs": "all"})},
     "unconfirmed": {"service": "kling", "state": "unconfirmed", "status": "unconfirmed"},
     "completed": {
         "service": "kling",
@@ -842,6 +843,7 @@ async def test_on_a_disk_that_fills_up_a_lost_answer_is_told_as_that(
 
     assert 1 == len(h.sandbox.accepted)
     assert "unconfirmed" == told.job["status"]
+    assert "can't be read" in told.job["failure"]["message"]
     assert listed["status"] in ("submitting", "unconfirmed")
     assert told.job["job_id"] == listed["job_id"]
 

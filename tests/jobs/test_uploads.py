@@ -360,7 +360,7 @@ async def test_a_server_that_stops_leaves_an_upload_that_has_failed(tmp_path: Pa
         reply = await after.call("upscale_video", source=path)
 
         assert ("failed", "lost") == (job.job["status"], job.job["failure"]["code"])
-        assert job.job["failure"] == unwritten.job["failure"]
+        assert job.record == unwritten.record
         assert "upscale_video" == reply.job["operation"]
 
 

@@ -1189,6 +1189,16 @@ async def test_a_link_or_a_path_is_found_whole(
     assert ([row.id] if is_found else []) == [each.id for each in found]
 
 
+async def test_of_what_a_link_may_be_a_result_of_the_newest_comes_first(journal: Journal) -> None:
+    """An order that was made again has the result of the one before."""
+    for key in ("first", "second", "third"):
+        await accepted(journal, key, f"job of {key}", media=[{"url": LINK}])
+
+    found = await journal.find_made(url=LINK)
+
+    assert ["third", "second", "first"] == [row.key for row in found]
+
+
 async def test_evidence_that_is_known_from_the_start_is_kept(journal: Journal) -> None:
     row = await journal.insert(replace(new(), evidence={"files": {"file:1": "a.mp4"}}))
 
