@@ -47,6 +47,7 @@ from tests.support.harness import (
     Fault,
     Harness,
     Network,
+    Reply,
     VirtualClock,
     reply,
     running,
@@ -570,14 +571,15 @@ async def test_a_second_request_is_not_sent_where_the_budget_is_too_small_for_bo
     assert [] == vendor.posted_at
 
 
-async def test_a_second_request_counts_once_more(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("lost", "status"), [(1, "running"), (2, "unconfirmed")])
+async def test_a_second_request_counts_once_more(tmp_path: Path, lost: int, status: str) -> None:
     vendor = Dreamina()
     async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="89") as h:
-        h.network.faults = [Fault(reaches=False, then=own_500())]
+        h.network.faults = [Fault(reaches=False, then=own_500()) for _ in range(lost)]
         told = await upscale(h, DREAMINA_VIDEO)
         other = await upscale(h, dreamina_id(2))
 
-    assert "running" == told.job["status"]
+    assert status == told.job["status"]
     assert "of today's 89 for dreamina 60 are spent" in other.text
 
 
@@ -1195,6 +1197,25 @@ async def test_a_file_that_came_with_the_answer_is_not_lost_by_a_record_without_
 
     assert first.job["media"][0]["path"] in map(str, (tmp_path / "output").iterdir())
     assert first.job["media"] == read.job["media"] == again.job["media"]
+
+
+def file_of(told: Reply) -> Path:
+    return Path(told.job["media"][0]["path"])
+
+
+async def test_a_file_that_comes_with_each_record_is_there_again_when_it_was_changed(
+    tmp_path: Path,
+) -> None:
+    vendor, film = GoogleFlow(), b"not really a film" * 99
+    async with running(tmp_path, vendor=vendor) as h:
+        job_id = (await upscale(h, FLOW_VIDEO, resolution="4K")).job["job_id"]
+        video = {"video": {"rawBytes": base64.b64encode(film).decode()}}
+        vendor.jobs[job_id] |= {"status": "completed", "response": {"media": [video]}}
+        first = await h.call("get_job", job_id=job_id, wait_seconds=50)
+        file_of(first).write_bytes(b"cut by its user")
+        again = await h.call("get_job", job_id=job_id)
+
+    assert film == file_of(again).read_bytes()
 
 
 async def test_a_read_that_comes_late_does_not_undo_an_end(tmp_path: Path) -> None:
