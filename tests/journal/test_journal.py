@@ -833,6 +833,17 @@ async def test_requests_at_once_do_not_exceed_the_budget_together(journal: Journ
     assert 3 == len(await listed(journal))
 
 
+async def test_second_posts_at_once_do_not_exceed_the_budget_together(journal: Journal) -> None:
+    rows = [await sent(journal, key, price=30) for key in "abcde"]
+
+    counts = await asyncio.gather(
+        *(journal.count_post(row, expected=1, budget=210) for row in rows), return_exceptions=True
+    )
+
+    assert 3 == sum(isinstance(each, BudgetError) for each in counts)
+    assert [1, 1, 1, 2, 2] == sorted(row.posts for row in await listed(journal))
+
+
 @pytest.mark.parametrize("price", [30, 1, 0, None])
 @pytest.mark.parametrize("budget", [0, 30, 59.5, 60, 61])
 async def test_the_budget_can_be_asked_before_anything_is_written(
