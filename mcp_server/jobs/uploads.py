@@ -313,6 +313,8 @@ class Uploads:
 
     async def _close_lost(self, row: Submission) -> Submission:
         """Close the row of a process that is gone; one that had come to its end stays."""
+        if self._repository.to_job(row).ended:
+            return row
         message = "The server stopped before the whole file was sent."
         return await self._repository.record_failure(row, "lost", message)
 

@@ -74,7 +74,7 @@ async def test_an_image_that_ended_without_a_job_is_not_told_as_being_made(tmp_p
     assert "failed" == job["status"]
 
 
-async def test_numbers_are_told_as_they_were_asked(tmp_path: Path) -> None:
+async def test_a_fraction_is_told_as_it_was_asked(tmp_path: Path) -> None:
     async with running(tmp_path, vendor=Dreamina()) as h:
         job = await h.call("upscale_image", source=DREAMINA_IMAGE, detail_strength=0.35)
 
@@ -116,11 +116,10 @@ async def test_a_note_on_a_job_that_did_not_fail_is_no_failure(tmp_path: Path) -
 async def test_an_answered_row_whose_job_was_not_kept_runs(tmp_path: Path) -> None:
     async with running(tmp_path) as h:
         await h.call("list_jobs")
-        row_id = add_row(tmp_path, state="accepted", status="running", job_id=pixverse_id(2))
+        add_row(tmp_path, state="accepted", status="running", job_id=pixverse_id(2))
         (listed,) = await listed_by(h, "running")
 
     assert (pixverse_id(2), "running") == (listed["job_id"], listed["status"])
-    assert row_id != listed["job_id"]
 
 
 async def test_a_result_that_is_not_understood_is_made_anew(tmp_path: Path) -> None:
@@ -175,13 +174,12 @@ async def test_an_ended_job_has_the_link_that_its_service_gives_it_now(tmp_path:
     async with running(tmp_path, vendor=vendor) as h:
         job_id = (await h.call("upscale_video", source=PIXVERSE_VIDEO)).job["job_id"]
         vendor.finish()
-        links = []
         for link in ("https://media.pixverse.ai/1.mp4", "https://media.pixverse.ai/2.mp4"):
             vendor.jobs[job_id]["url"] = link
             await asyncio.sleep(20)
-            links.append((await h.call("get_job", job_id=job_id)).job["media"][0]["url"])
+            job = (await h.call("get_job", job_id=job_id)).job
 
-    assert ["https://media.pixverse.ai/1.mp4", "https://media.pixverse.ai/2.mp4"] == links
+            assert link == job["media"][0]["url"]
 
 
 async def test_an_ended_job_that_is_read_again_is_written_down_once(tmp_path: Path) -> None:

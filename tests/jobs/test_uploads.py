@@ -411,6 +411,22 @@ async def test_how_an_upload_ended_is_told_afterwards(tmp_path: Path) -> None:
     assert all(job["created_at"] for job in jobs)
 
 
+async def test_an_upload_that_arrived_is_told_as_that_while_the_journal_is_locked(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, **own(tmp_path)) as h:
+        await h.call("upscale_video", source=put(tmp_path))
+        (upload,) = (await h.call("list_jobs", status="completed")).job["jobs"]
+        journal = tmp_path / "state" / "journal.sqlite"
+        with closing(sqlite3.connect(journal, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            read = await h.call("get_job", job_id=upload["job_id"])
+            other.execute("rollback")
+
+    assert ("upload", "completed") == (read.job["operation"], read.job["status"])
+    assert "failure" not in read.job
+
+
 async def test_of_two_servers_one_sends_a_file_and_the_other_knows_it_then(tmp_path: Path) -> None:
     path, kernel = put(tmp_path), Kernel()
     settings = own(tmp_path)
@@ -444,7 +460,7 @@ async def test_an_upload_takes_nothing_of_the_days_credits(tmp_path: Path) -> No
 
 
 async def test_an_upload_that_was_not_begun_takes_nothing_of_them_either(tmp_path: Path) -> None:
-    limit = {"USEAPI_MAX_CREDITS_PER_DAY": "24"}
+    limit: dict[str, Any] = {"USEAPI_MAX_CREDITS_PER_DAY": "24"}
     async with running(tmp_path, **own(tmp_path, **limit)) as h:
         await h.call("upscale_video", source=put(tmp_path))  # 12 credits for two seconds
     begin_again(tmp_path)
