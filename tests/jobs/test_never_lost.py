@@ -304,6 +304,36 @@ async def test_a_strength_that_is_not_echoed_leaves_open_whose_a_job_is(
     assert 1 == len(vendor.posted_at)
 
 
+async def test_a_job_that_may_be_the_lost_one_is_named_and_an_older_one_is_not(
+    tmp_path: Path,
+) -> None:
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor) as h:
+        older = vendor.add("images/upscale", DREAMINA_IMAGE, age_s=3600)["jobid"]
+        h.network.faults = [Fault(then="cut")]
+        await ask(h, "upscale_image", DREAMINA_IMAGE, detail_strength=1)
+        await asyncio.sleep(LATER_S)
+        again = await ask(h, "upscale_image", DREAMINA_IMAGE, detail_strength=1)
+
+    assert ours(vendor) in again.job["failure"]["message"]
+    assert older not in again.text
+
+
+async def test_a_job_that_another_call_made_is_not_named_as_the_lost_one(tmp_path: Path) -> None:
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor) as h:
+        h.network.faults = [Fault(reaches=False, then="cut")]
+        calling = asyncio.create_task(ask(h, "upscale_image", DREAMINA_IMAGE, detail_strength=1))
+        await asyncio.sleep(1)
+        other = await ask(h, "upscale_image", DREAMINA_IMAGE, detail_strength=0.9)
+        await calling
+        await asyncio.sleep(LATER_S)
+        again = await ask(h, "upscale_image", DREAMINA_IMAGE, detail_strength=1)
+
+    assert "unconfirmed" == again.job["status"]
+    assert other.job["job_id"] not in again.text
+
+
 @pytest.mark.parametrize(
     ("ordered", "echo", "is_ours"),
     [
