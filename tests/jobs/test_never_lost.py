@@ -58,6 +58,7 @@ from tests.support.vendors import (
     DREAMINA_VIDEO,
     FLOW_IMAGE,
     FLOW_VIDEO,
+    NOT_FOUND,
     PIXVERSE_VIDEO,
     Dreamina,
     GoogleFlow,
@@ -264,6 +265,17 @@ async def test_an_earlier_job_that_is_named_and_can_not_be_read_is_named_to_the_
     assert earlier in first.text
     assert earlier == read.job["job_id"]
     assert 1 == len(vendor.posted_at)
+
+
+async def test_an_earlier_job_that_is_named_and_is_gone_is_told_as_that(tmp_path: Path) -> None:
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor) as h:
+        earlier = vendor.add("videos/upscale", DREAMINA_VIDEO, age_s=3600)["jobid"]
+        vendor.instead[f"GET /v1/dreamina/videos/{earlier}"] = NOT_FOUND
+        told = await upscale(h, DREAMINA_VIDEO)
+
+    assert "It keeps the job no longer." in told.text
+    assert earlier == told.error["job_id"]
 
 
 # M8, r06: what is not echoed can't be told apart
