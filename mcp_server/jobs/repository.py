@@ -139,7 +139,7 @@ class JobRepository:
             return await self._journal.close_row(row, "failed", message, job)
         except JournalError as error:  # the row stays as it is, and is closed by the next call
             log.warning("%s failed, which was not written down: %s", row.id, error)
-            return replace(row, state="failed", note=message, job=job)
+            return replace(row, job=job)
 
     async def close_abandoned(self, row: Submission) -> Submission | None:
         """Close the row of a dead process, unless there may be something to find of it."""

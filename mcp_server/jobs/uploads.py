@@ -12,7 +12,7 @@ import logging
 import os
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mcp_server.clock import Clock, iso
@@ -36,7 +36,7 @@ from mcp_server.journal.records import NewSubmission, Submission
 from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder
 from mcp_server.media.own_files import OwnFile, name_of_link, open_file
-from mcp_server.models import Failure, Job, Kind
+from mcp_server.models import Job, Kind
 from mcp_server.services.base import Service
 from mcp_server.upstream.client import Upstream
 
@@ -317,7 +317,7 @@ class Uploads:
             ref = service.ref_of(answer)
         except UseapiError as error:
             fault = _arrived_nowhere(service, file, error)
-            await self._end(row, job, Failure(code=fault.code, message=fault.message))
+            await self._repository.record_failure(row, fault.code, fault.message)
             raise fault from None
         try:
             await self._journal.add_evidence(row.id, ref=ref)
@@ -328,17 +328,10 @@ class Uploads:
 
     async def _close_lost(self, row: Submission) -> Submission:
         """Close the row of a process that is gone; one that had come to its end stays."""
+        if self._repository.to_job(row).ended:
+            return row
         message = "The server stopped before the whole file was sent."
-        job = self._repository.to_job(row)
-        return await self._end(row, job, Failure(code="lost", message=message))
-
-    async def _end(self, row: Submission, job: Job, failure: Failure) -> Submission:
-        failed = plain(job.evolve(failure=failure))
-        try:
-            return await self._journal.close_row(row, "failed", failure.message, failed)
-        except JournalError as error:
-            log.warning("an upload failed, which was not written down: %s", error.code)
-            return replace(row, state="failed", note=failure.message, job=failed)
+        return await self._repository.record_failure(row, "lost", message)
 
     def _key(self, service: Service, account: str, sha256: str, user: str) -> str:
         wish = [self._upstream.origin, "upload", service.name, account.lower(), sha256]

@@ -567,10 +567,10 @@ class Journal:
                 )
                 for row_id, status, job_id, job in old:
                     # Without the vendor's id the job's links are all there is of it.
-                    is_over = status in TERMINAL and job_id is not None and job
+                    is_over = status in TERMINAL and job_id is not None
                     await rows.all(
                         "update submission set job = ?, has_links = 0 where id = ?",
-                        _without_links(str(job)) if is_over else job,
+                        _without_links(job) if is_over else job,
                         row_id,
                     )
         if len(old) == _PRUNED_AT_ONCE:
@@ -630,7 +630,7 @@ async def _select(rows: Rows, where: str, *values: object) -> list[Submission]:
     ]
 
 
-def _without_links(job: str) -> str:
+def _without_links(job: Any) -> Any:
     """A job as stored, without the links of its media; what is not understood stays as it is."""
     try:
         known = json.loads(job)

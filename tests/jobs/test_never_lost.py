@@ -47,6 +47,7 @@ from tests.support.harness import (
     Fault,
     Harness,
     Network,
+    Reply,
     VirtualClock,
     reply,
     running,
@@ -57,6 +58,7 @@ from tests.support.vendors import (
     DREAMINA_VIDEO,
     FLOW_IMAGE,
     FLOW_VIDEO,
+    NOT_FOUND,
     PIXVERSE_VIDEO,
     Dreamina,
     GoogleFlow,
@@ -265,6 +267,17 @@ async def test_an_earlier_job_that_is_named_and_can_not_be_read_is_named_to_the_
     assert 1 == len(vendor.posted_at)
 
 
+async def test_an_earlier_job_that_is_named_and_is_gone_is_told_as_that(tmp_path: Path) -> None:
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor) as h:
+        earlier = vendor.add("videos/upscale", DREAMINA_VIDEO, age_s=3600)["jobid"]
+        vendor.instead[f"GET /v1/dreamina/videos/{earlier}"] = NOT_FOUND
+        told = await upscale(h, DREAMINA_VIDEO)
+
+    assert "It keeps the job no longer." in told.text
+    assert earlier == told.error["job_id"]
+
+
 # M8, r06: what is not echoed can't be told apart
 
 
@@ -301,6 +314,36 @@ async def test_a_strength_that_is_not_echoed_leaves_open_whose_a_job_is(
     assert "unconfirmed" == again.job["status"]
     assert "did not list it" not in again.text
     assert 1 == len(vendor.posted_at)
+
+
+async def test_a_job_that_may_be_the_lost_one_is_named_and_an_older_one_is_not(
+    tmp_path: Path,
+) -> None:
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor) as h:
+        older = vendor.add("images/upscale", DREAMINA_IMAGE, age_s=3600)["jobid"]
+        h.network.faults = [Fault(then="cut")]
+        await ask(h, "upscale_image", DREAMINA_IMAGE, detail_strength=1)
+        await asyncio.sleep(LATER_S)
+        again = await ask(h, "upscale_image", DREAMINA_IMAGE, detail_strength=1)
+
+    assert ours(vendor) in again.job["failure"]["message"]
+    assert older not in again.text
+
+
+async def test_a_job_that_another_call_made_is_not_named_as_the_lost_one(tmp_path: Path) -> None:
+    vendor = Dreamina()
+    async with running(tmp_path, vendor=vendor) as h:
+        h.network.faults = [Fault(reaches=False, then="cut")]
+        calling = asyncio.create_task(ask(h, "upscale_image", DREAMINA_IMAGE, detail_strength=1))
+        await asyncio.sleep(1)
+        other = await ask(h, "upscale_image", DREAMINA_IMAGE, detail_strength=0.9)
+        await calling
+        await asyncio.sleep(LATER_S)
+        again = await ask(h, "upscale_image", DREAMINA_IMAGE, detail_strength=1)
+
+    assert "unconfirmed" == again.job["status"]
+    assert other.job["job_id"] not in again.text
 
 
 @pytest.mark.parametrize(
@@ -398,6 +441,7 @@ NEWER: dict[str, dict[str, Any]] = {
     "operation": {"operation": "restyle_video"},
     "argument": {"arguments": json.dumps({"denoise": 1})},
     "value": {"arguments": json.dumps({"max_jobs": 5000})},
+    "type of a value": {"arguments": json.dumps({"max_jobs": "all"})},
     "unconfirmed": {"service": "kling", "state": "unconfirmed", "status": "unconfirmed"},
     "completed": {
         "service": "kling",
@@ -569,14 +613,15 @@ async def test_a_second_request_is_not_sent_where_the_budget_is_too_small_for_bo
     assert [] == vendor.posted_at
 
 
-async def test_a_second_request_counts_once_more(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("lost", "status"), [(1, "running"), (2, "unconfirmed")])
+async def test_a_second_request_counts_once_more(tmp_path: Path, lost: int, status: str) -> None:
     vendor = Dreamina()
     async with running(tmp_path, vendor=vendor, USEAPI_MAX_CREDITS_PER_DAY="89") as h:
-        h.network.faults = [Fault(reaches=False, then=own_500())]
+        h.network.faults = [Fault(reaches=False, then=own_500()) for _ in range(lost)]
         told = await upscale(h, DREAMINA_VIDEO)
         other = await upscale(h, dreamina_id(2))
 
-    assert "running" == told.job["status"]
+    assert status == told.job["status"]
     assert "of today's 89 for dreamina 60 are spent" in other.text
 
 
@@ -842,6 +887,7 @@ async def test_on_a_disk_that_fills_up_a_lost_answer_is_told_as_that(
 
     assert 1 == len(h.sandbox.accepted)
     assert "unconfirmed" == told.job["status"]
+    assert "can't be read" in told.job["failure"]["message"]
     assert listed["status"] in ("submitting", "unconfirmed")
     assert told.job["job_id"] == listed["job_id"]
 
@@ -1193,6 +1239,25 @@ async def test_a_file_that_came_with_the_answer_is_not_lost_by_a_record_without_
 
     assert first.job["media"][0]["path"] in map(str, (tmp_path / "output").iterdir())
     assert first.job["media"] == read.job["media"] == again.job["media"]
+
+
+def file_of(told: Reply) -> Path:
+    return Path(told.job["media"][0]["path"])
+
+
+async def test_a_file_that_comes_with_each_record_is_there_again_when_it_was_changed(
+    tmp_path: Path,
+) -> None:
+    vendor, film = GoogleFlow(), b"not really a film" * 99
+    async with running(tmp_path, vendor=vendor) as h:
+        job_id = (await upscale(h, FLOW_VIDEO, resolution="4K")).job["job_id"]
+        video = {"video": {"rawBytes": base64.b64encode(film).decode()}}
+        vendor.jobs[job_id] |= {"status": "completed", "response": {"media": [video]}}
+        first = await h.call("get_job", job_id=job_id, wait_seconds=50)
+        file_of(first).write_bytes(b"cut by its user")
+        again = await h.call("get_job", job_id=job_id)
+
+    assert film == file_of(again).read_bytes()
 
 
 async def test_a_read_that_comes_late_does_not_undo_an_end(tmp_path: Path) -> None:

@@ -250,6 +250,22 @@ async def test_a_strangers_job_that_fails_beside_ours_is_not_ours(tmp_path: Path
     assert 1 == len(vendor.posted_at)
 
 
+async def test_a_failed_job_with_anothers_reference_does_not_keep_ours_from_being_made(
+    tmp_path: Path,
+) -> None:
+    """Ours went out with a reference of its own, so this one is certainly not it."""
+    vendor = GoogleFlow()
+    async with running(tmp_path, vendor=vendor) as h:
+        h.network.faults = [Fault(reaches=False, then=httpx.Response(500, json={"error": "x"}))]
+        calling = asyncio.create_task(upscale(h, FLOW_VIDEO))
+        await asyncio.sleep(1)
+        request = {"mediaGenerationId": FLOW_VIDEO, "replyRef": "theirs"}
+        vendor.add(FLOW_VIDEO, request=request, status="failed", error="PUBLIC_ERROR_UNSAFE")
+        told = await calling
+
+    assert ours(vendor) == told.job["job_id"]
+
+
 @pytest.mark.parametrize("how", ["the same call", "get_job"])
 async def test_a_strangers_job_that_was_taken_for_ours_and_fails_frees_nothing(
     tmp_path: Path, how: str

@@ -12,7 +12,7 @@ from mcp.types import ElicitResult
 
 from mcp_server.sandbox.app import Conditions, Sandbox
 from mcp_server.sandbox.pixverse import ORDERING_VIDEO, SILENT_VIDEO
-from tests.support.harness import GOOD, Fault, Harness, VirtualClock, running
+from tests.support.harness import GOOD, Fault, Harness, Opened, VirtualClock, running
 from tests.support.processes import Kernel
 
 VIDEO, IMAGE = GOOD["pixverse", "video"], GOOD["pixverse", "image"]
@@ -54,6 +54,15 @@ async def test_within_the_cap_it_is_asked_for_once_and_then_ordered(tmp_path: Pa
         assert done.job["job_id"] == again.job["job_id"]
         assert (1, 1) == (len(quotes(h)), len(orders(h)))
         assert "could not be checked" not in done.text
+
+
+async def test_a_question_for_a_price_is_counted_apart(tmp_path: Path) -> None:
+    opened = Opened()
+    async with running(tmp_path, while_open=opened) as h:
+        await h.call("upscale_video", source=VIDEO, max_credits=PRICE)
+
+    counted = opened.app.metrics.requests
+    assert 1 == counted["quote", "pixverse", "answered"] == counted["paid", "pixverse", "answered"]
 
 
 async def test_after_ten_minutes_it_is_asked_for_anew(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """Rows of the journal as jobs: what they say themselves, where the vendor's answer says nothing."""
 
+import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,15 @@ import pytest
 from mcp_server.clock import iso
 from tests.jobs.test_never_lost import add_row
 from tests.support.harness import EPOCH, GOOD, Fault, Harness, running
-from tests.support.vendors import DREAMINA_VIDEO, PIXVERSE_VIDEO, Dreamina, PixVerse, pixverse_id
+from tests.support.vendors import (
+    DREAMINA_IMAGE,
+    DREAMINA_VIDEO,
+    FLOW_IMAGE,
+    PIXVERSE_VIDEO,
+    Dreamina,
+    PixVerse,
+    pixverse_id,
+)
 
 RESOLUTION = {"arguments": json.dumps({"resolution": "4K"})}
 
@@ -52,6 +63,22 @@ async def test_what_ended_without_a_word_has_no_reason(tmp_path: Path) -> None:
 
     assert "failed" == job["status"]
     assert "failure" not in job
+    assert "options" not in job
+
+
+async def test_an_image_that_ended_without_a_job_is_not_told_as_being_made(tmp_path: Path) -> None:
+    """Its service answers only when it is done, so it runs while there is no answer."""
+    image = {"service": "google-flow", "operation": "upscale_image", "source_id": FLOW_IMAGE}
+    job, _ = await told(tmp_path, state="failed", status="failed", **image)
+
+    assert "failed" == job["status"]
+
+
+async def test_a_fraction_is_told_as_it_was_asked(tmp_path: Path) -> None:
+    async with running(tmp_path, vendor=Dreamina()) as h:
+        job = await h.call("upscale_image", source=DREAMINA_IMAGE, detail_strength=0.35)
+
+    assert 0.35 == job.job["options"]["detail_strength"]
 
 
 @pytest.mark.parametrize("options", [None, {"model": "topaz-proteus"}])
@@ -86,6 +113,30 @@ async def test_a_note_on_a_job_that_did_not_fail_is_no_failure(tmp_path: Path) -
     assert "failure" not in job
 
 
+async def test_an_answered_row_whose_job_was_not_kept_runs(tmp_path: Path) -> None:
+    async with running(tmp_path) as h:
+        await h.call("list_jobs")
+        add_row(tmp_path, state="accepted", status="running", job_id=pixverse_id(2))
+        (listed,) = await listed_by(h, "running")
+
+    assert (pixverse_id(2), "running") == (listed["job_id"], listed["status"])
+
+
+async def test_a_result_that_is_not_understood_is_made_anew(tmp_path: Path) -> None:
+    """There is no job to read and no file to find: its row is all there is of it."""
+    image = GOOD["google-flow", "image"]
+    async with running(tmp_path) as h:
+        first = (await h.call("upscale_image", source=image)).job
+        await asyncio.sleep(10)
+    with closing(sqlite3.connect(tmp_path / "state" / "journal.sqlite")) as database, database:
+        database.execute("update submission set job = '{}'")
+    async with running(tmp_path, network=h.network, clock=h.clock) as h:
+        again = (await h.call("upscale_image", source=image)).job
+
+    assert first["job_id"] != again["job_id"]
+    assert 2 == len(h.posts())
+
+
 async def test_a_row_of_another_address_is_told_as_last_known_and_nobody_is_asked(
     tmp_path: Path,
 ) -> None:
@@ -116,6 +167,35 @@ async def test_a_new_job_is_told_with_what_was_asked_and_when(tmp_path: Path) ->
 
     assert (PIXVERSE_VIDEO, "4K") == (job["source"], job["options"]["resolution"])
     assert iso(EPOCH) == job["created_at"]
+
+
+async def test_an_ended_job_has_the_link_that_its_service_gives_it_now(tmp_path: Path) -> None:
+    vendor = PixVerse()
+    async with running(tmp_path, vendor=vendor) as h:
+        job_id = (await h.call("upscale_video", source=PIXVERSE_VIDEO)).job["job_id"]
+        vendor.finish()
+        for link in ("https://media.pixverse.ai/1.mp4", "https://media.pixverse.ai/2.mp4"):
+            vendor.jobs[job_id]["url"] = link
+            await asyncio.sleep(20)
+            job = (await h.call("get_job", job_id=job_id)).job
+
+            assert link == job["media"][0]["url"]
+
+
+async def test_an_ended_job_that_is_read_again_is_written_down_once(tmp_path: Path) -> None:
+    """Nothing is committed for a read that brings no news."""
+    vendor = PixVerse()
+    async with running(tmp_path, vendor=vendor) as h:
+        job_id = (await h.call("upscale_video", source=PIXVERSE_VIDEO)).job["job_id"]
+        vendor.finish()
+        written = []
+        with closing(sqlite3.connect(tmp_path / "state" / "journal.sqlite")) as database:
+            for _ in range(2):
+                await asyncio.sleep(20)
+                assert "completed" == (await h.call("get_job", job_id=job_id)).job["status"]
+                written += database.execute("select updated_at from submission").fetchall()
+
+    assert written[0] == written[1]
 
 
 async def test_an_earlier_job_is_told_with_its_own_time(tmp_path: Path) -> None:

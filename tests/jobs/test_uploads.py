@@ -14,7 +14,7 @@ from mcp_server.journal.locks import FileLocks
 from mcp_server.sandbox import media
 from mcp_server.sandbox.app import Conditions, Sandbox
 from tests.jobs.test_submission import NO_LIMITS_ON_WINDOWS, full_disk
-from tests.support.harness import Fault, Harness, Network, Opened, VirtualClock, running
+from tests.support.harness import GOOD, Fault, Harness, Network, Opened, VirtualClock, running
 from tests.support.processes import Kernel
 
 CLIP = media.read(media.clip(640, 360, 24))
@@ -360,8 +360,17 @@ async def test_a_server_that_stops_leaves_an_upload_that_has_failed(tmp_path: Pa
         reply = await after.call("upscale_video", source=path)
 
         assert ("failed", "lost") == (job.job["status"], job.job["failure"]["code"])
-        assert job.job["failure"] == unwritten.job["failure"]
+        assert job.record == unwritten.record
         assert "upscale_video" == reply.job["operation"]
+
+
+def begin_again(folder: Path) -> None:
+    """Make uploads of those that were just written down and not begun."""
+    with closing(sqlite3.connect(folder / "state" / "journal.sqlite")) as database, database:
+        database.execute(
+            "update submission set state = 'submitting', status = 'submitting', job = null,"
+            " evidence = '{}' where operation = 'upload'"
+        )
 
 
 async def test_a_server_that_died_before_the_first_byte_of_an_upload_stops_no_other(
@@ -370,11 +379,7 @@ async def test_a_server_that_died_before_the_first_byte_of_an_upload_stops_no_ot
     path = put(tmp_path)
     async with running(tmp_path, **own(tmp_path)) as h:
         await h.call("upscale_video", source=path)
-    with closing(sqlite3.connect(tmp_path / "state" / "journal.sqlite")) as database, database:
-        database.execute(
-            "update submission set state = 'submitting', status = 'submitting', job = null,"
-            " evidence = '{}' where operation = 'upload'"
-        )
+    begin_again(tmp_path)
     async with running(tmp_path, sandbox=h.sandbox, clock=h.clock, **own(tmp_path)) as after:
         (row,) = (await after.call("list_jobs", status="submitting")).job["jobs"]
         read = await after.call("get_job", job_id=row["job_id"])
@@ -406,6 +411,22 @@ async def test_how_an_upload_ended_is_told_afterwards(tmp_path: Path) -> None:
     assert all(job["created_at"] for job in jobs)
 
 
+async def test_an_upload_that_arrived_is_told_as_that_while_the_journal_is_locked(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, **own(tmp_path)) as h:
+        await h.call("upscale_video", source=put(tmp_path))
+        (upload,) = (await h.call("list_jobs", status="completed")).job["jobs"]
+        journal = tmp_path / "state" / "journal.sqlite"
+        with closing(sqlite3.connect(journal, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            read = await h.call("get_job", job_id=upload["job_id"])
+            other.execute("rollback")
+
+    assert ("upload", "completed") == (read.job["operation"], read.job["status"])
+    assert "failure" not in read.job
+
+
 async def test_of_two_servers_one_sends_a_file_and_the_other_knows_it_then(tmp_path: Path) -> None:
     path, kernel = put(tmp_path), Kernel()
     settings = own(tmp_path)
@@ -434,6 +455,17 @@ async def test_an_upload_takes_nothing_of_the_days_credits(tmp_path: Path) -> No
     path = put(tmp_path)
     async with running(tmp_path, USEAPI_MAX_CREDITS_PER_DAY="12", **own(tmp_path)) as h:
         reply = await h.call("upscale_video", source=path)  # 12 credits for two seconds
+
+        assert "running" == reply.job["status"]
+
+
+async def test_an_upload_that_was_not_begun_takes_nothing_of_them_either(tmp_path: Path) -> None:
+    limit: dict[str, Any] = {"USEAPI_MAX_CREDITS_PER_DAY": "24"}
+    async with running(tmp_path, **own(tmp_path, **limit)) as h:
+        await h.call("upscale_video", source=put(tmp_path))  # 12 credits for two seconds
+    begin_again(tmp_path)
+    async with running(tmp_path, sandbox=h.sandbox, clock=h.clock, **limit) as h:
+        reply = await h.call("upscale_video", source=GOOD["pixverse", "video"])  # as many
 
         assert "running" == reply.job["status"]
 

@@ -835,6 +835,17 @@ async def test_requests_at_once_do_not_exceed_the_budget_together(journal: Journ
     assert 3 == len(await listed(journal))
 
 
+async def test_second_posts_at_once_do_not_exceed_the_budget_together(journal: Journal) -> None:
+    rows = [await sent(journal, key, price=30) for key in "abcde"]
+
+    counts = await asyncio.gather(
+        *(journal.count_post(row, expected=1, budget=210) for row in rows), return_exceptions=True
+    )
+
+    assert 3 == sum(isinstance(each, BudgetError) for each in counts)
+    assert [1, 1, 1, 2, 2] == sorted(row.posts for row in await listed(journal))
+
+
 @pytest.mark.parametrize("price", [30, 1, 0, None])
 @pytest.mark.parametrize("budget", [0, 30, 59.5, 60, 61])
 async def test_the_budget_can_be_asked_before_anything_is_written(
@@ -1193,6 +1204,16 @@ async def test_a_link_or_a_path_is_found_whole(
     found = await journal.find_made(**asked)
 
     assert ([row.id] if is_found else []) == [each.id for each in found]
+
+
+async def test_of_what_a_link_may_be_a_result_of_the_newest_comes_first(journal: Journal) -> None:
+    """An order that was made again has the result of the one before."""
+    for key in ("first", "second", "third"):
+        await accepted(journal, key, f"job of {key}", media=[{"url": LINK}])
+
+    found = await journal.find_made(url=LINK)
+
+    assert ["third", "second", "first"] == [row.key for row in found]
 
 
 async def test_evidence_that_is_known_from_the_start_is_kept(journal: Journal) -> None:

@@ -62,7 +62,7 @@ FILES = {
     "jobs/reconciliation.py": "",
     "jobs/repository.py": "",
     "jobs/quotes.py": "",
-    "jobs/uploads.py": r"Uploads\.(known_ref|send|forget|look|_send|_close|_end|_key)|_ref_in",
+    "jobs/uploads.py": r"Uploads\.(known_ref|send|forget|look|_send|_close|_key)|_ref_in",
     "journal/journal.py": "",
     "tools/consent.py": "",
     "services/base.py": r"Order|_normal|Service\.(names|named|in_the_way|together)",
