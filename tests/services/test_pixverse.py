@@ -579,6 +579,28 @@ async def test_what_is_known_to_be_4k_is_not_upscaled_again(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("width", "height", "is_sent"),
+    [(2160, 3840, False), (2160, 3838, True), (2160, None, True)],
+)
+async def test_what_is_known_to_be_4k_is_so_by_its_longer_side(
+    tmp_path: Path, width: int, height: int | None, is_sent: bool
+) -> None:
+    vendor = Scripted(
+        {
+            MADE: Says({"video_id": UPSCALED}),
+            READ: record(output_width=width, output_height=height),
+        }
+    )
+    async with running(tmp_path, vendor=vendor) as server:
+        await server.call("upscale_video", source=VIDEO)
+        await server.call("get_job", job_id=UPSCALED)
+        reply = await server.call("upscale_video", source=UPSCALED, model="topaz-proteus")
+
+        assert is_sent != ("already, and PixVerse upscales what is smaller" in reply.text)
+        assert 1 + is_sent == len(server.posts())
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         {"result": [{"id": 1, "url": "", "path": "upload/x.jpg", "err_msg": ""}]},

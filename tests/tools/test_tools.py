@@ -589,6 +589,26 @@ async def test_the_same_call_again_does_not_pay_again(tmp_path: Path) -> None:
         assert len(server.posts()) == 3
 
 
+@pytest.mark.parametrize(
+    ("tool", "given"),
+    [
+        ("upscale_video", {"source": VIDEO}),
+        ("upscale_video", {"source": PIXVERSE}),
+        ("generate_video", {"prompt": "x", "service": "pixverse", "account": "user@example.com"}),
+    ],
+)
+async def test_the_same_call_again_reads_its_job_once(
+    tmp_path: Path, tool: str, given: dict[str, Any]
+) -> None:
+    async with running(tmp_path) as server:
+        job_id = (await server.call(tool, **given)).job["job_id"]
+        sent = len(server.network.sent)
+        await server.call(tool, **given)
+
+        read = [str(request.url.path) for request in server.network.sent[sent:]]
+    assert sum(job_id in path for path in read) == 1
+
+
 async def test_list_jobs_lists_the_newest_first_and_asks_nobody(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=1000) as server:
         first = (await server.call("upscale_video", source=VIDEO)).job
