@@ -571,6 +571,20 @@ async def test_of_a_job_that_is_gone_the_same_call_makes_another(tmp_path: Path)
         assert (1, 2) == (len(uploads(after)), len(orders(after)))  # by its old name, and anew
 
 
+async def test_after_a_job_that_failed_unseen_the_same_call_makes_another_of_the_image(
+    tmp_path: Path,
+) -> None:
+    path = put(tmp_path, "photo.jpg", media.read(media.image(1280, 720)))
+    wish = {"prompt": "sandbox:job-fails", "service": "google-flow", "start_image": path}
+    async with running(tmp_path, **own(tmp_path)) as h:
+        await h.call("generate_video", **wish)
+        await asyncio.sleep(60)
+        again = await h.call("generate_video", **wish)
+
+        assert "reused" not in again.job
+        assert 3 == len(h.posts())  # the file, and two orders
+
+
 @pytest.mark.parametrize("service", ["dreamina", "google-flow", "pixverse"])
 async def test_an_image_that_a_service_has_forgotten_is_sent_once_more(
     tmp_path: Path, service: str

@@ -553,6 +553,19 @@ async def test_what_an_upscaler_does_not_make_is_refused(
         assert [] == server.posts()
 
 
+async def test_without_a_linked_account_it_is_for_pixverse_to_judge(tmp_path: Path) -> None:
+    vendor = Scripted(
+        {
+            "GET /v2/pixverse/accounts": {},
+            "POST /v2/pixverse/videos/create": {"video_id": UPSCALED},
+        }
+    )
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("generate_video", prompt="x", service="pixverse")
+
+    assert (UPSCALED, "running") == (reply.job["job_id"], reply.job["status"])
+
+
 async def test_an_image_is_upscaled_and_read_by_its_own_id(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
         started = await server.call("upscale_image", source=GOOD_IMAGE)

@@ -589,6 +589,17 @@ async def test_the_same_call_again_does_not_pay_again(tmp_path: Path) -> None:
         assert len(server.posts()) == 3
 
 
+async def test_a_number_is_the_same_wish_however_it_is_written(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        jobs = [
+            (await server.call("upscale_image", source=IMAGE, detail_strength=zero)).job["job_id"]
+            for zero in (0, 0.0, -0.0, "0")
+        ]
+
+        assert len(server.posts()) == 1
+    assert len(set(jobs)) == 1
+
+
 @pytest.mark.parametrize(
     ("tool", "given"),
     [
