@@ -622,6 +622,7 @@ async def test_a_pixverse_video_is_the_wish_if_its_record_is_what_was_ordered(
         ({"reference_image": "path/1.png"}, ["path/1.png"], True),
         ({"reference_image": "path/1.png"}, ["path/2.png"], False),
         ({"reference_image": "path/1.png"}, None, None),
+        ({"reference_image": "path/1.png"}, [], None),
         ({"reference_image": "path/1.png"}, "path/1.png", None),
         ({"reference_image": "file:" + "0" * 64}, ["path/1.png"], None),
         ({"model": "nano-banana-pro"}, [], None),  # which the record does not tell

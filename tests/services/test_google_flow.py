@@ -109,6 +109,24 @@ async def test_an_answer_that_is_a_list_of_one_is_that_one(
     assert is_read is (JOB == reply.job["job_id"])
 
 
+@pytest.mark.parametrize(
+    ("answer", "model"),
+    [
+        ({}, "veo-3.1-fast"),
+        ({"media": [film("MEDIA_GENERATION_STATUS_PENDING")]}, "veo_3_1_upsampler_1080p"),
+    ],
+)
+async def test_a_new_job_has_the_model_that_google_flow_tells_or_was_asked_for(
+    tmp_path: Path, answer: dict[str, Any], model: str
+) -> None:
+    vendor = Scripted({"POST /v1/google-flow/videos": {**CREATED, **answer}})
+    wish = {"prompt": "x", "service": "google-flow", "model": "veo-3.1-fast"}
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("generate_video", **wish)
+
+    assert model == reply.job["model"]
+
+
 async def test_a_new_job_has_the_time_that_google_flow_tells(tmp_path: Path) -> None:
     answer = {**CREATED, "created": "2026-05-28T20:26:33Z"}
     async with running(tmp_path, vendor=Scripted({f"POST {UPSCALE}": answer})) as server:
@@ -771,6 +789,14 @@ async def test_an_image_job_whose_images_were_all_refused_was_moderated(tmp_path
 
     assert ("failed", "moderated") == (reply.job["status"], reply.job["failure"]["code"])
     assert "refused again" in reply.job["note"]
+
+
+async def test_images_that_were_all_refused_at_once_were_moderated(tmp_path: Path) -> None:
+    vendor = Scripted({"POST /v1/google-flow/images": {"media": [picture()]}})
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("generate_image", prompt="x", service="google-flow")
+
+    assert ("failed", "moderated") == (reply.job["status"], reply.job["failure"]["code"])
 
 
 @pytest.mark.parametrize("at", ["image.generatedImage", "media[i]"])
