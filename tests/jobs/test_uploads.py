@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from mcp.types import ElicitResult
 
 from mcp_server.journal.locks import FileLocks
 from mcp_server.sandbox import media
@@ -406,6 +407,23 @@ async def test_a_file_that_is_sent_once_more_is_waited_for_no_longer(tmp_path: P
 
         assert 40 == pytest.approx(asyncio.get_running_loop().time(), abs=1)
         assert ("upload", "running") == (reply.job["operation"], reply.job["status"])
+
+
+async def test_the_question_about_the_price_names_the_file(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def answer(_: Any, params: Any) -> ElicitResult:
+        asked.append(params.message)
+        return ElicitResult(action="decline")
+
+    settings = own(tmp_path, USEAPI_CONFIRM_CREDITS="1")
+    options = {"elicitation_callback": answer}
+    async with running(tmp_path, client_options=options, **settings) as h:
+        await h.call("upscale_video", source=put(tmp_path))
+
+        assert [] == orders(h)
+    (question,) = asked
+    assert ", of clip.mp4: it costs about " in question
 
 
 async def test_a_refusal_for_the_price_says_whether_the_file_was_uploaded(tmp_path: Path) -> None:

@@ -665,12 +665,13 @@ async def test_a_google_flow_job_that_echoes_our_reference_is_ours_whatever_else
 async def test_what_is_there_before_a_wish_is_sent_to_google_flow_costs_two_reads(
     tmp_path: Path,
 ) -> None:
-    vendor = GoogleFlow()
+    vendor = GoogleFlow(ahead_s=-3600, tells_time=True)
     there = [vendor.add("", request={"prompt": str(n)})["jobid"] for n in range(9)]
 
     look = await find_wish(tmp_path, vendor, "google-flow", our_id=None, since=None)
 
     assert sorted(there) == sorted(ids(look))
+    assert -3600 == pytest.approx(look.clock_ahead_s, abs=2)
     assert 2 == len(vendor.asked)
 
 

@@ -239,6 +239,7 @@ async def test_the_limit_is_the_operators(tmp_path: Path, mode: str) -> None:
         await h.call("upscale_image", source=IMAGE)
 
     assert 1 == len(user.asked)
+    assert user.asked[0].startswith(f"Dreamina, upscale video (twice its size), of {VIDEO}: ")
     assert 2 == len(h.posts())
 
 
