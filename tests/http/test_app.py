@@ -586,26 +586,6 @@ def test_a_legacy_client_over_http_is_told_the_price_and_not_charged(server: Ser
     assert done.structured_content["service"] == "google-flow"
 
 
-@pytest.mark.parametrize(
-    ("modes", "is_asked"),
-    [({}, True), ({"form": {}}, True), ({"form": {}, "url": {}}, True), ({"url": {}}, False)],
-)
-def test_a_client_that_only_opens_links_is_told_the_price_and_any_other_is_asked(
-    server: Served, modes: dict[str, Any], is_asked: bool
-) -> None:
-    """A client that names no mode means forms."""
-    given = {"source": GOOD["google-flow", "video"], "resolution": "4K"}
-    call = request("tools/call", name="upscale_video", arguments=given)
-    body = with_era("2026-07-28", call)
-    body["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = {"elicitation": modes}
-    headers = server.headers | era_headers("2026-07-28", "tools/call", "upscale_video")
-
-    answer = result(httpx.post(server.url, json=body, headers=headers, timeout=LONGEST_S))
-
-    assert is_asked == ("inputRequests" in answer)
-    assert is_asked != ("this client can't ask the user" in json.dumps(answer))
-
-
 def test_a_web_page_on_the_list_can_connect(server: Served) -> None:
     """A preflight request has no token, and a browser reads the answer only if it is allowed to."""
     page = {"Origin": PAGE}

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import ClientSession
 from mcp.client.context import ClientRequestContext
 from mcp.types import (
     METHOD_NOT_FOUND,
+    ClientCapabilities,
+    ElicitationCapability,
     ElicitRequestParams,
     ElicitResult,
     ErrorData,
@@ -196,6 +199,25 @@ async def test_a_client_that_can_not_ask_is_told_the_price(tmp_path: Path, mode:
 
         assert is_refused_with_its_price(reply)
         assert await nothing_was_sent(h)
+
+
+@ERAS
+@pytest.mark.parametrize(
+    ("modes", "is_asked"),
+    [({}, True), ({"form": {}}, True), ({"form": {}, "url": {}}, True), ({"url": {}}, False)],
+)
+async def test_a_client_that_only_opens_links_is_told_the_price_and_any_other_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, modes: Any, is_asked: bool
+) -> None:
+    """One that names no mode means forms; the SDK's own always names both."""
+    able = ClientCapabilities(elicitation=ElicitationCapability.model_validate(modes))
+    monkeypatch.setattr(ClientSession, "_build_capabilities", lambda *_: able)
+    user = willing()
+    async with running(tmp_path, client_options=user.on(mode), **ASKS) as h:
+        reply = await h.call("interpolate_video", **INTERPOLATE)
+
+        assert is_asked == (len(user.asked) == 1) == (len(h.posts()) == 1)
+        assert is_asked or is_refused_with_its_price(reply)
 
 
 @ERAS
