@@ -557,8 +557,7 @@ class Dreamina(Service):
         job_id = obj(answer.data).get("jobid")
         if not is_id(job_id) or not _can_be_of(order, job_id):
             raise self.unexpected("job id")
-        made = as_job(job_id, answer.data)
-        return made.evolve(operation=order.operation, source=order.shown_source)
+        return as_job(job_id, answer.data).evolve(operation=order.operation)
 
     def upload_path(self, account: str) -> str:
         return f"/v1/dreamina/assets/{quote(account, safe='')}"
@@ -647,7 +646,7 @@ class Dreamina(Service):
         if "fps" in order.result_arguments and whole(request.get("fps")) is None:
             raise self.unexpected("job that says its frame rate")  # it may be ours
         if of_this and self._same(order, {"request": request}):
-            return job.evolve(operation=order.operation, source=order.source)
+            return job.evolve(operation=order.operation)
         if of_this and request["jobid"] == order.source and "fps" in order.result_arguments:
             raise self._in_the_way(
                 "Dreamina interpolated this video before, to "

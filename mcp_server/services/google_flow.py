@@ -619,7 +619,6 @@ class GoogleFlow(Service):
             service="google-flow",
             operation=order.operation,
             status="failed" if refused else "completed" if finished else "running",
-            source=order.shown_source,
             model=model_of(holder) or text(model),
             media=media if finished else None,
             remaining_credits=remaining_credits(record),
@@ -672,7 +671,7 @@ class GoogleFlow(Service):
         if failure is not None and not listed:
             raise failure
         newest = sorted(listed, key=lambda job_id: -listed[job_id])
-        if since is None and order.endpoint.longest_prompt is not None:
+        if since is None:
             # What is there before a new one is made need not be read to be known.
             return Look(tuple(map(_unread, newest)), is_complete, clock_ahead_s=clock_ahead_s)
         jobs: list[Job] = []
@@ -680,8 +679,8 @@ class GoogleFlow(Service):
         strangers: list[str] = []
         for job_id in newest[:_MOST_CANDIDATES]:
             seen = await self._candidate(upstream, order, job_id, our_id)
-            if seen.is_ours and seen.job is not None:
-                return Look((), is_complete, clock_ahead_s=clock_ahead_s, ours=seen.job)
+            if seen.is_ours:
+                return Look((), is_complete, ours=seen.job)
             is_complete = is_complete and seen.is_known
             jobs += [seen.job] if seen.job is not None else []
             others += [job_id] if is_anothers(seen.reference, our_id) else []
@@ -700,21 +699,23 @@ class GoogleFlow(Service):
     ) -> "_Candidate":
         """What a job that is listed has to do with an order."""
 
+        def reference_in(data: Any) -> object:
+            return obj(obj(data).get("request")).get("replyRef")
+
+        def is_ours(data: Any) -> bool:
+            return our_id is not None and reference_in(data) == our_id
+
         def is_of(data: Any) -> bool:
-            request = obj(obj(data).get("request"))
-            is_ours = our_id is not None and request.get("replyRef") == our_id
-            return is_ours or bool(self._same(order, obj(data)))
+            return is_ours(data) or bool(self._same(order, obj(data)))
 
         try:
             answer = await self._record(upstream, job_id, is_of)
         except UseapiError:  # another one's may have expired a moment ago
             return _Candidate(None, is_known=False)
-        record = obj(answer.data)
-        reference = obj(record.get("request")).get("replyRef")
         job = as_job(job_id, answer).evolve(operation=order.operation)
-        if our_id is not None and reference == our_id:
+        if is_ours(answer.data):
             return _Candidate(job, is_known=True, is_ours=True)
-        same = self._same(order, record)
+        same, reference = self._same(order, obj(answer.data)), reference_in(answer.data)
         return _Candidate(
             job if same else None,
             is_known=same is not None or is_anothers(reference, our_id),
@@ -757,7 +758,7 @@ class GoogleFlow(Service):
     def _same(self, order: Order, record: Mapping[str, Any]) -> bool | None:
         """Whether a job's echoed request is this order; None if its record does not tell."""
         request = record.get("request")
-        if not isinstance(request, dict) or not request:
+        if not isinstance(request, dict):
             return None
         if order.endpoint.longest_prompt is not None:
             return _is_same_wish(order, request)

@@ -458,7 +458,6 @@ class PixVerse(Service):
             service="pixverse",
             operation=order.operation,
             status="running",
-            source=order.shown_source,
             media=_unread(ids) if len(ids) > 1 else None,
             # Seen on POST videos/create; whether other answers have it too is not documented.
             forecast_credits=number(record.get("cost_credits")),
@@ -590,7 +589,7 @@ class PixVerse(Service):
             if further is None or since is None or (horizon is not None and horizon < since):
                 return Look(tuple(jobs), is_complete, horizon, clock_ahead_s)
             offset = further
-        return Look(tuple(jobs), is_complete=False, horizon=horizon, clock_ahead_s=clock_ahead_s)
+        return Look(tuple(jobs), is_complete=False, clock_ahead_s=clock_ahead_s)
 
     async def _emails(self, upstream: Upstream, order: Order) -> tuple[str, ...]:
         """The accounts that an order's job can be of: of one without a source, all linked ones."""
@@ -610,7 +609,7 @@ class PixVerse(Service):
             _Tracked(some_id, text(row.get("replyRef"), 1024) or "", moment(row.get("started")))
             for row in rows
             # Before 9 March 2026 it was `video_id`.
-            if isinstance(some_id := row.get("id", row.get("video_id")), str) and _kind_of(some_id)
+            if isinstance(some_id := row.get("id", row.get("video_id")), str)
         )
 
     async def accounts(self, upstream: Upstream) -> tuple[Account, ...]:
@@ -716,7 +715,6 @@ def _tracked_job(order: Order, tracked: _Tracked) -> Job:
         service="pixverse",
         operation=order.operation,
         status="running",
-        source=order.shown_source,
         created_at=tracked.started,
     )
 
@@ -871,7 +869,7 @@ def _is_same_wish(order: Order, record: Mapping[str, Any]) -> bool | None:
 
 def _goes_by_the_same(order: Order, record: Mapping[str, Any]) -> bool | None:
     """Whether an image goes by the picture that was ordered, or by none as ordered."""
-    paths = record.get("customer_img_paths") or []
+    paths = record.get("customer_img_paths")
     if order.result_arguments.get("reference_image") is None:
         return not paths
     sent = order.body.get("image_path_1")

@@ -137,13 +137,13 @@ async def make_plan(
     if found.image_index is not None:
         given["image_index"] = found.image_index
     made = await app.jobs.known(found.id)
-    if made is not None and found.file is None:
+    made_of = None
+    if made is not None:
         _check_size(found.service, operation, made)
+        made_of = None if operation_named(made.operation).from_prompt else made.source
     if found.file is None:
         telling = found.service.told_by_source(app.upstream, operation, found.id, given, made)
         given |= await read_in_time(telling, "The source", found.service.name)
-    is_of_a_source = made is not None and not operation_named(made.operation).from_prompt
-    made_of = made.source if made is not None and is_of_a_source else None
     return await plan_of(
         ctx,
         found.service,
@@ -217,9 +217,7 @@ async def plan_of(
     plan = await _uploaded(ctx, plan, patience)
     if not _needs_quote(plan.order, max_credits, app.settings):
         return plan
-    order = await with_files(ctx, plan, app.jobs.quote, patience)
-    # It costs what it costs, and should the vendor have made it, it is there now.
-    return replace(plan, order=order, is_live=await app.jobs.is_live(order))
+    return replace(plan, order=await with_files(ctx, plan, app.jobs.quote, patience))
 
 
 async def with_files(
@@ -264,7 +262,7 @@ def _check_size(service: Service, operation: OperationName, made: Job) -> None:
     if rule is None or rule.under_px is None:
         return
     for item in made.media or ():
-        if max(item.width or 0, item.height or 0) >= rule.under_px:
+        if any(px is not None and px >= rule.under_px for px in (item.width, item.height)):
             raise UnsupportedError(
                 message=f"{made.job_id} is {item.width}x{item.height} already, and"
                 f" {service.vendor.title} upscales what is smaller than 4K; nothing was sent.",

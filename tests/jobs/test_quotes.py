@@ -302,6 +302,7 @@ async def test_a_refusal_of_the_question_is_that_of_the_order(
 ANSWERS: list[tuple[dict[str, Any], float | None]] = [
     ({"cost_credits": 30}, 30),
     ({"credits": 30}, 30),
+    ({"credits": 30, "credits_remaining": 15_000}, 30),
     ({"quote": 30}, 30),
     ({"quote": {"credits": 30}}, 30),
     ({"price": 30.5, "credits_remaining": 15_000}, 30.5),

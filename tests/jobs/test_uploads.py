@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from mcp.types import ElicitResult
 
 from mcp_server.journal.locks import FileLocks
 from mcp_server.sandbox import media
@@ -20,6 +21,7 @@ from tests.support.processes import Kernel
 CLIP = media.read(media.clip(640, 360, 24))
 ONE_OF_TWO = "user:2-any"  # its user has two accounts of each service
 TO_4K = "/v2/pixverse/videos/upscale"
+VIDEO = GOOD["pixverse", "video"]
 
 
 def put(folder: Path, name: str = "clip.mp4", content: bytes = CLIP) -> str:
@@ -46,6 +48,10 @@ def orders(h: Harness) -> list[dict[str, Any]]:
 
 def is_upload(request: httpx.Request) -> bool:
     return request.method == "POST" and "/files" in request.url.path
+
+
+def is_order(request: httpx.Request) -> bool:
+    return request.method == "POST" and request.url.path.endswith("/upscale")
 
 
 async def test_the_bytes_arrive_once_and_whole_with_their_type_and_length(tmp_path: Path) -> None:
@@ -337,12 +343,97 @@ async def test_a_file_that_is_forgotten_again_and_again_is_sent_once_more_and_no
     path = put(tmp_path)
     gone = httpx.Response(400, json={"error": "Video upload/1.mp4 not found"})
     async with running(tmp_path, **own(tmp_path)) as h:
-        h.network.concerns = lambda request: request.url.path.endswith("/upscale")
+        h.network.concerns = is_order
         h.network.faults = [Fault(reaches=False, then=gone) for _ in range(5)]
         reply = await h.call("upscale_video", source=path)
 
         assert "refused" == reply.error["code"]
         assert (2, 2) == (len(uploads(h)), len(orders(h)))
+
+
+async def test_after_any_other_refusal_the_file_is_not_sent_once_more(tmp_path: Path) -> None:
+    path = put(tmp_path)
+    refusal = httpx.Response(400, json={"error": "This is refused"})
+    async with running(tmp_path, **own(tmp_path)) as h:
+        h.network.concerns = is_order
+        h.network.faults = [Fault(reaches=False, then=refusal)]
+        reply = await h.call("upscale_video", source=path)
+
+        assert "refused" == reply.error["code"]
+        assert (1, 1) == (len(uploads(h)), len(orders(h)))
+
+
+async def test_an_order_of_no_file_is_not_made_again_by_words_that_tell_of_one(
+    tmp_path: Path,
+) -> None:
+    gone = httpx.Response(404, json={"error": "Video not found"})
+    async with running(tmp_path) as h:
+        h.network.faults = [Fault(reaches=False, then=gone)]
+        reply = await h.call("upscale_video", source=VIDEO)
+
+        assert "not_found" == reply.error["code"]
+        assert 1 == len(h.posts())
+
+
+async def test_who_joined_an_order_whose_file_was_forgotten_is_refused_and_orders_nothing(
+    tmp_path: Path,
+) -> None:
+    path = put(tmp_path)
+    gone = httpx.Response(400, json={"error": "Video upload/1.mp4 not found"})
+    async with running(tmp_path, **own(tmp_path)) as h:
+        h.network.concerns = is_order
+        h.network.faults = [Fault(reaches=False, after_s=5, then=gone)]
+        began = asyncio.create_task(h.call("upscale_video", source=path))
+        await asyncio.sleep(1)
+        joined = await h.call("upscale_video", source=path)
+        made = await began
+        again = await h.call("upscale_video", source=path)
+
+        assert "refused" == joined.error["code"]
+        assert made.job["job_id"] == again.job["job_id"]
+        assert (2, 2) == (len(uploads(h)), len(orders(h)))
+
+
+async def test_a_file_that_is_sent_once_more_is_waited_for_no_longer(tmp_path: Path) -> None:
+    path = put(tmp_path)
+    gone = httpx.Response(400, json={"error": "Video upload/1.mp4 not found"})
+    async with running(tmp_path, **own(tmp_path)) as h:
+        h.network.faults = [
+            Fault(before_s=25),
+            Fault(reaches=False, then=gone),  # the question for the price
+            Fault(before_s=25),
+        ]
+        reply = await h.call("upscale_video", source=path, max_credits=1000)
+
+        assert 40 == pytest.approx(asyncio.get_running_loop().time(), abs=1)
+        assert ("upload", "running") == (reply.job["operation"], reply.job["status"])
+
+
+async def test_the_question_about_the_price_names_the_file(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def answer(_: Any, params: Any) -> ElicitResult:
+        asked.append(params.message)
+        return ElicitResult(action="decline")
+
+    settings = own(tmp_path, USEAPI_CONFIRM_CREDITS="1")
+    options = {"elicitation_callback": answer}
+    async with running(tmp_path, client_options=options, **settings) as h:
+        await h.call("upscale_video", source=put(tmp_path))
+
+        assert [] == orders(h)
+    (question,) = asked
+    assert ", of clip.mp4: it costs about " in question
+
+
+async def test_a_refusal_for_the_price_says_whether_the_file_was_uploaded(tmp_path: Path) -> None:
+    async with running(tmp_path, **own(tmp_path)) as h:
+        of_a_file = await h.call("upscale_video", source=put(tmp_path), max_credits=1)
+        of_an_id = await h.call("upscale_video", source=VIDEO, max_credits=1)
+
+        assert "so nothing was ordered; the file was uploaded, which is free." in of_a_file.text
+        assert "so nothing was sent." in of_an_id.text
+        assert (1, 0) == (len(uploads(h)), len(orders(h)))
 
 
 @NO_LIMITS_ON_WINDOWS
@@ -528,6 +619,20 @@ async def test_of_a_job_that_is_gone_the_same_call_makes_another(tmp_path: Path)
 
         assert first.job["job_id"] != again.job["job_id"]
         assert (1, 2) == (len(uploads(after)), len(orders(after)))  # by its old name, and anew
+
+
+async def test_after_a_job_that_failed_unseen_the_same_call_makes_another_of_the_image(
+    tmp_path: Path,
+) -> None:
+    path = put(tmp_path, "photo.jpg", media.read(media.image(1280, 720)))
+    wish = {"prompt": "sandbox:job-fails", "service": "google-flow", "start_image": path}
+    async with running(tmp_path, **own(tmp_path)) as h:
+        await h.call("generate_video", **wish)
+        await asyncio.sleep(60)
+        again = await h.call("generate_video", **wish)
+
+        assert "reused" not in again.job
+        assert 3 == len(h.posts())  # the file, and two orders
 
 
 @pytest.mark.parametrize("service", ["dreamina", "google-flow", "pixverse"])

@@ -464,9 +464,11 @@ async def test_a_file_that_is_no_database_is_a_fault(
 ) -> None:
     folder.mkdir()
     (folder / "journal.sqlite").write_bytes(contents)
+    began_s = elapsed()
 
     await assert_unusable(journal, what="is damaged", hint="move every journal.sqlite")
 
+    assert began_s == elapsed()  # it is not waited for, as a locked one is
     assert contents == (folder / "journal.sqlite").read_bytes()
 
 

@@ -20,6 +20,7 @@ from tests.support.harness import GOOD, TOKEN, Fault, Network, VirtualClock, run
 VIDEO, IMAGE = GOOD["dreamina", "video"], GOOD["dreamina", "image"]
 MADE = "/v1/dreamina/videos/upscale"
 ACCOUNT = "-u12345-CA:user@example.com-bot:dreamina"
+ANOTHER = "is another by its record"
 LONG_AGO, LATELY = "2026-01-01T00:00:00Z", "2026-05-28T20:26:40Z"
 
 
@@ -167,7 +168,18 @@ async def test_the_forecast_is_told_at_once(tmp_path: Path) -> None:
     assert [30, 66, 0] == forecasts
 
 
-@pytest.mark.parametrize("answer", [{}, {"jobid": 3}, {"jobid": "j1"}, Says([]), "x"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"jobid": 3},
+        {"jobid": "j1"},
+        {"jobid": source(900, "F")},  # of another kind
+        {"jobid": source(900, "V", "US")},  # of another account
+        Says([]),
+        "x",
+    ],
+)
 async def test_an_answer_without_a_job_is_looked_into_and_not_believed(
     tmp_path: Path, answer: Any
 ) -> None:
@@ -186,6 +198,24 @@ async def test_an_answer_without_a_job_is_looked_into_and_not_believed(
 
     assert (UPSCALE, "running") == (reply.job["job_id"], reply.job["status"])
     assert 1 == vendor.asked.count(f"POST {MADE}")
+
+
+async def test_a_source_is_not_taken_for_its_own_upscale(tmp_path: Path) -> None:
+    """A kind of job that is not known yet may be upscaled, and may be an upscale."""
+    unknown = source(900, "d")
+    vendor = Scripted({f"POST {MADE}": {"jobid": unknown}})
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("upscale_video", source=unknown)
+
+    assert unknown != reply.job["job_id"]
+
+
+async def test_a_job_is_told_with_the_source_that_was_given(tmp_path: Path) -> None:
+    vendor = Scripted({f"POST {MADE}": record(request={"jobid": source(111)})})
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("upscale_video", source=VIDEO)
+
+    assert (UPSCALE, VIDEO) == (reply.job["job_id"], reply.job["source"])
 
 
 # Errors
@@ -318,8 +348,8 @@ async def test_a_refusal_that_names_no_job_of_this_kind_stands(tmp_path: Path, n
     ("answer", "says"),
     [
         (Says({"error": "Job not found"}, 404), "It keeps the job no longer."),
-        (record(request={"jobid": source(111)}), "is another by its record"),
-        (record(request={}, type="video"), "is another by its record"),
+        (record(request={"jobid": source(111)}), ANOTHER),
+        (record(request={}, type="video"), ANOTHER),
     ],
     ids=range(3),
 )
@@ -361,8 +391,42 @@ async def test_a_job_named_in_a_refusal_that_can_not_be_read_leaves_it_unconfirm
     assert UPSCALE in reply.text
 
 
-@pytest.mark.parametrize("answer", [record(request={}), MADE_JOB])
-async def test_a_job_that_echoes_nothing_is_believed_to_be_the_one_it_is_named_for(
+@pytest.mark.parametrize(
+    ("tool", "letter", "answer", "says"),
+    [
+        ("interpolate_video", "F", {"request": {"jobid": source(111), "fps": 60}}, ANOTHER),
+        ("interpolate_video", "F", {"request": {"fps": 60}, "type": "video"}, ANOTHER),
+        ("interpolate_video", "F", {"request": {"jobid": VIDEO, "fps": 60}}, "to 60 fps"),
+        ("upscale_image", "I", {"request": {"jobid": IMAGE, "resolution": "2k"}}, ANOTHER),
+    ],
+)
+async def test_a_refusal_says_what_is_known_of_the_job_that_it_names(
+    tmp_path: Path, tool: str, letter: str, answer: dict[str, Any], says: str
+) -> None:
+    kind, region = ("images", "US") if letter == "I" else ("videos", "CA")
+    named = source(900, letter, region)
+    path = "images/upscale" if letter == "I" else "videos/interpolate"
+    types = {"F": "video-interpolate", "I": "upscale"}
+    vendor = Scripted(
+        {
+            f"POST /v1/dreamina/{path}": Says({"error": f"It was already upscaled: {named}"}, 400),
+            f"GET /v1/dreamina/{kind}/{named}": record(
+                **{"jobid": named, "type": types[letter], **answer}
+            ),
+        }
+    )
+    given = {"source": IMAGE} if letter == "I" else {"source": VIDEO, "fps": 30}
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call(tool, **given)
+
+    assert ("refused", named) == (reply.error["code"], reply.error["job_id"])
+    assert says in reply.text
+
+
+@pytest.mark.parametrize(
+    "answer", [record(request={}), MADE_JOB, record(type="video"), record(type="odd")]
+)
+async def test_a_job_that_echoes_nothing_else_is_believed_to_be_the_one_it_is_named_for(
     tmp_path: Path, answer: Any
 ) -> None:
     vendor = Scripted(
@@ -374,8 +438,9 @@ async def test_a_job_that_echoes_nothing_is_believed_to_be_the_one_it_is_named_f
     async with running(tmp_path, vendor=vendor) as server:
         reply = await server.call("upscale_video", source=VIDEO)
 
-    assert (UPSCALE, VIDEO, True) == (
+    assert (UPSCALE, "upscale_video", VIDEO, True) == (
         reply.job["job_id"],
+        reply.job["operation"],
         reply.job["source"],
         reply.job["reused"],
     )
@@ -476,6 +541,32 @@ async def test_a_running_job_is_ours_only_if_it_makes_what_was_asked(
         reply.job["status"],
         reply.job["job_id"] == big,
     )
+
+
+@pytest.mark.parametrize(
+    ("resolution", "found"), [("4k", True), ("4K", True), ("1080p", False), (None, None)]
+)
+async def test_a_lost_draft_is_found_finished_in_its_resolution(
+    tmp_path: Path, resolution: str | None, found: bool | None
+) -> None:
+    """How its echo writes a resolution is not documented."""
+    final = source(901)
+    request = {"jobid": VIDEO} | ({"resolution": resolution} if resolution else {})
+    vendor = Scripted(
+        {
+            f"GET /v1/dreamina/videos/{VIDEO}": {
+                "status": "completed",
+                "model": "seedance-2.5-draft",
+            },
+            "POST /v1/dreamina/videos/full-quality": Says(b"<html>", 524),
+            "GET /v1/dreamina/scheduler": [scheduler(), scheduler({"jobid": final})],
+            f"GET /v1/dreamina/videos/{final}": {"status": "created", "request": request},
+        }
+    )
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("upscale_video", source=VIDEO, resolution="4K")
+
+    assert (reply.job["job_id"] == final) is bool(found)
 
 
 async def test_what_runs_for_others_is_not_even_read(tmp_path: Path) -> None:

@@ -162,6 +162,49 @@ async def test_pixverse_ends_where_the_page_says_so(tmp_path: Path, end: dict[st
     assert look.is_complete
 
 
+async def test_pixverse_ends_with_an_empty_page(tmp_path: Path) -> None:
+    vendor = PixVerse()
+    vendor.instead["GET "] = Says({"data": [], "next_offset": 7})
+
+    look = await find(tmp_path, vendor, PIXVERSE_VIDEO)
+
+    assert 1 == len(vendor.asked)
+    assert look.is_complete
+
+
+@pytest.mark.parametrize(
+    ("echo", "same"),
+    [
+        ({"upscaled": 0, "quality": "1080p"}, True),
+        ({"upscaled": 0, "quality": "720p"}, False),
+        ({"upscaled": 1, "quality": "1080p"}, False),
+        ({"upscaled": 0, "original_video_id": pixverse_id(2), "quality": "1080p"}, False),
+        ({"upscaled": 0}, None),
+    ],
+)
+async def test_a_pixverse_video_is_the_draft_finished_if_it_has_its_source_and_quality(
+    tmp_path: Path, echo: dict[str, Any], same: bool | None
+) -> None:
+    vendor = PixVerse()
+    made = vendor.add(PIXVERSE_VIDEO, **echo)["video_id"]
+
+    look = await find(tmp_path, vendor, PIXVERSE_VIDEO, of="draft", resolution="1080p")
+
+    assert ([made] if same else [], same is not None) == (ids(look), look.is_complete)
+
+
+@pytest.mark.parametrize(("upscaled", "is_complete"), [(1, False), (0, True)])
+async def test_an_upscale_on_pixverse_may_be_of_the_users_own_file(
+    tmp_path: Path, upscaled: int, is_complete: bool
+) -> None:
+    vendor = PixVerse()
+    vendor.add(0, upscaled=upscaled)
+
+    look = await find(tmp_path, vendor, f"file:{'0' * 64}", service="pixverse", account=EMAIL)
+
+    assert ([], is_complete) == (ids(look), look.is_complete)
+
+
 async def test_pixverse_stops_at_the_page_that_is_older_than_the_request(tmp_path: Path) -> None:
     vendor = PixVerse()
     for n in range(130):
@@ -579,7 +622,10 @@ async def test_a_pixverse_video_is_the_wish_if_its_record_is_what_was_ordered(
         ({"reference_image": "path/1.png"}, ["path/1.png"], True),
         ({"reference_image": "path/1.png"}, ["path/2.png"], False),
         ({"reference_image": "path/1.png"}, None, None),
+        ({"reference_image": "path/1.png"}, [], None),
+        ({"reference_image": "path/1.png"}, "path/1.png", None),
         ({"reference_image": "file:" + "0" * 64}, ["path/1.png"], None),
+        ({"model": "nano-banana-pro"}, [], None),  # which the record does not tell
     ],
 )
 async def test_a_pixverse_image_is_the_wish_if_it_goes_by_the_same_picture(
@@ -619,12 +665,13 @@ async def test_a_google_flow_job_that_echoes_our_reference_is_ours_whatever_else
 async def test_what_is_there_before_a_wish_is_sent_to_google_flow_costs_two_reads(
     tmp_path: Path,
 ) -> None:
-    vendor = GoogleFlow()
+    vendor = GoogleFlow(ahead_s=-3600, tells_time=True)
     there = [vendor.add("", request={"prompt": str(n)})["jobid"] for n in range(9)]
 
     look = await find_wish(tmp_path, vendor, "google-flow", our_id=None, since=None)
 
     assert sorted(there) == sorted(ids(look))
+    assert -3600 == pytest.approx(look.clock_ahead_s, abs=2)
     assert 2 == len(vendor.asked)
 
 
@@ -639,6 +686,8 @@ async def test_pixverses_scheduler_tells_ours_and_anothers_by_the_reference(
     vendor = PixVerse()
     videos = [vendor.add(0, **PIXVERSE_WISH)["video_id"] for _ in range(3)]
     rows = [tracked(videos[0], ANOTHERS), tracked(videos[1], OURS), tracked(videos[2], "mine")]
+    image = videos[1].replace("-video:", "-image:")  # of another kind
+    rows += [tracked(image, OURS)]
     if form == "video_id":  # before 9 March 2026
         rows = [{**row, "video_id": row["id"]} for row in rows]
         for row in rows:
@@ -654,7 +703,7 @@ async def test_pixverses_scheduler_tells_ours_and_anothers_by_the_reference(
     assert videos[1] == found.ours.job_id
     assert other.ours is None
     assert {videos[0]} == other.others
-    assert {videos[2]} == other.strangers
+    assert {videos[2], image} == other.strangers
     assert sorted(videos) == sorted(ids(other))
 
 
@@ -688,6 +737,21 @@ async def test_images_of_ours_that_the_scheduler_forgot_are_those_that_began_bes
     assert [each["image_id"] for each in (one, two, three)] == found
 
 
+async def test_an_image_of_ours_that_the_scheduler_tells_no_time_of_is_one_of_them(
+    tmp_path: Path,
+) -> None:
+    images = [pixverse_id(number).replace("-video:", "-image:") for number in (1, 2, 3)]
+    rows = [tracked(image, OURS) for image in images]
+    del rows[1]["started"]
+    vendor = PixVerse()
+    vendor.instead["GET /v2/pixverse/scheduler"] = Says(rows)
+
+    look = await find_wish(tmp_path, vendor, "pixverse", "generate_image", count=3)
+
+    assert look.ours is not None
+    assert set(images) == {item.media_id for item in look.ours.media or ()}
+
+
 @pytest.mark.parametrize("answer", [Says({"error": "x"}, 500), Says({}), Says([{}, 7]), Says([])])
 async def test_a_scheduler_that_tells_nothing_leaves_it_to_the_list(
     tmp_path: Path, answer: Says
@@ -715,6 +779,15 @@ async def test_of_an_unknown_account_the_lists_of_all_are_read(tmp_path: Path, l
     assert linked == sum("/videos?email=" in asked for asked in vendor.asked)
     assert {made} == set(ids(look))
     assert look.is_complete
+
+
+async def test_where_no_account_is_linked_nothing_is_known_to_be_absent(tmp_path: Path) -> None:
+    vendor = PixVerse()
+    vendor.instead["GET /v2/pixverse/accounts"] = Says({})
+
+    look = await find_wish(tmp_path, vendor, "pixverse", account=None)
+
+    assert ([], False) == (ids(look), look.is_complete)
 
 
 # Every service

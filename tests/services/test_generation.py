@@ -643,6 +643,19 @@ async def test_all_images_of_a_lost_answer_are_found(tmp_path: Path, prompt: str
     assert made == {row["source"] for row in listed.job["media"][:3]}
 
 
+async def test_images_that_are_found_finished_are_running_until_their_links_are_read(
+    tmp_path: Path,
+) -> None:
+    prompt = f"{PROMPT} sandbox:forgets-ref"
+    async with running(tmp_path, job_seconds=1) as server:
+        server.network.faults = [CUT]
+        found = await make(server, "pixverse", "image", prompt, count=3)
+        done = await ended(server, found)
+
+    assert "running" == found.job["status"]
+    assert 3 == len([item["url"] for item in done.job["media"]])
+
+
 class StaleImages:
     """Cuts off the answer of a paid request; for a while the list of images lacks its newest."""
 
@@ -859,6 +872,7 @@ async def test_a_draft_is_finished_in_the_resolution_that_is_asked_for(
     assert FULL[service] == server.sandbox.accepted[-1].path
     assert body[name] == (field if isinstance(field, str) else field[service])
     assert draft == body["jobid" if service == "dreamina" else "video_id"]
+    assert "upscale_video" == started.job["operation"]
     assert ("completed", "upscale_video", draft) == (
         done.job["status"],
         done.job["operation"],

@@ -96,6 +96,45 @@ async def test_a_jobs_id_is_found_in_both_spellings(
     )
 
 
+@pytest.mark.parametrize(
+    ("answer", "is_read"), [([CREATED], True), ([CREATED, CREATED], False), ([], False)]
+)
+async def test_an_answer_that_is_a_list_of_one_is_that_one(
+    tmp_path: Path, answer: list[Any], is_read: bool
+) -> None:
+    vendor = Scripted({f"POST {UPSCALE}": Says(answer)})
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("upscale_video", source=VIDEO)
+
+    assert is_read is (JOB == reply.job["job_id"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "model"),
+    [
+        ({}, "veo-3.1-fast"),
+        ({"media": [film("MEDIA_GENERATION_STATUS_PENDING")]}, "veo_3_1_upsampler_1080p"),
+    ],
+)
+async def test_a_new_job_has_the_model_that_google_flow_tells_or_was_asked_for(
+    tmp_path: Path, answer: dict[str, Any], model: str
+) -> None:
+    vendor = Scripted({"POST /v1/google-flow/videos": {**CREATED, **answer}})
+    wish = {"prompt": "x", "service": "google-flow", "model": "veo-3.1-fast"}
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("generate_video", **wish)
+
+    assert model == reply.job["model"]
+
+
+async def test_a_new_job_has_the_time_that_google_flow_tells(tmp_path: Path) -> None:
+    answer = {**CREATED, "created": "2026-05-28T20:26:33Z"}
+    async with running(tmp_path, vendor=Scripted({f"POST {UPSCALE}": answer})) as server:
+        reply = await server.call("upscale_video", source=VIDEO)
+
+    assert "2026-05-28T20:26:33.000Z" == reply.job["created_at"]
+
+
 @pytest.mark.parametrize("job_id", [JOB, OTHER_JOB])
 async def test_both_forms_of_a_jobs_id_are_read(tmp_path: Path, job_id: str) -> None:
     vendor = Scripted({f"GET /v1/google-flow/jobs/{job_id}": record("started")})
@@ -752,6 +791,14 @@ async def test_an_image_job_whose_images_were_all_refused_was_moderated(tmp_path
     assert "refused again" in reply.job["note"]
 
 
+async def test_images_that_were_all_refused_at_once_were_moderated(tmp_path: Path) -> None:
+    vendor = Scripted({"POST /v1/google-flow/images": {"media": [picture()]}})
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("generate_image", prompt="x", service="google-flow")
+
+    assert ("failed", "moderated") == (reply.job["status"], reply.job["failure"]["code"])
+
+
 @pytest.mark.parametrize("at", ["image.generatedImage", "media[i]"])
 async def test_images_as_base64_are_saved_each_with_its_own_id(tmp_path: Path, at: str) -> None:
     """Between them a refused one, and one with a link: no id gets to another's file."""
@@ -887,11 +934,18 @@ async def test_a_job_is_ours_only_if_it_makes_what_was_asked(
         {LISTS["executing"]: Says([]), LISTS["history"]: "x"},
         {LISTS["executing"]: {"videos": []}, LISTS["history"]: listed()},
         {path: listed(JOB) for path in LISTS.values()},  # what is listed can't be read
+        *(
+            {path: listed(JOB) for path in LISTS.values()} | {READ: {**CREATED, "request": odd}}
+            for odd in (None, "x", 3, {}, {"replyRef": "mine"})
+        ),
         {path: listed(*map(job_id, range(21))) for path in LISTS.values()}
         | {f"GET /v1/google-flow/jobs/{job_id(n)}": CREATED for n in range(21)},
     ],
-    ids=["none", "one", "empty", "no lists", "odd", "unread", "too many"],
-)
+    ids=[
+        "none", "one", "empty", "no lists", "odd", "unread", "no request", "a text", "a number",
+        "an empty request", "a reference", "too many",
+    ],
+)  # fmt: skip
 async def test_a_look_that_may_have_missed_it_proves_nothing(
     tmp_path: Path, answers: dict[str, Any]
 ) -> None:
@@ -911,6 +965,31 @@ async def test_films_of_other_jobs_do_not_stay_in_the_output_folder(tmp_path: Pa
 
     assert JOB == reply.job["job_id"]
     assert [reply.job["media"][0]["path"]] == files_in(tmp_path / "output")
+
+
+async def test_a_job_that_its_reference_proves_is_found_with_its_film(tmp_path: Path) -> None:
+    """Though its record says nothing else of the request."""
+    request: dict[str, str] = {}
+    answers = {READ: {**record(rawBytes=BASE64), "request": request}}
+    answers |= dict.fromkeys(LISTS.values(), listed(JOB))
+    vendor = Scripted({f"POST {UPSCALE}": Says({"error": "x"}, 500), **answers})
+    async with running(tmp_path, vendor=vendor) as server:
+        calling = asyncio.create_task(server.call("upscale_video", source=VIDEO))
+        await asyncio.sleep(1)
+        request["replyRef"] = vendor.bodies[0]["replyRef"]
+        reply = await calling
+
+    assert (JOB, "upscale_video") == (reply.job["job_id"], reply.job["operation"])
+    assert FILM == content_of(reply.job["media"][0])
+
+
+async def test_a_job_with_the_reference_of_another_hides_no_absence(tmp_path: Path) -> None:
+    others = {**CREATED, "request": {"replyRef": f"useapi-mcp:{'a' * 26}"}}
+    answers = {**dict.fromkeys(LISTS.values(), listed(JOB)), READ: others}
+
+    _, vendor = await lost(tmp_path, answers)
+
+    assert 2 == vendor.asked.count(f"POST {UPSCALE}")
 
 
 async def test_of_many_jobs_the_newest_are_read_first(tmp_path: Path) -> None:

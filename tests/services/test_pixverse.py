@@ -553,6 +553,19 @@ async def test_what_an_upscaler_does_not_make_is_refused(
         assert [] == server.posts()
 
 
+async def test_without_a_linked_account_it_is_for_pixverse_to_judge(tmp_path: Path) -> None:
+    vendor = Scripted(
+        {
+            "GET /v2/pixverse/accounts": {},
+            "POST /v2/pixverse/videos/create": {"video_id": UPSCALED},
+        }
+    )
+    async with running(tmp_path, vendor=vendor) as server:
+        reply = await server.call("generate_video", prompt="x", service="pixverse")
+
+    assert (UPSCALED, "running") == (reply.job["job_id"], reply.job["status"])
+
+
 async def test_an_image_is_upscaled_and_read_by_its_own_id(tmp_path: Path) -> None:
     async with running(tmp_path) as server:
         started = await server.call("upscale_image", source=GOOD_IMAGE)
@@ -576,6 +589,28 @@ async def test_what_is_known_to_be_4k_is_not_upscaled_again(tmp_path: Path) -> N
 
         assert "is 3840x2160 already" in reply.text
         assert 1 == len(server.posts())
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "is_sent"),
+    [(2160, 3840, False), (2160, 3838, True), (2160, None, True)],
+)
+async def test_what_is_known_to_be_4k_is_so_by_its_longer_side(
+    tmp_path: Path, width: int, height: int | None, is_sent: bool
+) -> None:
+    vendor = Scripted(
+        {
+            MADE: Says({"video_id": UPSCALED}),
+            READ: record(output_width=width, output_height=height),
+        }
+    )
+    async with running(tmp_path, vendor=vendor) as server:
+        await server.call("upscale_video", source=VIDEO)
+        await server.call("get_job", job_id=UPSCALED)
+        reply = await server.call("upscale_video", source=UPSCALED, model="topaz-proteus")
+
+        assert is_sent != ("already, and PixVerse upscales what is smaller" in reply.text)
+        assert 1 + is_sent == len(server.posts())
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp import ClientSession
 from mcp.client.context import ClientRequestContext
 from mcp.types import (
     METHOD_NOT_FOUND,
+    ClientCapabilities,
+    ElicitationCapability,
     ElicitRequestParams,
     ElicitResult,
     ErrorData,
@@ -199,6 +202,25 @@ async def test_a_client_that_can_not_ask_is_told_the_price(tmp_path: Path, mode:
 
 
 @ERAS
+@pytest.mark.parametrize(
+    ("modes", "is_asked"),
+    [({}, True), ({"form": {}}, True), ({"form": {}, "url": {}}, True), ({"url": {}}, False)],
+)
+async def test_a_client_that_only_opens_links_is_told_the_price_and_any_other_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, modes: Any, is_asked: bool
+) -> None:
+    """One that names no mode means forms; the SDK's own always names both."""
+    able = ClientCapabilities(elicitation=ElicitationCapability.model_validate(modes))
+    monkeypatch.setattr(ClientSession, "_build_capabilities", lambda *_: able)
+    user = willing()
+    async with running(tmp_path, client_options=user.on(mode), **ASKS) as h:
+        reply = await h.call("interpolate_video", **INTERPOLATE)
+
+        assert is_asked == (len(user.asked) == 1) == (len(h.posts()) == 1)
+        assert is_asked or is_refused_with_its_price(reply)
+
+
+@ERAS
 async def test_the_call_that_a_refusal_names_gets_the_job(tmp_path: Path, mode: str) -> None:
     async with running(tmp_path, client_options={"mode": mode}, **ASKS) as h:
         refused = await h.call("interpolate_video", **INTERPOLATE)
@@ -239,6 +261,7 @@ async def test_the_limit_is_the_operators(tmp_path: Path, mode: str) -> None:
         await h.call("upscale_image", source=IMAGE)
 
     assert 1 == len(user.asked)
+    assert user.asked[0].startswith(f"Dreamina, upscale video (twice its size), of {VIDEO}: ")
     assert 2 == len(h.posts())
 
 

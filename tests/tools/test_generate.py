@@ -655,6 +655,29 @@ async def test_what_can_t_be_done_with_the_result_is_said_before_it_is_paid(
     assert warning in made.job["note"]
 
 
+async def test_of_what_is_unconfirmed_nothing_is_said_of_a_result(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        server.network.faults = [Fault(reaches=False, then="cut")]
+        begun = await video(server, resolution="4K")
+        await asyncio.sleep(60)
+        lost = await video(server, resolution="4K")
+
+    assert "submitting" == begun.job["status"]
+    assert NOT_UPSCALED in begun.job["note"]
+    assert "unconfirmed" == lost.job["status"]
+    assert NOT_UPSCALED not in lost.text
+
+
+async def test_a_wrong_source_is_not_told_with_the_prompt_it_was_made_of(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        made = await ended(server, await video(server))
+        refused = await server.call("upscale_image", source=made.job["job_id"])
+
+        assert 1 == len(server.posts())
+    assert "unsupported" == refused.error["code"]
+    assert PANDA not in refused.text
+
+
 async def test_a_budget_counts_what_is_made(tmp_path: Path) -> None:
     async with running(tmp_path, USEAPI_MAX_CREDITS_PER_DAY="200") as server:
         first = await video(server)
@@ -917,14 +940,27 @@ async def test_a_made_image_becomes_the_first_frame_on_every_service(
     assert clip.job["job_id"] == again.job["job_id"]
 
 
+@pytest.mark.parametrize(
+    ("given", "settings", "account"),
+    [
+        ({}, {"USEAPI_ACCOUNTS": "dreamina=us:"}, {"account": US}),
+        ({"account": "us:"}, {}, {"account": US}),
+        (
+            {"service": "pixverse", "prompt": "sandbox:fails panda"},
+            {},
+            {"email": "user@example.com"},
+        ),
+    ],
+)
 async def test_after_a_job_that_failed_unseen_the_same_call_goes_to_the_same_account(
-    tmp_path: Path,
+    tmp_path: Path, given: dict[str, Any], settings: dict[str, Any], account: dict[str, Any]
 ) -> None:
-    wish: dict[str, Any] = {"prompt": "sandbox:moderated panda", "service": "dreamina"}
-    async with running(tmp_path, USEAPI_ACCOUNTS="dreamina=us:") as server:
-        await server.call("generate_video", **wish)
+    wish = {"prompt": "sandbox:moderated panda", **given}
+    async with running(tmp_path, **settings) as server:
+        await video(server, **wish)
         await asyncio.sleep(60)
-        again = await server.call("generate_video", **wish)
+        again = await video(server, **wish)
 
     assert "reused" not in again.job
-    assert [US, US] == [body["account"] for body in bodies(server)]
+    assert 2 == len(server.posts())
+    assert all(account.items() <= body.items() for body in bodies(server))

@@ -589,6 +589,37 @@ async def test_the_same_call_again_does_not_pay_again(tmp_path: Path) -> None:
         assert len(server.posts()) == 3
 
 
+async def test_a_number_is_the_same_wish_however_it_is_written(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        jobs = [
+            (await server.call("upscale_image", source=IMAGE, detail_strength=zero)).job["job_id"]
+            for zero in (0, 0.0, -0.0, "0")
+        ]
+
+        assert len(server.posts()) == 1
+    assert len(set(jobs)) == 1
+
+
+@pytest.mark.parametrize(
+    ("tool", "given"),
+    [
+        ("upscale_video", {"source": VIDEO}),
+        ("upscale_video", {"source": PIXVERSE}),
+        ("generate_video", {"prompt": "x", "service": "pixverse", "account": "user@example.com"}),
+    ],
+)
+async def test_the_same_call_again_reads_its_job_once(
+    tmp_path: Path, tool: str, given: dict[str, Any]
+) -> None:
+    async with running(tmp_path) as server:
+        job_id = (await server.call(tool, **given)).job["job_id"]
+        sent = len(server.network.sent)
+        await server.call(tool, **given)
+
+        read = [str(request.url.path) for request in server.network.sent[sent:]]
+    assert sum(job_id in path for path in read) == 1
+
+
 async def test_list_jobs_lists_the_newest_first_and_asks_nobody(tmp_path: Path) -> None:
     async with running(tmp_path, job_seconds=1000) as server:
         first = (await server.call("upscale_video", source=VIDEO)).job
