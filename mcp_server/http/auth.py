@@ -266,7 +266,8 @@ class ScopeCheck:
         if not isinstance(message, JSONRPCRequest):
             return False
         if message.method == "tools/call":
-            return (message.params or {}).get("name") in SUBMITTING_TOOLS
+            name = (message.params or {}).get("name")
+            return isinstance(name, str) and name in SUBMITTING_TOOLS
         return message.method == "tasks/cancel"
 
 

@@ -421,6 +421,20 @@ async def test_what_is_checked_is_what_is_called(version: str, names: str) -> No
     assert called
 
 
+@pytest.mark.parametrize("name", [["upscale_video"], {"upscale_video": 1}, 7, None])
+async def test_a_tools_name_that_is_no_text_names_no_tool(name: Any) -> None:
+    body = request("tools/call", name=name, arguments={})
+    async with team() as here:
+        answers = [
+            await here.post(here.issuer.token(scope=scope), body)
+            for scope in ("jobs:read", BOTH_SCOPES)
+        ]
+
+    for answer in answers:
+        assert (200, -32602) == (answer.status_code, answer.json()["error"]["code"])
+    assert [] == here.seen
+
+
 async def test_a_question_to_one_user_is_not_answered_by_another(tmp_path: Path) -> None:
     clock = VirtualClock()
     sandbox = Sandbox(job_seconds=3.0, now=clock.now)
