@@ -800,6 +800,33 @@ async def test_a_user_who_calls_too_often_waits_and_nobody_else_does() -> None:
     assert [] == here.seen
 
 
+async def test_one_user_does_not_take_all_connections_with_requests_that_stay_open() -> None:
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    body = request("subscriptions/listen", notifications={"toolsListChanged": True}, _meta=meta)
+    headers = {"Mcp-Protocol-Version": "2026-07-28", "Mcp-Method": "subscriptions/listen"}
+    headers["Accept"] = "text/event-stream"
+    async with team(calls_per_minute=3) as here:
+        token = here.issuer.token("bob", exp=NOW + 3600)
+        open_ones = [asyncio.create_task(here.post(token, body, headers)) for _ in range(3)]
+        await asyncio.sleep(300)
+        assert not any(each.done() for each in open_ones)
+        refused = await here.post(token)
+        others = await here.post(here.issuer.token("alice", exp=NOW + 3600))
+        open_ones[0].cancel()
+        await asyncio.sleep(60)
+        served = await here.post(token)
+        for each in open_ones:
+            each.cancel()
+        await asyncio.gather(*open_ones, return_exceptions=True)
+
+    assert (429, "5") == (refused.status_code, refused.headers["retry-after"])
+    assert "3 of yours are still open" in refused.json()["error_description"]
+    assert [200, 200] == [others.status_code, served.status_code]
+
+
 async def test_the_operator_may_call_as_often_as_he_likes() -> None:
     async with team(calls_per_minute=1) as here:
         statuses = {(await here.post(OPERATOR)).status_code for _ in range(5)}
