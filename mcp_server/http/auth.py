@@ -13,6 +13,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -41,7 +42,7 @@ _ALL_SCOPES = f"{READ_SCOPE} {SUBMIT_SCOPE}"
 _DISCOVERY = "/.well-known/"  # where clients look for an OAuth server
 _METADATA = f"{_DISCOVERY}oauth-protected-resource"
 _GUESSES, _GUESSES_S, _GUESS_PAUSE_S, _MOST_WAITING = 10, 60.0, 1.0, 100
-_JOURNAL_AGAIN_S = 5.0
+_JOURNAL_AGAIN_S = _OPEN_AGAIN_S = 5.0
 _DOTS_OF_A_JWT = 2
 
 FindUser = Callable[[str], Awaitable[Caller | None]]
@@ -128,9 +129,13 @@ class AuthMiddleware:
         # Nothing behind this needs the token, and what is not there is not passed on.
         headers = [header for header in scope["headers"] if header[0] != b"authorization"]
         served = {**scope, "headers": headers}
+        held: AbstractContextManager[None] = nullcontext()
         if user is not None:
             served["user"] = AuthenticatedUser(user)
-        await self._app(served, receive, send)
+            if self._limit is not None:
+                held = self._limit.holding(user.subject or "")
+        with held:
+            await self._app(served, receive, send)
 
     async def _user(self, scope: Scope) -> AccessToken | None:
         """Who sent the request; None is the operator.
@@ -186,6 +191,8 @@ class AuthMiddleware:
     def _count(self, scope: Scope, user: AccessToken) -> None:
         if self._limit is None or scope["method"] != "POST":
             return
+        if not self._limit.has_room(user.subject or ""):
+            raise _RefusedError(_too_many_open(self._limit.most_open))
         wait_s = self._limit.wait_s(user.subject or "", asyncio.get_running_loop().time())
         if wait_s > 0:
             raise _RefusedError(_too_many(wait_s))
@@ -266,7 +273,8 @@ class ScopeCheck:
         if not isinstance(message, JSONRPCRequest):
             return False
         if message.method == "tools/call":
-            return (message.params or {}).get("name") in SUBMITTING_TOOLS
+            name = (message.params or {}).get("name")
+            return isinstance(name, str) and name in SUBMITTING_TOOLS
         return message.method == "tasks/cancel"
 
 
@@ -325,6 +333,11 @@ def _try_later(what: str, retry_after_s: float) -> Response:
 def _too_many(wait_s: float) -> Response:
     why = f"Too many requests; the next one is taken in {math.ceil(wait_s)} s."
     return _later(429, "too_many_requests", why, wait_s)
+
+
+def _too_many_open(count: int) -> Response:
+    why = f"Too many requests: {count} of yours are still open. Wait until one ends."
+    return _later(429, "too_many_requests", why, _OPEN_AGAIN_S)
 
 
 def _later(status: int, error: str, why: str, wait_s: float) -> Response:

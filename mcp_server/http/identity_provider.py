@@ -93,7 +93,7 @@ class IdentityProvider:
         """
         try:
             head = jwt.get_unverified_header(token)
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, RecursionError):  # older PyJWT raises the second, too
             raise WrongTokenError("The token is no signed JSON Web Token.") from None
         kind, algorithm, key_id = head.get("typ", "JWT"), head.get("alg"), head.get("kid")
         if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in _TYPES:

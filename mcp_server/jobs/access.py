@@ -6,9 +6,7 @@ dropped. An id in no row is read as it is: whoever has it may use it.
 """
 
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from mcp_server.errors import ExpiredError, NotFoundError
@@ -16,7 +14,6 @@ from mcp_server.jobs.polling import Poller, Report, no_submission
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import Submission
 from mcp_server.media.names import MadeName
-from mcp_server.media.own_files import path_of, real_path
 from mcp_server.models import OUR_ID_PREFIX, Job
 from mcp_server.services.base import Service
 from mcp_server.services.registry import service_of
@@ -70,25 +67,6 @@ class VisibleRows:
             return "nobodys"
         return "own" if self._user in await self._journal.users_asking(rows) else "hidden"
 
-    async def hides_path(self, given: str, outputs: Path) -> bool:
-        """Whether a path leads to what somebody else's job may have left.
-
-        Of the output folder that is all but the caller's own: a file that was saved once more, by
-        another name, is in no row any longer.
-
-        Raises:
-            JournalError: nobody can tell.
-        """
-        if self.are_all:
-            return False
-        paths = {path_of(given), real_path(given)} - {""}
-        if any([await self.find_made(path=path) for path in paths]):
-            return False
-        others = any([await self._journal.find_made(path=path) for path in paths])
-        if self._journal.fault is not None:
-            raise self._journal.fault
-        return others or _is_below(real_path(given), outputs)
-
     async def may_end(self, job_id: str) -> bool:
         """Whether a job ends for all when this caller cancels it: he pays, or nobody else asked.
 
@@ -103,7 +81,9 @@ class VisibleRows:
         payers = {row.payer for row in rows if row.evidence.get("charged") is not False}
         if payers:
             return self._user in payers
-        return await self._journal.users_asking(rows) <= {self._user}
+        # Of what the operator asks for, only the rows that he caused are known.
+        operator = {row.payer for row in rows if not row.payer}
+        return await self._journal.users_asking(rows) | operator <= {self._user}
 
     async def leave(self, job_id: str) -> None:
         """Have it written down that the user wants a job no more."""
@@ -201,10 +181,6 @@ class UsersReader:
             if job_id.startswith(OUR_ID_PREFIX):
                 raise no_submission() from None
             raise not_known(service_of(job_id, "job_id")) from None
-
-
-def _is_below(path: str, folder: Path) -> bool:
-    return Path(path).is_relative_to(os.path.realpath(folder))
 
 
 def not_known(service: Service) -> NotFoundError:

@@ -42,7 +42,7 @@ from mcp_server.journal.records import Submission
 from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder
 from mcp_server.media.names import check_file_name
-from mcp_server.media.own_files import OwnFile
+from mcp_server.media.own_files import OwnFile, real_path
 from mcp_server.models import OUR_ID_PREFIX, Caller, Job, Kind, ListedJob, Media, Status
 from mcp_server.services.base import Order
 from mcp_server.services.listing import MadeHere
@@ -100,7 +100,7 @@ class Jobs:
         self._submitter = Submitter(
             settings, clock, upstream, journal, self._repository, self._hooks
         )
-        self._rows = VisibleRows(journal)
+        self._rows = self._all_rows = VisibleRows(journal)
         parts = (clock, upstream, journal, self._repository, self._look, hold_s, self._hooks)
         self._poller, self._strangers = Poller(*parts), StrangersPoller(*parts)
         self._reader: Reader = self._poller
@@ -199,7 +199,7 @@ class Jobs:
             check,
             patience,
             why_none=why_none,
-            as_missing=await self._rows.hides_path(path, self._outputs.path),
+            as_missing=await self._hides_file(path),
         )
 
     async def open_saved(self, path: str, check: Check, patience: Patience) -> OwnFile:
@@ -235,16 +235,7 @@ class Jobs:
 
     async def made(self, *, url: str = "", path: str = "") -> tuple[Job, int] | None:
         """The job submitted here that a link or path leads to, and the position of its medium."""
-        found: list[tuple[Job, int]] = []
-        for row in await self._rows.find_made(url=url, path=path):
-            job = await self._downloads.with_paths(self._repository.to_job(row))
-            for position, item in enumerate(job.media or ()):
-                if (path and item.path and _is_at(item.path, path)) or (url and item.url == url):
-                    return job, position
-                if url and (item.url or "").partition("?")[0] == url.partition("?")[0]:
-                    found.append((job, position))
-        # With another signature it is the same file, unless several jobs have such a link.
-        return found[0] if len(found) == 1 else None
+        return await self._made(self._rows, url=url, path=path)
 
     async def get(self, job_id: str, *, held: bool = False) -> Job:
         """The job as it is now, read once, by an id of ours or of its service.
@@ -473,6 +464,38 @@ class Jobs:
         """What reads an id: of somebody else's job nothing is found."""
         return DroppingUpstream(self._upstream) if standing == "hidden" else self._upstream
 
+    async def _made(
+        self, rows: VisibleRows, *, url: str = "", path: str = ""
+    ) -> tuple[Job, int] | None:
+        """The job among these rows that a link or path leads to, and the position of its medium."""
+        found: list[tuple[Job, int]] = []
+        for row in await rows.find_made(url=url, path=path):
+            job = await self._downloads.with_paths(self._repository.to_job(row))
+            for position, item in enumerate(job.media or ()):
+                if (path and item.path and _is_at(item.path, path)) or (url and item.url == url):
+                    return job, position
+                if url and (item.url or "").partition("?")[0] == url.partition("?")[0]:
+                    found.append((job, position))
+        # With another signature it is the same file, unless several jobs have such a link.
+        return found[0] if len(found) == 1 else None
+
+    async def _hides_file(self, given: str) -> bool:
+        """Whether a path leads to what somebody else's job may have left.
+
+        Of the output folder that is all but the caller's own: a file that was saved once more, by
+        another name, is in no row any longer.
+
+        Raises:
+            JournalError: nobody can tell.
+        """
+        real = real_path(given)
+        if self.are_all or await self.made(path=real) is not None:
+            return False
+        is_anothers = await self._made(self._all_rows, path=real) is not None
+        if self._journal.fault is not None:
+            raise self._journal.fault
+        return is_anothers or _is_below(real, self._outputs.path)
+
     def _require_submitter(self) -> None:
         if not self._caller.may_submit:
             raise may_only_read()
@@ -509,3 +532,15 @@ def may_only_read() -> ForbiddenError:
 def _is_at(path: str, real: str) -> bool:
     """Whether a file that was saved is the one at a path that no link leads to."""
     return os.path.realpath(path) == real
+
+
+def _is_below(path: str, folder: Path) -> bool:
+    """Whether a path leads into a folder, in whatever letters or by whatever mount it does so."""
+    return any(_is_same(parent, folder) for parent in Path(path).parents)
+
+
+def _is_same(folder: Path, other: Path) -> bool:
+    try:
+        return folder.samefile(other)
+    except (OSError, ValueError):  # there is no such folder, so nothing is below it
+        return False

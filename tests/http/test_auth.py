@@ -421,6 +421,20 @@ async def test_what_is_checked_is_what_is_called(version: str, names: str) -> No
     assert called
 
 
+@pytest.mark.parametrize("name", [["upscale_video"], {"upscale_video": 1}, 7, None])
+async def test_a_tools_name_that_is_no_text_names_no_tool(name: Any) -> None:
+    body = request("tools/call", name=name, arguments={})
+    async with team() as here:
+        answers = [
+            await here.post(here.issuer.token(scope=scope), body)
+            for scope in ("jobs:read", BOTH_SCOPES)
+        ]
+
+    for answer in answers:
+        assert (200, -32602) == (answer.status_code, answer.json()["error"]["code"])
+    assert [] == here.seen
+
+
 async def test_a_question_to_one_user_is_not_answered_by_another(tmp_path: Path) -> None:
     clock = VirtualClock()
     sandbox = Sandbox(job_seconds=3.0, now=clock.now)
@@ -784,6 +798,33 @@ async def test_a_user_who_calls_too_often_waits_and_nobody_else_does() -> None:
     assert [200, 200, 200] == others
     assert [200, 200, 429] == a_second_later
     assert [] == here.seen
+
+
+async def test_one_user_does_not_take_all_connections_with_requests_that_stay_open() -> None:
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    body = request("subscriptions/listen", notifications={"toolsListChanged": True}, _meta=meta)
+    headers = {"Mcp-Protocol-Version": "2026-07-28", "Mcp-Method": "subscriptions/listen"}
+    headers["Accept"] = "text/event-stream"
+    async with team(calls_per_minute=3) as here:
+        token = here.issuer.token("bob", exp=NOW + 3600)
+        open_ones = [asyncio.create_task(here.post(token, body, headers)) for _ in range(3)]
+        await asyncio.sleep(300)
+        assert not any(each.done() for each in open_ones)
+        refused = await here.post(token)
+        others = await here.post(here.issuer.token("alice", exp=NOW + 3600))
+        open_ones[0].cancel()
+        await asyncio.sleep(60)
+        served = await here.post(token)
+        for each in open_ones:
+            each.cancel()
+        await asyncio.gather(*open_ones, return_exceptions=True)
+
+    assert (429, "5") == (refused.status_code, refused.headers["retry-after"])
+    assert "3 of yours are still open" in refused.json()["error_description"]
+    assert [200, 200] == [others.status_code, served.status_code]
 
 
 async def test_the_operator_may_call_as_often_as_he_likes() -> None:

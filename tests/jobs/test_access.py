@@ -57,6 +57,14 @@ async def test_a_job_that_nobody_here_paid_for_is_ended_by_who_alone_asked_for_i
     assert not await alice.may_end("job-1")
 
 
+async def test_the_operator_is_one_of_those_who_asked(journal: Journal) -> None:
+    """Nothing is written down of what he asks for but the rows that he caused."""
+    row = await answered(journal, "a", "", charged=False)
+    await journal.add_asked("bob", row.id)
+
+    assert not await VisibleRows(journal, "bob").may_end("job-1")
+
+
 async def test_a_user_sees_his_own_row_of_a_job_that_several_requests_named(
     journal: Journal,
 ) -> None:

@@ -289,6 +289,39 @@ async def test_a_path_of_anothers_file_is_one_that_is_not_there(tmp_path: Path) 
     assert "this is already" in own  # known as the job
 
 
+async def test_who_names_anothers_file_in_a_prompt_may_not_read_it(tmp_path: Path) -> None:
+    """Rows are searched for a name as text, which anybody may write."""
+    async with (
+        alices(tmp_path, USEAPI_INPUT_DIRS=str(tmp_path / "output")) as (server, theirs),
+        server.caller("bob") as bob,
+    ):
+        prompt = f"A cat beside {Path(theirs.path).name}"
+        await bob.call("generate_video", prompt=prompt, service="dreamina")
+        refused = await bob.call("upscale_video", source=theirs.path)
+
+    assert "is not there" in refused.text
+
+
+async def test_a_file_that_has_the_name_of_anothers_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    clip = folder / "clip.mp4"
+    clip.write_bytes(media.read(media.clip(640, 360, 24)))
+    async with (
+        team(tmp_path, USEAPI_INPUT_DIRS=f"{folder}") as server,
+        server.caller("alice") as alice,
+        server.caller("bob") as bob,
+    ):
+        replies = []
+        for caller in (alice, bob):
+            replies.append(await caller.call("upscale_video", source=str(clip)))
+            job_id = replies[0].job["job_id"]
+            await alice.call("get_job", job_id=job_id, wait_seconds=50)
+            await alice.call("download_media", job_id=job_id, file_name="clip")
+
+    assert ["clip.mp4"] * 2 == [reply.job["source"] for reply in replies]
+
+
 async def test_a_link_to_anothers_medium_is_a_link_like_any_other(tmp_path: Path) -> None:
     async with alices(tmp_path) as (server, theirs):
         of_bob = await server.app.all_jobs.of(Caller("bob")).made(url=theirs.link)
@@ -521,10 +554,10 @@ LIFECYCLE = {"of", "are_all", "notify", "answer_waiting", "answer_submitting", "
     "name", [name for name in vars(Jobs) if name[0] != "_" and name not in LIFECYCLE]
 )
 def test_what_jobs_answer_comes_from_what_the_caller_may_see(name: str) -> None:
-    """`_rows` and `_reader` are the caller's; the journal and the poller are everybody's."""
+    """`_rows` and `_reader` are the caller's; what else reads jobs is everybody's."""
     source = inspect.getsource(getattr(Jobs, name))
 
-    assert not re.search(r"self\._(journal|poller|strangers)\b", source)
+    assert not re.search(r"self\._(all_rows|journal|poller|strangers)\b", source)
 
 
 def test_no_handler_passes_by_the_jobs_of_its_caller() -> None:

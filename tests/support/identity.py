@@ -206,6 +206,10 @@ WRONG: dict[str, tuple[Callable[[Issuer], str], str]] = {
     "opaque": (lambda _: "an-opaque-token", "not known here"),
     "dots": (lambda _: "..", "no signed JSON Web Token"),
     "encrypted, in five parts": (lambda it: f"{it.token()}.a.b", "not known here"),
+    "a header that is nested without end": (
+        lambda _: f"{base64url_encode(b'[' * 30_000).decode()}.e30.AAAA",
+        "no signed JSON Web Token",
+    ),
     "no base64": (lambda it: f"{it.token()}=!", "no signed JSON Web Token"),
     "the operator's, cut": (lambda _: "a-token-of-the-operato", "not known here"),
 }
