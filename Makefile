@@ -100,7 +100,7 @@ apt_install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 # `SINCE=origin/main`: only what a change touches; `ONLY=jobs/submission.py:120`: one line.
 mutants: .venv/dev ## the money code changed in one place at a time: which change no test notices
 	$(BIN)/python -m tests.stress.mutants $(if $(filter command,$(origin MINUTES)),--minutes $(MINUTES)) $(if $(SINCE),--since $(SINCE)) \
-		$(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED))
+		$(if $(ONLY),--only $(ONLY)) $(if $(SEED),--seed $(SEED)) $(if $(SECONDS_EACH),--seconds $(SECONDS_EACH))
 
 # The seeds are printed; `SEED=7` begins with that one.
 money: .venv/dev ## everything that can happen to a paid job at random, STEPS or MINUTES long
