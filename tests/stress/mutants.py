@@ -106,7 +106,7 @@ NO_DATABASE = ("-k", "not postgres")  # each fork would start one of its own
 
 CPU_S, WALL_S = 10.0, 90.0  # what a mutant is given beside what its tests took when all was well
 SLOW_S = 2.0  # a test that takes longer is left out
-SURVIVED, KILLED = 0, 1
+SURVIVED, KILLED, NEEDS_IMPORT = 0, 1, 2
 
 # --- The mutants ------------------------------------------------------------------------------
 
@@ -390,7 +390,10 @@ class _InOneProcess:
         gc.freeze()  # else each process copies all there is when it looks for garbage
 
         def run(mutant: Mutant, names: list[str], tell: int) -> int:
-            _swap(mutant, functions)
+            try:
+                _swap(mutant, functions)
+            except ValueError:  # it uses other names of the function around it
+                return NEEDS_IMPORT
             return _first_failure([items[name] for name in names], tell, self.most_s)
 
         _run_all(self.mutants, tests, run, self.folder, self.jobs, until)
@@ -502,6 +505,9 @@ def _import_changed(mutant: Mutant) -> None:
 # --- Processes --------------------------------------------------------------------------------
 
 
+_OUTCOMES = {SURVIVED: "survived", KILLED: "killed", NEEDS_IMPORT: "needs import"}
+
+
 def _fork(work: Callable[[], int], temporary: Path, *, cpu_s: float | None = None) -> int:
     """A process of ours that does this, silently, with a folder for its temporary files."""
     pid = os.fork()
@@ -569,7 +575,7 @@ def _run_all(
                 continue
             del running[pid]
             code = os.waitstatus_to_exitcode(status)
-            mutant.outcome = {SURVIVED: "survived", KILLED: "killed"}.get(code, "hung")
+            mutant.outcome = _OUTCOMES.get(code, "hung")
             with contextlib.suppress(BlockingIOError):
                 killer = os.read(hear, 4096).decode()
                 first = tests.killers[mutant.path, mutant.function]
@@ -629,7 +635,10 @@ def run_mutants(
         raise RuntimeError(f"the tests can't be run as they are (status {code})")
     until, came_to = json.loads(outcomes.read_text())
     for mutant, outcome in zip(late, came_to, strict=True):
-        mutant.outcome = outcome
+        if outcome == "needs import":
+            early.append(mutant)
+        else:
+            mutant.outcome = outcome
     tests = Tests(**json.loads(measured.read_text()))
 
     def run(mutant: Mutant, names: list[str], tell: int) -> int:
