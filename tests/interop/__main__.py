@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from mcp_server.sandbox.app import SOURCES
 from tests.interop.listening import Heard, Port
-from tests.support.environments import NodeEnvironment, PythonEnvironment
+from tests.support.environments import NodeEnvironment, PythonEnvironment, make_all
 
 CLIENTS = Path(__file__).parent / "clients"
 LISTENING = Path(__file__).parent / "listening.py"
@@ -206,8 +206,7 @@ def main(wanted: str = "") -> int:
     rows: list[Row] = []
     head = f"{'client':30} {'over':6} {'era':11}{'calls':>6} {'tasks':>6}  result"
     clients = [client for client in all_clients() if wanted in client.name]
-    for environment in dict.fromkeys(client.environment for client in clients):
-        environment.make()
+    make_all(client.environment for client in clients)
     print(head, flush=True)
     transports: tuple[Transport, ...] = ("stdio", "HTTP")
     for client in clients:

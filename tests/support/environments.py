@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,7 @@ class PythonEnvironment:
         if _is_made(self.folder, self.pins):
             return
         _run([sys.executable, "-m", "venv", str(self.folder)])
-        options = ["-qq", "--disable-pip-version-check", "--no-input"]
+        options = ["-qq", "--disable-pip-version-check", "--no-input", "--no-compile"]
         _install([str(self.python), "-m", "pip", "install", *options, *self.pins])
         _made(self.folder, self.pins)
 
@@ -77,6 +78,15 @@ class NodeEnvironment:
 
 
 _NODE = PythonEnvironment("node", (NODE,))
+
+
+def make_all(environments: Iterable[PythonEnvironment | NodeEnvironment]) -> None:
+    """Make several, two at a time: an install waits for the network as long as it works."""
+    wanted = list(dict.fromkeys(environments))
+    if any(isinstance(one, NodeEnvironment) for one in wanted):
+        _NODE.make()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda one: one.make(), wanted))
 
 
 def node() -> Path:
