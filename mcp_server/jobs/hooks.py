@@ -4,12 +4,12 @@ What it sends is not read: a request at the right address is a reason to read th
 more than that. A job is read without it too, only less often.
 """
 
-import hmac
 from typing import Self
 
 from mcp_server.models import OUR_ID_PREFIX
 from mcp_server.services.base import Order
 from mcp_server.settings import Settings
+from mcp_server.signing import Signer
 
 HOOK_PATH = "/hook"
 ASKED, HEARD = "hook", "hooked"
@@ -19,15 +19,14 @@ ASKED, HEARD = "hook", "hooked"
 class Hooks:
     """The addresses, and from which services they were used."""
 
-    def __init__(self, address: str, keys: tuple[bytes, ...]) -> None:
+    def __init__(self, address: str, signer: Signer) -> None:
         """Take the parts.
 
         Args:
             address: at which the vendor reaches this server.
-            keys: the first signs, all are accepted.
         """
         self._address = address
-        self._keys = keys
+        self._signer = signer
         self._services: set[str] = set()
 
     @classmethod
@@ -35,7 +34,7 @@ class Hooks:
         """Those that the settings ask for."""
         if not settings.webhooks or settings.public_url is None:
             return None
-        return cls(settings.public_url, settings.derived_keys("hooks"))
+        return cls(settings.public_url, Signer(settings.derived_keys("hooks")))
 
     @staticmethod
     def are_for(order: Order) -> bool:
@@ -47,15 +46,11 @@ class Hooks:
     def address_of(self, row_id: str) -> str:
         """The address that the vendor is given for a submission."""
         name = row_id.removeprefix(OUR_ID_PREFIX)
-        return f"{self._address}{HOOK_PATH}/{name}/{_proof(self._keys[0], name)}"
+        return f"{self._address}{HOOK_PATH}/{name}/{self._signer.sign(name)}"
 
     def row_of(self, name: str, proof: str) -> str | None:
         """The id of the submission whose address has these two parts; None: it is none of ours."""
-        given = proof.encode(errors="replace")
-        for key in self._keys:
-            if hmac.compare_digest(given, _proof(key, name).encode()):
-                return OUR_ID_PREFIX + name
-        return None
+        return OUR_ID_PREFIX + name if self._signer.has_signed(name, proof) else None
 
     def heard(self, service: str) -> None:
         """Note that a service has used an address."""
@@ -68,7 +63,3 @@ class Hooks:
     def come_from(self, service: str) -> bool:
         """Whether a service is known to use the addresses."""
         return service in self._services
-
-
-def _proof(key: bytes, name: str) -> str:
-    return hmac.digest(key, name.encode(errors="replace"), "sha256").hex()[:32]

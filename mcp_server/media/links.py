@@ -5,7 +5,6 @@ that a server with the same secret made it. Nothing is stored: any server that h
 shares the folder serves it.
 """
 
-import hmac
 import math
 import re
 from enum import Enum, auto
@@ -17,6 +16,7 @@ from mcp_server.clock import Clock
 from mcp_server.errors import UnusableFileError
 from mcp_server.media.files import UPLOADS, OutputFolder
 from mcp_server.settings import Settings
+from mcp_server.signing import Signer
 
 FILES_PATH = "/files"
 LINK_WORKS_S = 86_400
@@ -37,7 +37,7 @@ class FileLinks:
     def __init__(
         self,
         address: str,
-        keys: tuple[bytes, ...],
+        signer: Signer,
         outputs: OutputFolder,
         clock: Clock,
         *,
@@ -47,11 +47,10 @@ class FileLinks:
 
         Args:
             address: at which clients reach this server.
-            keys: the first signs, all are accepted.
             sandbox: its links work nowhere else, and others not in it.
         """
         self.address = address
-        self._keys = keys
+        self._signer = signer
         self._outputs = outputs
         self._clock = clock
         self._mode = "sandbox" if sandbox else "real"
@@ -62,7 +61,7 @@ class FileLinks:
         keys = settings.derived_keys("links")
         if settings.public_url is None or not keys:
             return None
-        return cls(settings.public_url, keys, outputs, clock, sandbox=settings.sandbox)
+        return cls(settings.public_url, Signer(keys), outputs, clock, sandbox=settings.sandbox)
 
     def ends_at(self) -> int:
         """Until when a link that is made now works, in seconds since the epoch: a day or more."""
@@ -74,7 +73,7 @@ class FileLinks:
         if not _can_be_linked(name):
             return None
         ends_at = str(self.ends_at())
-        proof = f"{ends_at}-{self._signature(self._keys[0], ends_at, name)}"
+        proof = f"{ends_at}-{self._signer.sign(self._signed(ends_at, name))}"
         return f"{self.address}{FILES_PATH}/{proof}/{quote(name)}"
 
     def find(self, proof: str, name: str) -> Path | NoFile:
@@ -83,10 +82,7 @@ class FileLinks:
         if found is None:
             return NoFile.UNKNOWN
         ends_at, signature = found.groups()
-        if not any(
-            hmac.compare_digest(signature, self._signature(key, ends_at, name))
-            for key in self._keys
-        ):
+        if not self._signer.has_signed(self._signed(ends_at, name), signature):
             return NoFile.UNKNOWN
         if int(ends_at) <= self._clock.now():
             return NoFile.LATE
@@ -121,9 +117,9 @@ class FileLinks:
             " a job; a file that was sent here must be sent again.",
         )
 
-    def _signature(self, key: bytes, ends_at: str, name: str) -> str:
-        text = f"{self._mode}\n{ends_at}\n{name}"
-        return hmac.digest(key, text.encode(errors="surrogatepass"), "sha256").hex()[:32]
+    def _signed(self, ends_at: str, name: str) -> str:
+        """What the signature of a link is made of."""
+        return f"{self._mode}\n{ends_at}\n{name}"
 
 
 def _can_be_linked(name: str) -> bool:
