@@ -1,5 +1,8 @@
 """`useapi-mcp user`: hand out tokens for a server of many, and take them back."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from mcp_server.clock import Clock, iso
 from mcp_server.journal.stores import store_of
 from mcp_server.journal.users import Users
@@ -13,11 +16,8 @@ async def add(settings: Settings, name: str, *, read_only: bool) -> str:
         RequestError: the name is none, or taken.
         JournalError: it can't be written down.
     """
-    store = store_of(settings, Clock())
-    try:
-        return await Users(store, Clock().now).add(name, may_submit=not read_only)
-    finally:
-        await store.close()
+    async with _users(settings) as users:
+        return await users.add(name, may_submit=not read_only)
 
 
 async def remove(settings: Settings, name: str) -> str:
@@ -27,11 +27,8 @@ async def remove(settings: Settings, name: str) -> str:
         RequestError: there is none of this name.
         JournalError: it can't be written down.
     """
-    store = store_of(settings, Clock())
-    try:
-        await Users(store, Clock().now).remove(name)
-    finally:
-        await store.close()
+    async with _users(settings) as users:
+        await users.remove(name)
     return f"{name} is removed: the token is refused from now on; jobs stay."
 
 
@@ -41,16 +38,23 @@ async def table(settings: Settings) -> str:
     Raises:
         JournalError: they can't be read.
     """
-    store = store_of(settings, Clock())
-    try:
-        users = await Users(store, Clock().now).all()
-    finally:
-        await store.close()
-    if not users:
+    async with _users(settings) as users:
+        known = await users.all()
+    if not known:
         return "There are no users."
-    longest = max(len(user.name) for user in users)
+    longest = max(len(user.name) for user in known)
     return "\n".join(
         f"{user.name:<{longest}}  {'submits' if user.may_submit else 'reads  '}"
         f"  since {iso(user.created_at)}"
-        for user in users
+        for user in known
     )
+
+
+@asynccontextmanager
+async def _users(settings: Settings) -> AsyncIterator[Users]:
+    clock = Clock()
+    store = store_of(settings, clock)
+    try:
+        yield Users(store, clock.now)
+    finally:
+        await store.close()

@@ -7,7 +7,6 @@ Who sends a file must have the token, as for a call.
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -63,23 +62,17 @@ class SendingMiddleware:
     def __init__(self, app: ASGIApp, stopping: Stopping) -> None:
         self._app = app
         self._stopping = stopping
-        self._take = AuthContextMiddleware(self._answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._stopping.app
         is_ours = scope["type"] == "http" and scope["path"] == FILES_PATH
         if app is None or app.links is None or not is_ours:
-            await self._app(scope, receive, send)
-        else:
-            await self._take(scope, receive, send)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self._stopping.app is not None
+            return await self._app(scope, receive, send)
         try:
-            response = await _taken(self._stopping.app, Request(scope, receive))
+            response = await _taken(app, Request(scope, receive))
         except ClientDisconnect:
-            return
-        await response(scope, receive, send)
+            return None
+        return await response(scope, receive, send)
 
 
 async def _taken(app: AppContext, request: Request) -> Response:

@@ -112,6 +112,8 @@ class Jobs:
 
     def of(self, caller: Caller) -> "Jobs":
         """The same jobs, as this caller may see and change them."""
+        if caller == self._caller:
+            return self
         theirs = copy.copy(self)
         vars(theirs).update(_caller=caller)
         if caller.user and self._sharing == "private":

@@ -176,9 +176,11 @@ class Uploads:
         if self._journal.fault is not None:
             raise self._journal.fault
         progress = self._progress.setdefault(key, Progress(total_bytes=file.size_bytes))
+        origin = self._upstream.origin
+        new = NewSubmission(key, origin, service.name, "upload", file.name, {}, 0.0, payer=user)
         ref = await self._sends.join(
             key,
-            lambda: self._send_alone(key, service, account, file, progress, user),
+            lambda: self._send_alone(new, service, account, file, progress),
             progress,
             patience.report,
             patience.left_s,
@@ -263,40 +265,26 @@ class Uploads:
         return file
 
     async def _send_alone(
-        self,
-        key: str,
-        service: Service,
-        account: str,
-        file: OwnFile,
-        progress: Progress,
-        user: str,
+        self, new: NewSubmission, service: Service, account: str, file: OwnFile, progress: Progress
     ) -> str:
         """Send a file while no other process does, unless one has meanwhile."""
-        while not await self._journal.claim(key):
+        while not await self._journal.claim(new.key):
             await self._clock.sleep(_LOCK_POLL_S)
         try:
-            row = await self._journal.find_live(key)
+            row = await self._journal.find_live(new.key)
             if (ref := _ref_in(row)) is not None:
                 return ref
             if row is not None:
                 row = await self._close_lost(row)
                 note = "What the vendor calls it is not known here, so it is sent anew."
                 await self._journal.close_row(row, "freed", note)
-            return await self._send(key, service, account, file, progress, user)
+            return await self._send(new, service, account, file, progress)
         finally:
-            await self._journal.release(key)
+            await self._journal.release(new.key)
 
     async def _send(
-        self,
-        key: str,
-        service: Service,
-        account: str,
-        file: OwnFile,
-        progress: Progress,
-        user: str,
+        self, new: NewSubmission, service: Service, account: str, file: OwnFile, progress: Progress
     ) -> str:
-        origin = self._upstream.origin
-        new = NewSubmission(key, origin, service.name, "upload", file.name, {}, 0.0, payer=user)
         row = await self._journal.insert(new)
         job = Job(
             job_id=row.id,

@@ -41,4 +41,4 @@ def current_remote() -> Remote | None:
     Raises:
         LookupError: no request is being handled.
     """
-    return Remote(current_app().links) if _CURRENT.get().request is not None else None
+    return current_app().remote(_CURRENT.get().request)

@@ -32,7 +32,7 @@ from mcp_server.errors import ExpiredError, NotFoundError, RequestError, UseapiE
 from mcp_server.jobs.jobs import may_only_read
 from mcp_server.models import PAID_OPERATIONS, Job
 from mcp_server.redaction import one_line
-from mcp_server.tools.context import AppContext, Remote, current_caller
+from mcp_server.tools.context import AppContext, current_caller
 from mcp_server.tools.results import job_answer
 
 IDENTIFIER = "io.modelcontextprotocol/tasks"
@@ -238,8 +238,7 @@ def _ended(job: Job) -> bool:
 
 def _result(ctx: RequestContext, job: Job) -> dict[str, object]:
     app: AppContext = ctx.lifespan_context
-    remote = Remote(app.links) if ctx.request is not None else None
-    answer = job_answer(job, sandbox=app.settings.sandbox, remote=remote)
+    answer = job_answer(job, sandbox=app.settings.sandbox, remote=app.remote(ctx.request))
     # A job that failed is a completed task whose answer is an error: the protocol did not fail.
     answer.is_error = job.status == "failed"
     return answer.model_dump(by_alias=True, mode="json", exclude_none=True)

@@ -42,6 +42,21 @@ READ_S = 10.0  # what a paid call may read first: with the 40 s of its submissio
 
 
 @dataclass(frozen=True)
+class Remote:
+    """A caller over HTTP, who may not see the server's disk.
+
+    Args:
+        links: made to its files; None: they are told by their paths, which is said.
+    """
+
+    links: FileLinks | None = None
+
+    def link_to(self, path: str) -> str | None:
+        """Our link to a saved file; None: it is told by its path."""
+        return self.links.link_to(path) if self.links is not None else None
+
+
+@dataclass(frozen=True)
 class AppContext:
     """What the handlers of a server share: made when it starts, closed when it stops.
 
@@ -68,20 +83,9 @@ class AppContext:
         """The jobs, as whoever made the call that is being handled may see and change them."""
         return self.all_jobs.of(current_caller())
 
-
-@dataclass(frozen=True)
-class Remote:
-    """A caller over HTTP, who may not see the server's disk.
-
-    Args:
-        links: made to its files; None: they are told by their paths, which is said.
-    """
-
-    links: FileLinks | None = None
-
-    def link_to(self, path: str) -> str | None:
-        """Our link to a saved file; None: it is told by its path."""
-        return self.links.link_to(path) if self.links is not None else None
+    def remote(self, request: object | None) -> Remote | None:
+        """Who sent this request over HTTP; None: there is none, on stdio."""
+        return Remote(self.links) if request is not None else None
 
 
 Ctx = Context[AppContext]
@@ -99,7 +103,7 @@ def is_remote(ctx: Ctx) -> bool:
 
 def remote_of(ctx: Ctx) -> Remote | None:
     """Who made a call over HTTP; None: the server was started by its caller."""
-    return Remote(app_of(ctx).links) if is_remote(ctx) else None
+    return app_of(ctx).remote(ctx.request_context.request)
 
 
 def current_caller() -> Caller:
