@@ -5,13 +5,14 @@ import itertools
 import statistics
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 
 from benchmarks import peers
 from benchmarks.clients import HttpClient, stdio, times_ms
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, in_turns
 from tests.support.serving import http_server, workers
 
 CALLS, BATCHES = 100, 10
@@ -78,17 +79,15 @@ def _over_http() -> Iterator[Figure]:
 
 
 def _rates(what: str, clients: int, ours: str, bare: str) -> Figure:
-    found: tuple[list[float], list[float]] = ([], [])
-    for turn in range(TURNS + 1):
-        for url, rates in zip((ours, bare), found, strict=True):
-            rate = asyncio.run(_rate(url, clients))
-            if turn:
-                rates.append(rate)
+    def rate(url: str) -> float:
+        return asyncio.run(_rate(url, clients))
+
+    of_ours, of_bare = in_turns(TURNS, partial(rate, ours), partial(rate, bare))
     return Figure(
         f"`get_job` over HTTP, {what}",
         "calls/s",
-        tuple(found[0]),
-        tuple(found[1]),
+        of_ours,
+        of_bare,
         "bare SDK, 1 worker, the same request",
         least=LEAST_SHARE,
     )

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,6 +48,12 @@ class Figure:
         if self.most is not None:
             return f"<= {self.most:g}"
         return "" if self.least is None else f">= {self.least:g}"
+
+
+def in_turns(turns: int, *measures: Callable[[], float]) -> tuple[tuple[float, ...], ...]:
+    """What each of several came to, one after the other; the first turn, which warms, left out."""
+    found = [tuple(measure() for measure in measures) for _ in range(turns + 1)]
+    return tuple(zip(*found[1:], strict=True))
 
 
 def table(figures: Iterable[Figure]) -> str:

@@ -17,12 +17,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import peers
 from benchmarks.clients import HttpClient, times_ms
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, in_turns
 from tests.support import postgres
 from tests.support.serving import http_server
 
@@ -107,18 +108,17 @@ def _teams() -> Iterator[tuple[Team, Team]]:
 def _rates(
     what: str, tool: str, calls_of: Callable[[Team], Calls], servers: int, *teams: Team
 ) -> Figure:
-    """Calls a second, the first turn left out: it warms."""
-    found: tuple[list[float], ...] = tuple([] for _ in teams)
-    for turn in range(TURNS + 1):
-        for team, rates in zip(teams, found, strict=True):
-            rate = asyncio.run(_rate(team.urls[:servers], tool, calls_of(team)))
-            if turn:
-                rates.append(rate)
+    """Calls a second."""
+
+    def rate(team: Team) -> float:
+        return asyncio.run(_rate(team.urls[:servers], tool, calls_of(team)))
+
+    on_postgres, on_sqlite = in_turns(TURNS, *(partial(rate, team) for team in teams))
     return Figure(
         f"{what} on PostgreSQL, servers: {servers}, {CALLERS} callers, turns of {SECONDS:g} s",
         "calls/s",
-        tuple(found[0]),
-        tuple(found[1]),
+        on_postgres,
+        on_sqlite,
         "SQLite in a folder that the servers share",
     )
 
@@ -141,19 +141,18 @@ async def _rate(urls: list[str], tool: str, calls: Calls) -> float:
 
 
 def _times(what: str, tool: str, calls_of: Callable[[Team], Calls], *teams: Team) -> Figure:
-    """Milliseconds of a call by the only caller, the first batch left out: it warms."""
-    found: tuple[list[float], ...] = tuple([] for _ in teams)
-    for batch in range(BATCHES + 1):
-        for team, times in zip(teams, found, strict=True):
-            calls = list(itertools.islice(calls_of(team), CALLS))
-            median_ms = asyncio.run(_median_ms(team.urls[0], tool, calls))
-            if batch:
-                times.append(median_ms)
+    """Milliseconds of a call by the only caller."""
+
+    def median_ms(team: Team) -> float:
+        calls = list(itertools.islice(calls_of(team), CALLS))
+        return asyncio.run(_median_ms(team.urls[0], tool, calls))
+
+    on_postgres, on_sqlite = in_turns(BATCHES, *(partial(median_ms, team) for team in teams))
     return Figure(
         f"{what} on PostgreSQL, servers: 1, 1 caller, medians of {CALLS} calls",
         "ms",
-        tuple(found[0]),
-        tuple(found[1]),
+        on_postgres,
+        on_sqlite,
         "SQLite",
     )
 

@@ -26,20 +26,11 @@ async def two_servers(tmp_path: Path) -> AsyncIterator[tuple[Harness, Harness]]:
         (tmp_path / name).symlink_to(folder)
     clock = VirtualClock()
     network = Network(Sandbox(now=clock.now))
-    async with (
-        running(
-            tmp_path,
-            clock=clock,
-            network=network,
-            USEAPI_OUTPUT_DIR=str(tmp_path / "mounted"),
-        ) as first,
-        running(
-            tmp_path,
-            clock=clock,
-            network=network,
-            USEAPI_OUTPUT_DIR=str(tmp_path / "elsewhere"),
-        ) as second,
-    ):
+    servers = [
+        running(tmp_path, clock=clock, network=network, USEAPI_OUTPUT_DIR=str(tmp_path / name))
+        for name in ("mounted", "elsewhere")
+    ]
+    async with servers[0] as first, servers[1] as second:
         yield first, second
 
 
