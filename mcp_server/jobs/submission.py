@@ -467,7 +467,8 @@ class Submitter:
     async def _post(self, order: Order, row: Submission) -> Job:
         """Send it and write down the answer: what `idle` waits for."""
         service = service_named(order.service)
-        if order.endpoint.repeats == "taken":  # so it is sent once
+        # What is sent once and then looked for; what answers when it is done is not.
+        if order.endpoint.repeats == "taken" and not order.endpoint.answers_when_done:
             row = await self._with_existing(order, row)
         is_counted = False
 

@@ -141,12 +141,7 @@ def check_files(folder: Path) -> None:
                 for column, value in zip(columns, row, strict=True):
                     assert not has_email(outside_ids(str(value))), (column, value)
                     if has_email(str(value)):
-                        assert column in {
-                            "source_id",
-                            "job_id",
-                            "job",
-                            "evidence",
-                        }  # which hold ids
+                        assert column in {"source_id", "job_id", "job"}
 
 
 async def test_an_exception_of_ours_holds_no_token(tmp_path: Path) -> None:

@@ -526,6 +526,17 @@ async def test_images_of_google_flow_are_made_in_the_background_and_only_once(
     assert "completed" == done.job["status"]
 
 
+async def test_nothing_is_read_before_images_of_google_flow_for_they_are_never_looked_for(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as server:
+        await make(server, "google-flow", "video")
+        sent = len(server.network.sent)
+        await make(server, "google-flow", "image")
+
+        assert ["POST"] == [request.method for request in server.network.sent[sent:]]
+
+
 @pytest.mark.parametrize("fault", [CUT, Fault(then=httpx.Response(502, text="<html>"))])
 async def test_images_of_google_flow_whose_answer_is_lost_are_lost_and_can_be_made_anew(
     tmp_path: Path, fault: Fault
