@@ -337,14 +337,18 @@ async def test_a_file_that_the_vendor_has_forgotten_is_sent_once_more(tmp_path: 
         assert 1 == len(forgetful.accepted)
 
 
+def forgotten() -> httpx.Response:
+    """What the vendor says of a file that it does not keep any more."""
+    return httpx.Response(400, json={"error": "Video upload/1.mp4 not found"})
+
+
 async def test_a_file_that_is_forgotten_again_and_again_is_sent_once_more_and_no_more(
     tmp_path: Path,
 ) -> None:
     path = put(tmp_path)
-    gone = httpx.Response(400, json={"error": "Video upload/1.mp4 not found"})
     async with running(tmp_path, **own(tmp_path)) as h:
         h.network.concerns = is_order
-        h.network.faults = [Fault(reaches=False, then=gone) for _ in range(5)]
+        h.network.faults = [Fault(reaches=False, then=forgotten()) for _ in range(5)]
         reply = await h.call("upscale_video", source=path)
 
         assert "refused" == reply.error["code"]
@@ -379,10 +383,9 @@ async def test_who_joined_an_order_whose_file_was_forgotten_is_refused_and_order
     tmp_path: Path,
 ) -> None:
     path = put(tmp_path)
-    gone = httpx.Response(400, json={"error": "Video upload/1.mp4 not found"})
     async with running(tmp_path, **own(tmp_path)) as h:
         h.network.concerns = is_order
-        h.network.faults = [Fault(reaches=False, after_s=5, then=gone)]
+        h.network.faults = [Fault(reaches=False, after_s=5, then=forgotten())]
         began = asyncio.create_task(h.call("upscale_video", source=path))
         await asyncio.sleep(1)
         joined = await h.call("upscale_video", source=path)
@@ -396,11 +399,10 @@ async def test_who_joined_an_order_whose_file_was_forgotten_is_refused_and_order
 
 async def test_a_file_that_is_sent_once_more_is_waited_for_no_longer(tmp_path: Path) -> None:
     path = put(tmp_path)
-    gone = httpx.Response(400, json={"error": "Video upload/1.mp4 not found"})
     async with running(tmp_path, **own(tmp_path)) as h:
         h.network.faults = [
             Fault(before_s=25),
-            Fault(reaches=False, then=gone),  # the question for the price
+            Fault(reaches=False, then=forgotten()),  # the question for the price
             Fault(before_s=25),
         ]
         reply = await h.call("upscale_video", source=path, max_credits=1000)
