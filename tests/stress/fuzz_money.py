@@ -10,7 +10,7 @@ import random
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
 
@@ -69,11 +69,16 @@ def main() -> int:
     began, number, steps = time.monotonic(), first, Counter[str]()
     known, results = Counter[str](), list[Result]()
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
-        while steps["steps"] < given.steps and time.monotonic() - began < 60 * given.minutes:
-            batch = [pool.submit(run, number + n, shrink=given.shrink) for n in range(given.jobs)]
-            number += given.jobs
-            for work in batch:
-                result = work.result()
+        under_way = set[Future[Result]]()
+        while True:
+            is_over = time.monotonic() - began >= 60 * given.minutes
+            while len(under_way) < given.jobs and not is_over and steps["steps"] < given.steps:
+                under_way.add(pool.submit(run, number, shrink=given.shrink))
+                number += 1
+            if not under_way:
+                break
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            for result in (work.result() for work in done):
                 results.append(result)
                 steps += result.steps
                 known += result.known

@@ -34,6 +34,7 @@ from tests.support.wishes import Wish
 DAY_S = 86_400.0
 QUOTE_S = 600.0  # for which a price that was told is kept
 _KEPT_S = {"google-flow": 7 * DAY_S, "dreamina": 30 * DAY_S, "pixverse": math.inf}
+_LOOKED_THROUGH = 200  # of PixVerse's list: five pages of 40
 _SKEW_S = 3.0  # the vendor's `Date` has whole seconds
 
 
@@ -266,8 +267,19 @@ class Facts:
         if wish.kept_as:
             return "taken; of an own file no list tells what was made of it"
         if wish.service == "pixverse" and not self.clock_was_set:
-            return None  # its list holds everything
+            is_far_down = all(self._newer_beside(post) >= _LOOKED_THROUGH for post in made)
+            return "taken; more newer ones than are looked through" if is_far_down else None
         return "taken; ended before it was seen, and no longer listed"
+
+    def _newer_beside(self, post: Post) -> int:
+        """How many jobs stand before this one in the vendor's list."""
+        own_list = (post.job_id or "").rpartition(":")[0]
+        return sum(
+            other.origin == post.origin
+            and other.accepted_at > post.accepted_at
+            and (other.job_id or "").rpartition(":")[0] == own_list
+            for other in self.posts
+        )
 
 
 def _ids(row: dict[str, Any]) -> list[str | None]:
