@@ -174,9 +174,10 @@ class Facts:
             return "failed, and its row went on"
         if (why := self._taken_for_it(post, row)) is not None:
             return why
-        if wish.is_free and row["job_id"] is not None:
-            return "a free repeat"
-        return None
+        # Google Flow keeps what it has upscaled, and makes a job of a stranger's repeat, too.
+        is_kept = (wish.service, wish.tool) == ("google-flow", "upscale_video")
+        is_repeat = wish.is_free or (is_kept and self.maker_of(row["job_id"]) is None)
+        return "a free repeat" if is_repeat and row["job_id"] is not None else None
 
     def maker_of(self, job_id: str | None) -> Post | None:
         return next((post for post in self.posts if job_id and post.job_id == job_id), None)
