@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from mcp_server.errors import (
     NotFoundError,
+    RateLimitError,
     RefusedError,
     RequestError,
     UnexpectedAnswerError,
@@ -421,6 +422,31 @@ class Service(ABC):
     def account_in(self, order: Order) -> str | None:
         """The account that the ids in an order belong to, where it can be of no other."""
         return None
+
+    def owner_of(self, some_id: object) -> str:
+        """The account that an id of this service belongs to; "" where it does not tell."""
+        return ""
+
+    def runs_on(self, order: Order) -> str:
+        """The account that an order runs on, in lower case; "" where its vendor chooses."""
+        option = order.endpoint.options.get("account")
+        named = "" if option is None else str(order.body.get(option.field) or "")
+        values = (order.source, *order.body.values())
+        return next(filter(None, (named, *map(self.owner_of, values))), "").lower()
+
+    async def slots(self, upstream: Upstream) -> Mapping[str, int]:
+        """How many jobs each account may run at once, by its name in lower case. Free.
+
+        It is empty where the vendor does not tell.
+
+        Raises:
+            UseapiError: it can't be read.
+        """
+        return {}
+
+    def frees_slots(self, refusal: RateLimitError) -> bool:
+        """Whether what was refused as too early is taken once the account has less to do."""
+        return True
 
     def order(
         self,
