@@ -86,6 +86,8 @@ class Conditions:
         fails: whether the job made now fails in the end.
         first_serial: the number of the first job; two sandboxes that differ in it give no id twice.
         on_accepted: given each paid POST, at the moment that there is a job of it.
+        slots: how many jobs an account runs at once, unless a request names another number; None:
+            as many as the documents say. Those of Google Flow say none: *assumed*, any number.
         quote: the body in which PixVerse tells a price in credits when asked for it. That it does
             is documented (10 October 2026), the body is not: *assumed*, the field of an order.
     """
@@ -95,6 +97,7 @@ class Conditions:
     fails: Callable[[], bool] = lambda: False
     first_serial: int = 0
     on_accepted: Callable[[Accepted], None] = lambda _: None
+    slots: int | None = None
     quote: Callable[[int], Mapping[str, object]] = _quoted
 
 

@@ -431,8 +431,9 @@ class Service(ABC):
         """The account that an order runs on, in lower case; "" where its vendor chooses."""
         option = order.endpoint.options.get("account")
         named = "" if option is None else str(order.body.get(option.field) or "")
-        values = (order.source, *order.body.values())
-        return next(filter(None, (named, *map(self.owner_of, values))), "").lower()
+        prompt = None if order.endpoint.longest_prompt is None else order.endpoint.source_field
+        ids = (value for field, value in order.body.items() if field != prompt)
+        return next(filter(None, (named, *map(self.owner_of, ids))), "").lower()
 
     async def slots(self, upstream: Upstream) -> Mapping[str, int]:
         """How many jobs each account may run at once, by its name in lower case. Free.
