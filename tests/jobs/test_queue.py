@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from mcp_server.jobs.queue import in_turn, may_start
 from mcp_server.journal.locks import FileLocks
+from mcp_server.journal.records import Refused, Running, Traffic, Waiting
 from mcp_server.sandbox.app import Sandbox
 from mcp_server.sandbox.state import Conditions
 from tests.support.harness import (
@@ -21,12 +24,21 @@ from tests.support.harness import (
     VirtualClock,
     running,
 )
-from tests.support.team import OPERATOR, Team, team
+from tests.support.tasks_client import DECLARED, ask, call
+from tests.support.team import OPERATOR, team
 
 VIDEO = GOOD["dreamina", "video"]
 FLOW_VIDEO = GOOD["google-flow", "video"]
 QUEUE = {"USEAPI_QUEUE_SECONDS": "1800"}
 BUSY = httpx.Response(429, json={"error": "Account is busy"})
+
+
+NOW = 1_790_000_000.0
+
+
+def waiting(name: str) -> Waiting:
+    """One that waits for the account x; the payer is its first letter."""
+    return Waiting(name, name[0], "x", NOW + 600)
 
 
 class Vendor:
@@ -41,13 +53,16 @@ class Vendor:
         self._folder = folder
         self._locks = FileLocks(folder / "state" / "journal.lock")
 
-    def server(self, **settings: str) -> contextlib.AbstractAsyncContextManager[Harness]:
+    def server(
+        self, *, client_options: dict[str, Any] | None = None, **settings: str
+    ) -> contextlib.AbstractAsyncContextManager[Harness]:
         return running(
             self._folder,
             clock=self.clock,
             sandbox=self.sandbox,
             network=self.network,
             locks=self._locks,
+            client_options=client_options,
             **{**QUEUE, **settings},
         )
 
@@ -125,14 +140,16 @@ async def test_a_user_with_few_orders_does_not_wait_for_anothers_many(tmp_path: 
     ):
         batch = [await made(alice, number) for number in range(40)]
         few = [await made(bob, number) for number in (100, 101)]
-        await asyncio.gather(*(ended(bob, reply.job["job_id"]) for reply in few))
-        done_when_bobs_are = len(server.sandbox.accepted)
-        rows = await asyncio.gather(*(ended(alice, reply.job["job_id"]) for reply in batch))
+        for reply in few:
+            await ended(bob, reply.job["job_id"])
+        sent_before_bobs_ended = len(alice.posts())
+        await asyncio.sleep(1000)
+        seen_by_bob = await bob.call("list_jobs")
 
     assert 4 == [reply.job["status"] for reply in batch].count("running")
     assert [1, 2] == [reply.job["queue_position"] for reply in few]
-    assert done_when_bobs_are <= 4 + 2 + 6
-    assert {"completed"} == {row["status"] for row in rows}
+    assert sent_before_bobs_ended <= 4 + 2 + 6
+    assert 2 == len((seen_by_bob.data or {})["jobs"])
     assert 42 == len(alice.posts()) == len(server.sandbox.accepted)
 
 
@@ -284,3 +301,208 @@ async def test_slots_that_nobody_tells_are_learned_from_a_refusal(tmp_path: Path
     assert 1 == refused_at_first
     assert {"completed"} == {job["status"] for job in jobs}
     assert 6 == len(server.sandbox.accepted)
+
+
+async def test_the_number_that_an_order_names_counts_for_it_alone(tmp_path: Path) -> None:
+    async with one_server(tmp_path, slots=3) as server:
+        await made(server, 1)
+        narrow = await made(server, 2, max_jobs=1)
+        wide = await made(server, 3)
+        job = await ended(server, narrow.job["job_id"])
+
+    assert ("queued", "running") == (narrow.job["status"], wide.job["status"])
+    assert "completed" == job["status"]
+    assert 3 == len(server.posts()) == len(server.sandbox.accepted)
+
+
+async def test_where_the_vendor_chooses_the_account_all_of_its_service_count(
+    tmp_path: Path,
+) -> None:
+    """The sandbox's user has two accounts on Dreamina."""
+    async with one_server(tmp_path) as server:
+        chosen = [await made(server, number, "dreamina") for number in range(3)]
+        of_a_taken_one = await server.call("upscale_video", source=VIDEO)
+        await ended(server, chosen[2].job["job_id"])
+        last = await ended(server, of_a_taken_one.job["job_id"])
+
+    assert ["running", "running", "queued"] == [reply.job["status"] for reply in chosen]
+    assert ("queued", 1) == (of_a_taken_one.job["status"], of_a_taken_one.job["queue_position"])
+    assert "completed" == last["status"]
+    assert 4 == len(server.posts()) == len(server.sandbox.accepted)
+
+
+async def test_an_order_with_the_callers_own_captcha_does_not_wait(tmp_path: Path) -> None:
+    async with one_server(tmp_path) as server:
+        await made(server, 1, "google-flow")
+        refused = await made(server, 2, "google-flow", captcha_token="x" * 40)
+
+    assert "rate_limited" == refused.error["code"]
+
+
+@pytest.mark.parametrize("name", ["too-much-traffic", "daily-quota-reached"])
+async def test_a_refusal_that_waiting_does_not_help_is_told_at_once(
+    tmp_path: Path, name: str
+) -> None:
+    source = FLOW_VIDEO.replace("sample-1", name)
+    async with one_server(tmp_path) as server:
+        refused = await server.call("upscale_video", source=source)
+        jobs = await server.call("list_jobs")
+
+    assert "rate_limited" == refused.error["code"]
+    assert [] == (jobs.data or {})["jobs"]
+    assert 1 == len(server.posts())
+
+
+async def test_what_waits_counts_for_the_budgets_until_it_is_over(tmp_path: Path) -> None:
+    """A clip of Dreamina's costs 115 credits in the sandbox."""
+    async with one_server(tmp_path, USEAPI_MAX_CREDITS_PER_DAY="350") as server:
+        replies = [await made(server, number, "dreamina") for number in range(4)]
+        waiting = replies[2]
+        await server.call("cancel_job", job_id=waiting.job["job_id"])
+        after = await made(server, 3, "dreamina")
+
+    assert "queued" == waiting.job["status"]
+    assert "budget_spent" == replies[3].error["code"]
+    assert "queued" == after.job["status"]
+
+
+async def test_what_waits_is_not_given_up_while_its_vendor_can_t_be_reached(
+    tmp_path: Path,
+) -> None:
+    async with one_server(tmp_path) as server:
+        await made(server, 1)
+        waiting = await made(server, 2)
+        away = Fault(connects=False)
+        server.network.faults = [away] * 9
+        job = await ended(server, waiting.job["job_id"])
+
+    assert "completed" == job["status"]
+    assert [] == server.network.faults
+    assert 2 == len(server.posts()) == len(server.sandbox.accepted)
+
+
+async def test_a_lost_answer_to_what_waited_is_looked_for_and_never_sent_again(
+    tmp_path: Path,
+) -> None:
+    async with one_server(tmp_path) as server:
+        await made(server, 1)
+        waiting, behind = await made(server, 2), await made(server, 3)
+        server.network.faults = [Fault(then="cut")]
+        jobs = [await ended(server, reply.job["job_id"]) for reply in (waiting, behind)]
+
+    assert ["completed", "completed"] == [job["status"] for job in jobs]
+    assert 3 == len(server.posts()) == len(server.sandbox.accepted)
+
+
+async def test_a_slot_is_free_again_though_nobody_asks_for_the_job_that_had_it(
+    tmp_path: Path,
+) -> None:
+    async with one_server(tmp_path) as server:
+        for number in range(3):
+            await made(server, number)
+        await asyncio.sleep(400)
+
+        assert 3 == len(server.posts()) == len(server.sandbox.accepted)
+
+
+async def test_a_second_user_joins_what_waits_and_the_first_can_t_end_it_for_both(
+    tmp_path: Path,
+) -> None:
+    async with (
+        team(tmp_path, job_seconds=100, conditions=Conditions(slots=1), **QUEUE) as server,
+        server.caller("alice") as alice,
+        server.caller("bob") as bob,
+    ):
+        await made(alice, 1)
+        hers, his = await made(alice, 2), await made(bob, 2)
+        left = await bob.call("cancel_job", job_id=his.job["job_id"])
+        still = await alice.call("get_job", job_id=hers.job["job_id"])
+        hidden = await bob.call("get_job", job_id=his.job["job_id"])
+
+    assert hers.job["job_id"] == his.job["job_id"]
+    assert ("queued", 1) == (his.job["status"], his.job["queue_position"])
+    assert "no longer among your jobs" in left.text
+    assert "queued" == still.job["status"]
+    assert "not_found" == hidden.error["code"]
+    assert 1 == len(alice.posts())
+
+
+async def test_a_server_that_stops_answers_who_waits_and_sends_nothing_more(
+    tmp_path: Path,
+) -> None:
+    async with (
+        team(tmp_path, job_seconds=60, conditions=Conditions(slots=1), **QUEUE) as server,
+        server.caller(OPERATOR) as caller,
+    ):
+        await made(caller, 1)
+        waiting = await made(caller, 2)
+        asked = asyncio.create_task(
+            caller.call("get_job", job_id=waiting.job["job_id"], wait_seconds=50)
+        )
+        await asyncio.sleep(5)
+        server.app.all_jobs.answer_waiting()
+        answered = await asyncio.wait_for(asked, 5)
+        await server.app.all_jobs.drain()
+        await asyncio.sleep(300)
+        after = await caller.call("list_jobs", status="queued")
+
+    assert "queued" == answered.job["status"]
+    assert [waiting.job["job_id"]] == [job["job_id"] for job in (after.data or {})["jobs"]]
+    assert 1 == len(caller.posts())
+
+
+async def test_a_task_works_while_its_job_waits(tmp_path: Path) -> None:
+    vendor = Vendor(tmp_path, job_seconds=30)
+    async with vendor.server(client_options=DECLARED) as server:
+        await call(server.client, "upscale_video", source=VIDEO)
+        task = await call(server.client, "interpolate_video", source=VIDEO, fps=60)
+        told = await ask(server.client, "tasks/get", task["taskId"])
+        await asyncio.sleep(120)
+        done = await ask(server.client, "tasks/get", task["taskId"])
+
+    assert ("working", "queued") == (told["status"], told["statusMessage"])
+    assert "completed" == done["status"]
+
+
+def test_those_with_the_fewest_running_are_next_and_of_these_the_oldest() -> None:
+    traffic = Traffic(
+        tuple(waiting(name) for name in ("a1", "a2", "b1", "a3", "c1", "b2")),
+        (Running("r1", "job-1", "a", "x"), Running("r2", "job-2", "b", "elsewhere")),
+        {},
+    )
+
+    assert ["b1", "c1", "a1", "b2", "a2", "a3"] == [each.id for each in in_turn(traffic, "x")]
+
+
+@pytest.mark.parametrize(
+    ("slots", "refused", "expected"),
+    [
+        ({}, {}, 3),
+        ({"x": 2}, {}, 1),
+        ({"x": 1}, {}, 0),
+        ({"y": 1}, {}, 3),
+        ({}, {"x": Refused(1, NOW - 30, NOW - 20, 10)}, 0),
+        ({}, {"x": Refused(1, NOW - 61, NOW - 51, 10)}, 1),
+        ({}, {"x": Refused(1, NOW - 130, NOW - 120, 10)}, 2),
+        ({"x": 2}, {"x": Refused(9, NOW - 130, NOW - 120, 10)}, 1),
+        ({"x": 9}, {"x": Refused(9, NOW - 5, NOW + 5, 10)}, 0),
+    ],
+)
+def test_no_more_start_than_an_account_has_slots_for(
+    slots: dict[str, int], refused: dict[str, Refused], expected: int
+) -> None:
+    traffic = Traffic(
+        tuple(waiting(name) for name in ("a1", "a2", "b1")),
+        (Running("r1", None, "c", "x"), Running("r2", None, "c", "elsewhere")),
+        refused,
+    )
+
+    assert expected == len(may_start(traffic, slots, NOW))
+
+
+def test_what_waited_too_long_does_not_start() -> None:
+    over = replace(waiting("a1"), queued_until=NOW)
+
+    assert ["a2"] == [
+        each.id for each in may_start(Traffic((over, waiting("a2")), (), {}), {}, NOW)
+    ]

@@ -54,7 +54,7 @@ async def team(
     folder: Path,
     *,
     job_seconds: float = 3.0,
-    conditions: Conditions = Conditions(),
+    conditions: Conditions | None = None,
     **environment: str,
 ) -> AsyncIterator[Team]:
     """A server with its state below `folder`.
@@ -64,7 +64,7 @@ async def team(
         environment: settings by their names.
     """
     clock = VirtualClock()
-    sandbox = Sandbox(job_seconds=job_seconds, now=clock.now, conditions=conditions)
+    sandbox = Sandbox(job_seconds=job_seconds, now=clock.now, conditions=conditions or Conditions())
     network = Network(sandbox)
     async with serving(
         folder, environment, network=network, clock=clock, find_user=_find_user
