@@ -162,7 +162,7 @@ class Poller:
             watch.waiters -= 1
 
     async def read_if_due(self, job_id: str) -> bool:
-        """Read a job if its schedule wants it read by now; whether it is known to have ended.
+        """Read a job if its schedule wants it read by now; whether it was, and has ended.
 
         Raises:
             UseapiError: nobody knows such a job.
@@ -170,8 +170,9 @@ class Poller:
         watch, now = await self._watch(job_id), self._clock.elapsed()
         if watch.reads == 0:
             await self._hold_first_read(job_id, watch, now)
-        if now >= watch.next_read:
-            await _ended(self._begin_read(job_id, watch), LONGEST_READ_S)
+        if now < watch.next_read:
+            return False
+        await _ended(self._begin_read(job_id, watch), LONGEST_READ_S)
         return watch.job is not None and watch.job.ended
 
     async def _wait(self, job_id: str, watch: _Watch, seconds: float, report: Report) -> Job:

@@ -30,7 +30,7 @@ from mcp_server.upstream.client import Upstream
 log = logging.getLogger(__name__)
 
 GROWS_S = 60.0  # after which one more is tried than ran when an account refused one
-_PASS_S, _IDLE_S = 1.0, 2.0  # between two looks at the queue, with and without something in it
+_PASS_S, _IDLE_S = 1.0, 10.0  # between two looks at the queue, with and without something in it
 _PAUSE_S = 10.0  # after a refusal that names no wait, and where the vendor can't be reached
 _SLOTS_KEPT_S, _SLOTS_READ_S = 300.0, 5.0
 _BEGINS_S = 5.0  # in which what was taken out of the queue is sent, unless its server is gone
@@ -66,6 +66,7 @@ class Queue:
         self._journal = journal
         self._metrics = metrics
         self._slots: dict[str, _Slots] = {}
+        self._slots_reads: dict[str, asyncio.Task[None]] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._running: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
@@ -147,7 +148,9 @@ class Queue:
     async def close(self) -> None:
         """Begin nothing any more; what waits is left to other servers and to the next start."""
         self._is_closed = True
-        tasks = [*self._reading.values(), *filter(None, [self._running])]
+        tasks = [*self._reading.values(), *self._slots_reads.values()]
+        if self._running is not None:
+            tasks.append(self._running)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -214,23 +217,28 @@ class Queue:
 
     async def _slots_of(self, service: str) -> Mapping[str, int]:
         """What the vendor says of its accounts' slots; as last read, where it can't be now."""
-        known, now = self._slots.get(service), self._clock.elapsed()
-        if known is not None and now < known.until_s:
-            return known.told
+        known = self._slots.get(service)
+        if known is None or self._clock.elapsed() >= known.until_s:
+            reading = self._slots_reads.get(service)
+            if reading is None:  # all who ask meanwhile wait for the same answer
+                reading = asyncio.create_task(self._read_slots(service))
+                self._slots_reads[service] = reading
+                reading.add_done_callback(lambda _: self._slots_reads.pop(service))
+            await asyncio.wait({reading})
+        known = self._slots.get(service)
+        return {} if known is None else known.told
+
+    async def _read_slots(self, service: str) -> None:
+        adapter, known = known_service(service), self._slots.get(service)
         told: Mapping[str, int] = {} if known is None else known.told
-        adapter = known_service(service)
-        # Of several who ask at once one reads; the others go by what there is.
-        self._slots[service] = _Slots(told, now + _SLOTS_READ_S)
-        if adapter is None:
-            return told
+        kept_s = _SLOTS_READ_S
         try:
             async with asyncio.timeout(_SLOTS_READ_S):
-                told = await adapter.slots(self._upstream)
+                told = {} if adapter is None else await adapter.slots(self._upstream)
+                kept_s = _SLOTS_KEPT_S
         except (UseapiError, TimeoutError) as error:
             log.info("the slots of %s could not be read: %s", service, type(error).__name__)
-            return told
-        self._slots[service] = _Slots(told, self._clock.elapsed() + _SLOTS_KEPT_S)
-        return told
+        self._slots[service] = _Slots(told, self._clock.elapsed() + kept_s)
 
 
 def in_turn(traffic: Traffic, runs_on: str) -> list[Waiting]:
