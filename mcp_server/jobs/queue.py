@@ -225,6 +225,8 @@ class Queue:
                 self._slots_reads[service] = reading
                 reading.add_done_callback(lambda _: self._slots_reads.pop(service))
             await asyncio.wait({reading})
+            if not reading.cancelled():
+                reading.result()  # a bug in it is raised
         known = self._slots.get(service)
         return {} if known is None else known.told
 
