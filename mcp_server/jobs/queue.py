@@ -281,8 +281,9 @@ def may_start(traffic: Traffic, slots: Mapping[str, int], now: float) -> list[Wa
         learned = None
         if refused is not None:
             learned = refused.most + int((now - refused.at) / GROWS_S)
+        accounts = 1 if runs_on else max(1, len(slots))
         for each in in_turn(traffic, runs_on):
-            limits = (told if each.most is None else each.most, learned)
+            limits = (told if each.most is None else each.most * accounts, learned)
             if each.queued_until > now and all(n is None or busy < n for n in limits):
                 starting.append(each)
                 busy += 1

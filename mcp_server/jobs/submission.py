@@ -232,6 +232,8 @@ class Submitter:
         A row that somebody alive is working on is left to them. One whose owner is gone is either
         found or unconfirmed afterwards.
         """
+        if row.state == "queued" and self._clock.now() < (row.queued_until or 0.0):
+            return row  # there is nothing to find
         if row.key in self._works or not await self._try_claim(row.key):
             return row
         try:

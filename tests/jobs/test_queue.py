@@ -303,6 +303,18 @@ async def test_slots_that_nobody_tells_are_learned_from_a_refusal(tmp_path: Path
     assert 6 == len(server.sandbox.accepted)
 
 
+async def test_slots_that_can_t_be_read_are_learned_too(tmp_path: Path) -> None:
+    async with one_server(tmp_path, job_seconds=50) as server:
+        server.network.concerns = lambda request: request.url.path.endswith("/available")
+        server.network.faults = [Fault(connects=False)] * 300
+        replies = [await made(server, number) for number in range(2)]
+        job = await ended(server, replies[1].job["job_id"])
+
+    assert ["running", "queued"] == [reply.job["status"] for reply in replies]
+    assert "completed" == job["status"]
+    assert 2 == len(server.sandbox.accepted) < len(server.posts())
+
+
 async def test_the_number_that_an_order_names_counts_for_it_alone(tmp_path: Path) -> None:
     async with one_server(tmp_path, slots=3) as server:
         await made(server, 1)
