@@ -113,10 +113,10 @@ class Queue:
         """
         if row.queued_until is None:
             return None
-        is_full = isinstance(error, RateLimitError)
-        if is_full and not service_named(row.service).frees_slots(error):
-            return None
-        if not is_full and not (was_in_it and isinstance(error, UnreachableError)):
+        if isinstance(error, RateLimitError):
+            if not service_named(row.service).frees_slots(error):
+                return None
+        elif not (was_in_it and isinstance(error, UnreachableError)):
             return None
         pause_s = float(error.retry_after_seconds or _PAUSE_S)
         if self._clock.now() + pause_s >= row.queued_until and not self._is_closed:
@@ -125,7 +125,7 @@ class Queue:
             row,
             was_refused=True,
             pause_s=None if self._is_closed else pause_s,
-            is_full=is_full,
+            is_full=isinstance(error, RateLimitError),
         )
         log.info("%s waits in the queue: %s", row.id, error.code)
         self._news.set()

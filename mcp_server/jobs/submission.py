@@ -377,11 +377,11 @@ class Submitter:
         new = submission_of(order, key, self._upstream.origin, payer)
         if self._hooks is not None and self._hooks.are_for(order):
             new = replace(new, evidence={**new.evidence, ASKED: True})
-        budgets = {"budget": self._budget, "user_budget": self._user_budget}
+        budget, of_user = self._budget, self._user_budget
         if self._queue is None:
-            row = await self._journal.insert(new, **budgets)
+            row = await self._journal.insert(new, budget=budget, user_budget=of_user)
         else:
-            row = await self._queue.insert(new, order, **budgets)
+            row = await self._queue.insert(new, order, budget=budget, user_budget=of_user)
         work.row_id, work.asked = row.id, {payer}
         return self.to_job(row) if row.state == "queued" else await self._send(order, row)
 

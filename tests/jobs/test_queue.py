@@ -54,7 +54,7 @@ class Vendor:
         self._locks = FileLocks(folder / "state" / "journal.lock")
 
     def server(
-        self, *, client_options: dict[str, Any] | None = None, **settings: str
+        self, *, client_options: dict[str, Any] | None = None, **settings: Any
     ) -> contextlib.AbstractAsyncContextManager[Harness]:
         return running(
             self._folder,
@@ -73,7 +73,7 @@ class Vendor:
 
 @contextlib.asynccontextmanager
 async def one_server(
-    folder: Path, *, slots: int = 1, job_seconds: float = 100.0, **settings: str
+    folder: Path, *, slots: int = 1, job_seconds: float = 100.0, **settings: Any
 ) -> AsyncIterator[Harness]:
     async with Vendor(folder, slots=slots, job_seconds=job_seconds).server(**settings) as server:
         yield server

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @asynccontextmanager
 async def replicas(
-    folder: Path, number: int, url: str, *, slots: int | None = None, **settings: str
+    folder: Path, number: int, url: str, *, slots: int | None = None, **settings: Any
 ) -> AsyncIterator[list[Harness]]:
     """So many servers of one account, each with a disk of its own."""
     clock = VirtualClock()
