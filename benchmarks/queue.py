@@ -22,7 +22,7 @@ from mcp_server.tools.context import AppContext, open_app
 from tests.support import virtual_time
 from tests.support.harness import TOKEN, Network, VirtualClock
 
-SEEDS = 5
+SEEDS = 2
 SLOTS, SHORTEST_S, LONGEST_S = 10, 90.0, 180.0
 BATCH, SMALL_USERS, EACH = 40, 19, 2
 TRIES = 6  # after which an agent tells its user that it failed, as the vendor's own client does

@@ -244,7 +244,7 @@ async def test_two_servers_on_one_journal_send_no_more_than_there_are_slots(
 
 @pytest.mark.parametrize("settings", [{}, {"USEAPI_QUEUE_SECONDS": "0"}])
 async def test_without_the_setting_a_full_account_refuses(
-    tmp_path: Path, settings: dict[str, str]
+    tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     vendor = Vendor(tmp_path)
     async with vendor.server(**{"USEAPI_QUEUE_SECONDS": "", **settings}) as server:

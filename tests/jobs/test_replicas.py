@@ -30,11 +30,11 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @asynccontextmanager
 async def replicas(
-    folder: Path, number: int, url: str, *, slots: int | None = None, **settings: Any
+    folder: Path, number: int, url: str, *, sandbox: Sandbox | None = None, **settings: Any
 ) -> AsyncIterator[list[Harness]]:
     """So many servers of one account, each with a disk of its own."""
     clock = VirtualClock()
-    sandbox = Sandbox(job_seconds=0.5, now=clock.now, conditions=Conditions(slots=slots))
+    sandbox = sandbox or Sandbox(job_seconds=0.5, now=clock.now)
     async with AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(
@@ -49,6 +49,12 @@ async def replicas(
             )
             for n in range(number)
         ]
+
+
+def with_slots(number: int) -> Sandbox:
+    """A vendor whose accounts run so many jobs at once."""
+    now = VirtualClock().now
+    return Sandbox(job_seconds=0.5, now=now, conditions=Conditions(slots=number))
 
 
 def posts(servers: list[Harness]) -> int:
@@ -146,7 +152,7 @@ async def test_several_servers_send_what_waits_once_and_never_more_than_there_ar
     runner: asyncio.Runner, tmp_path: Path
 ) -> None:
     async with replicas(
-        tmp_path, 3, schema_of(tmp_path), slots=2, USEAPI_QUEUE_SECONDS="600"
+        tmp_path, 3, schema_of(tmp_path), sandbox=with_slots(2), USEAPI_QUEUE_SECONDS="600"
     ) as servers:
         calls = [
             servers[number % 3].call("generate_video", prompt=f"cat {number}", service="pixverse")
@@ -165,9 +171,10 @@ async def test_several_servers_send_what_waits_once_and_never_more_than_there_ar
 async def test_what_a_server_left_in_the_queue_is_sent_by_another(
     runner: asyncio.Runner, tmp_path: Path
 ) -> None:
-    url, settings = schema_of(tmp_path), {"USEAPI_QUEUE_SECONDS": "600"}
-    async with replicas(tmp_path / "stays", 1, url, slots=1, **settings) as (stays,):
-        async with replicas(tmp_path / "stops", 1, url, slots=1, **settings) as (stops,):
+    url = schema_of(tmp_path)
+    settings: dict[str, Any] = {"sandbox": with_slots(1), "USEAPI_QUEUE_SECONDS": "600"}
+    async with replicas(tmp_path / "stays", 1, url, **settings) as (stays,):
+        async with replicas(tmp_path / "stops", 1, url, **settings) as (stops,):
             first = await stops.call("generate_video", prompt="one", service="pixverse")
             waits = await stops.call("generate_video", prompt="two", service="pixverse")
         async with asyncio.timeout(LONGEST_S):
