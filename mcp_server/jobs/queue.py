@@ -22,6 +22,7 @@ from mcp_server.errors import JournalError, RateLimitError, UnreachableError, Us
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import NewSubmission, Running, Submission, Traffic, Waiting
 from mcp_server.metrics import Metrics
+from mcp_server.services.accounts import account_hash
 from mcp_server.services.base import Order
 from mcp_server.services.registry import known_service, service_named
 from mcp_server.settings import Settings
@@ -42,7 +43,7 @@ Read = Callable[[str], Awaitable[bool]]
 
 @dataclass
 class _Slots:
-    """What a vendor said of its accounts, and until when that need not be read again."""
+    """What a vendor said of its accounts, by hash, and until when it need not be read again."""
 
     told: Mapping[str, int]
     until_s: float
@@ -236,8 +237,11 @@ class Queue:
         kept_s = _SLOTS_READ_S
         try:
             async with asyncio.timeout(_SLOTS_READ_S):
-                told = {} if adapter is None else await adapter.slots(self._upstream)
-                kept_s = _SLOTS_KEPT_S
+                found = {} if adapter is None else await adapter.slots(self._upstream)
+                told, kept_s = (
+                    {account_hash(n): number for n, number in found.items()},
+                    _SLOTS_KEPT_S,
+                )
         except (UseapiError, TimeoutError) as error:
             log.info("the slots of %s could not be read: %s", service, type(error).__name__)
         self._slots[service] = _Slots(told, self._clock.elapsed() + kept_s)

@@ -19,6 +19,7 @@ from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import NewSubmission, Submission
 from mcp_server.media.files import OutputFolder
 from mcp_server.models import Failure, Job, ListedJob, OperationName, Status
+from mcp_server.services.accounts import account_hash
 from mcp_server.services.base import LONGEST_PROMPT, Order, is_file, shown_source
 from mcp_server.services.registry import service_named
 
@@ -104,7 +105,7 @@ class JobRepository:
                     plain(job),
                     charged=charged,
                     is_proven=is_proven,
-                    runs_on=service_named(job.service).owner_of(job.job_id).lower(),
+                    runs_on=account_hash(service_named(job.service).owner_of(job.job_id)),
                 )
             except JournalError as error:
                 log.warning("%s was made but not written down: %s", row_id, error)

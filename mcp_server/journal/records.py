@@ -89,8 +89,8 @@ class Submission:
     `body`, what is to be sent of a row that may have to wait for that; `most`, how many jobs its
     account may run at most for this one to be taken, where its caller said so.
 
-    `payer` is the user who caused the request; "" is the operator. `runs_on` is the account that it
-    runs on, "" as long as that is not known. `queued_until` is when it is given up if it could not
+    `payer` is the user who caused the request; "" is the operator. `runs_on` is the hash of the
+    account that it runs on, "" as long as that is not known. `queued_until` is when it is given up if it could not
     be sent by then; None where it never waits.
     """
 

@@ -30,7 +30,7 @@ from mcp_server.models import (
     operation_named,
 )
 from mcp_server.redaction import is_unseen, one_line
-from mcp_server.services.accounts import Account, Balance
+from mcp_server.services.accounts import Account, Balance, account_hash
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.responses import Answer, ServiceInfo, unexpected
 
@@ -428,15 +428,15 @@ class Service(ABC):
         return ""
 
     def runs_on(self, order: Order) -> str:
-        """The account that an order runs on, in lower case; "" where its vendor chooses."""
+        """The account that an order runs on, by its hash; "" where its vendor chooses."""
         option = order.endpoint.options.get("account")
         named = "" if option is None else str(order.body.get(option.field) or "")
         prompt = None if order.endpoint.longest_prompt is None else order.endpoint.source_field
         ids = (value for field, value in order.body.items() if field != prompt)
-        return next(filter(None, (named, *map(self.owner_of, ids))), "").lower()
+        return account_hash(next(filter(None, (named, *map(self.owner_of, ids))), ""))
 
     async def slots(self, upstream: Upstream) -> Mapping[str, int]:
-        """How many jobs each account may run at once, by its name in lower case. Free.
+        """How many jobs each account may run at once, by its name. Free.
 
         It is empty where the vendor does not tell.
 

@@ -705,7 +705,7 @@ class Dreamina(Service):
         """GET accounts (23 February 2026): `maxJobs`, the jobs that an account runs at once."""
         accounts = obj((await upstream.get(self.vendor, "/v1/dreamina/accounts")).data)
         told = {name: whole(obj(record).get("maxJobs")) for name, record in accounts.items()}
-        return {name.lower(): number for name, number in told.items() if number}
+        return {name: number for name, number in told.items() if number}
 
     async def media(
         self, upstream: Upstream, account: Account, kinds: frozenset[Kind], offset: str

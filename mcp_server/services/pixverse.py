@@ -624,7 +624,7 @@ class PixVerse(Service):
         """GET scheduler/available: `maxJobs`, the jobs that an account runs at once."""
         answer = await upstream.get(self.vendor, "/v2/pixverse/scheduler/available")
         told = {
-            str(each.get("email")).lower(): whole(each.get("maxJobs"))
+            str(each.get("email")): whole(each.get("maxJobs"))
             for each in objs(obj(answer.data).get("available"))
         }
         return {email: number for email, number in told.items() if number}
