@@ -4,7 +4,18 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import answers, calls, journal, memory, start_up, team, transfers, uploads, waiting
+from benchmarks import (
+    answers,
+    calls,
+    journal,
+    memory,
+    queue,
+    start_up,
+    team,
+    transfers,
+    uploads,
+    waiting,
+)
 from benchmarks.figures import Figure, table, write
 
 MEASUREMENTS = {
@@ -17,6 +28,7 @@ MEASUREMENTS = {
     "journal": journal.measure,
     "team": team.measure,
     "waiting": waiting.measure,
+    "queue": queue.measure,
 }
 _JSON = Path(__file__).parents[1] / "build" / "bench.json"
 

@@ -26,6 +26,7 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 ├── UnansweredError            sent, but no usable answer: it may have been done
 │   └── LostError              its answer would have been the result: nothing is left to find
 ├── UnexpectedAnswerError      answered, but not as documented
+├── QueueFullError             as much waits for its turn as may; nothing was sent
 ├── BudgetError                the day's credits are spent; nothing was sent
 ├── DeclinedError              the user said no; nothing was sent
 ├── ConsentError               a new job would cost what nobody agreed to; nothing was sent
@@ -280,6 +281,12 @@ class LostError(UnansweredError):
 
 class UnexpectedAnswerError(UseapiError):
     code = "unexpected_answer"
+    retryable = True
+    next_action = "wait_then_retry"
+
+
+class QueueFullError(UseapiError):
+    code = "queue_full"
     retryable = True
     next_action = "wait_then_retry"
 

@@ -11,7 +11,9 @@ OUR_ID_PREFIX = "useapi-mcp:"
 FILE_PREFIX = "file:"  # with its SHA-256, stands for a file until it is uploaded
 MOST_MEDIA = 16  # no vendor documents more than 4; more would flood an agent
 
-Status = Literal["submitting", "running", "completed", "failed", "cancelled", "unconfirmed"]
+Status = Literal[
+    "queued", "submitting", "running", "completed", "failed", "cancelled", "unconfirmed"
+]
 TERMINAL: frozenset[Status] = frozenset({"completed", "failed", "cancelled"})
 
 Kind = Literal["video", "image"]
@@ -139,6 +141,7 @@ class Job(BaseModel):
     failure: Failure | None = None
     created_at: Annotated[str | None, Field(description="ISO 8601 UTC")] = None
     updated_at: str | None = None
+    queue_position: Annotated[int | None, Field(description="1 = sent next")] = None
     reused: Annotated[bool | None, Field(description="an earlier job; nothing was submitted")] = (
         None
     )

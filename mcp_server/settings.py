@@ -233,6 +233,17 @@ class Settings(BaseModel):
         "What a user of `useapi-mcp http` sees: private = the jobs that he asked for, team = all.",
         "private",
     )
+    queue_seconds: float = _setting(
+        "USEAPI_QUEUE_SECONDS",
+        "Seconds that what finds an account's slots taken waits for `useapi-mcp http` to submit it;"
+        " 0 = it is refused, as it always is on stdio.",
+        0,
+        ge=0,
+        le=86_400,
+    )
+    max_queued: int = _setting(
+        "USEAPI_MAX_QUEUED", "Submissions of one user that may wait so.", 20, ge=1
+    )
     confirm_credits: float = _setting(
         "USEAPI_CONFIRM_CREDITS",
         "From this price on a call without max_credits is asked about; an unknown one is 50.",

@@ -34,6 +34,7 @@ def test_nothing_need_be_set() -> None:
     )
     assert (50, None) == (settings.confirm_credits, settings.max_credits_per_day)
     assert (None, "private") == (settings.max_credits_per_user_per_day, settings.sharing)
+    assert (0, 20) == (settings.queue_seconds, settings.max_queued)
     assert {} == settings.job_defaults
     assert frozenset() == settings.allowed_reply_hosts
 
@@ -65,6 +66,8 @@ def test_every_setting_can_be_set() -> None:
             "USEAPI_MAX_CREDITS_PER_DAY": "300.5",
             "USEAPI_MAX_CREDITS_PER_USER_PER_DAY": "20",
             "USEAPI_SHARING": "Team",
+            "USEAPI_QUEUE_SECONDS": "1800",
+            "USEAPI_MAX_QUEUED": "5",
             "USEAPI_CONFIRM_CREDITS": "0",
             "USEAPI_MAX_DOWNLOAD_MB": "10",
             "USEAPI_HTTP_TOKEN": "s3cret",
@@ -72,6 +75,7 @@ def test_every_setting_can_be_set() -> None:
         }
     )
 
+    assert (1800, 5) == (settings.queue_seconds, settings.max_queued)
     assert "user:1-abc" == settings.secret
     assert ("http://localhost:8001", True) == (settings.base_url, settings.is_loopback)
     assert (Path("/tmp/out"), Path("/tmp/state")) == (

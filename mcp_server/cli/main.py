@@ -223,7 +223,9 @@ def _run_stdio(settings: Settings, given: argparse.Namespace) -> None:
         os._exit(0)
 
     async def serve() -> None:
-        async with _with_sandbox(settings) as (used, sources, folder):
+        # Nothing is to be sent, and paid for, after the client that asked for it has left.
+        unqueued = settings.model_copy(update={"queue_seconds": 0.0})
+        async with _with_sandbox(unqueued) as (used, sources, folder):
 
             def leave() -> None:
                 if folder is not None:

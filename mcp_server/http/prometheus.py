@@ -16,7 +16,7 @@ from starlette.routing import Route
 from mcp_server.errors import SettingsError
 from mcp_server.http.stopping import Stopping
 from mcp_server.journal.records import Figures
-from mcp_server.metrics import BUCKETS_S, Metrics
+from mcp_server.metrics import Durations, Metrics
 from mcp_server.services.registry import SERVICES
 
 if TYPE_CHECKING:
@@ -74,11 +74,18 @@ class _Families:
         calls = HistogramMetricFamily(
             "useapi_tool_call_seconds", "Calls of tools.", labels=["tool", "outcome"]
         )
-        bounds = [*map(str, BUCKETS_S), "+Inf"]
         for labels, durations in sorted(self._metrics.calls.items()):
-            buckets = [*zip(bounds, accumulate(durations.counts), strict=True)]
-            calls.add_metric(list(labels), buckets, durations.total_s)
+            calls.add_metric(list(labels), _buckets(durations), durations.total_s)
         yield calls
+
+        waits = HistogramMetricFamily(
+            "useapi_queue_wait_seconds",
+            "How long what was sent had waited for a free slot.",
+            labels=["service"],
+        )
+        for service, durations in sorted(self._metrics.queue_waits.items()):
+            waits.add_metric([service], _buckets(durations), durations.total_s)
+        yield waits
 
         requests = CounterMetricFamily(
             "useapi_vendor_requests",
@@ -111,6 +118,11 @@ class _Families:
             "Age of the oldest paid request without an answer; 0 without one.",
             value=self._figures.oldest_submitting_s,
         )
+        yield GaugeMetricFamily(
+            "useapi_oldest_queued_seconds",
+            "Age of the oldest submission that waits for a free slot; 0 without one.",
+            value=self._figures.oldest_queued_s,
+        )
         charged = GaugeMetricFamily(
             "useapi_credits_today",
             "Credits that were or may have been charged since midnight UTC.",
@@ -119,3 +131,9 @@ class _Families:
         for service, credits_charged in self._figures.credits_today.items():
             charged.add_metric([service], credits_charged)
         yield charged
+
+
+def _buckets(durations: Durations) -> list[tuple[str, int]]:
+    """The counts as a histogram has them: of each bound, how many did not exceed it."""
+    bounds = [*map(str, durations.bounds_s), "+Inf"]
+    return [*zip(bounds, accumulate(durations.counts), strict=True)]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -43,6 +44,7 @@ from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder
 from mcp_server.media.names import check_file_name
 from mcp_server.media.own_files import OwnFile, real_path
+from mcp_server.metrics import Metrics
 from mcp_server.models import OUR_ID_PREFIX, Caller, Job, Kind, ListedJob, Media, Status
 from mcp_server.services.base import Order
 from mcp_server.services.listing import MadeHere
@@ -50,13 +52,17 @@ from mcp_server.services.registry import service_named, service_of
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 
+if TYPE_CHECKING:
+    from mcp_server.jobs.queue import Queue
+
 log = logging.getLogger(__name__)
 
 LEFT = (
     "It goes on, for somebody else asked for it, too: the vendor was not asked to cancel it. It is"
     " no longer among your jobs."
 )
-_UNDER_WAY = ("submitting", "running")
+TAKEN_OUT = "It was taken out of the queue before it was sent: nothing is charged."
+_UNDER_WAY = ("queued", "submitting", "running")
 _LONGEST_HOLD_S = 15.0  # the age by which any job is worth a read
 
 
@@ -80,11 +86,13 @@ class Jobs:
         fetcher: Fetcher,
         *,
         drain_s: float,
+        metrics: Metrics | None = None,
     ) -> None:
         """Take the parts.
 
         Args:
             drain_s: how long paid requests may take to be answered when the server stops.
+            metrics: where it counts how long orders wait in the queue.
         """
         self._sharing = settings.sharing
         self._caller = Caller()
@@ -97,8 +105,13 @@ class Jobs:
         self._outputs = outputs
         self._repository = JobRepository(journal, outputs)
         self._hooks = Hooks.of(settings)
+        self._queue: Queue | None = None
+        if settings.queue_seconds:
+            from mcp_server.jobs import queue
+
+            self._queue = queue.Queue(settings, clock, upstream, journal, metrics or Metrics())
         self._submitter = Submitter(
-            settings, clock, upstream, journal, self._repository, self._hooks
+            settings, clock, upstream, journal, self._repository, self._hooks, self._queue
         )
         self._rows = self._all_rows = VisibleRows(journal)
         parts = (clock, upstream, journal, self._repository, self._look, hold_s, self._hooks)
@@ -109,6 +122,10 @@ class Jobs:
         self._downloads = Downloads(clock, outputs, journal, fetcher, self._fresh_link)
         self._drain_s = drain_s
         self._downloads.sweep()
+        if self._queue is not None:
+            self._queue.start(
+                self._submitter.send_queued, self._submitter.look, self._poller.read_if_due
+            )
 
     def of(self, caller: Caller) -> "Jobs":
         """The same jobs, as this caller may see and change them."""
@@ -179,7 +196,7 @@ class Jobs:
         job = await self._submitter.submit(order, may_charge=may_charge, user=user)
         if not job.ended:
             job = job.evolve(poll_after_seconds=self._reader.poll_after_s(job))
-        return await self._downloads.with_paths(job)
+        return await self._complete(job)
 
     def patience(self, report: BytesReport) -> Patience:
         """What a call has to wait for a file, from now on."""
@@ -248,7 +265,7 @@ class Jobs:
         Raises:
             UseapiError: it can't be read; the job itself may be in any state.
         """
-        return await self._downloads.with_paths(await self._reader.read(job_id, held=held))
+        return await self._complete(await self._reader.read(job_id, held=held))
 
     async def wait(self, job_id: str, seconds: float, report: WaitReport) -> Job:
         """The job when it ends, or as it is when the time is up.
@@ -260,7 +277,7 @@ class Jobs:
             UseapiError: it can't be read at all.
         """
         job = await self._reader.wait(job_id, seconds, report)
-        return await self._downloads.with_paths(job)
+        return await self._complete(job)
 
     async def recent(self, limit: int, status: Status | None = None) -> list[ListedJob]:
         """The jobs submitted here, newest first, as last known; all or those of one status.
@@ -286,7 +303,7 @@ class Jobs:
         row = await self._rows.get(job_id)
         if row is None:
             return None
-        return await self._downloads.with_paths(self._repository.to_job(row))
+        return await self._complete(self._repository.to_job(row))
 
     async def saved_file(self, job_id: str, position: int, most_bytes: int) -> bytes | None:
         """The bytes of a file that was saved; None if it is not there or is larger than that."""
@@ -383,12 +400,14 @@ class Jobs:
                 return job, "There was nothing to cancel."
             await self._rows.leave(job_id)
             return job, LEFT
+        if row is not None and row.waits and await self._submitter.take_out(row):
+            return await self.get(job_id), TAKEN_OUT
         if row is not None and row.state == "submitting":  # its owner may be gone
             row = await self._submitter.look(row)
         if may_give_up and row is not None and row.state == "unconfirmed":
             await self._submitter.give_up(row)
             given_up = self._repository.to_job(await self._rows.get(row.id) or row)
-            return await self._downloads.with_paths(given_up), (
+            return await self._complete(given_up), (
                 "Given up: the vendor was not asked, and if it did take the request, "
                 "the same call will be charged a second time."
             )
@@ -404,7 +423,7 @@ class Jobs:
             )
         await service.cancel(self._upstream, job.job_id)
         job = await self._reader.read(job_id, afresh=True)
-        return await self._downloads.with_paths(job), (
+        return await self._complete(job), (
             "The vendor was asked to cancel it; credits are not known to come back."
         )
 
@@ -447,7 +466,12 @@ class Jobs:
         self._uploads.answer_now()
 
     async def drain(self) -> None:
-        """Let paid requests that are on their way be answered and written down, up to a time."""
+        """Let paid requests that are on their way be answered and written down, up to a time.
+
+        What waits in the queue is not sent any more.
+        """
+        if self._queue is not None:
+            await self._queue.close()
         with anyio.move_on_after(self._drain_s):
             await self._submitter.idle()
         await self._downloads.close()
@@ -461,6 +485,17 @@ class Jobs:
         await self._submitter.close()
         await self._poller.close()
         await self._strangers.close()
+
+    async def _complete(self, job: Job) -> Job:
+        """The job with the paths of its files, or its place in the queue."""
+        if job.status != "queued":
+            return await self._downloads.with_paths(job)
+        from mcp_server.jobs.queue import position
+
+        row = await self._journal.get(job.job_id)
+        return job.evolve(
+            queue_position=None if row is None else await position(self._journal, row)
+        )
 
     def _upstream_for(self, standing: Standing) -> Upstream:
         """What reads an id: of somebody else's job nothing is found."""

@@ -39,6 +39,7 @@ LONGEST_READ_S = 45.0  # retries included: clients give up after 60 s
 LONGEST_HOLD_S = 4.0  # for who asks for a running job again too early
 BACKSTOP_S = 60.0  # between two reads of a job of which its vendor tells when it changes
 GLANCE_S = 1.0  # between two looks at the journal, where another server may hear from the vendor
+QUEUED_S = 5.0  # between two looks at what waits in the queue
 LAST_READ_S = 1.0  # before the time is up: one that begins then is answered in time
 _MOST_WATCHES = 1000
 _PASSING = (RateLimitError, ServerError, UnreachableError, UnexpectedAnswerError)
@@ -159,6 +160,20 @@ class Poller:
             return await self._wait(job_id, watch, seconds, report)
         finally:
             watch.waiters -= 1
+
+    async def read_if_due(self, job_id: str) -> bool:
+        """Read a job if its schedule wants it read by now; whether it was, and has ended.
+
+        Raises:
+            UseapiError: nobody knows such a job.
+        """
+        watch, now = await self._watch(job_id), self._clock.elapsed()
+        if watch.reads == 0:
+            await self._hold_first_read(job_id, watch, now)
+        if now < watch.next_read:
+            return False
+        await _ended(self._begin_read(job_id, watch), LONGEST_READ_S)
+        return watch.job is not None and watch.job.ended
 
     async def _wait(self, job_id: str, watch: _Watch, seconds: float, report: Report) -> Job:
         began, reads_before = self._clock.elapsed(), watch.reads
@@ -370,11 +385,13 @@ class Poller:
         return self._repository.to_job(row) if row is not None else None
 
     def _pause_s(self, job: Job) -> float:
+        if job.status == "queued":  # its vendor is not asked
+            return QUEUED_S
         return max(interval_s(job.kind, self._age_s(job)), self._hold_s(job))
 
     def _hold_s(self, job: Job) -> float:
-        """How long the first read can wait; 0 for a job of unknown age."""
-        if job.created_at is None:
+        """How long the first read can wait; 0 for a job of unknown age, or one in the queue."""
+        if job.created_at is None or job.status == "queued":
             return 0.0
         hold_s = min(first_look_s(job.kind), self._longest_hold_s)
         return max(0.0, hold_s - self._age_s(job))
@@ -399,7 +416,7 @@ def _is_open(row: Submission) -> bool:
     """Whether what became of a row is for us to find out, and not for its vendor to say."""
     if row.operation == "upload":
         return row.state in ("submitting", "accepted")
-    return row.state in ("submitting", "unconfirmed")
+    return row.state in ("queued", "submitting", "unconfirmed")
 
 
 async def _ended(read: "asyncio.Task[None]", most_s: float) -> bool:

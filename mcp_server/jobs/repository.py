@@ -19,6 +19,7 @@ from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import NewSubmission, Submission
 from mcp_server.media.files import OutputFolder
 from mcp_server.models import Failure, Job, ListedJob, OperationName, Status
+from mcp_server.services.accounts import account_hash
 from mcp_server.services.base import LONGEST_PROMPT, Order, is_file, shown_source
 from mcp_server.services.registry import service_named
 
@@ -99,7 +100,12 @@ class JobRepository:
         for row_id, (vendor_id, job, charged, is_proven) in list(self._unwritten.items()):
             try:
                 await self._journal.accept(
-                    row_id, vendor_id, plain(job), charged=charged, is_proven=is_proven
+                    row_id,
+                    vendor_id,
+                    plain(job),
+                    charged=charged,
+                    is_proven=is_proven,
+                    runs_on=account_hash(service_named(job.service).owner_of(job.job_id)),
                 )
             except JournalError as error:
                 log.warning("%s was made but not written down: %s", row_id, error)
@@ -141,6 +147,17 @@ class JobRepository:
             log.warning("%s failed, which was not written down: %s", row.id, error)
             return replace(row, job=job)
 
+    async def back_in_queue(self, row: Submission, now: float) -> Submission:
+        """A row that waits, in its place in the queue; failed, where it has waited too long."""
+        if row.queued_until is not None and now >= row.queued_until:
+            waited_s = row.queued_until - row.created_at
+            message = (
+                f"No slot of its account became free within {waited_s:.0f} s, so it was not sent,"
+                " and nothing was charged. The same call, made again, waits once more."
+            )
+            return await self.record_failure(row, "queue_timeout", message)
+        return row if row.state == "queued" else await self._journal.put_back(row)
+
     async def close_abandoned(self, row: Submission) -> Submission | None:
         """Close the row of a dead process, unless there may be something to find of it."""
         if row.posts == 0:
@@ -172,6 +189,7 @@ def submission_of(order: Order, key: str, origin: str, payer: str) -> NewSubmiss
         price=order.price,
         evidence=_evidence(order),
         payer=payer,
+        runs_on=service_named(order.service).runs_on(order),
     )
 
 
@@ -198,6 +216,12 @@ def order_of(row: Submission) -> Order | None:
     except (UseapiError, TypeError):  # a newer version's
         return None
     return order.with_refs(row.evidence.get("refs", {}))
+
+
+def order_to_send(row: Submission) -> Order | None:
+    """The order of a row that waits, as it was to be sent; None if it is not understood."""
+    order, body = order_of(row), row.evidence.get("body")
+    return None if order is None or not body else replace(order, body=body)
 
 
 def is_worked_on(row: Submission) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp_server.clock import Clock, iso
 from mcp_server.errors import (
@@ -40,6 +40,7 @@ from mcp_server.jobs.repository import (
     JobRepository,
     key_of,
     order_of,
+    order_to_send,
     submission_of,
 )
 from mcp_server.journal.journal import Journal
@@ -50,6 +51,9 @@ from mcp_server.services.base import Order
 from mcp_server.services.registry import service_named
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
+
+if TYPE_CHECKING:
+    from mcp_server.jobs.queue import Queue  # at run time only where USEAPI_QUEUE_SECONDS is set
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +94,10 @@ class Submitter:
         journal: Journal,
         repository: JobRepository,
         hooks: Hooks | None = None,
+        queue: "Queue | None" = None,
     ) -> None:
         self._hooks = hooks
+        self._queue = queue
         self._budget = settings.max_credits_per_day
         self._user_budget = settings.max_credits_per_user_per_day
         self._clock = clock
@@ -226,10 +232,14 @@ class Submitter:
         A row that somebody alive is working on is left to them. One whose owner is gone is either
         found or unconfirmed afterwards.
         """
+        if row.state == "queued" and self._clock.now() < (row.queued_until or 0.0):
+            return row  # there is nothing to find
         if row.key in self._works or not await self._try_claim(row.key):
             return row
         try:
             row = await self._journal.latest(row)
+            if row.waits:
+                return await self._repository.back_in_queue(row, self._clock.now())
             if row.state not in ("submitting", "unconfirmed"):
                 return row
             closed = await self._repository.close_abandoned(row)
@@ -245,6 +255,24 @@ class Submitter:
     async def give_up(self, row: Submission) -> None:
         """Give up a row without an answer: its key is free, the same order may be sent again."""
         await self._journal.close_row(row, "cancelled", "Given up unconfirmed, at the user's wish.")
+
+    async def take_out(self, row: Submission) -> bool:
+        """Take a row out of the queue, at the user's wish; False: it is not there any more."""
+        row = await self.look(row)  # whoever meant to send it may be gone
+        if row.state != "queued":
+            return False
+        note = "Taken out of the queue at the user's wish; it was never sent."
+        return (await self._journal.close_row(row, "cancelled", note)).state == "cancelled"
+
+    def send_queued(self, row: Submission) -> None:
+        """Begin to send a row of the queue, if it is its turn and nobody else is at it."""
+        order = order_to_send(row)
+        if order is None or row.key in self._works or self._is_closed:
+            return
+        work = _Work(asyncio.create_task(self._work_queued(order, row)), row.payer, row.id)
+        work.asked.add(row.payer)
+        self._works[row.key] = work
+        work.task.add_done_callback(lambda done: self._done(row.key, done))
 
     def to_job(self, row: Submission) -> Job:
         """A row as a job: what is known without asking the vendor."""
@@ -280,6 +308,8 @@ class Submitter:
         if row.key in self._works or not await self._try_claim(row.key):
             return row  # somebody is at work on it
         try:
+            if row.waits:
+                return row if self._clock.now() < (row.queued_until or 0.0) else None
             if row.posts == 0:
                 return None  # nothing of it was sent, and whoever meant to is gone
             if row.state == "accepted":
@@ -306,6 +336,25 @@ class Submitter:
         finally:
             await self._journal.release(key)
 
+    async def _work_queued(self, order: Order, row: Submission) -> Job:
+        """Send a row of the queue, if it is its turn: what comes of that, or how it stands."""
+        if not await self._try_claim(row.key):
+            return self.to_job(row)
+        try:
+            return await self._in_turn(order, await self._journal.latest(row))
+        finally:
+            await self._journal.release(row.key)
+
+    async def _in_turn(self, order: Order, row: Submission) -> Job:
+        """With the key claimed: send a row that waits if it is its turn; else how it stands."""
+        begun = None if self._queue is None else await self._queue.begin(row)
+        if begun is None or self._queue is None:
+            return self.to_job(await self._journal.latest(row))
+        job = await self._send(order, begun, was_in_queue=True)
+        if job.status != "queued":
+            self._queue.note_sent(begun)
+        return job
+
     async def _decide(self, order: Order, key: str) -> Job:
         """With the key claimed: what there is to do for this order."""
         await self._repository.flush()
@@ -317,6 +366,10 @@ class Submitter:
                 return job
             if job is not None:  # what was taken for its job failed: ours may be another one
                 return await self._recover(order, await self._journal.latest(row))
+        elif row is not None and row.waits:
+            row = await self._repository.back_in_queue(row, self._clock.now())
+            if row.waits:
+                return await self._in_turn(order_to_send(row) or order, row)
         elif row is not None and await self._repository.close_abandoned(row) is None:
             return await self._recover(order, row)
         work.row_id = None  # what there was is over
@@ -324,9 +377,13 @@ class Submitter:
         new = submission_of(order, key, self._upstream.origin, payer)
         if self._hooks is not None and self._hooks.are_for(order):
             new = replace(new, evidence={**new.evidence, ASKED: True})
-        row = await self._journal.insert(new, budget=self._budget, user_budget=self._user_budget)
+        budget, of_user = self._budget, self._user_budget
+        if self._queue is None:
+            row = await self._journal.insert(new, budget=budget, user_budget=of_user)
+        else:
+            row = await self._queue.insert(new, order, budget=budget, user_budget=of_user)
         work.row_id, work.asked = row.id, {payer}
-        return await self._send(order, row)
+        return self.to_job(row) if row.state == "queued" else await self._send(order, row)
 
     def _require_payer(self, order: Order, work: _Work) -> str:
         """Who agreed to the price of a new job."""
@@ -433,7 +490,7 @@ class Submitter:
         )
         return job if ours else job.evolve(reused=True)
 
-    async def _send(self, order: Order, row: Submission) -> Job:
+    async def _send(self, order: Order, row: Submission, *, was_in_queue: bool = False) -> Job:
         """Send it, the first time or once more, and settle what comes of it."""
         try:
             return await self._post(order, row)
@@ -459,10 +516,26 @@ class Submitter:
                 return await self._unconfirmed(
                     row, f"sending it once more failed too ({error.code})"
                 )
+            back = await self._put_back(row, error, was_in_queue=was_in_queue)
+            if back is not None:
+                return self.to_job(back)
             await self._repository.record_failure(row, error.code, error.message)
             raise
         finally:
             self._reconciler.forget_sent(row)
+
+    async def _put_back(
+        self, row: Submission, error: UseapiError, *, was_in_queue: bool
+    ) -> Submission | None:
+        """A row that its vendor did not take, waiting again; None: it failed."""
+        if self._queue is None:
+            return None
+        try:
+            back = await self._queue.put_back(row, error, was_in_it=was_in_queue)
+        except JournalError as fault:
+            log.warning("%s was not put back: %s", row.id, fault.code)
+            return None
+        return back if back is not None and back.waits else None
 
     async def _post(self, order: Order, row: Submission) -> Job:
         """Send it and write down the answer: what `idle` waits for."""

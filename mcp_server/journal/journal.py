@@ -15,14 +15,14 @@ import base64
 import json
 import os
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import PurePath
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from mcp_server.errors import BudgetError, JournalCutError, JournalError
+from mcp_server.errors import BudgetError, JournalCutError, JournalError, QueueFullError
 from mcp_server.journal.base import Rows, Store
 from mcp_server.journal.records import (
     LIVE,
@@ -30,25 +30,39 @@ from mcp_server.journal.records import (
     Figures,
     NewSubmission,
     Quote,
+    Refused,
+    Running,
     State,
     Submission,
+    Traffic,
+    Waiting,
 )
 from mcp_server.models import OUR_ID_PREFIX, TERMINAL, Status
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-IS_LIVE = "state in ('submitting', 'unconfirmed', 'accepted')"  # as in the index, which it uses
+IS_LIVE = "state in ('queued', 'submitting', 'unconfirmed', 'accepted')"  # as in the index
 LINKS_KEPT_S = 30 * 86_400.0  # the vendors' links end within hours, their jobs within a month
 _PRUNED_AT_ONCE = 100
 _MOST_MADE = 50
 _TRIES = 4  # of a step whose end a cut connection hid
 _QUOTES_KEPT_S = 86_400.0
 _PRUNE_EVERY_S = 86_400.0
+_LONGEST_JOB_S = 3_600.0  # *assumed*: what began to run before, and has not ended, is forgotten
+_LONGEST_DOUBT_S = 600.0  # the same of what may never have begun
+_LONGEST_PAUSE_S = 60.0  # after refusals that named no wait
+_NO_LIMIT = 1_000_000
+_QUEUE_FULL_S = 60
 COLUMNS = (
     "id, key, state, origin, service, operation, source_id, arguments, price, posts, sent_at,"
-    " first_sent_at, job_id, job, note, evidence, created_at, updated_at, payer"
+    " first_sent_at, job_id, job, note, evidence, created_at, updated_at, payer, runs_on,"
+    " queued_until"
 )
+_IS_UNSENT = "status in ('queued', 'submitting') and posts = 0 and queued_until is not null"
+
+MayStart = Callable[[Traffic], Collection[str]]
+"""Says which of those that wait may be sent now, by their ids."""
 
 
 def _repeatable(
@@ -206,15 +220,20 @@ class Journal:
         *,
         budget: float | None = None,
         user_budget: float | None = None,
+        may_start: MayStart | None = None,
+        most_queued: int = 0,
     ) -> Submission:
         """Write down what is about to be submitted, and that its payer asked for it.
 
         Args:
             budget: the credits this service may be charged in one UTC day.
             user_budget: the same for what one user pays; the operator has none.
+            may_start: what it does not name is in the queue afterwards, and not to be sent now.
+            most_queued: how many submissions of one payer may wait there.
 
         Raises:
             BudgetError: this one would exceed it; nothing is written.
+            QueueFullError: it would have to wait, and its payer has as many waiting as he may.
             JournalError: the key has a live row already, or the journal can't be written.
         """
         now = self._now()
@@ -223,16 +242,21 @@ class Journal:
         row_id = OUR_ID_PREFIX + base64.b32encode(os.urandom(16)).decode().rstrip("=").lower()
         price = new.price or 0.0
         limits = _limits(new.origin, new.service, budget, new.payer, user_budget)
-        async with self._store.write(new.key, *(limit.name for limit in limits)) as rows:
+        state: State = "submitting" if may_start is None else "queued"
+        names = [new.key, *(limit.name for limit in limits)]
+        if may_start is not None:
+            names += _slots_of(new.origin, new.service), f"queue {new.payer}"
+        async with self._store.write(*names) as rows:
             for limit in limits:
                 limit.check(await limit.spent(rows, now), new.price)
             written = await rows.all(
                 f"insert into submission({COLUMNS}, status, credits)"
-                " values(?, ?, 'submitting', ?, ?, ?, ?, ?, ?, 0, null, null, null, null, null,"
-                f" ?, ?, ?, ?, 'submitting', ?) on conflict (key) where {IS_LIVE} do nothing"
+                " values(?, ?, ?, ?, ?, ?, ?, ?, ?, 0, null, null, null, null, null,"
+                f" ?, ?, ?, ?, ?, ?, ?, ?) on conflict (key) where {IS_LIVE} do nothing"
                 " returning id",
                 row_id,
                 new.key,
+                state,
                 new.origin,
                 new.service,
                 new.operation,
@@ -243,6 +267,9 @@ class Journal:
                 now,
                 now,
                 new.payer,
+                new.runs_on,
+                new.queued_until,
+                state,
                 price,
             )
             if not written:
@@ -250,7 +277,144 @@ class Journal:
                 raise _taken(row)
             if new.payer:
                 await _add_asked(rows, new.payer, row_id)
-            return await _by_id(rows, row_id)
+            row = await _by_id(rows, row_id)
+            if may_start is None:
+                return row
+            if row_id in may_start(await self._traffic(rows, row.origin, row.service)):
+                return await self._write(rows, replace(row, state="submitting"))
+            await _check_queue(rows, row, most_queued)
+            return row
+
+    async def begin(self, seen: Submission, may_start: MayStart) -> Submission | None:
+        """A row that was in the queue, now to be sent; None: it is not its turn, or not any more.
+
+        Of all servers one decides at a time, so that no more are begun than there are slots.
+        """
+        async with self._store.write(seen.key, _slots_of(seen.origin, seen.service)) as rows:
+            row = await _by_id(rows, seen.id)
+            if row.state != "queued":
+                return None
+            if row.id not in may_start(await self._traffic(rows, row.origin, row.service)):
+                return None
+            return await self._write(rows, replace(row, state="submitting"))
+
+    @_repeatable
+    async def put_back(
+        self,
+        seen: Submission,
+        *,
+        was_refused: bool = False,
+        pause_s: float | None = None,
+        is_full: bool = False,
+    ) -> Submission:
+        """Put a row back into the queue, in its old place; one that was sent stays as it is.
+
+        Args:
+            was_refused: nothing was made of its POST, if one was counted, which is taken off again.
+            pause_s: nothing is sent to its account for so long; None: no such pause.
+            is_full: its account has no slot free: for a while no more are sent there than ran just
+                now. The pause is longer where it had none free for as many just before.
+        """
+        async with self._store.write(seen.key, _slots_of(seen.origin, seen.service)) as rows:
+            row = await _by_id(rows, seen.id)
+            if row.state != "submitting" or row.posts > was_refused or row.queued_until is None:
+                return row
+            # What was there before it is noted anew when it is sent.
+            known = {"before", "horizon", "clock_s"}
+            evidence = {name: fact for name, fact in row.evidence.items() if name not in known}
+            back = replace(
+                row, state="queued", posts=0, sent_at=None, first_sent_at=None, evidence=evidence
+            )
+            row = await self._write(rows, back)
+            if pause_s is not None:
+                await self._note_refusal(rows, row, pause_s, is_full=is_full)
+            return row
+
+    async def _note_refusal(
+        self, rows: Rows, row: Submission, pause_s: float, *, is_full: bool
+    ) -> None:
+        traffic, now = await self._traffic(rows, row.origin, row.service), self._now()
+        before = traffic.refused.get(row.runs_on)
+        running = [each for each in traffic.running if row.runs_on in ("", each.runs_on)]
+        if not is_full:
+            refused = before or Refused(_NO_LIMIT, 0.0, 0.0, 0.0)
+            refused = replace(refused, not_before=max(refused.not_before, now + pause_s))
+        else:
+            wait_s = pause_s
+            # With as few it was refused a moment ago, so somebody else has the slots.
+            if before is not None and len(running) <= before.most:
+                goes_on = now < before.not_before + _LONGEST_PAUSE_S
+                longer_s = min(2 * before.pause_s, _LONGEST_PAUSE_S) if goes_on else 0.0
+                wait_s = max(pause_s, longer_s)
+            refused = Refused(
+                max(len(running), 1), now, now + wait_s, min(wait_s, _LONGEST_PAUSE_S)
+            )
+        await rows.all(
+            "insert into slots(origin, service, runs_on, most, refused_at, not_before, pause_s)"
+            " values(?, ?, ?, ?, ?, ?, ?) on conflict (origin, service, runs_on) do update"
+            " set most = excluded.most, refused_at = excluded.refused_at,"
+            " not_before = excluded.not_before, pause_s = excluded.pause_s",
+            row.origin,
+            row.service,
+            row.runs_on,
+            refused.most,
+            refused.at,
+            refused.not_before,
+            refused.pause_s,
+        )
+
+    async def unsent(self, origin: str) -> list[Submission]:
+        """What waits to be sent, oldest first, and what was about to be when its server ended."""
+        return await self._read(f"where {_IS_UNSENT} and origin = ? order by number", origin)
+
+    async def traffic(self, origin: str, service: str) -> Traffic:
+        """What waits and runs at a service.
+
+        Raises:
+            JournalError: it can't be read.
+        """
+        async with self._store.read() as rows:
+            return await self._traffic(rows, origin, service)
+
+    async def _traffic(self, rows: Rows, origin: str, service: str) -> Traffic:
+        now = self._now()
+        waiting = await _select(
+            rows,
+            "where status = 'queued' and origin = ? and service = ? order by number",
+            origin,
+            service,
+        )
+        running = await rows.all(
+            "select id, job_id, payer, runs_on from submission"
+            " where status in ('submitting', 'running', 'unconfirmed') and origin = ?"
+            " and service = ? and operation <> 'upload'"
+            " and coalesce(first_sent_at, updated_at) > case"
+            " when status = 'unconfirmed' then ? else ? end order by number",
+            origin,
+            service,
+            now - _LONGEST_DOUBT_S,
+            now - _LONGEST_JOB_S,
+        )
+        refused = await rows.all(
+            "select runs_on, most, refused_at, not_before, pause_s from slots"
+            " where origin = ? and service = ?",
+            origin,
+            service,
+        )
+        return Traffic(
+            tuple(
+                Waiting(
+                    row.id,
+                    row.payer,
+                    row.runs_on,
+                    row.queued_until or now,
+                    row.evidence.get("most"),
+                )
+                for row in waiting
+            ),
+            tuple(Running(*columns) for columns in running),
+            {runs_on: Refused(*facts) for runs_on, *facts in refused},
+        )
 
     async def check_budget(
         self,
@@ -277,7 +441,8 @@ class Journal:
             async with self._store.read() as rows:
                 open_rows = await rows.all(
                     "select status, count(*), min(created_at) from submission"
-                    " where status in ('submitting', 'running', 'unconfirmed')"  # as in OPEN
+                    # as in OPEN
+                    " where status in ('queued', 'submitting', 'running', 'unconfirmed')"
                     " and origin in (?, '') group by status",
                     origin,
                 )
@@ -285,10 +450,11 @@ class Journal:
                     service: await _spent(rows, origin, service, now) for service in services
                 }
             counts = {str(status): int(number) for status, number, _ in open_rows}
-            waits_s = [now - since for status, _, since in open_rows if status == "submitting"]
+            waits_s = {str(status): now - since for status, _, since in open_rows}
             return Figures(
                 open_jobs={status: counts.get(status, 0) for status in OPEN},
-                oldest_submitting_s=max([0.0, *waits_s]),
+                oldest_submitting_s=max(0.0, waits_s.get("submitting", 0.0)),
+                oldest_queued_s=max(0.0, waits_s.get("queued", 0.0)),
                 credits_today=credits_today,
             )
         return None
@@ -364,6 +530,7 @@ class Journal:
         *,
         charged: bool = True,
         is_proven: bool = True,
+        runs_on: str = "",
     ) -> Submission:
         """Write down the vendor's answer: the job it made, or that it had made before.
 
@@ -376,6 +543,7 @@ class Journal:
             is_proven: whether it can't be somebody else's. Then it is not that of another key's row
                 that took it without proof. Else the key is not freed by its end, for ours may be
                 another one, and what another key's row has is not taken.
+            runs_on: the account that runs it, as far as that is known; see Submission.
         """
         async with self._store.write() as rows:
             row = await _by_id(rows, row_id)
@@ -393,7 +561,12 @@ class Journal:
             evidence |= {} if charged else {"charged": False}
             evidence |= {} if is_proven else {"unproven": True}
             answered = replace(
-                row, state=state, job_id=job_id or row.job_id, note=None, evidence=evidence
+                row,
+                state=state,
+                job_id=job_id or row.job_id,
+                note=None,
+                evidence=evidence,
+                runs_on=row.runs_on or runs_on,
             )
             return await self._write(rows, _following(answered, job))
 
@@ -598,7 +771,7 @@ class Journal:
             charge = 0.0
         await rows.all(
             "update submission set state = ?, posts = ?, sent_at = ?, first_sent_at = ?,"
-            " job_id = ?, job = ?, note = ?, evidence = ?, updated_at = ?,"
+            " job_id = ?, job = ?, note = ?, evidence = ?, updated_at = ?, runs_on = ?,"
             " status = coalesce(?, status), credits = coalesce(?, credits), has_links = 1"
             " where id = ?",
             row.state,
@@ -610,6 +783,7 @@ class Journal:
             row.note,
             json.dumps(row.evidence),
             self._now(),
+            row.runs_on,
             status or (job.get("status") if has_job else row.state),
             charge,
             row.id,
@@ -699,6 +873,29 @@ def _taken(row: Submission) -> JournalError:
     )
 
 
+def _slots_of(origin: str, service: str) -> str:
+    """Under which transactions that begin or put back something of a service follow another."""
+    return f"slots {origin} {service}"
+
+
+async def _check_queue(rows: Rows, row: Submission, most: int) -> None:
+    """Raise if the payer of a row in the queue has more waiting than he may."""
+    ((number,),) = await rows.all(
+        "select count(*) from submission where status = 'queued' and origin = ? and payer = ?",
+        row.origin,
+        row.payer,
+    )
+    if number > most:
+        raise QueueFullError(
+            message=f"{most} of your submissions wait for a free slot already, as many as may at"
+            " once; nothing was sent.",
+            hint=f"Call again in {_QUEUE_FULL_S} s, when one of them may have begun, or take one"
+            " out with cancel_job.",
+            service=row.service,
+            retry_after_seconds=_QUEUE_FULL_S,
+        )
+
+
 def _asked_by(user: str) -> tuple[str, tuple[str, ...]]:
     """The end of a condition that only rows fit which this user asked for, and its values."""
     if not user:
@@ -776,7 +973,8 @@ async def _spent(rows: Rows, origin: str, service: str, now: float, payer: str =
     ((total,),) = await rows.all(
         "select coalesce(sum(credits), 0) from submission"  # noqa: S608 - a constant
         f" where origin in (?, '') and service = ? and created_at >= ?{of_payer}"
-        " and (state = 'submitting' or job_id is not null or (posts > 0 and state <> 'failed'))",
+        " and (state in ('queued', 'submitting') or job_id is not null"
+        " or (posts > 0 and state <> 'failed'))",
         origin,
         service,
         now - now % 86400,

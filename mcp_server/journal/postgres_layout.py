@@ -77,6 +77,22 @@ MIGRATIONS: tuple[Migration, ...] = (
         ),
         readable_since=1,
     ),
+    Migration(
+        (  # The queue. A server of before knows no queued row: what it would insert in its place
+            # the index refuses. So all servers are replaced before USEAPI_QUEUE_SECONDS is set.
+            "drop index one_live_row",
+            """create unique index one_live_row on submission(key)
+                where state in ('queued', 'submitting', 'unconfirmed', 'accepted')""",
+            "alter table submission add column runs_on text not null default ''",
+            "alter table submission add column queued_until double precision",
+            """create table slots(
+                origin text not null, service text not null, runs_on text not null,
+                most integer not null, refused_at double precision not null,
+                not_before double precision not null, pause_s double precision not null,
+                primary key(origin, service, runs_on))""",
+        ),
+        readable_since=1,
+    ),
 )
 """The layout's history, oldest first. Only append."""
 

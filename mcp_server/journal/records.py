@@ -1,13 +1,14 @@
 """A submission as the journal keeps it, and the states it can take."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mcp_server.models import Status
 
-State = Literal["submitting", "unconfirmed", "accepted", "failed", "cancelled", "freed"]
-LIVE: tuple[State, ...] = ("submitting", "unconfirmed", "accepted")
-OPEN: tuple[Status, ...] = ("submitting", "running", "unconfirmed")  # of a Job that has not ended
+State = Literal["queued", "submitting", "unconfirmed", "accepted", "failed", "cancelled", "freed"]
+LIVE: tuple[State, ...] = ("queued", "submitting", "unconfirmed", "accepted")
+OPEN: tuple[Status, ...] = ("queued", "submitting", "running", "unconfirmed")  # has not ended
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class NewSubmission:
 
     `key` is the idempotency key: equal keys are the same wish. `origin` is the vendor's address.
     A `price` of None is one that nobody documents. `payer` is the user who agreed to the price; ""
-    is the operator.
+    is the operator. `runs_on` and `queued_until` are as of a Submission.
     """
 
     key: str
@@ -28,6 +29,8 @@ class NewSubmission:
     price: float | None
     evidence: dict[str, Any] = field(default_factory=dict)
     payer: str = ""
+    runs_on: str = ""
+    queued_until: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,13 @@ class Figures:
 
     `open_jobs` counts the submissions that have not ended, by their Job's status;
     `oldest_submitting_s` is how long the oldest one waits for its answer, 0 without one;
+    `oldest_queued_s` how long the oldest one waits to be sent;
     `credits_today` is what was or may have been charged since midnight UTC, by service.
     """
 
     open_jobs: dict[str, int]
     oldest_submitting_s: float
+    oldest_queued_s: float
     credits_today: dict[str, float]
 
 
@@ -80,9 +85,13 @@ class Submission:
     job was found by what it does, and may be somebody else's; `files` and `refs`, the names of the
     user's own files and what the vendor calls them, by their placeholders; `ref`, the same of the
     one that this row uploaded; `reference`, that the request was sent with our id as its reference;
-    `hook`, that it was sent with an address of ours to call; `hooked`, that the vendor has called.
+    `hook`, that it was sent with an address of ours to call; `hooked`, that the vendor has called;
+    `body`, what is to be sent of a row that may have to wait for that; `most`, how many jobs its
+    account may run at most for this one to be taken, where its caller said so.
 
-    `payer` is the user who caused the request; "" is the operator.
+    `payer` is the user who caused the request; "" is the operator. `runs_on` is the hash of the
+    account that it runs on, "" as long as that is not known. `queued_until` is when it is given up if it could not
+    be sent by then; None where it never waits.
     """
 
     id: str
@@ -104,3 +113,55 @@ class Submission:
     created_at: float
     updated_at: float
     payer: str
+    runs_on: str
+    queued_until: float | None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is to be sent later: it is in the queue, or whoever took it out is gone."""
+        is_unsent = self.state in ("queued", "submitting") and self.posts == 0
+        return is_unsent and self.queued_until is not None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A submission in the queue; `most` is the limit that its own caller set (see Submission)."""
+
+    id: str
+    payer: str
+    runs_on: str
+    queued_until: float
+    most: int | None = None
+
+
+@dataclass(frozen=True)
+class Running:
+    """A submission that takes a slot at its vendor, as far as the journal knows."""
+
+    id: str
+    job_id: str | None
+    payer: str
+    runs_on: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """When an account last refused a job for it had no slot free, and what follows.
+
+    `most` jobs ran there besides. Nothing is sent before `not_before`, which is `pause_s` later or
+    what the vendor asked for.
+    """
+
+    most: int
+    at: float
+    not_before: float
+    pause_s: float
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What waits, oldest first, and runs at one service; `refused` is by account."""
+
+    waiting: tuple[Waiting, ...]
+    running: tuple[Running, ...]
+    refused: Mapping[str, Refused]

@@ -73,6 +73,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             primary key(user_id, submission_id))""",
         "create index by_submission on asked(submission_id)",
     ),
+    (
+        # What waits for a free slot holds its key, too.
+        "drop index one_live_row",
+        """create unique index one_live_row on submission(key)
+            where state in ('queued', 'submitting', 'unconfirmed', 'accepted')""",
+        "alter table submission add column runs_on text not null default ''",
+        "alter table submission add column queued_until real",
+        # What an account's refusals for want of a slot say: most jobs ran there besides.
+        """create table slots(
+            origin text not null, service text not null, runs_on text not null,
+            most integer not null, refused_at real not null, not_before real not null,
+            pause_s real not null, primary key(origin, service, runs_on))""",
+    ),
 )
 """The layout's history, oldest first; `user_version` counts how many were applied. Only append."""
 
@@ -83,6 +96,7 @@ _PROBES = (
     "select key, asked_at, told_at, price from quote limit 0",
     "select id, name, token_sha256, may_submit, created_at from users limit 0",
     "select user_id, submission_id from asked limit 0",
+    "select origin, service, runs_on, most, refused_at, not_before, pause_s from slots limit 0",
 )
 """What fails on a layout that lacks a column, or the index that keeps money safe."""
 

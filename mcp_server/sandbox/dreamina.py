@@ -600,7 +600,7 @@ class Dreamina(Vendor):
                 "account": name,
                 "email": name[3:],
                 "region": name[:2],
-                "maxJobs": DEFAULT_MAX_JOBS,
+                "maxJobs": self._slots,
                 "sessionExpires": expires,
             }
             for name in _accounts(request)
@@ -701,6 +701,11 @@ class Dreamina(Vendor):
             raise responses.refused(400, f"Source {kind} job is {status}, must be completed")
         return source
 
+    @property
+    def _slots(self) -> int:
+        """How many jobs an account runs at once."""
+        return self.state.conditions.slots or DEFAULT_MAX_JOBS
+
     def _check_limits(self, body: responses.Json) -> None:
         max_jobs = body.get("maxJobs", DEFAULT_MAX_JOBS)
         if not responses.is_number(max_jobs, 1, 50):  # the text is assumed
@@ -757,7 +762,7 @@ class Dreamina(Vendor):
         now = self.state.now()
         running = [other for other in self._jobs.values() if other.is_executing(now)]
         busy = sum(other.account == job.account for other in running)
-        if busy >= int(str(body.get("maxJobs", DEFAULT_MAX_JOBS))):
+        if busy >= int(str(body.get("maxJobs", self._slots))):
             raise responses.RefusedError(responses.answer(BUSY, status=429))
         self._jobs[job.jobid] = job
         credits_left = self._credits.get(job.account, FIRST_CREDITS) - job.forecast_credits

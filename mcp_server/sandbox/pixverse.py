@@ -467,8 +467,8 @@ class PixVerse(Vendor):
         available: list[object] = []
         for email in linked_emails(request):
             busy = sum(made.email == email for made in self._running())
-            free = {"executing": busy, "available": MAX_JOBS - busy}
-            available.append({"email": email, "maxJobs": MAX_JOBS, **free})
+            free = {"executing": busy, "available": self._slots - busy}
+            available.append({"email": email, "maxJobs": self._slots, **free})
         return responses.answer({"executing": executing, "available": available})
 
     async def stop_tracking(self, request: Request) -> Response:
@@ -500,7 +500,7 @@ class PixVerse(Vendor):
                 "credit_monthly_gift": 0,
                 "credit_package": 0,
                 "expired_date": iso(self.state.now() + 30 * 24 * 3600),
-                "gen_simultaneously": MAX_JOBS,
+                "gen_simultaneously": self._slots,
                 "off_peak": 1,
                 "off_peak_discount": "0.7",
                 "qualities": ["360p", "480p", "540p", "720p", "1080p", "2160p"],
@@ -514,7 +514,7 @@ class PixVerse(Vendor):
     async def get_accounts(self, request: Request) -> Response:
         """GET accounts, 6 December 2024: a map by e-mail. That `error` marks one is assumed."""
         accounts: dict[str, responses.Json] = {
-            email: {"email": email, "password": "…secured…", "maxJobs": MAX_JOBS}
+            email: {"email": email, "password": "…secured…", "maxJobs": self._slots}
             for email in linked_emails(request)
         }
         return responses.answer(dict(linked_accounts(request, accounts, {"error": _PENDING})))
@@ -621,7 +621,7 @@ class PixVerse(Vendor):
         Its credits never end: what 412 looks like is shown by a source and by a word in a prompt.
         """
         first = made[0]
-        limit = int(str(body.get("maxJobs", MAX_JOBS)))
+        limit = int(str(body.get("maxJobs", self._slots)))
         if sum(other.email == first.email for other in self._running()) >= limit:
             raise responses.refused(429, _BUSY.format(first.email, limit))
         credits_left = self._credits.get(first.email, FIRST_CREDITS) - order.credits
@@ -629,6 +629,11 @@ class PixVerse(Vendor):
         self._made |= {each.id: each for each in made}
         path = request.url.path.removesuffix("/")
         self.state.accept(SERVICE, path, source_id, first.id, body)
+
+    @property
+    def _slots(self) -> int:
+        """How many jobs an account runs at once."""
+        return self.state.conditions.slots or MAX_JOBS
 
     def _named(self, request: Request) -> _Made | None:
         """What the path names. clips.mjs: an encoded id is a 400, whose text is assumed."""

@@ -86,6 +86,9 @@ class Conditions:
         fails: whether the job made now fails in the end.
         first_serial: the number of the first job; two sandboxes that differ in it give no id twice.
         on_accepted: given each paid POST, at the moment that there is a job of it.
+        takes_s: how long the job made now takes; None: as long as all.
+        slots: how many jobs an account runs at once, unless a request names another number; None:
+            as many as the documents say. Those of Google Flow say none: *assumed*, any number.
         quote: the body in which PixVerse tells a price in credits when asked for it. That it does
             is documented (10 October 2026), the body is not: *assumed*, the field of an order.
     """
@@ -95,6 +98,8 @@ class Conditions:
     fails: Callable[[], bool] = lambda: False
     first_serial: int = 0
     on_accepted: Callable[[Accepted], None] = lambda _: None
+    takes_s: Callable[[], float] | None = None
+    slots: int | None = None
     quote: Callable[[int], Mapping[str, object]] = _quoted
 
 
@@ -137,13 +142,19 @@ class SandboxState:
         now: Callable[[], float],
         conditions: Conditions = Conditions(),
     ) -> None:
-        self.job_seconds = job_seconds
+        self._job_seconds = job_seconds
         self.conditions = conditions
         self.now = now
         self.accepted: list[Accepted] = []
         self._serial = conditions.first_serial
         self._refused: Counter[str] = Counter()
         self._lost: set[str] = set()
+
+    @property
+    def job_seconds(self) -> float:
+        """How long the job made now takes."""
+        takes_s = self.conditions.takes_s
+        return self._job_seconds if takes_s is None else takes_s()
 
     def serial(self) -> int:
         """A number that was not given before."""

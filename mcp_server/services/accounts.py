@@ -5,6 +5,7 @@ Sources: useapi.net, GET account (7 April 2025), dreamina/accounts (23 February 
 google-flow/accounts (2026), pixverse/accounts (6 December 2024).
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -164,6 +165,11 @@ def _is_name(account: Account, word: str) -> bool:
 
 def _holds(account: Account, word: str) -> bool:
     return word in account.login.casefold() or word in account.name.casefold()
+
+
+def account_hash(login: str) -> str:
+    """What stands for an account where its e-mail address must not; "" for none."""
+    return hashlib.sha256(login.lower().encode()).hexdigest()[:16] if login else ""
 
 
 def masked(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from mcp_server.errors import (
     NotFoundError,
+    RateLimitError,
     RefusedError,
     RequestError,
     UnexpectedAnswerError,
@@ -29,7 +30,7 @@ from mcp_server.models import (
     operation_named,
 )
 from mcp_server.redaction import is_unseen, one_line
-from mcp_server.services.accounts import Account, Balance
+from mcp_server.services.accounts import Account, Balance, account_hash
 from mcp_server.upstream.client import Upstream
 from mcp_server.upstream.responses import Answer, ServiceInfo, unexpected
 
@@ -421,6 +422,32 @@ class Service(ABC):
     def account_in(self, order: Order) -> str | None:
         """The account that the ids in an order belong to, where it can be of no other."""
         return None
+
+    def owner_of(self, some_id: object) -> str:
+        """The account that an id of this service belongs to; "" where it does not tell."""
+        return ""
+
+    def runs_on(self, order: Order) -> str:
+        """The account that an order runs on, by its hash; "" where its vendor chooses."""
+        option = order.endpoint.options.get("account")
+        named = "" if option is None else str(order.body.get(option.field) or "")
+        prompt = None if order.endpoint.longest_prompt is None else order.endpoint.source_field
+        ids = (value for field, value in order.body.items() if field != prompt)
+        return account_hash(next(filter(None, (named, *map(self.owner_of, ids))), ""))
+
+    async def slots(self, upstream: Upstream) -> Mapping[str, int]:
+        """How many jobs each account may run at once, by its name. Free.
+
+        It is empty where the vendor does not tell.
+
+        Raises:
+            UseapiError: it can't be read.
+        """
+        return {}
+
+    def frees_slots(self, refusal: RateLimitError) -> bool:
+        """Whether what was refused as too early is taken once the account has less to do."""
+        return True
 
     def order(
         self,

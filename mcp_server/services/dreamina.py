@@ -69,6 +69,12 @@ def id_pattern(letters: str) -> re.Pattern[str]:
 
 
 _ANY = id_pattern("[A-Za-z]{1,4}")
+# The account stands in an id of a job, and in what an upload or an image is called.
+_OWNER = re.compile(
+    r"(?:j[0-9]{6,60}[A-Za-z]{1,4}-u[0-9]{1,20}-)?"
+    r"(?P<owner>[A-Za-z]{2,4}:[A-Za-z0-9._+=~!$&'*-]+@[A-Za-z0-9.-]+?)-(?:bot:dreamina$|image:)",
+    re.ASCII,
+)
 _TYPES: Mapping[str, OperationName] = {
     "video": "generate_video",
     "video-upscale": "upscale_video",
@@ -559,6 +565,10 @@ class Dreamina(Service):
             raise self.unexpected("job id")
         return as_job(job_id, answer.data).evolve(operation=order.operation)
 
+    def owner_of(self, some_id: object) -> str:
+        found = _OWNER.match(some_id) if isinstance(some_id, str) else None
+        return found["owner"] if found else ""
+
     def upload_path(self, account: str) -> str:
         return f"/v1/dreamina/assets/{quote(account, safe='')}"
 
@@ -690,6 +700,12 @@ class Dreamina(Service):
         # Never accounts/{account}: reading that one claims the day's free credits.
         answer = await upstream.get(self.vendor, "/v1/dreamina/accounts")
         return linked(self.vendor, answer.data, lambda record: record.get("error"))
+
+    async def slots(self, upstream: Upstream) -> Mapping[str, int]:
+        """GET accounts (23 February 2026): `maxJobs`, the jobs that an account runs at once."""
+        accounts = obj((await upstream.get(self.vendor, "/v1/dreamina/accounts")).data)
+        told = {name: whole(obj(record).get("maxJobs")) for name, record in accounts.items()}
+        return {name: number for name, number in told.items() if number}
 
     async def media(
         self, upstream: Upstream, account: Account, kinds: frozenset[Kind], offset: str

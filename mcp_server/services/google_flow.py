@@ -71,7 +71,8 @@ IMAGE = re.compile(_MEDIA % "image", re.ASCII)
 _ANY_MEDIA = re.compile(_MEDIA % "[a-z]{2,20}", re.ASCII)
 # Two forms were seen; the number of digits and the letter are not documented.
 _JOB = re.compile(
-    r"(?!.*\.\.)(?:j[0-9]{6,40}[A-Za-z]{1,4}-u[0-9]{1,20}-email:[A-Za-z0-9._+=~!$&'*-]+@[A-Za-z0-9.-]+"
+    r"(?!.*\.\.)(?:j[0-9]{6,40}[A-Za-z]{1,4}-u[0-9]{1,20}"
+    r"-email:(?P<email>[A-Za-z0-9._+=~!$&'*-]+@[A-Za-z0-9.-]+)"
     r"|[0-9]{8,30}-user:[0-9]{1,20})-bot:google-flow",
     re.ASCII,
 )
@@ -593,6 +594,16 @@ class GoogleFlow(Service):
             )
         return endpoint, given
 
+    def owner_of(self, some_id: object) -> str:
+        if found := full_match(_ANY_MEDIA, some_id):
+            return _decoded(found["owner"])
+        found = full_match(_JOB, some_id)
+        return (found["email"] or "") if found else ""
+
+    def frees_slots(self, refusal: RateLimitError) -> bool:
+        """A captcha that scored too low has nothing to do with slots, and each try costs one."""
+        return "PUBLIC_ERROR_UNUSUAL_ACTIVITY" not in refusal.vendor_text
+
     def account_in(self, order: Order) -> str | None:
         """The e-mail address is in an image's id, in hexadecimal digits."""
         return next(iter(_owners(order.body.values())), None)
@@ -827,8 +838,13 @@ class _Candidate:
 def _owners(values: Iterable[object]) -> list[str]:
     """The accounts of the images among some values."""
     found = [full_match(IMAGE, value) for value in values]
-    digits = [each["owner"] for each in found if each and len(each["owner"]) % 2 == 0]
-    return list(dict.fromkeys(bytes.fromhex(d).decode(errors="replace") for d in digits))
+    owners = [_decoded(each["owner"]) for each in found if each]
+    return list(dict.fromkeys(filter(None, owners)))
+
+
+def _decoded(digits: str) -> str:
+    """The e-mail address that an id holds; "" for what is none."""
+    return bytes.fromhex(digits).decode(errors="replace") if len(digits) % 2 == 0 else ""
 
 
 def _unread(job_id: str) -> Job:

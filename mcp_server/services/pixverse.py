@@ -617,6 +617,18 @@ class PixVerse(Service):
         answer = await upstream.get(self.vendor, "/v2/pixverse/accounts")
         return linked(self.vendor, answer.data, lambda record: record.get("error"))
 
+    def owner_of(self, some_id: object) -> str:
+        return _email_of(some_id) if isinstance(some_id, str) else ""
+
+    async def slots(self, upstream: Upstream) -> Mapping[str, int]:
+        """GET scheduler/available: `maxJobs`, the jobs that an account runs at once."""
+        answer = await upstream.get(self.vendor, "/v2/pixverse/scheduler/available")
+        told = {
+            str(each.get("email")): whole(each.get("maxJobs"))
+            for each in objs(obj(answer.data).get("available"))
+        }
+        return {email: number for email, number in told.items() if number}
+
     async def media(
         self, upstream: Upstream, account: Account, kinds: frozenset[Kind], offset: str
     ) -> MediaPage:

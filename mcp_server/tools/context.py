@@ -170,7 +170,9 @@ async def open_app(
     )
     journal = Journal(store, clock.now)
     fetcher = Fetcher(settings, clock, outputs, transport, resolve)
-    jobs = Jobs(settings, clock, upstream, journal, outputs, fetcher, drain_s=drain_s)
+    jobs = Jobs(
+        settings, clock, upstream, journal, outputs, fetcher, drain_s=drain_s, metrics=metrics
+    )
     try:
         users = Users(store, clock.now)
         links = FileLinks.of(settings, outputs, clock)

@@ -198,6 +198,9 @@ def _sentence(job: Job, told: Job) -> str:
         return f"{title} is {operation_named(job.operation).doing}{cost}: job {job.job_id} runs."
     if job.status == "submitting":
         return f"{title} has not answered yet; the request goes on as job {job.job_id}."
+    if job.status == "queued":
+        place = f", number {job.queue_position} in the queue" if job.queue_position else ""
+        return f"All slots of {title} are taken: job {job.job_id} waits for one{place}."
     if job.status == "unconfirmed":
         return f"It is not known whether {title} took job {job.job_id}{_because(job)}."
     ended = "failed" if job.status == "failed" else "was cancelled"
@@ -216,6 +219,11 @@ def _note(job: Job) -> str:
         notes += (_note_on_count(job), _note_on_files(job.media or ()))
     if job.status == "submitting":
         notes.append("The same call again would join it, not pay again.")
+    if job.status == "queued":
+        notes.append(
+            "It is sent by itself when its turn comes, and costs nothing before. The same call"
+            " joins it; cancel_job takes it out of the queue."
+        )
     if job.status == "unconfirmed":
         notes.append(
             "It is not sent again by itself. The same call or get_job looks for it again; "
@@ -263,7 +271,7 @@ def _next(job: Job) -> str | None:
     if job.operation == "upload":
         again = "the call that began it once more, with the same arguments"
         return again if job.ended else f"{_WAIT}, until it ends; then {again}"
-    if job.status in ("running", "submitting"):
+    if job.status in ("queued", "running", "submitting"):
         return f"{_WAIT}, until it ends"
     if job.status == "unconfirmed":
         return _WAIT

@@ -236,6 +236,22 @@ def test_on_stdio_a_wrong_setting_is_told_at_each_call(
     assert 0 == session.end()[0]
 
 
+def test_on_stdio_nothing_waits_to_be_sent_after_its_client_has_left(
+    env: dict[str, str], sessions: list[Session]
+) -> None:
+    settings = {"USEAPI_QUEUE_SECONDS": "600", "USEAPI_MAX_JOBS": "1"}
+    session = start(sessions, env | settings | {"USEAPI_SANDBOX_JOB_SECONDS": "600"}, "--sandbox")
+
+    session.initialize()
+    told = []
+    for prompt in ("one", "two"):
+        session.call("generate_video", prompt=prompt, service="pixverse", max_credits=1000)
+        told.append(session.read()["result"]["content"][0]["text"])
+
+    assert "rate_limited" == json.loads(told[1].splitlines()[-1])["code"]
+    assert 0 == session.end()[0]
+
+
 @pytest.mark.parametrize("command", ["stdio", "http", "check", "demo", "sandbox"])
 def test_the_sandbox_may_be_asked_for_before_and_after_a_command(command: str) -> None:
     for line in (["--sandbox", command], [command, "--sandbox"]):

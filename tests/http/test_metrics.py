@@ -86,6 +86,7 @@ def test_prometheus_reads_what_a_server_did_and_nothing_of_anybody(tmp_path: Pat
     assert after["useapi_credits_today", "dreamina"] == job["forecast_credits"]
     assert after["useapi_credits_today", "pixverse"] == 0
     assert after["useapi_oldest_submitting_seconds",] == 0
+    assert after["useapi_oldest_queued_seconds",] == after["useapi_open_jobs", "queued"] == 0
     assert after["useapi_journal_usable",] == 1
     assert foreign.status_code == 421
     for secret in (TOKEN, server.token, job["job_id"], "example.com", VIDEO):
@@ -116,6 +117,7 @@ def test_a_request_without_an_answer_and_its_age_are_told(tmp_path: Path) -> Non
 async def test_without_a_journal_the_counters_are_shown_all_the_same(tmp_path: Path) -> None:
     metrics = Metrics()
     metrics.calls["get_job", "ok"].add(3.0)
+    metrics.queue_waits["dreamina"].add(100.0)
     app = metrics_app(metrics, Stopping(Clock(), None))  # it has not started
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://a") as http:
@@ -126,6 +128,8 @@ async def test_without_a_journal_the_counters_are_shown_all_the_same(tmp_path: P
     bounds = ("2.5", "5.0", "+Inf")
     counts = [told["useapi_tool_call_seconds_bucket", "get_job", "ok", le] for le in bounds]
     assert [0, 1, 1] == counts
+    waits = [told["useapi_queue_wait_seconds_bucket", "dreamina", le] for le in ("60.0", "120.0")]
+    assert [0, 1] == waits
 
 
 def test_without_the_library_one_sentence_says_what_to_install(

@@ -57,6 +57,7 @@ ANSWERED_BY_S = 40.5  # a paid call, at the latest
 SUSPENDED_S = 25.0  # what a store that gives way at every call may add to that
 QUOTED_S = 20.0  # so long is waited for a price before that
 READ_S = 10.0  # for the accounts, and for what was made before
+SLOTS_S = 5.0  # for how many jobs an account may run
 UPLOADED_S = 40.0  # and for an upload before both
 
 # The sources of a run: of each kind many, every other one of a second account.
@@ -302,6 +303,7 @@ class Money(RuleBasedStateMachine):
         jump_s=st.sampled_from([0.0, 0.0, 3600.0, -3600.0]),
         limit=st.sampled_from([math.inf, math.inf, 60.0, 150.0, 400.0]),
         asks_from=st.sampled_from([50.0, 50.0, 30.0, 0.0]),
+        slots=st.sampled_from([None, None, None, 1, 3]),
     )
     def begin(
         self,
@@ -311,11 +313,14 @@ class Money(RuleBasedStateMachine):
         jump_s: float,
         limit: float,
         asks_from: float,
+        slots: int | None,
     ) -> None:
+        """Begin a run; where accounts have few `slots`, the servers have a queue for them."""
         random.seed(number)  # the server's jitter
+        self._has_queue = slots is not None
         self._dice = random.Random(number) if is_suspending else None
         self._limit, self._asks_from = limit, asks_from
-        self._highest_limit = limit
+        self._highest_limit, self._asked_from_at_most = limit, asks_from
         self._clock = VirtualClock()
         self._clock.jump_s = jump_s
         self._vendors = Vendors(
@@ -323,6 +328,7 @@ class Money(RuleBasedStateMachine):
             now=self._true_time,
             sources=tuple(source for kind in KINDS for source in SOURCES[kind]),
             drift_s=drift_s,
+            slots=slots,
         )
         self._network = VendorNetwork(self._vendors, self._assign)
         self._kernel = Kernel()
@@ -500,7 +506,8 @@ class Money(RuleBasedStateMachine):
 
     @rule(pause_s=LONG_PAUSES_S)
     def much_time_passes(self, pause_s: float) -> None:
-        self.run(asyncio.sleep(pause_s))
+        # A server with a queue looks at it every few seconds, day and night.
+        self.run(asyncio.sleep(min(pause_s, 7_200.0) if self._has_queue else pause_s))
 
     @precondition(lambda self: any(process.callers for process in self._processes))
     @rule(data=st.data())
@@ -589,6 +596,7 @@ class Money(RuleBasedStateMachine):
         self.run(self._stop(self._process(where)))
         self._limit, self._asks_from = limit, asks_from
         self._highest_limit = max(self._highest_limit, limit)
+        self._asked_from_at_most = max(self._asked_from_at_most, asks_from)
         self.run(self._start(origin))
 
     @rule(newer=st.booleans())
@@ -598,7 +606,7 @@ class Money(RuleBasedStateMachine):
         That one took what it found for its own and noted no doubt, so that nothing can be told of
         it later: a doubt that was noted is no row of the first version's.
         """
-        if not newer and self._journal.rows("evidence like '%unproven%'"):
+        if not newer and self._journal.rows("evidence like '%unproven%' or state = 'queued'"):
             return
         self._was_replaced = True
         for process in list(self._processes):
@@ -609,12 +617,15 @@ class Money(RuleBasedStateMachine):
         else:
             self._journal.edit(
                 "update submission set evidence = '{}'",
-                *(f"drop table {table}" for table in ("quote", "users", "asked")),
+                *(f"drop table {table}" for table in ("quote", "users", "asked", "slots")),
                 "drop index by_status",
                 "drop index by_age",
                 *(
                     f"alter table submission drop column {column}"
-                    for column in ("origin", "evidence", "has_links", "payer")
+                    for column in (
+                        *("origin", "evidence", "has_links", "payer"),
+                        *("runs_on", "queued_until"),
+                    )
                 ),
                 "pragma user_version = 1",
             )
@@ -677,6 +688,7 @@ class Money(RuleBasedStateMachine):
         facts = self._facts()
         found = [
             *facts.faults(),
+            *facts.waits_though_made(),
             *facts.overspent(self._highest_limit),
             *self._sent_without_consent(),
         ]
@@ -700,7 +712,11 @@ class Money(RuleBasedStateMachine):
         first = {post.row_id: post for post in reversed(self._vendors.posts)}
         for post in first.values():  # who sends a row once more has no new one to ask about
             process = self._lives.get(post.life) if post.life is not None else None
-            if process and post.wish and 0 < post.wish.asked_about >= process.asks_from:
+            if process is None or post.wish is None:
+                continue
+            # What waited may be sent by another server than the one that had to ask.
+            asks_from = self._asked_from_at_most if self._has_queue else process.asks_from
+            if 0 < post.wish.asked_about >= asks_from:
                 rows.setdefault((post.origin, post.wish), set()).add(post.row_id)
         yeses = Counter[tuple[str, Wish]]()
         for origin, asked in self._asked:
@@ -787,6 +803,7 @@ class Money(RuleBasedStateMachine):
         self._used.add((process.origin, wish))
         limit_s = ANSWERED_BY_S + (SUSPENDED_S if self._dice else 0)
         limit_s += QUOTED_S if wish.has_quote else 0
+        limit_s += SLOTS_S if self._has_queue else 0
         limit_s += UPLOADED_S if wish.kept_as else 0
         limit_s += READ_S if wish.asked_about else 0
         limit_s += READ_S if wish.kept_as or (wish.is_made and "pixverse" in wish.path) else 0
@@ -955,6 +972,8 @@ class Money(RuleBasedStateMachine):
             "USEAPI_INPUT_DIRS": str(folder / "pictures"),
             "USEAPI_CONFIRM_CREDITS": str(self._asks_from),
         }
+        if self._has_queue:
+            environment["USEAPI_QUEUE_SECONDS"] = "1800"
         if self._limit < math.inf:
             environment["USEAPI_MAX_CREDITS_PER_DAY"] = str(self._limit)
         chosen = Settings.read(environment)

@@ -7,10 +7,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mcp_server.sandbox.app import Sandbox
+from mcp_server.sandbox.state import Conditions
 from tests.support.harness import GOOD, Fault, Harness, Network, Reply, VirtualClock, running
 from tests.support.limits import LONGEST_S
 from tests.support.postgres import Cut, Wire, needs_postgres, schema_of, server, shared
@@ -27,10 +29,12 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @asynccontextmanager
-async def replicas(folder: Path, number: int, url: str) -> AsyncIterator[list[Harness]]:
+async def replicas(
+    folder: Path, number: int, url: str, *, sandbox: Sandbox | None = None, **settings: Any
+) -> AsyncIterator[list[Harness]]:
     """So many servers of one account, each with a disk of its own."""
     clock = VirtualClock()
-    sandbox = Sandbox(job_seconds=0.5, now=clock.now)
+    sandbox = sandbox or Sandbox(job_seconds=0.5, now=clock.now)
     async with AsyncExitStack() as stack:
         yield [
             await stack.enter_async_context(
@@ -40,10 +44,17 @@ async def replicas(folder: Path, number: int, url: str) -> AsyncIterator[list[Ha
                     sandbox=sandbox,
                     network=Network(sandbox),
                     USEAPI_DATABASE_URL=url,
+                    **settings,
                 )
             )
             for n in range(number)
         ]
+
+
+def with_slots(number: int) -> Sandbox:
+    """A vendor whose accounts run so many jobs at once."""
+    now = VirtualClock().now
+    return Sandbox(job_seconds=0.5, now=now, conditions=Conditions(slots=number))
 
 
 def posts(servers: list[Harness]) -> int:
@@ -135,3 +146,40 @@ async def test_a_connection_that_is_cut_at_any_commit_of_a_submission_costs_noth
 
     assert 1 == posts([only])
     assert reply.job["job_id"] == again.job["job_id"]
+
+
+async def test_several_servers_send_what_waits_once_and_never_more_than_there_are_slots(
+    runner: asyncio.Runner, tmp_path: Path
+) -> None:
+    async with replicas(
+        tmp_path, 3, schema_of(tmp_path), sandbox=with_slots(2), USEAPI_QUEUE_SECONDS="600"
+    ) as servers:
+        calls = [
+            servers[number % 3].call("generate_video", prompt=f"cat {number}", service="pixverse")
+            for number in range(9)
+        ]
+        ids = [reply.job["job_id"] for reply in await asyncio.gather(*calls)]
+        async with asyncio.timeout(LONGEST_S):
+            while 9 > len(servers[0].sandbox.accepted):  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.1)
+            jobs = [await servers[0].call("get_job", job_id=i, wait_seconds=20) for i in ids]
+
+    assert {"completed"} == {reply.job["status"] for reply in jobs}
+    assert 9 == posts(servers) == len(servers[0].sandbox.accepted)
+
+
+async def test_what_a_server_left_in_the_queue_is_sent_by_another(
+    runner: asyncio.Runner, tmp_path: Path
+) -> None:
+    url = schema_of(tmp_path)
+    settings: dict[str, Any] = {"sandbox": with_slots(1), "USEAPI_QUEUE_SECONDS": "600"}
+    async with replicas(tmp_path / "stays", 1, url, **settings) as (stays,):
+        async with replicas(tmp_path / "stops", 1, url, **settings) as (stops,):
+            first = await stops.call("generate_video", prompt="one", service="pixverse")
+            waits = await stops.call("generate_video", prompt="two", service="pixverse")
+        async with asyncio.timeout(LONGEST_S):
+            while not stays.posts():  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.1)
+
+    assert ["running", "queued"] == [reply.job["status"] for reply in (first, waits)]
+    assert (1, 1) == (len(stops.posts()), len(stays.posts()))

@@ -1,11 +1,12 @@
 """Submissions and jobs as the tests of the journal write them down, and a clock for them."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from mcp_server.clock import Clock
 from mcp_server.journal.journal import Journal
-from mcp_server.journal.records import NewSubmission, Submission
+from mcp_server.journal.records import NewSubmission, Submission, Traffic
 
 ORIGIN = "https://api.useapi.net"
 NOON = 1_790_000_000 // 86_400 * 86_400 + 43_200.0
@@ -54,6 +55,19 @@ async def accepted(
 
 async def listed(journal: Journal, limit: int = 100, status: str | None = None) -> list[Submission]:
     return await journal.recent(limit, status, origin=ORIGIN)
+
+
+async def queued(
+    journal: Journal, key: str = "key", *, payer: str = "", runs_on: str = "", **what: Any
+) -> Submission:
+    """A row in the queue for ten minutes."""
+    waiting = replace(new(key, **what), payer=payer, runs_on=runs_on, queued_until=NOON + 600)
+    return await journal.insert(waiting, may_start=lambda _: (), most_queued=100)
+
+
+def anybody(traffic: Traffic) -> list[str]:
+    """A rule by which all may be sent now."""
+    return [each.id for each in traffic.waiting]
 
 
 Step = Callable[[Journal, Submission], Awaitable[Any]]

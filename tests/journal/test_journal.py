@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_server.errors import BudgetError, JournalError, RequestError
+from mcp_server.errors import BudgetError, JournalError, QueueFullError, RequestError
 from mcp_server.journal.base import Store
 from mcp_server.journal.journal import Journal
-from mcp_server.journal.records import LIVE, Figures, Quote, Submission
+from mcp_server.journal.records import LIVE, Figures, Quote, Refused, Submission, Traffic
 from mcp_server.journal.users import TOKEN_PREFIX, Users
 from mcp_server.models import TERMINAL
 from tests.journal.engines import ENGINES, NAMES
@@ -29,9 +29,11 @@ from tests.journal.rows import (
     ORIGIN,
     StoppedClock,
     accepted,
+    anybody,
     job,
     listed,
     new,
+    queued,
     sent,
 )
 from tests.support.limits import LONGEST_S
@@ -99,6 +101,8 @@ async def test_what_is_about_to_be_submitted_is_written_down_as_it_is(journal: J
         created_at=NOON,
         updated_at=NOON,
         payer="",
+        runs_on="",
+        queued_until=None,
     )
     assert row == await journal.find_live("key") == await journal.get(row.id)
 
@@ -878,13 +882,16 @@ async def test_its_figures_tell_what_has_not_ended_and_what_today_cost(
     unknown = await sent(journal, "unknown", service="pixverse", price=5)
     await journal.mark_unconfirmed(unknown.id, "nobody knows")
     await sent(journal, "of another vendor", origin="https://other.example.com")
+    clock.at -= 300
+    await queued(journal, "waits", price=0)
+    clock.at += 300
 
     after = await journal.figures(ORIGIN, ["dreamina", "pixverse"])
 
-    none_open = {"submitting": 0, "running": 0, "unconfirmed": 0}
-    assert Figures(none_open, 0, {"dreamina": 0, "pixverse": 0}) == before
-    one_each = {"submitting": 1, "running": 1, "unconfirmed": 1}
-    assert Figures(one_each, 86_400, {"dreamina": 60, "pixverse": 5}) == after
+    none_open = {"queued": 0, "submitting": 0, "running": 0, "unconfirmed": 0}
+    assert Figures(none_open, 0, 0, {"dreamina": 0, "pixverse": 0}) == before
+    one_each = {"queued": 1, "submitting": 1, "running": 1, "unconfirmed": 1}
+    assert Figures(one_each, 86_400, 300, {"dreamina": 60, "pixverse": 5}) == after
 
 
 async def test_what_is_free_is_never_beyond_the_budget(journal: Journal) -> None:
@@ -1384,3 +1391,195 @@ async def test_a_name_that_may_be_misread_is_none(users: Users, name: str) -> No
     with pytest.raises(RequestError, match="nothing was done"):
         await users.add(name)
     assert [] == await users.all()
+
+
+def nobody(_: Traffic) -> tuple[str, ...]:
+    return ()
+
+
+async def test_what_waits_holds_its_key_and_its_price(journal: Journal) -> None:
+    row = await queued(journal, payer="alice")
+
+    assert ("queued", 0, NOON + 600) == (row.state, row.posts, row.queued_until)
+    assert row == await journal.find_live("key")
+    with pytest.raises(JournalError, match="submitted before"):
+        await journal.insert(new())
+    with pytest.raises(BudgetError):
+        await journal.check_budget(ORIGIN, "dreamina", 30, 59)
+    with pytest.raises(BudgetError):
+        await journal.check_budget(ORIGIN, "dreamina", 30, None, payer="alice", user_budget=59)
+
+
+async def test_what_may_start_at_once_never_waits(journal: Journal) -> None:
+    waiting = replace(new(), queued_until=NOON + 600)
+
+    row = await journal.insert(waiting, may_start=anybody, most_queued=0)
+
+    assert "submitting" == row.state
+    assert row == await journal.find_live("key")
+
+
+async def test_a_payer_has_no_more_waiting_than_he_may(journal: Journal) -> None:
+    for key in ("one", "two"):
+        await queued(journal, key, payer="alice")
+    third = replace(new("three"), payer="alice", queued_until=NOON + 600)
+
+    with pytest.raises(QueueFullError, match="2 of your submissions"):
+        await journal.insert(third, may_start=nobody, most_queued=2)
+    of_another = await journal.insert(replace(third, payer="bob"), may_start=nobody, most_queued=2)
+
+    assert await journal.find_live("three") == of_another
+
+
+async def test_what_waits_is_begun_once_and_only_in_its_turn(journal: Journal) -> None:
+    row = await queued(journal)
+
+    too_early = await journal.begin(row, nobody)
+    begun = await journal.begin(row, anybody)
+    again = await journal.begin(row, anybody)
+
+    assert (None, None) == (too_early, again)
+    assert begun is not None
+    assert ("submitting", 0) == (begun.state, begun.posts)
+
+
+async def test_what_the_user_took_out_is_not_begun(journal: Journal) -> None:
+    row = await queued(journal)
+    gone = await journal.close_row(row, "cancelled", "no more")
+
+    assert "cancelled" == gone.state
+    assert await journal.begin(row, anybody) is None
+    assert await journal.find_live("key") is None
+
+
+async def test_a_refused_post_is_taken_off_and_its_row_waits_in_its_old_place(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    first, behind = await queued(journal, "first"), await queued(journal, "behind")
+    begun = await journal.begin(first, anybody)
+    assert begun is not None
+    await journal.claim("first")
+    begun = await journal.add_evidence(begun.id, before=["job-0"], body={"a": 1})
+    await journal.count_post(begun, expected=0)
+
+    untouched = await journal.put_back(begun)
+    back = await journal.put_back(begun, was_refused=True, pause_s=10, is_full=True)
+    traffic = await journal.traffic(ORIGIN, "dreamina")
+    again = await journal.begin(back, anybody)
+    assert again is not None
+    sent_again = await journal.count_post(again, expected=0)
+
+    assert ("submitting", 1) == (untouched.state, untouched.posts)
+    assert ("queued", 0, None, None) == (
+        back.state,
+        back.posts,
+        back.sent_at,
+        back.first_sent_at,
+    )
+    assert {"body": {"a": 1}} == back.evidence
+    assert [first.id, behind.id] == [each.id for each in traffic.waiting]
+    assert {"": Refused(1, NOON, NOON + 10, 10)} == traffic.refused
+    assert 1 == sent_again.posts
+
+
+async def test_what_was_sent_or_never_waits_is_not_put_back(journal: Journal) -> None:
+    plain = await sent(journal, "plain")
+    taken = await journal.begin(await queued(journal, "taken"), anybody)
+    assert taken is not None
+    await journal.accept(taken.id, "job-1", job())
+
+    for row in (plain, taken):
+        after = await journal.put_back(row, was_refused=True)
+        assert after.state in ("submitting", "accepted")
+
+
+async def test_the_pause_grows_only_while_as_few_are_refused_as_before(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    pauses = []
+    for gap_s in (0, 15, 25, 200):
+        clock.at += gap_s
+        begun = await journal.begin(
+            await journal.find_live("key") or await queued(journal), anybody
+        )
+        assert begun is not None
+        await journal.put_back(begun, pause_s=10, is_full=True)
+        pauses.append((await journal.traffic(ORIGIN, "dreamina")).refused[""].pause_s)
+
+    assert [10, 20, 40, 10] == pauses
+
+
+async def test_a_vendor_that_is_away_is_left_alone_and_nothing_is_learned_of_its_slots(
+    journal: Journal,
+) -> None:
+    begun = await journal.begin(await queued(journal, runs_on="a@example.com"), anybody)
+    assert begun is not None
+    await journal.put_back(begun, was_refused=True, pause_s=10)
+
+    refused = (await journal.traffic(ORIGIN, "dreamina")).refused["a@example.com"]
+
+    assert NOON + 10 == refused.not_before
+    assert refused.most > 1000
+
+
+async def test_a_slot_is_taken_by_what_runs_and_by_what_may_run(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    runs = await accepted(journal, "runs", "job-1")
+    await accepted(journal, "done", "job-2", status="completed")
+    doubtful = await sent(journal, "doubtful")
+    await journal.mark_unconfirmed(doubtful.id, "nobody knows")
+    unanswered = await sent(journal, "unanswered")
+    await sent(journal, "elsewhere", service="pixverse")
+
+    at_once = await journal.traffic(ORIGIN, "dreamina")
+    clock.at += 700
+    soon = await journal.traffic(ORIGIN, "dreamina")
+    clock.at += 3_600
+    late = await journal.traffic(ORIGIN, "dreamina")
+
+    def ids(traffic: Traffic) -> list[str]:
+        return [each.id for each in traffic.running]
+
+    assert [runs.id, doubtful.id, unanswered.id] == ids(at_once)
+    assert [runs.id, unanswered.id] == ids(soon)
+    assert [] == ids(late)
+
+
+async def test_the_account_is_told_by_the_first_answer_where_it_was_not_known(
+    journal: Journal,
+) -> None:
+    known = await queued(journal, "known", runs_on="a@example.com")
+    chosen = await queued(journal, "chosen")
+    for row, job_id in ((known, "job-1"), (chosen, "job-2")):
+        await journal.accept(row.id, job_id, job(), runs_on="b@example.com")
+
+    running = (await journal.traffic(ORIGIN, "dreamina")).running
+
+    assert ["a@example.com", "b@example.com"] == [each.runs_on for each in running]
+
+
+async def test_only_what_waits_or_was_about_to_be_sent_is_unsent(journal: Journal) -> None:
+    waiting, begun = await queued(journal, "waits"), await queued(journal, "begun")
+    await journal.begin(begun, anybody)
+    await sent(journal, "sent")
+    await journal.insert(new("never waits"))
+    await queued(journal, "elsewhere", origin="https://other.example.com")
+
+    assert [waiting.id, begun.id] == [row.id for row in await journal.unsent(ORIGIN)]
+
+
+async def test_of_several_servers_one_at_a_time_decides_who_is_next(
+    engine: str, folder: Path, journal: Journal, clock: StoppedClock
+) -> None:
+    rows = [await queued(journal, f"key-{n}") for n in range(8)]
+
+    def three(traffic: Traffic) -> list[str]:
+        free = max(0, 3 - len(traffic.running))
+        return [each.id for each in traffic.waiting][: free and 8]
+
+    async with second_journal(engine, folder, clock) as other:
+        tries = [each.begin(row, three) for row in rows for each in (journal, other)]
+        begun = [row for row in await asyncio.gather(*tries) if row is not None]
+
+    assert 3 == len(begun) == len({row.id for row in begun})

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mcp_server.errors import RequestError, UnknownIdError
 from mcp_server.models import OPERATIONS, PAID_OPERATIONS, OperationName, ServiceName
 from mcp_server.sandbox.app import SOURCES
+from mcp_server.services.accounts import account_hash
 from mcp_server.services.base import Endpoint, Option, Service
 from mcp_server.services.registry import SERVICES, service_named, service_of
 from mcp_server.upstream.responses import Answer, ServiceInfo
@@ -515,3 +516,48 @@ def test_what_takes_one_image_of_several_is_told_by_its_index(
     name: str, index: int | None, takers: tuple[str, ...]
 ) -> None:
     assert takers == service_named(name).takers(GOOD[name, "image"], index)
+
+
+@pytest.mark.parametrize(
+    ("name", "some_id", "owner"),
+    [
+        ("dreamina", JOBS[0], "CA:user@example.com"),
+        ("dreamina", "US:a.b@example.com-image:w1:h1:s1-uri:tos/abc", "US:a.b@example.com"),
+        ("dreamina", "a prompt that names US:a@example.com", ""),
+        ("google-flow", JOBS[1], "user@example.com"),
+        ("google-flow", GOOD["google-flow", "video"], "user@example.com"),
+        ("google-flow", "12345678-user:12345-bot:google-flow", ""),
+        ("pixverse", JOBS[2], "user@example.com"),
+        ("pixverse", 7, ""),
+    ],
+)
+def test_an_id_tells_whose_account_it_is(name: str, some_id: object, owner: str) -> None:
+    assert owner == service_named(name).owner_of(some_id)
+
+
+@pytest.mark.parametrize(
+    ("name", "operation", "source", "given", "account"),
+    [
+        ("dreamina", "upscale_video", GOOD["dreamina", "video"], {}, "ca:user@example.com"),
+        ("dreamina", "generate_video", PROMPT, {}, ""),
+        ("dreamina", "generate_video", PROMPT, {"account": "US:Me@a.com"}, "us:me@a.com"),
+        ("pixverse", "generate_video", PROMPT, {"account": "Me@a.com"}, "me@a.com"),
+        ("pixverse", "generate_video", JOBS[2], {}, ""),  # a prompt is no id
+        ("google-flow", "upscale_video", GOOD["google-flow", "video"], {}, "user@example.com"),
+        (
+            "google-flow",
+            "generate_video",
+            PROMPT,
+            {"start_image": GOOD["google-flow", "image"]},
+            "user@example.com",
+        ),
+    ],
+)
+def test_an_order_runs_on_the_account_that_it_names_or_that_its_ids_belong_to(
+    name: str, operation: OperationName, source: str, given: dict[str, Any], account: str
+) -> None:
+    service = service_named(name)
+
+    order = service.order(operation, source, given, {})
+
+    assert account_hash(account) == service.runs_on(order)

@@ -59,6 +59,7 @@ LISTED = Path(__file__).with_name("mutants_survivors.toml")
 # The files, and the functions of each whose name matches; the most important first.
 FILES = {
     "jobs/submission.py": "",
+    "jobs/queue.py": r"Queue\.(insert|begin|put_back|_pass|_may_start)|in_turn|may_start|_can_wait",
     "jobs/reconciliation.py": "",
     "jobs/repository.py": "",
     "jobs/quotes.py": "",
@@ -83,6 +84,7 @@ TESTS = (
     "tests/jobs/test_never_twice.py",
     "tests/jobs/test_never_lost.py",
     "tests/jobs/test_submission.py",
+    "tests/jobs/test_queue.py",
     "tests/jobs/test_reconciliation.py",
     "tests/jobs/test_repository.py",
     "tests/jobs/test_old_journals.py",

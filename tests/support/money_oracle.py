@@ -120,6 +120,15 @@ class Facts:
                 found.append(f"{row_id} was sent {times} times: {wish}")
         return found
 
+    def waits_though_made(self) -> list[str]:
+        """Rows in the queue of which the vendor has made something."""
+        made = {post.row_id: post for post in self.posts if post.accepted and not post.is_denied}
+        return [
+            f"waits, and was made: {row} by {_told(made[row['id']])}"
+            for row in self.rows
+            if row["state"] == "queued" and row["id"] in made
+        ]
+
     def _twice(self) -> list[str]:
         found = []
         by_wish: dict[tuple[str, Wish], list[Post]] = {}

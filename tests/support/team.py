@@ -8,6 +8,7 @@ from typing import Any
 
 from mcp_server.models import Caller
 from mcp_server.sandbox.app import Sandbox
+from mcp_server.sandbox.state import Conditions
 from mcp_server.tools.context import AppContext
 from tests.support.harness import Harness, Network, VirtualClock
 from tests.support.http_memory import HTTP_TOKEN, Mode, Served, serving
@@ -50,15 +51,20 @@ class Team:
 
 @contextlib.asynccontextmanager
 async def team(
-    folder: Path, *, job_seconds: float = 3.0, **environment: str
+    folder: Path,
+    *,
+    job_seconds: float = 3.0,
+    conditions: Conditions | None = None,
+    **environment: str,
 ) -> AsyncIterator[Team]:
     """A server with its state below `folder`.
 
     Args:
+        conditions: what a test decides about the vendor.
         environment: settings by their names.
     """
     clock = VirtualClock()
-    sandbox = Sandbox(job_seconds=job_seconds, now=clock.now)
+    sandbox = Sandbox(job_seconds=job_seconds, now=clock.now, conditions=conditions or Conditions())
     network = Network(sandbox)
     async with serving(
         folder, environment, network=network, clock=clock, find_user=_find_user

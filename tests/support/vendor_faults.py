@@ -304,6 +304,7 @@ class Vendors:
     Args:
         now: the true time.
         drift_s: how far their clocks are ahead of it.
+        slots: how many jobs an account runs at once; None: as the documents say.
     """
 
     def __init__(
@@ -313,6 +314,7 @@ class Vendors:
         now: Callable[[], float],
         sources: tuple[str, ...],
         drift_s: float = 0.0,
+        slots: int | None = None,
     ) -> None:
         self.now = now
         self.posts: list[Post] = []
@@ -323,6 +325,7 @@ class Vendors:
             work=self._work,
             fails=lambda: _AT_WORK.get().fault.fails,
             on_accepted=self._accepted,
+            slots=slots,
         )
         self._sandboxes = {
             host: Sandbox(

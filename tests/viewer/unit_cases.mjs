@@ -690,6 +690,14 @@ export const CASES = {
       ok(!(await other.isShown("cancel")), JSON.stringify(changes));
       await other.close();
     }
+    const queued = { job_id: OUR_ID, service: "pixverse", status: "queued", queue_position: 3, poll_after_seconds: 60 };
+    const waiting = await host.show({ result: host.running(queued) });
+    await waiting.says("Waiting for a free slot of PixVerse");
+    equal(await waiting.text("pill"), "Waiting");
+    ok(await waiting.isShown("cancel"));
+    await waiting.frame.click("#cancel");
+    equal(await waiting.text("told"), "It is not sent yet, so nothing is charged.");
+    await waiting.close();
     const kept = await host.show({ result: host.running({ poll_after_seconds: 60 }), answers: { cancel_job: [error("Dreamina did not answer. Call again.")] } });
     await kept.says("Upscaling the video");
     await kept.frame.click("#cancel");

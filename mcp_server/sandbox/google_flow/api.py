@@ -56,6 +56,7 @@ from mcp_server.sandbox.google_flow.sources import (
     WORDS,
     owner,
     passthrough,
+    throttled,
 )
 from mcp_server.sandbox.state import (
     EMAIL,
@@ -476,6 +477,10 @@ class GoogleFlow(Vendor):
 
     async def _answer(self, request: Request, job: Job, body: responses.Json) -> Response:
         """201 at once when `async` is asked for, else 200 when the job is done (25 May 2026)."""
+        slots = self.state.conditions.slots
+        running = sum(self.state.now() < other.done_at for other in self._jobs.values())
+        if slots is not None and running >= slots and not job.cached:
+            raise throttled(self.state.now())
         self._jobs[job.jobid] = job
         self._credits = job.remaining_credits
         if not job.cached:

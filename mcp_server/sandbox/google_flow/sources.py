@@ -5,7 +5,7 @@ GET jobs/jobId (its Model as copied by a client on 22 July 2026).
 """
 
 from mcp_server.sandbox import responses
-from mcp_server.sandbox.state import EMAIL, USER, Refusal, Source, Word, until_midnight_utc
+from mcp_server.sandbox.state import EMAIL, USER, Refusal, Source, Word, iso, until_midnight_utc
 
 SERVICE = "google-flow"
 
@@ -49,6 +49,16 @@ def _exhausted(reason: str) -> responses.Json:
     """429: the reasons are documented, the text and the place of `retryAfter` are assumed."""
     text = "Resource has been exhausted (e.g. check quota)."
     return {"error": passthrough(429, text, "RESOURCE_EXHAUSTED", reason)}
+
+
+_FULL_S = 60
+
+
+def throttled(now: float) -> responses.RefusedError:
+    """429: an account is asked for too much at once. Assumed: for how long, where slots are set."""
+    body = {**_exhausted("PUBLIC_ERROR_USER_REQUESTS_THROTTLED"), "retryAfter": iso(now + _FULL_S)}
+    headers = {"Retry-After": str(_FULL_S)}
+    return responses.RefusedError(responses.answer(body, status=429, headers=headers))
 
 
 _TRAFFIC = "PUBLIC_ERROR_UNUSUAL_ACTIVITY_TOO_MUCH_TRAFFIC"

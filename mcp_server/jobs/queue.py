@@ -1,0 +1,310 @@
+"""The queue: what finds the slots of its account taken waits in the journal, and is sent later.
+
+A vendor runs so many jobs of an account at a time, and refuses what comes beside them (429). Of
+those that wait the one is next whose payer has the fewest running there, and of these the oldest:
+who asks for one thing does not wait for another's forty. Any server that shares the journal sends
+it, under the claim of its key, and one at a time decides for a service whether a slot is free.
+
+How many slots an account has is what its vendor says (`Service.slots`) or the caller's own
+`max_jobs`; and never more than ran there when it last refused one, one more with each minute since.
+For others may use the account too, and some vendors do not tell. An order of which its vendor
+chooses the account goes by all accounts of its service together.
+"""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+
+from mcp_server.clock import Clock
+from mcp_server.errors import JournalError, RateLimitError, UnreachableError, UseapiError
+from mcp_server.journal.journal import Journal
+from mcp_server.journal.records import NewSubmission, Running, Submission, Traffic, Waiting
+from mcp_server.metrics import Metrics
+from mcp_server.services.accounts import account_hash
+from mcp_server.services.base import Order
+from mcp_server.services.registry import known_service, service_named
+from mcp_server.settings import Settings
+from mcp_server.upstream.client import Upstream
+
+log = logging.getLogger(__name__)
+
+GROWS_S = 60.0  # after which one more is tried than ran when an account refused one
+_PASS_S, _IDLE_S = 1.0, 10.0  # between two looks at the queue, with and without something in it
+_PAUSE_S = 10.0  # after a refusal that names no wait, and where the vendor can't be reached
+_SLOTS_KEPT_S, _SLOTS_READ_S = 300.0, 5.0
+_BEGINS_S = 5.0  # in which what was taken out of the queue is sent, unless its server is gone
+
+Send = Callable[[Submission], None]
+Look = Callable[[Submission], Awaitable[Submission]]
+Read = Callable[[str], Awaitable[bool]]
+
+
+@dataclass
+class _Slots:
+    """What a vendor said of its accounts, by hash, and until when it need not be read again."""
+
+    told: Mapping[str, int]
+    until_s: float
+
+
+class Queue:
+    """Decides who is sent now, and sees to it that those who wait are sent."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        upstream: Upstream,
+        journal: Journal,
+        metrics: Metrics,
+    ) -> None:
+        self._lasts_s = settings.queue_seconds
+        self._most = settings.max_queued
+        self._clock = clock
+        self._upstream = upstream
+        self._journal = journal
+        self._metrics = metrics
+        self._slots: dict[str, _Slots] = {}
+        self._slots_reads: dict[str, asyncio.Task[None]] = {}
+        self._reading: dict[str, asyncio.Task[None]] = {}
+        self._running: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self._is_closed = False
+
+    async def insert(
+        self, new: NewSubmission, order: Order, *, budget: float | None, user_budget: float | None
+    ) -> Submission:
+        """Write down an order that is to be sent: at once, or in its turn if that is not now.
+
+        Raises:
+            QueueFullError, BudgetError, JournalError: it is refused, and nothing is written.
+        """
+        if not _can_wait(order):
+            return await self._journal.insert(new, budget=budget, user_budget=user_budget)
+        evidence = {**new.evidence, "body": dict(order.body)}
+        limit = order.endpoint.options.get("max_jobs")
+        if limit is not None and isinstance(most := order.body.get(limit.field), int | float):
+            evidence["most"] = int(most)
+        new = replace(new, evidence=evidence, queued_until=self._clock.now() + self._lasts_s)
+        slots = await self._slots_of(new.service)
+        row = await self._journal.insert(
+            new,
+            budget=budget,
+            user_budget=user_budget,
+            may_start=lambda traffic: self._may_start(traffic, slots),
+            most_queued=self._most,
+        )
+        self._news.set()
+        return row
+
+    async def begin(self, row: Submission) -> Submission | None:
+        """A row whose turn it is, now to be sent; None: it must wait, or does so no more."""
+        slots = await self._slots_of(row.service)
+        return await self._journal.begin(row, lambda traffic: self._may_start(traffic, slots))
+
+    async def put_back(
+        self, row: Submission, error: UseapiError, *, was_in_it: bool
+    ) -> Submission | None:
+        """A row that was not taken by its vendor, in the queue again; None: that helps nothing.
+
+        Args:
+            was_in_it: its caller was told that it waits, so that nobody calls again.
+        """
+        if row.queued_until is None:
+            return None
+        if isinstance(error, RateLimitError):
+            if not service_named(row.service).frees_slots(error):
+                return None
+        elif not (was_in_it and isinstance(error, UnreachableError)):
+            return None
+        pause_s = float(error.retry_after_seconds or _PAUSE_S)
+        if self._clock.now() + pause_s >= row.queued_until and not self._is_closed:
+            return None
+        row = await self._journal.put_back(
+            row,
+            was_refused=True,
+            pause_s=None if self._is_closed else pause_s,
+            is_full=isinstance(error, RateLimitError),
+        )
+        log.info("%s waits in the queue: %s", row.id, error.code)
+        self._news.set()
+        return row
+
+    def note_sent(self, row: Submission) -> None:
+        """Count how long a row had to wait."""
+        self._metrics.queue_waits[row.service].add(self._clock.now() - row.created_at)
+
+    def start(self, send: Send, look: Look, read: Read) -> None:
+        """Begin to see to the queue.
+
+        Args:
+            send: begins to send a row, if it is still in the queue and its turn.
+            look: finds out what became of a row of which it is not known whether it was sent.
+            read: reads a job if it is time to, and tells whether it has ended.
+        """
+        self._running = asyncio.create_task(self._run(send, look, read))
+
+    async def close(self) -> None:
+        """Begin nothing any more; what waits is left to other servers and to the next start."""
+        self._is_closed = True
+        tasks = [*self._reading.values(), *self._slots_reads.values()]
+        if self._running is not None:
+            tasks.append(self._running)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, send: Send, look: Look, read: Read) -> None:
+        while True:
+            self._news.clear()
+            one = asyncio.create_task(self._pass(send, look, read))
+            try:
+                await asyncio.wait({one})
+            finally:
+                one.cancel()
+            fault = None if one.cancelled() else one.exception()
+            if fault is not None and not isinstance(fault, UseapiError):
+                log.error("seeing to the queue ended by a bug", exc_info=fault)
+            is_idle = fault is not None or not one.result()
+            try:
+                async with asyncio.timeout(_IDLE_S if is_idle else _PASS_S):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    async def _pass(self, send: Send, look: Look, read: Read) -> bool:
+        """See to all that waits, once; whether there is anything."""
+        rows, now = await self._journal.unsent(self._upstream.origin), self._clock.now()
+        for row in rows:
+            is_over = row.queued_until is not None and now >= row.queued_until
+            is_left = row.state == "submitting" and now >= row.updated_at + _BEGINS_S
+            if is_over or is_left:
+                await look(row)
+        for service in dict.fromkeys(row.service for row in rows):
+            slots = await self._slots_of(service)
+            traffic = await self._journal.traffic(self._upstream.origin, service)
+            starting = self._may_start(traffic, slots)
+            for row in rows:
+                if row.id in starting and row.state == "queued":
+                    send(row)
+            waits_for = {each.runs_on for each in traffic.waiting}
+            for job in traffic.running:
+                if job.runs_on in waits_for or "" in waits_for:
+                    self._begin_read(job, read)
+        return bool(rows)
+
+    def _begin_read(self, job: Running, read: Read) -> None:
+        """Learn whether a job has ended, which nobody else may ask for."""
+
+        async def learn() -> None:
+            if await read(job.job_id or job.id):
+                self._news.set()
+
+        if job.id not in self._reading:
+            task = asyncio.create_task(learn())
+            self._reading[job.id] = task
+            task.add_done_callback(lambda done: self._was_read(job.id, done))
+
+    def _was_read(self, row_id: str, task: "asyncio.Task[None]") -> None:
+        del self._reading[row_id]
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None and not isinstance(fault, UseapiError):
+            log.error("reading a job for the queue ended by a bug", exc_info=fault)
+
+    def _may_start(self, traffic: Traffic, slots: Mapping[str, int]) -> list[str]:
+        return [each.id for each in may_start(traffic, slots, self._clock.now())]
+
+    async def _slots_of(self, service: str) -> Mapping[str, int]:
+        """What the vendor says of its accounts' slots; as last read, where it can't be now."""
+        known = self._slots.get(service)
+        if known is None or self._clock.elapsed() >= known.until_s:
+            reading = self._slots_reads.get(service)
+            if reading is None:  # all who ask meanwhile wait for the same answer
+                reading = asyncio.create_task(self._read_slots(service))
+                self._slots_reads[service] = reading
+                reading.add_done_callback(lambda _: self._slots_reads.pop(service))
+            await asyncio.wait({reading})
+            if not reading.cancelled():
+                reading.result()  # a bug in it is raised
+        known = self._slots.get(service)
+        return {} if known is None else known.told
+
+    async def _read_slots(self, service: str) -> None:
+        adapter, known = known_service(service), self._slots.get(service)
+        told: Mapping[str, int] = {} if known is None else known.told
+        kept_s = _SLOTS_READ_S
+        try:
+            async with asyncio.timeout(_SLOTS_READ_S):
+                found = {} if adapter is None else await adapter.slots(self._upstream)
+                told, kept_s = (
+                    {account_hash(n): number for n, number in found.items()},
+                    _SLOTS_KEPT_S,
+                )
+        except (UseapiError, TimeoutError) as error:
+            log.info("the slots of %s could not be read: %s", service, type(error).__name__)
+        self._slots[service] = _Slots(told, self._clock.elapsed() + kept_s)
+
+
+def in_turn(traffic: Traffic, runs_on: str) -> list[Waiting]:
+    """Those that wait for an account, in the order in which they are sent.
+
+    Args:
+        runs_on: the account; "" is for what its vendor chooses one.
+    """
+    running = Counter(each.payer for each in traffic.running if runs_on in ("", each.runs_on))
+    of_payer: dict[str, deque[tuple[int, Waiting]]] = {}
+    for place, each in enumerate(traffic.waiting):
+        if each.runs_on == runs_on:
+            of_payer.setdefault(each.payer, deque()).append((place, each))
+    ordered = []
+    while of_payer:
+        payer = min(of_payer, key=lambda name: (running[name], of_payer[name][0][0]))
+        ordered.append(of_payer[payer].popleft()[1])
+        running[payer] += 1
+        if not of_payer[payer]:
+            del of_payer[payer]
+    return ordered
+
+
+def may_start(traffic: Traffic, slots: Mapping[str, int], now: float) -> list[Waiting]:
+    """Those that may be sent now, so that no account has more at its vendor than it has slots.
+
+    Args:
+        slots: of each account, as far as its vendor tells.
+    """
+    starting: list[Waiting] = []
+    for runs_on in dict.fromkeys(each.runs_on for each in traffic.waiting):
+        refused = traffic.refused.get(runs_on)
+        if refused is not None and now < refused.not_before:
+            continue
+        taken: list[Running | Waiting] = [*traffic.running, *starting]
+        busy = sum(runs_on in ("", each.runs_on) for each in taken)
+        told = slots.get(runs_on) if runs_on else sum(slots.values()) or None
+        learned = None
+        if refused is not None:
+            learned = refused.most + int((now - refused.at) / GROWS_S)
+        accounts = 1 if runs_on else max(1, len(slots))
+        for each in in_turn(traffic, runs_on):
+            limits = (told if each.most is None else each.most * accounts, learned)
+            if each.queued_until > now and all(n is None or busy < n for n in limits):
+                starting.append(each)
+                busy += 1
+    return starting
+
+
+async def position(journal: Journal, row: Submission) -> int | None:
+    """How many are sent before a row that waits, and itself; None: nobody can tell."""
+    try:
+        traffic = await journal.traffic(row.origin, row.service)
+    except JournalError:
+        return None
+    names = [each.id for each in in_turn(traffic, row.runs_on)]
+    return names.index(row.id) + 1 if row.id in names else None
+
+
+def _can_wait(order: Order) -> bool:
+    """Whether an order is as good later; the caller's own answer to a captcha is not."""
+    captcha = order.endpoint.options.get("captcha_token")
+    return captcha is None or captcha.field not in order.body

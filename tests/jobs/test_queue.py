@@ -1,0 +1,520 @@
+"""The queue: what finds the slots of its account taken is sent later, in a fair turn, and once."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from mcp_server.jobs.queue import in_turn, may_start
+from mcp_server.journal.locks import FileLocks
+from mcp_server.journal.records import Refused, Running, Traffic, Waiting
+from mcp_server.sandbox.app import Sandbox
+from mcp_server.sandbox.state import Conditions
+from tests.support.harness import (
+    GOOD,
+    Fault,
+    Harness,
+    Network,
+    Reply,
+    VirtualClock,
+    running,
+)
+from tests.support.tasks_client import DECLARED, ask, call
+from tests.support.team import OPERATOR, team
+
+VIDEO = GOOD["dreamina", "video"]
+FLOW_VIDEO = GOOD["google-flow", "video"]
+QUEUE = {"USEAPI_QUEUE_SECONDS": "1800"}
+BUSY = httpx.Response(429, json={"error": "Account is busy"})
+
+
+NOW = 1_790_000_000.0
+
+
+def waiting(name: str) -> Waiting:
+    """One that waits for the account x; the payer is its first letter."""
+    return Waiting(name, name[0], "x", NOW + 600)
+
+
+class Vendor:
+    """A vendor whose accounts have few slots, under servers that come and go."""
+
+    def __init__(self, folder: Path, *, slots: int = 1, job_seconds: float = 100.0) -> None:
+        self.clock = VirtualClock()
+        self.sandbox = Sandbox(
+            job_seconds=job_seconds, now=self.clock.now, conditions=Conditions(slots=slots)
+        )
+        self.network = Network(self.sandbox)
+        self._folder = folder
+        self._locks = FileLocks(folder / "state" / "journal.lock")
+
+    def server(
+        self, *, client_options: dict[str, Any] | None = None, **settings: Any
+    ) -> contextlib.AbstractAsyncContextManager[Harness]:
+        return running(
+            self._folder,
+            clock=self.clock,
+            sandbox=self.sandbox,
+            network=self.network,
+            locks=self._locks,
+            client_options=client_options,
+            **{**QUEUE, **settings},
+        )
+
+    @property
+    def accepted(self) -> int:
+        return len(self.sandbox.accepted)
+
+
+@contextlib.asynccontextmanager
+async def one_server(
+    folder: Path, *, slots: int = 1, job_seconds: float = 100.0, **settings: Any
+) -> AsyncIterator[Harness]:
+    async with Vendor(folder, slots=slots, job_seconds=job_seconds).server(**settings) as server:
+        yield server
+
+
+async def made(caller: Harness, number: int, service: str = "pixverse", **arguments: Any) -> Reply:
+    return await caller.call("generate_video", prompt=f"cat {number}", service=service, **arguments)
+
+
+async def ended(server: Harness, job_id: str) -> dict[str, Any]:
+    while True:
+        job = (await server.call("get_job", job_id=job_id, wait_seconds=50)).job
+        if job["status"] in ("completed", "failed", "cancelled"):
+            return job
+
+
+async def test_an_order_that_finds_no_slot_free_waits_and_is_sent_when_one_is(
+    tmp_path: Path,
+) -> None:
+    async with one_server(tmp_path) as server:
+        first = await made(server, 1)
+        second, third = await made(server, 2), await made(server, 3)
+        sent_at_first = len(server.posts())
+        listed = await server.call("list_jobs", status="queued")
+        last = await ended(server, third.job["job_id"])
+        before_last = await server.call("get_job", job_id=second.job["job_id"])
+
+    assert ["running", "queued", "queued"] == [r.job["status"] for r in (first, second, third)]
+    assert [1, 2] == [r.job["queue_position"] for r in (second, third)]
+    assert "number 2 in the queue" in third.text
+    assert "costs nothing before" in third.job["note"]
+    assert third.job["next"].startswith("get_job(job_id, wait_seconds=50)")
+    assert 1 == sent_at_first
+    assert 2 == len((listed.data or {})["jobs"])
+    assert ("completed", "completed") == (last["status"], before_last.job["status"])
+    assert "queue_position" not in last
+    assert 3 == len(server.posts()) == len(server.sandbox.accepted)
+
+
+async def test_the_same_call_joins_what_waits_and_is_told_its_place(tmp_path: Path) -> None:
+    async with one_server(tmp_path) as server:
+        await made(server, 1)
+        first, other = await made(server, 2), await made(server, 3)
+        again = await made(server, 3)
+        await ended(server, other.job["job_id"])
+
+    assert first.job["job_id"] != other.job["job_id"] == again.job["job_id"]
+    assert ("queued", 2) == (again.job["status"], again.job["queue_position"])
+    assert 3 == len(server.posts())
+
+
+async def test_a_user_with_few_orders_does_not_wait_for_anothers_many(tmp_path: Path) -> None:
+    conditions = Conditions(slots=4)
+    async with (
+        team(
+            tmp_path,
+            job_seconds=100,
+            conditions=conditions,
+            USEAPI_QUEUE_SECONDS="7200",
+            USEAPI_MAX_QUEUED="40",
+        ) as server,
+        server.caller("alice") as alice,
+        server.caller("bob") as bob,
+    ):
+        batch = [await made(alice, number) for number in range(40)]
+        few = [await made(bob, number) for number in (100, 101)]
+        for reply in few:
+            await ended(bob, reply.job["job_id"])
+        sent_before_bobs_ended = len(alice.posts())
+        await asyncio.sleep(1000)
+        seen_by_bob = await bob.call("list_jobs")
+
+    assert 4 == [reply.job["status"] for reply in batch].count("running")
+    assert [1, 2] == [reply.job["queue_position"] for reply in few]
+    assert sent_before_bobs_ended <= 4 + 2 + 6
+    assert 2 == len((seen_by_bob.data or {})["jobs"])
+    assert 42 == len(alice.posts()) == len(server.sandbox.accepted)
+
+
+async def test_what_is_taken_out_of_the_queue_costs_nothing_and_frees_its_key(
+    tmp_path: Path,
+) -> None:
+    async with one_server(tmp_path) as server:
+        await made(server, 1)
+        waiting, behind = await made(server, 2), await made(server, 3)
+        gone = await server.call("cancel_job", job_id=waiting.job["job_id"])
+        read = await server.call("get_job", job_id=waiting.job["job_id"])
+        next_now = await server.call("get_job", job_id=behind.job["job_id"])
+        again = await made(server, 2)
+        await ended(server, behind.job["job_id"])
+
+    assert ("cancelled", "cancelled") == (gone.job["status"], read.job["status"])
+    assert "taken out of the queue before it was sent: nothing is charged" in gone.text
+    assert 1 == next_now.job["queue_position"]
+    assert again.job["job_id"] != waiting.job["job_id"]
+    assert 2 == again.job["queue_position"]
+    assert 2 == len(server.posts())
+
+
+async def test_what_waited_too_long_fails_and_was_never_charged(tmp_path: Path) -> None:
+    async with one_server(tmp_path, job_seconds=500, USEAPI_QUEUE_SECONDS="60") as server:
+        await made(server, 1)
+        waiting = await made(server, 2)
+        job = await ended(server, waiting.job["job_id"])
+        again = await made(server, 2)
+
+    assert ("failed", "queue_timeout") == (job["status"], job["failure"]["code"])
+    assert "within 60 s" in job["failure"]["message"]
+    assert "nothing was charged" in job["failure"]["message"]
+    assert "queued" == again.job["status"]
+    assert again.job["job_id"] != job["job_id"]
+    assert 1 == len(server.posts())
+
+
+async def test_a_user_may_have_so_many_waiting_and_no_more(tmp_path: Path) -> None:
+    async with (
+        team(
+            tmp_path,
+            job_seconds=100,
+            conditions=Conditions(slots=1),
+            USEAPI_MAX_QUEUED="2",
+            **QUEUE,
+        ) as server,
+        server.caller("alice") as alice,
+        server.caller(OPERATOR) as operator,
+    ):
+        replies = [await made(alice, number) for number in range(4)]
+        others = await made(operator, 10)
+        joined = await made(alice, 2)
+
+    refused = replies[-1]
+    assert [False, False, False, True] == [reply.is_error for reply in replies]
+    assert ("queue_full", 60) == (refused.error["code"], refused.error["retry_after_seconds"])
+    assert "2 of your submissions wait" in refused.text
+    assert ("queued", "queued") == (others.job["status"], joined.job["status"])
+    assert 1 == len(alice.posts())
+
+
+async def test_a_restart_loses_nothing_that_waits(tmp_path: Path) -> None:
+    vendor = Vendor(tmp_path)
+    async with vendor.server() as server:
+        await made(server, 1)
+        waiting = await made(server, 2, reply_ref="mine", max_jobs=1)
+    async with vendor.server() as server:
+        job = await ended(server, waiting.job["job_id"])
+
+    assert "completed" == job["status"]
+    first, second = vendor.sandbox.accepted
+    assert ("mine", 1) == (second.body["replyRef"], second.body["maxJobs"])
+    assert first.at + 100 <= second.at
+    assert 2 == vendor.accepted
+
+
+async def test_two_servers_on_one_journal_send_no_more_than_there_are_slots(
+    tmp_path: Path,
+) -> None:
+    vendor = Vendor(tmp_path, slots=2)
+    async with vendor.server() as one, vendor.server() as other:
+        replies = await asyncio.gather(
+            *(made(server, number) for number in range(6) for server in (one, other))
+        )
+        ids = sorted({reply.job["job_id"] for reply in replies})
+        jobs = await asyncio.gather(*(ended(other, job_id) for job_id in ids))
+
+    assert {"completed"} == {job["status"] for job in jobs}
+    assert 6 == vendor.accepted == len(one.posts())
+
+
+@pytest.mark.parametrize("settings", [{}, {"USEAPI_QUEUE_SECONDS": "0"}])
+async def test_without_the_setting_a_full_account_refuses(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    vendor = Vendor(tmp_path)
+    async with vendor.server(**{"USEAPI_QUEUE_SECONDS": "", **settings}) as server:
+        await made(server, 1)
+        refused = await made(server, 2)
+
+    assert "rate_limited" == refused.error["code"]
+
+
+async def test_what_waits_is_joined_by_a_server_without_a_queue_and_never_sent_by_it(
+    tmp_path: Path,
+) -> None:
+    vendor = Vendor(tmp_path)
+    async with vendor.server() as server:
+        await made(server, 1)
+        waiting = await made(server, 2)
+    async with vendor.server(USEAPI_QUEUE_SECONDS="") as plain:
+        await asyncio.sleep(1000)
+        joined = await made(plain, 2)
+        await asyncio.sleep(1000)
+        over = await plain.call("get_job", job_id=waiting.job["job_id"])
+
+    assert waiting.job["job_id"] == joined.job["job_id"]
+    assert ("queued", 1) == (joined.job["status"], joined.job["queue_position"])
+    assert "queue_timeout" == over.job["failure"]["code"]
+    assert 1 == vendor.accepted
+
+
+async def test_a_refusal_for_want_of_a_slot_is_no_post_and_is_tried_again(tmp_path: Path) -> None:
+    """Others may use the account by hand: its slots are taken though the journal knows of none."""
+    async with one_server(tmp_path) as server:
+        busy = Fault(reaches=False, then=BUSY)
+        server.network.faults = [busy, busy]
+        reply = await made(server, 1)
+        told = await server.call("get_job", job_id=reply.job["job_id"])
+        job = await ended(server, reply.job["job_id"])
+
+    assert ("queued", 1) == (reply.job["status"], reply.job["queue_position"])
+    assert "queued" == told.job["status"]
+    assert "completed" == job["status"]
+    assert 3 == len(server.posts())
+    assert 1 == len(server.sandbox.accepted)
+
+
+async def test_slots_that_nobody_tells_are_learned_from_a_refusal(tmp_path: Path) -> None:
+    """Google Flow documents none."""
+    async with one_server(tmp_path, slots=2, job_seconds=50) as server:
+        replies = [await made(server, number, "google-flow") for number in range(6)]
+        refused_at_first = len(server.posts()) - 2
+        jobs = [await ended(server, reply.job["job_id"]) for reply in replies]
+
+    statuses = [reply.job["status"] for reply in replies]
+    assert ["running"] * 2 + ["queued"] * 4 == statuses
+    assert 1 == refused_at_first
+    assert {"completed"} == {job["status"] for job in jobs}
+    assert 6 == len(server.sandbox.accepted)
+
+
+async def test_slots_that_can_t_be_read_are_learned_too(tmp_path: Path) -> None:
+    async with one_server(tmp_path, job_seconds=50) as server:
+        server.network.concerns = lambda request: request.url.path.endswith("/available")
+        server.network.faults = [Fault(connects=False)] * 300
+        replies = [await made(server, number) for number in range(2)]
+        job = await ended(server, replies[1].job["job_id"])
+
+    assert ["running", "queued"] == [reply.job["status"] for reply in replies]
+    assert "completed" == job["status"]
+    assert 2 == len(server.sandbox.accepted) < len(server.posts())
+
+
+async def test_the_number_that_an_order_names_counts_for_it_alone(tmp_path: Path) -> None:
+    async with one_server(tmp_path, slots=3) as server:
+        await made(server, 1)
+        narrow = await made(server, 2, max_jobs=1)
+        wide = await made(server, 3)
+        job = await ended(server, narrow.job["job_id"])
+
+    assert ("queued", "running") == (narrow.job["status"], wide.job["status"])
+    assert "completed" == job["status"]
+    assert 3 == len(server.posts()) == len(server.sandbox.accepted)
+
+
+async def test_where_the_vendor_chooses_the_account_all_of_its_service_count(
+    tmp_path: Path,
+) -> None:
+    """The sandbox's user has two accounts on Dreamina."""
+    async with one_server(tmp_path) as server:
+        chosen = [await made(server, number, "dreamina") for number in range(3)]
+        of_a_taken_one = await server.call("upscale_video", source=VIDEO)
+        await ended(server, chosen[2].job["job_id"])
+        last = await ended(server, of_a_taken_one.job["job_id"])
+
+    assert ["running", "running", "queued"] == [reply.job["status"] for reply in chosen]
+    assert ("queued", 1) == (of_a_taken_one.job["status"], of_a_taken_one.job["queue_position"])
+    assert "completed" == last["status"]
+    assert 4 == len(server.posts()) == len(server.sandbox.accepted)
+
+
+async def test_an_order_with_the_callers_own_captcha_does_not_wait(tmp_path: Path) -> None:
+    async with one_server(tmp_path) as server:
+        await made(server, 1, "google-flow")
+        refused = await made(server, 2, "google-flow", captcha_token="x" * 40)
+
+    assert "rate_limited" == refused.error["code"]
+
+
+@pytest.mark.parametrize("name", ["too-much-traffic", "daily-quota-reached"])
+async def test_a_refusal_that_waiting_does_not_help_is_told_at_once(
+    tmp_path: Path, name: str
+) -> None:
+    source = FLOW_VIDEO.replace("sample-1", name)
+    async with one_server(tmp_path) as server:
+        refused = await server.call("upscale_video", source=source)
+        jobs = await server.call("list_jobs")
+
+    assert "rate_limited" == refused.error["code"]
+    assert [] == (jobs.data or {})["jobs"]
+    assert 1 == len(server.posts())
+
+
+async def test_what_waits_counts_for_the_budgets_until_it_is_over(tmp_path: Path) -> None:
+    """A clip of Dreamina's costs 115 credits in the sandbox."""
+    async with one_server(tmp_path, USEAPI_MAX_CREDITS_PER_DAY="350") as server:
+        replies = [await made(server, number, "dreamina") for number in range(4)]
+        waiting = replies[2]
+        await server.call("cancel_job", job_id=waiting.job["job_id"])
+        after = await made(server, 3, "dreamina")
+
+    assert "queued" == waiting.job["status"]
+    assert "budget_spent" == replies[3].error["code"]
+    assert "queued" == after.job["status"]
+
+
+async def test_what_waits_is_not_given_up_while_its_vendor_can_t_be_reached(
+    tmp_path: Path,
+) -> None:
+    async with one_server(tmp_path) as server:
+        await made(server, 1)
+        waiting = await made(server, 2)
+        away = Fault(connects=False)
+        server.network.faults = [away] * 9
+        job = await ended(server, waiting.job["job_id"])
+
+    assert "completed" == job["status"]
+    assert [] == server.network.faults
+    assert 2 == len(server.posts()) == len(server.sandbox.accepted)
+
+
+async def test_a_lost_answer_to_what_waited_is_looked_for_and_never_sent_again(
+    tmp_path: Path,
+) -> None:
+    async with one_server(tmp_path) as server:
+        await made(server, 1)
+        waiting, behind = await made(server, 2), await made(server, 3)
+        server.network.faults = [Fault(then="cut")]
+        jobs = [await ended(server, reply.job["job_id"]) for reply in (waiting, behind)]
+
+    assert ["completed", "completed"] == [job["status"] for job in jobs]
+    assert 3 == len(server.posts()) == len(server.sandbox.accepted)
+
+
+async def test_a_slot_is_free_again_though_nobody_asks_for_the_job_that_had_it(
+    tmp_path: Path,
+) -> None:
+    async with one_server(tmp_path) as server:
+        for number in range(3):
+            await made(server, number)
+        await asyncio.sleep(400)
+
+        assert 3 == len(server.posts()) == len(server.sandbox.accepted)
+
+
+async def test_a_second_user_joins_what_waits_and_the_first_can_t_end_it_for_both(
+    tmp_path: Path,
+) -> None:
+    async with (
+        team(tmp_path, job_seconds=100, conditions=Conditions(slots=1), **QUEUE) as server,
+        server.caller("alice") as alice,
+        server.caller("bob") as bob,
+    ):
+        await made(alice, 1)
+        hers, his = await made(alice, 2), await made(bob, 2)
+        left = await bob.call("cancel_job", job_id=his.job["job_id"])
+        still = await alice.call("get_job", job_id=hers.job["job_id"])
+        hidden = await bob.call("get_job", job_id=his.job["job_id"])
+
+    assert hers.job["job_id"] == his.job["job_id"]
+    assert ("queued", 1) == (his.job["status"], his.job["queue_position"])
+    assert "no longer among your jobs" in left.text
+    assert "queued" == still.job["status"]
+    assert "not_found" == hidden.error["code"]
+    assert 1 == len(alice.posts())
+
+
+async def test_a_server_that_stops_answers_who_waits_and_sends_nothing_more(
+    tmp_path: Path,
+) -> None:
+    async with (
+        team(tmp_path, job_seconds=60, conditions=Conditions(slots=1), **QUEUE) as server,
+        server.caller(OPERATOR) as caller,
+    ):
+        await made(caller, 1)
+        waiting = await made(caller, 2)
+        asked = asyncio.create_task(
+            caller.call("get_job", job_id=waiting.job["job_id"], wait_seconds=50)
+        )
+        await asyncio.sleep(5)
+        server.app.all_jobs.answer_waiting()
+        answered = await asyncio.wait_for(asked, 5)
+        await server.app.all_jobs.drain()
+        await asyncio.sleep(300)
+        after = await caller.call("list_jobs", status="queued")
+
+    assert "queued" == answered.job["status"]
+    assert [waiting.job["job_id"]] == [job["job_id"] for job in (after.data or {})["jobs"]]
+    assert 1 == len(caller.posts())
+
+
+async def test_a_task_works_while_its_job_waits(tmp_path: Path) -> None:
+    vendor = Vendor(tmp_path, job_seconds=30)
+    async with vendor.server(client_options=DECLARED) as server:
+        await call(server.client, "upscale_video", source=VIDEO)
+        task = await call(server.client, "interpolate_video", source=VIDEO, fps=60)
+        told = await ask(server.client, "tasks/get", task["taskId"])
+        await asyncio.sleep(120)
+        done = await ask(server.client, "tasks/get", task["taskId"])
+
+    assert ("working", "queued") == (told["status"], told["statusMessage"])
+    assert "completed" == done["status"]
+
+
+def test_those_with_the_fewest_running_are_next_and_of_these_the_oldest() -> None:
+    traffic = Traffic(
+        tuple(waiting(name) for name in ("a1", "a2", "b1", "a3", "c1", "b2")),
+        (Running("r1", "job-1", "a", "x"), Running("r2", "job-2", "b", "elsewhere")),
+        {},
+    )
+
+    assert ["b1", "c1", "a1", "b2", "a2", "a3"] == [each.id for each in in_turn(traffic, "x")]
+
+
+@pytest.mark.parametrize(
+    ("slots", "refused", "expected"),
+    [
+        ({}, {}, 3),
+        ({"x": 2}, {}, 1),
+        ({"x": 1}, {}, 0),
+        ({"y": 1}, {}, 3),
+        ({}, {"x": Refused(1, NOW - 30, NOW - 20, 10)}, 0),
+        ({}, {"x": Refused(1, NOW - 61, NOW - 51, 10)}, 1),
+        ({}, {"x": Refused(1, NOW - 130, NOW - 120, 10)}, 2),
+        ({"x": 2}, {"x": Refused(9, NOW - 130, NOW - 120, 10)}, 1),
+        ({"x": 9}, {"x": Refused(9, NOW - 5, NOW + 5, 10)}, 0),
+    ],
+)
+def test_no_more_start_than_an_account_has_slots_for(
+    slots: dict[str, int], refused: dict[str, Refused], expected: int
+) -> None:
+    traffic = Traffic(
+        tuple(waiting(name) for name in ("a1", "a2", "b1")),
+        (Running("r1", None, "c", "x"), Running("r2", None, "c", "elsewhere")),
+        refused,
+    )
+
+    assert expected == len(may_start(traffic, slots, NOW))
+
+
+def test_what_waited_too_long_does_not_start() -> None:
+    over = replace(waiting("a1"), queued_until=NOW)
+
+    assert ["a2"] == [
+        each.id for each in may_start(Traffic((over, waiting("a2")), (), {}), {}, NOW)
+    ]
