@@ -130,7 +130,7 @@ class DroppingUpstream(Upstream):
 class StrangersPoller(Poller):
     """Reads a job as if the journal knew nothing of it, and answers that nobody knows it."""
 
-    async def _read(self, job_id: str) -> Job:
+    async def _read(self, job_id: str, apart_s: float) -> Job:
         if job_id.startswith(OUR_ID_PREFIX):
             raise no_submission()
         service = service_of(job_id, "job_id")

@@ -38,8 +38,9 @@ PROGRESS_S = 5.0
 LONGEST_READ_S = 45.0  # retries included: clients give up after 60 s
 LONGEST_HOLD_S = 4.0  # for who asks for a running job again too early
 BACKSTOP_S = 60.0  # between two reads of a job of which its vendor tells when it changes
-GLANCE_S = 1.0  # between two looks at the journal, where another server may hear from the vendor
+GLANCE_S = 1.0  # between two looks at the journal, where another server may learn of the end
 QUEUED_S = 5.0  # between two looks at what waits in the queue
+APART = 0.8  # of its interval: a job that another server read within it is not read
 LAST_READ_S = 1.0  # before the time is up: one that begins then is answered in time
 _MOST_WATCHES = 1000
 _PASSING = (RateLimitError, ServerError, UnreachableError, UnexpectedAnswerError)
@@ -108,7 +109,8 @@ class Poller:
         """
         self._clock = clock
         self._hooks = hooks
-        self._glance_s = float("inf") if hooks is None else GLANCE_S
+        self._is_told_elsewhere = hooks is not None or journal.is_shared
+        self._glance_s = GLANCE_S if self._is_told_elsewhere else float("inf")
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._upstream = upstream
         self._journal = journal
@@ -137,7 +139,8 @@ class Poller:
         known = watch.job
         if known is not None and not afresh and await self._is_fresh(job_id, watch):
             return self._timed(known)
-        seen = await _ended(self._begin_read(job_id, watch), LONGEST_READ_S)
+        apart_s = 0.0 if afresh else FRESH_S
+        seen = await _ended(self._begin_read(job_id, watch, apart_s), LONGEST_READ_S)
         if watch.error is not None or watch.job is None or not seen:
             raise watch.failure()
         return self._timed(watch.job)
@@ -172,7 +175,7 @@ class Poller:
             await self._hold_first_read(job_id, watch, now)
         if now < watch.next_read:
             return False
-        await _ended(self._begin_read(job_id, watch), LONGEST_READ_S)
+        await _ended(self._begin_read(job_id, watch, self._apart_s(watch)), LONGEST_READ_S)
         return watch.job is not None and watch.job.ended
 
     async def _wait(self, job_id: str, watch: _Watch, seconds: float, report: Report) -> Job:
@@ -189,7 +192,7 @@ class Poller:
             is_over = best is not None and (best.ended or best.status == "unconfirmed")
             if best is not None and is_over and (was_read or was_open):
                 return best
-            was_open = self._hooks is not None and best is not None and not is_over
+            was_open = self._is_told_elsewhere and best is not None and not is_over
             is_up = now >= deadline or watch.bad_reads >= MOST_BAD_READS
             if is_up or (self._answers_wanted.done() and (was_read or best is not None)):
                 if best is None:
@@ -205,7 +208,8 @@ class Poller:
             if not was_read and not watch.backstop_s:
                 next_read = min(next_read, last_read)
             if now >= next_read or self._answers_wanted.done():
-                self._begin_read(job_id, watch)
+                is_last = next_read < watch.next_read or self._answers_wanted.done()
+                self._begin_read(job_id, watch, FRESH_S if is_last else self._apart_s(watch))
             if watch.task is not None:
                 await self._pause(min(deadline, next_report) - now, watch.task)
             else:
@@ -270,7 +274,7 @@ class Poller:
             if watch.read_at is not None:
                 await self._clock.sleep(max(0.0, watch.read_at + FRESH_S - self._clock.elapsed()))
             if watch.job is None or not watch.job.ended:
-                await _ended(self._begin_read(job_id, watch), LONGEST_READ_S)
+                await _ended(self._begin_read(job_id, watch, 0.0), LONGEST_READ_S)
 
     async def close(self) -> None:
         """Stop reading."""
@@ -311,16 +315,25 @@ class Poller:
         known = await self._journaled(job_id)
         return known is None or not known.ended
 
-    def _begin_read(self, job_id: str, watch: _Watch) -> "asyncio.Task[None]":
-        """The read under way for everybody, or a new one. A caller that leaves does not cut it."""
+    def _apart_s(self, watch: _Watch) -> float:
+        """How long after another server's read the next one on schedule is of use."""
+        pause_s = interval_s("image", 0.0) if watch.job is None else self._pause_s(watch.job)
+        return APART * max(pause_s, watch.backstop_s)
+
+    def _begin_read(self, job_id: str, watch: _Watch, apart_s: float) -> "asyncio.Task[None]":
+        """The read under way for everybody, or a new one. A caller that leaves does not cut it.
+
+        Args:
+            apart_s: the journal is the answer if another server read a running job within this.
+        """
         if watch.task is None:
-            watch.task = asyncio.create_task(self._read_once(job_id, watch))
+            watch.task = asyncio.create_task(self._read_once(job_id, watch, apart_s))
         return watch.task
 
-    async def _read_once(self, job_id: str, watch: _Watch) -> None:
+    async def _read_once(self, job_id: str, watch: _Watch, apart_s: float) -> None:
         asked_s = 0.0
         try:
-            job = await self._read(job_id)
+            job = await self._read(job_id, apart_s)
             was = watch.job
             watch.job = was if was is not None and was.ended and was.status != job.status else job
             watch.error, watch.bad_reads, watch.read_at = None, 0, self._clock.elapsed()
@@ -340,14 +353,14 @@ class Poller:
         jittered_s = pause_s * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
         watch.next_read = self._clock.elapsed() + max(jittered_s, asked_s, watch.backstop_s)
 
-    async def _read(self, job_id: str) -> Job:
+    async def _read(self, job_id: str, apart_s: float) -> Job:
         await self._repository.flush()
         row = await self._journal.get(job_id)
         if row is None and job_id.startswith(OUR_ID_PREFIX):
             raise self._journal.fault or no_submission()
         if row is not None and _is_open(row):
             row = await self._look_for(row)
-        if row is not None and not self._repository.is_of(row, self._upstream.origin):
+        if row is not None and not await self._is_to_be_read(row, apart_s):
             return self._repository.to_job(row)
         if row is not None and row.job_id is None:
             return await self._read_parts(row)
@@ -366,6 +379,14 @@ class Poller:
                 raise
             return self._repository.to_job(row)  # the vendor may not list it yet
         return job if row is None else await self._repository.record_update(row, job)
+
+    async def _is_to_be_read(self, row: Submission, apart_s: float) -> bool:
+        """Whether its vendor is to be asked: this address is, and no other server did just now."""
+        if not self._repository.is_of(row, self._upstream.origin):
+            return False
+        if row.state != "accepted" or apart_s == 0 or self._repository.to_job(row).ended:
+            return True
+        return await self._journal.take_read(row, apart_s)
 
     async def _read_parts(self, row: Submission) -> Job:
         """A job without an id of the vendor's: as known, or each of its parts read."""

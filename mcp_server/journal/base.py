@@ -24,6 +24,8 @@ class Store(Protocol):
     """
 
     fault: JournalError | None
+    is_shared: bool
+    """Whether servers of several machines may be at work on it."""
 
     def read(self) -> AbstractAsyncContextManager[Rows]:
         """Statements that change nothing."""
@@ -45,6 +47,12 @@ class Store(Protocol):
 
     async def owns(self, rows: Rows, key: str) -> bool:
         """Whether the claim still stands, and will until this transaction has ended."""
+
+    async def take_turn(self, name: str, apart_s: float) -> bool:
+        """False: another server has done this less than so many seconds ago, so it can be left out.
+
+        No promise: where nobody can tell, it is True.
+        """
 
     async def check(self) -> None:
         """Write something that changes nothing; `fault` then says whether that went well."""

@@ -98,6 +98,11 @@ class Journal:
         """Why the journal can't be used, as far as is known."""
         return self._store.fault
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether servers of several machines may be at work on it."""
+        return self._store.is_shared
+
     async def check(self) -> None:
         """Try whether it can be written; `fault` then tells. Links that ended are dropped."""
         await self.try_writing()
@@ -123,6 +128,10 @@ class Journal:
     async def release(self, key: str) -> None:
         """Let go of a key; one that was refused or never asked for changes nothing."""
         await self._store.release(key)
+
+    async def take_read(self, row: Submission, apart_s: float) -> bool:
+        """Whether to read a job at its vendor now: False if another server did so just before."""
+        return await self._store.take_turn(f"read {row.id}", apart_s)
 
     async def find_live(self, key: str) -> Submission | None:
         """The row that stands in the way of submitting `key` again."""

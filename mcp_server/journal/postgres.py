@@ -59,6 +59,11 @@ _CLAIM = (
     f" or claim.owner not in (select owner from member where alive_until > {_NOW})"
     " returning token"
 )
+_TURN = (
+    f"insert into turn(name, taken_at) values(%s, {_NOW})"
+    " on conflict (name) do update set taken_at = excluded.taken_at"
+    " where turn.taken_at < excluded.taken_at - %s returning name"
+)
 _BEAT = (
     f"insert into member(owner, alive_until) values(%s, {_NOW} + %s)"
     " on conflict (owner) do update set alive_until = excluded.alive_until"
@@ -73,6 +78,7 @@ _FORGET = (
         f" (select owner from member where alive_until > {_NOW} - %s)"
     ),
     f"delete from member where alive_until < {_NOW} - %s",  # noqa: S608 - as above
+    f"delete from turn where taken_at < {_NOW} - %s",  # noqa: S608 - as above
 )
 
 
@@ -89,6 +95,8 @@ class PostgresStore:
         answer_s: how long the database may take for a statement.
         most: connections for blocks; one more says that this server lives.
     """
+
+    is_shared = True
 
     def __init__(
         self,
@@ -168,6 +176,18 @@ class PostgresStore:
         found = await rows.all("select token from claim where key = ? for update", key)
         stands = key in self._claims and found == [(self._claims[key],)]
         return stands and self._clock.elapsed() < self._alive_until
+
+    async def take_turn(self, name: str, apart_s: float) -> bool:
+        """False: another server has done this less than so many seconds ago, so it can be left out.
+
+        No promise: where the database can't tell, it is True.
+        """
+        try:
+            return bool(await self._run(self._connections, _TURN, (name, apart_s)))
+        except FAULTS as error:
+            with suppress(JournalError):
+                self._raise_as_fault(error)
+            return True
 
     async def check(self) -> None:
         """Write something that changes nothing; `fault` then says whether that went well."""

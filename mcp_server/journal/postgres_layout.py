@@ -90,6 +90,9 @@ MIGRATIONS: tuple[Migration, ...] = (
                 most integer not null, refused_at double precision not null,
                 not_before double precision not null, pause_s double precision not null,
                 primary key(origin, service, runs_on))""",
+            # When a server last did what one does for all; that may be lost.
+            """create unlogged table turn(
+                name text primary key, taken_at double precision not null)""",
         ),
         readable_since=1,
     ),

@@ -113,6 +113,8 @@ class SqliteStore:
         locks: who is at work on a key; two stores on one folder in one process must share them.
     """
 
+    is_shared = False
+
     def __init__(
         self, folder: Path, clock: Clock, locks: KeyLocks | None = None, *, busy_s: float = 10.0
     ) -> None:
@@ -159,6 +161,10 @@ class SqliteStore:
     async def owns(self, rows: Rows, key: str) -> bool:
         """Whether the lock of a key still keeps others out."""
         return self._locks.holds(key)
+
+    async def take_turn(self, name: str, apart_s: float) -> bool:
+        """True: what a server on this machine reads is not worth a write to its disk each time."""
+        return True
 
     async def check(self) -> None:
         """Write something that changes nothing; `fault` then says whether that went well."""

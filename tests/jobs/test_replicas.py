@@ -61,6 +61,10 @@ def posts(servers: list[Harness]) -> int:
     return sum(len(each.posts()) for each in servers)
 
 
+def gets(servers: list[Harness]) -> int:
+    return sum(len(each.network.sent) - len(each.posts()) for each in servers)
+
+
 async def upscale_in_the_end(at: Harness) -> Reply:
     """The answer to a call that is made again as long as the answer says so."""
     async with asyncio.timeout(LONGEST_S):
@@ -86,6 +90,34 @@ async def test_the_same_call_at_several_servers_is_one_job(
     assert 1 == posts(servers)
     assert ["completed"] * 3 == [reply.job["status"] for reply in ended]
     assert [1] * 3 == [len((reply.data or {})["jobs"]) for reply in lists]
+
+
+async def test_a_job_that_one_server_reads_is_not_read_by_the_others(
+    runner: asyncio.Runner, tmp_path: Path
+) -> None:
+    sandbox = Sandbox(job_seconds=600, now=VirtualClock().now)
+    async with replicas(tmp_path, 3, schema_of(tmp_path), sandbox=sandbox) as servers:
+        job_id = (await servers[0].call("upscale_video", source=VIDEO)).job["job_id"]
+        before = gets(servers)
+        replies = await asyncio.gather(*(each.call("get_job", job_id=job_id) for each in servers))
+
+    assert ["running"] * 3 == [reply.job["status"] for reply in replies]
+    assert 1 == gets(servers) - before
+
+
+async def test_who_waits_is_told_of_an_end_that_another_server_read(
+    runner: asyncio.Runner, tmp_path: Path
+) -> None:
+    async with replicas(tmp_path, 2, schema_of(tmp_path)) as (waits, reads):
+        job_id = (await reads.call("upscale_video", source=VIDEO)).job["job_id"]
+        waiting = asyncio.create_task(waits.call("get_job", job_id=job_id, wait_seconds=14))
+        async with asyncio.timeout(LONGEST_S):
+            while (await reads.call("get_job", job_id=job_id)).job["status"] == "running":
+                pass  # a call too early is held
+        reply = await waiting
+
+    assert "completed" == reply.job["status"]
+    assert 0 == gets([waits])
 
 
 async def test_a_server_that_stops_leaves_its_work_to_the_others(

@@ -640,6 +640,24 @@ async def refusal_in_the_end(
     return None
 
 
+async def test_what_one_server_does_for_all_is_done_by_the_first_and_by_all_who_can_not_ask(
+    runner: asyncio.Runner, own: Server
+) -> None:
+    one, other = (PostgresStore(own.dsn("journal"), Clock(), busy_s=0.2) for _ in range(2))
+
+    taken = [await each.take_turn("read it", 3_600.0) for each in (one, other, one)]
+    at_once = await other.take_turn("read it", 0.0)
+    something_else = await other.take_turn("read another", 3_600.0)
+    own.stop()
+    alone = await other.take_turn("read it", 3_600.0)
+    own.start()
+    await one.close()
+    await other.close()
+
+    assert [True, False, False] == taken
+    assert [True, True, True] == [at_once, something_else, alone]
+
+
 async def test_what_a_server_left_that_ended_without_a_word_is_forgotten_after_a_day(
     runner: asyncio.Runner, dsn: str
 ) -> None:

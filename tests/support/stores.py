@@ -29,6 +29,8 @@ class WeakStore:
             are committed.
     """
 
+    is_shared = False
+
     def __init__(
         self,
         folder: Path,
@@ -88,6 +90,9 @@ class WeakStore:
 
     async def owns(self, rows: Rows, key: str) -> bool:
         return await self._store.owns(rows, key)
+
+    async def take_turn(self, name: str, apart_s: float) -> bool:
+        return await self._store.take_turn(name, apart_s)
 
     async def check(self) -> None:
         if self.full_for:
