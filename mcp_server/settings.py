@@ -168,6 +168,13 @@ class Settings(BaseModel):
         " read less often; needs USEAPI_SECRET; a call's reply_url and USEAPI_REPLY_URL go first.",
         False,
     )
+    own_tokens: bool = _setting(
+        "USEAPI_OWN_TOKENS",
+        "true = a user of `useapi-mcp http` may give a useapi.net token of his own, on a page of"
+        " this server, which is then used for him instead of USEAPI_TOKEN; needs USEAPI_SECRET and"
+        " USEAPI_PUBLIC_URL.",
+        False,
+    )
     reply_url: str | None = _setting(
         "USEAPI_REPLY_URL",
         "Default webhook (https) that the vendor calls about jobs.",
@@ -471,6 +478,15 @@ class Settings(BaseModel):
             raise ValueError(
                 "USEAPI_WEBHOOKS needs USEAPI_PUBLIC_URL, the address that the vendor calls, and"
                 " USEAPI_SECRET, which signs it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _own_tokens_have_a_page(self) -> Self:
+        if self.own_tokens and (self.public_url is None or self.server_secret is None):
+            raise ValueError(
+                "USEAPI_OWN_TOKENS needs USEAPI_PUBLIC_URL, the address of the page, and"
+                " USEAPI_SECRET, which seals what is given there"
             )
         return self
 

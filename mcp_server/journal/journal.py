@@ -47,7 +47,7 @@ _QUOTES_KEPT_S = 86_400.0
 _PRUNE_EVERY_S = 86_400.0
 COLUMNS = (
     "id, key, state, origin, service, operation, source_id, arguments, price, posts, sent_at,"
-    " first_sent_at, job_id, job, note, evidence, created_at, updated_at, payer"
+    " first_sent_at, job_id, job, note, evidence, created_at, updated_at, payer, account"
 )
 
 
@@ -114,13 +114,16 @@ class Journal:
         """The row that stands in the way of submitting `key` again."""
         return _first(await self._read(f"where key = ? and {IS_LIVE}", key))
 
-    async def get(self, any_id: str, *, user: str = "") -> Submission | None:
+    async def get(
+        self, any_id: str, *, user: str = "", shared: bool = False
+    ) -> Submission | None:
         """The row with this id of ours, or the newest one of this vendor's job.
 
         Args:
             user: only one that this user asked for.
+            shared: or that is of the server's own account.
         """
-        asked, whose = _asked_by(user)
+        asked, whose = _seen_by(user, shared=shared)
         where = f"where (id = ? or job_id = ?){asked} order by number desc limit 1"
         return _first(await self._read(where, any_id, any_id, *whose))
 
@@ -136,16 +139,18 @@ class Journal:
         origin: str,
         refused: bool = True,
         user: str = "",
+        shared: bool = False,
     ) -> list[Submission]:
         """The newest rows first, all or those of one Job status; a freed row keeps its last one.
 
         Args:
             refused: whether those are among them that failed before there was a job.
             user: only what this user asked for.
+            shared: or what is of the server's own account.
         """
         of_status, values = ("status = ? and ", (status,)) if status else ("", ())
         made = "" if refused else " and (state <> 'failed' or job_id is not null)"
-        asked, whose = _asked_by(user)
+        asked, whose = _seen_by(user, shared=shared)
         where = f"where {of_status}origin in (?, ''){made}{asked} order by number desc limit ?"
         return await self._read(where, *values, origin, *whose, limit)
 
@@ -222,14 +227,14 @@ class Journal:
             await self._prune()
         row_id = OUR_ID_PREFIX + base64.b32encode(os.urandom(16)).decode().rstrip("=").lower()
         price = new.price or 0.0
-        limits = _limits(new.origin, new.service, budget, new.payer, user_budget)
+        limits = _limits(new.origin, new.service, new.account, budget, new.payer, user_budget)
         async with self._store.write(new.key, *(limit.name for limit in limits)) as rows:
             for limit in limits:
                 limit.check(await limit.spent(rows, now), new.price)
             written = await rows.all(
                 f"insert into submission({COLUMNS}, status, credits)"
                 " values(?, ?, 'submitting', ?, ?, ?, ?, ?, ?, 0, null, null, null, null, null,"
-                f" ?, ?, ?, ?, 'submitting', ?) on conflict (key) where {IS_LIVE} do nothing"
+                f" ?, ?, ?, ?, ?, 'submitting', ?) on conflict (key) where {IS_LIVE} do nothing"
                 " returning id",
                 row_id,
                 new.key,
@@ -243,6 +248,7 @@ class Journal:
                 now,
                 now,
                 new.payer,
+                new.account,
                 price,
             )
             if not written:
@@ -259,11 +265,12 @@ class Journal:
         price: float | None,
         budget: float | None,
         *,
+        account: str = "",
         payer: str = "",
         user_budget: float | None = None,
     ) -> None:
         """Raise the BudgetError that `insert` would raise now."""
-        for limit in _limits(origin, service, budget, payer, user_budget):
+        for limit in _limits(origin, service, account, budget, payer, user_budget):
             spent = 0.0
             with suppress(JournalError):
                 async with self._store.read() as rows:
@@ -321,7 +328,7 @@ class Journal:
                 answered, ended or gave up on it in the meantime, or it can't be written down.
         """
         counted = {expected + is_counted}
-        limits = _limits(row.origin, row.service, budget, row.payer, user_budget)
+        limits = _limits(row.origin, row.service, row.account, budget, row.payer, user_budget)
         for _ in range(_TRIES - 1):
             with suppress(JournalCutError):
                 return await self._count_post(row, counted, expected + 1, status, limits)
@@ -486,17 +493,20 @@ class Journal:
                 json.dumps(facts),
             )
 
-    async def find_made(self, *, url: str = "", path: str = "", user: str = "") -> list[Submission]:
+    async def find_made(
+        self, *, url: str = "", path: str = "", user: str = "", shared: bool = False
+    ) -> list[Submission]:
         """The newest rows of jobs that this link or path may be a result of.
 
         Args:
             url: what follows a `?` is left out: each read of a job may bring another signature.
             path: of a file with this name: servers may see one folder at different paths.
             user: only what this user asked for.
+            shared: or what is of the server's own account.
         """
         name = PurePath(path).name
         place = json.dumps(url.partition("?")[0] or name)
-        asked, whose = _asked_by(user)
+        asked, whose = _seen_by(user, shared=shared)
         return await self._read(
             "where (job like ? escape '!' or job like ? escape '!'"  # noqa: S608 - a constant
             f" or job_id in (select job_id from saved where path in (?, ?))){asked}"
@@ -699,11 +709,12 @@ def _taken(row: Submission) -> JournalError:
     )
 
 
-def _asked_by(user: str) -> tuple[str, tuple[str, ...]]:
-    """The end of a condition that only rows fit which this user asked for, and its values."""
+def _seen_by(user: str, *, shared: bool) -> tuple[str, tuple[str, ...]]:
+    """The end of a condition that only rows fit which this user may see, and its values."""
     if not user:
         return "", ()
-    return " and id in (select submission_id from asked where user_id = ?)", (user,)
+    asked = "id in (select submission_id from asked where user_id = ?)"
+    return f" and ({asked} or account = '')" if shared else f" and {asked}", (user,)
 
 
 async def _add_asked(rows: Rows, user: str, row_id: str) -> None:
@@ -717,21 +728,23 @@ async def _add_asked(rows: Rows, user: str, row_id: str) -> None:
 
 @dataclass(frozen=True)
 class _Limit:
-    """The credits that one service at one origin may cost in one UTC day: all, or one user."""
+    """The credits of one account that one service may cost in one UTC day: all, or one user."""
 
     credits: float
     origin: str
     service: str
+    account: str
     payer: str
 
     @property
     def name(self) -> str:
         """Under which transactions that may spend the same credits follow one another."""
-        return " ".join(filter(None, ("budget", self.origin, self.service, self.payer)))
+        whose = (self.account, self.payer)
+        return " ".join(filter(None, ("budget", self.origin, self.service, *whose)))
 
     async def spent(self, rows: Rows, now: float) -> float:
         """The credits of its rows since midnight UTC."""
-        return await _spent(rows, self.origin, self.service, now, self.payer)
+        return await _spent(rows, self.origin, self.service, now, self.account, self.payer)
 
     def check(self, spent: float, price: float | None) -> None:
         """Refuse what would exceed it; what is documented as free never does."""
@@ -755,18 +768,25 @@ class _Limit:
 
 
 def _limits(
-    origin: str, service: str, budget: float | None, payer: str, user_budget: float | None
+    origin: str,
+    service: str,
+    account: str,
+    budget: float | None,
+    payer: str,
+    user_budget: float | None,
 ) -> list[_Limit]:
-    """The budgets that a request counts for."""
+    """The budgets that a request counts for: nobody's credits count for another account's."""
     limits = []
     if budget is not None:
-        limits.append(_Limit(budget, origin, service, ""))
+        limits.append(_Limit(budget, origin, service, account, ""))
     if user_budget is not None and payer:
-        limits.append(_Limit(user_budget, origin, service, payer))
+        limits.append(_Limit(user_budget, origin, service, account, payer))
     return limits
 
 
-async def _spent(rows: Rows, origin: str, service: str, now: float, payer: str = "") -> float:
+async def _spent(
+    rows: Rows, origin: str, service: str, now: float, account: str = "", payer: str = ""
+) -> float:
     """The credits of a service's rows at this origin since midnight UTC, of all or of one payer.
 
     Everything that was or may have been charged counts. What certainly was not is a request that
@@ -775,10 +795,11 @@ async def _spent(rows: Rows, origin: str, service: str, now: float, payer: str =
     of_payer, whose = (" and payer = ?", (payer,)) if payer else ("", ())
     ((total,),) = await rows.all(
         "select coalesce(sum(credits), 0) from submission"  # noqa: S608 - a constant
-        f" where origin in (?, '') and service = ? and created_at >= ?{of_payer}"
+        f" where origin in (?, '') and service = ? and account = ? and created_at >= ?{of_payer}"
         " and (state = 'submitting' or job_id is not null or (posts > 0 and state <> 'failed'))",
         origin,
         service,
+        account,
         now - now % 86400,
         *whose,
     )

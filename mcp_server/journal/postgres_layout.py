@@ -77,6 +77,17 @@ MIGRATIONS: tuple[Migration, ...] = (
         ),
         readable_since=1,
     ),
+    Migration(
+        (  # Users' own tokens. They are given only to servers that USEAPI_OWN_TOKENS says so to.
+            "alter table submission add column account text not null default ''",
+            """create table own_token(
+                user_id text primary key, account text not null, sealed text not null,
+                key_id text not null, version integer not null,
+                changed_at double precision not null)""",
+            "create index by_account on own_token(account)",
+        ),
+        readable_since=1,
+    ),
 )
 """The layout's history, oldest first. Only append."""
 

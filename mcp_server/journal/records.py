@@ -16,7 +16,7 @@ class NewSubmission:
 
     `key` is the idempotency key: equal keys are the same wish. `origin` is the vendor's address.
     A `price` of None is one that nobody documents. `payer` is the user who agreed to the price; ""
-    is the operator.
+    is the operator. `account` is the useapi.net account that it goes to; "" is that of the server.
     """
 
     key: str
@@ -28,16 +28,21 @@ class NewSubmission:
     price: float | None
     evidence: dict[str, Any] = field(default_factory=dict)
     payer: str = ""
+    account: str = ""
 
 
 @dataclass(frozen=True)
 class User:
-    """Someone who was given a token: `id` is what the journal knows the user by."""
+    """Someone who was given a token: `id` is what the journal knows the user by.
+
+    `has_own_token` is known of those of a list: whether a useapi.net token of his own is kept.
+    """
 
     id: str
     name: str
     may_submit: bool
     created_at: float
+    has_own_token: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ class Submission:
     one that this row uploaded; `reference`, that the request was sent with our id as its reference;
     `hook`, that it was sent with an address of ours to call; `hooked`, that the vendor has called.
 
-    `payer` is the user who caused the request; "" is the operator.
+    `payer` is the user who caused the request; "" is the operator. `account` is the useapi.net
+    account that it went to, of a user's own token; "" is that of the server's.
     """
 
     id: str
@@ -104,3 +110,4 @@ class Submission:
     created_at: float
     updated_at: float
     payer: str
+    account: str

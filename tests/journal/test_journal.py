@@ -99,6 +99,7 @@ async def test_what_is_about_to_be_submitted_is_written_down_as_it_is(journal: J
         created_at=NOON,
         updated_at=NOON,
         payer="",
+        account="",
     )
     assert row == await journal.find_live("key") == await journal.get(row.id)
 
