@@ -334,12 +334,7 @@ class Settings(BaseModel):
     @field_validator(*_TOKENS, mode="before")
     @classmethod
     def _bare(cls, token: Any) -> Any:
-        """The token alone: without the quotes and the `Bearer ` it was copied with."""
-        if not isinstance(token, str):
-            return token
-        found = _QUOTED.fullmatch(token)
-        bare = found[2] if found else token
-        return re.sub(r"(?i)^bearer\s+", "", bare.strip())
+        return bare_token(token) if isinstance(token, str) else token
 
     @field_validator("token")
     @classmethod
@@ -550,6 +545,13 @@ class Settings(BaseModel):
         import platformdirs
 
         return self.state_dir or Path(platformdirs.user_state_dir("useapi-mcp", appauthor=False))
+
+
+def bare_token(given: str) -> str:
+    """A token alone: without the quotes and the `Bearer ` it was copied with."""
+    found = _QUOTED.fullmatch(given.strip())
+    bare = found[2] if found else given
+    return re.sub(r"(?i)^bearer\s+", "", bare.strip())
 
 
 def _secrets(setting: SecretStr) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ reads, prices, uploads and downloads are kept apart from all others: what is kno
 or a file by one token says nothing to who has another.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mcp_server.clock import Clock
 from mcp_server.errors import OwnTokenError
@@ -49,7 +49,8 @@ class AccountJobs:
         self.upstream = upstream
         self.submitter = Submitter(settings, clock, upstream, journal, repository, hooks)
         parts = (clock, upstream, journal, repository, self._look, hold_s, hooks)
-        self.poller, self.strangers = Poller(*parts), StrangersPoller(*parts)
+        self.poller = Poller(*parts)
+        self.strangers: Poller = StrangersPoller(*parts)
         self.uploads = Uploads(clock, upstream, journal, repository, outputs, fetcher)
         self.quotes = Quotes(clock, upstream, journal, repository)
         self.downloads = Downloads(clock, outputs, journal, fetcher, self._fresh_link)
@@ -98,26 +99,19 @@ class Accounts:
 
     def __init__(
         self,
-        settings: Settings,
-        clock: Clock,
         upstream: Upstream,
-        journal: Journal,
-        repository: JobRepository,
-        outputs: OutputFolder,
-        fetcher: Fetcher,
-        hooks: Hooks | None,
+        make: Callable[[Upstream], AccountJobs],
         token_of: TokenOf | None,
     ) -> None:
         """Take the parts.
 
         Args:
             upstream: that of USEAPI_TOKEN.
+            make: what works with an account's upstream.
             token_of: the token of a user's account; None: this server is not set to use any.
         """
-        self._settings = settings
         self._upstream = upstream
-        self._rest = (journal, repository, outputs, fetcher, hooks)
-        self._clock = clock
+        self._make = make
         self._token_of = token_of or _not_used_here
         self._known: dict[str, AccountJobs] = {}
         self._answers_waiting = self._answers_submitting = False
@@ -132,7 +126,7 @@ class Accounts:
             upstream = self._upstream
             if account:
                 upstream = upstream.with_token_of(account, self._token_of)
-            jobs = AccountJobs(self._settings, self._clock, upstream, *self._rest)
+            jobs = self._make(upstream)
             if self._answers_waiting:
                 jobs.answer_waiting()
             if self._answers_submitting:

@@ -18,10 +18,10 @@ from mcp_server.errors import (
     UnsupportedError,
 )
 from mcp_server.jobs.access import (
+    CallersReader,
     DroppingUpstream,
     Reader,
     Standing,
-    CallersReader,
     VisibleRows,
     not_known,
 )
@@ -91,17 +91,12 @@ class Jobs:
         self._outputs = outputs
         self._repository = JobRepository(journal, outputs)
         self._hooks = Hooks.of(settings)
-        self._accounts = Accounts(
-            settings,
-            clock,
-            upstream,
-            journal,
-            self._repository,
-            outputs,
-            fetcher,
-            self._hooks,
-            token_of,
-        )
+
+        def of_account(own: Upstream) -> AccountJobs:
+            shared = (journal, self._repository, outputs, fetcher, self._hooks)
+            return AccountJobs(settings, clock, own, *shared)
+
+        self._accounts = Accounts(upstream, of_account, token_of)
         self._own = self._accounts.shared
         self._rows = self._all_rows = VisibleRows(journal)
         self._reader: Reader = CallersReader(self._accounts, self._own, self._rows)
@@ -121,6 +116,11 @@ class Jobs:
         reader = CallersReader(self._accounts, own, rows)
         vars(theirs).update(_caller=caller, _own=own, _rows=rows, _reader=reader)
         return theirs
+
+    @property
+    def have_own_account(self) -> bool:
+        """Whether the caller has given the token of an account that nobody else uses here."""
+        return bool(self._caller.account)
 
     @property
     def upstream(self) -> Upstream:
@@ -228,9 +228,7 @@ class Jobs:
 
     async def forget_file(self, service: str, account: str, file: OwnFile) -> None:
         """Let the next call send a file anew, which its service does not know any more."""
-        await self._own.uploads.forget(
-            service_named(service), account, file.sha256, self._uploader
-        )
+        await self._own.uploads.forget(service_named(service), account, file.sha256, self._uploader)
 
     async def quote(self, order: Order) -> Order:
         """The order with the price that its vendor says; as it is, where it says none.

@@ -114,9 +114,7 @@ class Journal:
         """The row that stands in the way of submitting `key` again."""
         return _first(await self._read(f"where key = ? and {IS_LIVE}", key))
 
-    async def get(
-        self, any_id: str, *, user: str = "", shared: bool = False
-    ) -> Submission | None:
+    async def get(self, any_id: str, *, user: str = "", shared: bool = False) -> Submission | None:
         """The row with this id of ours, or the newest one of this vendor's job.
 
         Args:

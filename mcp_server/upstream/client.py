@@ -128,7 +128,7 @@ class Upstream:
                 not used any more.
         """
         other = copy.copy(self)
-        other.account, other._token_of = account, token_of
+        vars(other).update(account=account, _token_of=token_of)
         return other
 
     @property
@@ -450,7 +450,7 @@ class Upstream:
             SettingsError: a proxy or a CA file of the environment can't be used.
         """
         if self._root is not self:
-            return self._root._client(paid=paid)
+            return self._root._client(paid=paid)  # noqa: SLF001 - of this class
         from http.cookiejar import CookieJar, DefaultCookiePolicy
 
         import httpx

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message
 
 from mcp_server.http.app import MCP_PATH, http_app
 from mcp_server.http.auth import FindUser
+from mcp_server.http.serve import page_origins
 from mcp_server.http.stopping import Stopping
 from mcp_server.metrics import Metrics
 from mcp_server.sandbox.app import Sandbox
@@ -109,6 +110,7 @@ async def serving(
         metrics=metrics,
         allowed_hosts=frozenset({HOST}),
         find_user=find_user,
+        page_origins=page_origins(settings),
     )
     transport = httpx.ASGITransport(app)
     async with (
