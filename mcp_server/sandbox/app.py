@@ -7,6 +7,7 @@ the means to. A service is one module (or a package, where that gets long) and o
 `VENDORS`.
 """
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -126,7 +127,8 @@ class Sandbox:
 
         for router in list(self._routers.values()):
             body.clear()
-            await router(scope, receive, keep)
+            with contextlib.suppress(responses.RefusedError):
+                await router(scope, receive, keep)
             if status == 200:  # it is this user's job
                 break
         return bytes(body)
