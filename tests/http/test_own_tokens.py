@@ -64,7 +64,9 @@ def tokens_sent(network: Network) -> set[str]:
 
 
 @asynccontextmanager
-async def with_two(folder: Path, **environment: str) -> AsyncIterator[tuple[Team, Harness, Harness]]:
+async def with_two(
+    folder: Path, **environment: str
+) -> AsyncIterator[tuple[Team, Harness, Harness]]:
     """A server to which Alice and Bob have each given a token."""
     async with (
         team(folder, job_seconds=30, **{**OWN, **environment}) as server,
@@ -612,7 +614,9 @@ async def test_what_is_no_form_of_the_page_is_refused(tmp_path: Path) -> None:
                 await http.post(page, content=content)
                 for content in (b"", b"proof=alice&proof=bob", b"\xff", b"&".join([b"a=b"] * 9))
             ],
-            403: [await http.post(page, data={"proof": "alice"}, headers={"Origin": "https://x.y"})],
+            403: [
+                await http.post(page, data={"proof": "alice"}, headers={"Origin": "https://x.y"})
+            ],
         }
 
     assert answers.keys() == {answer.status_code for each in answers.values() for answer in each}
