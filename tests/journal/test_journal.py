@@ -1194,7 +1194,7 @@ LINK = "https://example.com/50%_off.mp4?Signature=a_b%2F"
     ],
 )
 async def test_a_link_or_a_path_is_found_whole(
-    journal: Journal, asked: dict[str, str], is_found: bool
+    journal: Journal, asked: dict[str, Any], is_found: bool
 ) -> None:
     media = [{"url": LINK}, {"path": "/made/é.png"}]
     row = await accepted(journal, media=media)
