@@ -40,6 +40,11 @@ class VisibleRows:
     def are_all(self) -> bool:
         return not self._user
 
+    @property
+    def are_shared(self) -> bool:
+        """Whether all rows of the server's own account are among them."""
+        return self.are_all or self._shared
+
     async def get(self, any_id: str) -> Submission | None:
         """The row with this id of ours, or the newest one of this vendor's job."""
         return await self._journal.get(any_id, user=self._user, shared=self._shared)

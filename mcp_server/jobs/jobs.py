@@ -118,9 +118,9 @@ class Jobs:
         return theirs
 
     @property
-    def have_own_account(self) -> bool:
-        """Whether the caller has given the token of an account that nobody else uses here."""
-        return bool(self._caller.account)
+    def share_account(self) -> bool:
+        """Whether all that the caller's account holds is his to see, whoever made it."""
+        return self._rows.are_shared or bool(self._caller.account)
 
     @property
     def upstream(self) -> Upstream:
@@ -514,7 +514,8 @@ class Jobs:
     @property
     def _uploader(self) -> str:
         """Who sends a file that nobody else is to know of; "" where it is for all."""
-        return "" if self.are_all else self._caller.user
+        is_for_all = self._rows.are_shared and not self._caller.account
+        return "" if is_for_all else self._caller.user
 
 
 def may_only_read() -> ForbiddenError:

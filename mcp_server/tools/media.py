@@ -39,7 +39,7 @@ async def list_media(
         cursor,
         account,
         app.default_accounts,
-        only_made_here=not (jobs.are_all or jobs.have_own_account),
+        only_made_here=not jobs.share_account,
     )
     found = await find_media(app.upstream, query, await jobs.made_here(), fits_a_page)
     return media_answer(found, sandbox=app.settings.sandbox)

@@ -445,11 +445,14 @@ async def test_a_team_shares_what_is_paid_with_its_token_and_nothing_else(tmp_pa
         unknown = await bob.call("cancel_job", job_id=hers)
         server.network.sent.clear()
         shared = await bob.call("get_job", job_id=teams, wait_seconds=50)
+        asked = tokens_sent(server.network)
+        found = (await carol.call("list_media", service="pixverse")).job["media"]
 
     assert {"alice": {hers, teams}, "bob": {teams}, "operator": {hers, teams}} == sees
     assert ["not_found"] * 2 == [each.error["code"] for each in (hidden, unknown)]
     assert "completed" == shared.job["status"]
-    assert {TOKEN} == tokens_sent(server.network)
+    assert {TOKEN} == asked
+    assert any(not item["made_here"] for item in found)  # all that the team's account holds
 
 
 async def test_budgets_count_each_accounts_credits_apart(tmp_path: Path) -> None:
