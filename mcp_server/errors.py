@@ -8,8 +8,11 @@ UseapiError                    `message`: what happened, `hint`: what to do next
 │   ├── TooLargeError          a file that is sent to this server is larger than it takes
 │   └── UnsupportedError       this service can't do that, or takes no such argument
 ├── ForbiddenError             this caller may only read; nothing was done
+├── UsedAddressError           an address that this server handed out works no more
 ├── UpstreamError              the vendor answered with an error
 │   ├── TokenError             401: useapi.net does not know the token
+│   │   ├── NoTokenError       none is set, or was given; nothing was sent
+│   │   └── OwnTokenError      a user's own can't be had; nothing was sent
 │   ├── SubscriptionError      402: the useapi.net subscription has ended
 │   ├── CreditsError           412: the linked account is out of credits
 │   ├── RefusedError           400, 403: this request will not be done
@@ -146,6 +149,11 @@ class ForbiddenError(UseapiError):
     next_action = "ask_operator"
 
 
+class UsedAddressError(UseapiError):
+    code = "used_address"
+    next_action = "check_accounts"
+
+
 class UpstreamError(UseapiError):
     """`vendor_text` is what the vendor said, in one clean line."""
 
@@ -176,6 +184,15 @@ class UpstreamError(UseapiError):
 class TokenError(UpstreamError):
     code = "wrong_token"
     next_action = "set_token"
+
+
+class NoTokenError(TokenError):
+    pass
+
+
+class OwnTokenError(TokenError):
+    code = "own_token"
+    next_action = "give_token"
 
 
 class SubscriptionError(UpstreamError):

@@ -67,6 +67,19 @@ PAID_OPERATIONS = frozenset(name for name, operation in OPERATIONS.items() if op
 
 
 @dataclass(frozen=True)
+class OwnAccount:
+    """Which useapi.net account a user has given the token of; for users who may give one.
+
+    Args:
+        account: what the journal calls it; "" where none was given, or it was taken back.
+        version: how often that has changed.
+    """
+
+    account: str = ""
+    version: int = 0
+
+
+@dataclass(frozen=True)
 class Caller:
     """Who made a call.
 
@@ -74,10 +87,17 @@ class Caller:
         user: who it is to the journal, a hash; "" is the operator: who holds USEAPI_HTTP_TOKEN, or
             runs the server for himself. The operator sees every job.
         may_submit: whether the paid tools are for this caller, and cancelling.
+        own: of a user who may give a useapi.net token of his own; None: of all others.
     """
 
     user: str = ""
     may_submit: bool = True
+    own: OwnAccount | None = None
+
+    @property
+    def account(self) -> str:
+        """The account that is used for this caller; "" is that of USEAPI_TOKEN."""
+        return "" if self.own is None else self.own.account
 
 
 class Media(BaseModel):

@@ -14,6 +14,7 @@ _SECRETS = (
     (re.compile(r"(?<![\w.+-])[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+"), "***@***"),
     # Of the addresses that this server signs, which are the right to what is there.
     (re.compile(r"(/files/[0-9]{10,11}-|/hook/[0-9a-z]+/)[0-9a-f]{32}"), r"\1***"),
+    (re.compile(r"(/own-token/)[\w-]+"), r"\1***"),
     (re.compile(r"(https?://[^\s?#\"'<>]+)\?[^\s\"'<>]*"), r"\1?***"),
 )
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)", re.DOTALL)

@@ -168,6 +168,13 @@ class Settings(BaseModel):
         " read less often; needs USEAPI_SECRET; a call's reply_url and USEAPI_REPLY_URL go first.",
         False,
     )
+    own_tokens: bool = _setting(
+        "USEAPI_OWN_TOKENS",
+        "true = a user of `useapi-mcp http` may give a useapi.net token of his own, on a page of"
+        " this server, which is then used for him instead of USEAPI_TOKEN; needs USEAPI_SECRET and"
+        " USEAPI_PUBLIC_URL.",
+        False,
+    )
     reply_url: str | None = _setting(
         "USEAPI_REPLY_URL",
         "Default webhook (https) that the vendor calls about jobs.",
@@ -338,12 +345,7 @@ class Settings(BaseModel):
     @field_validator(*_TOKENS, mode="before")
     @classmethod
     def _bare(cls, token: Any) -> Any:
-        """The token alone: without the quotes and the `Bearer ` it was copied with."""
-        if not isinstance(token, str):
-            return token
-        found = _QUOTED.fullmatch(token)
-        bare = found[2] if found else token
-        return re.sub(r"(?i)^bearer\s+", "", bare.strip())
+        return bare_token(token) if isinstance(token, str) else token
 
     @field_validator("token")
     @classmethod
@@ -485,6 +487,15 @@ class Settings(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _own_tokens_have_a_page(self) -> Self:
+        if self.own_tokens and (self.public_url is None or self.server_secret is None):
+            raise ValueError(
+                "USEAPI_OWN_TOKENS needs USEAPI_PUBLIC_URL, the address of the page, and"
+                " USEAPI_SECRET, which seals what is given there"
+            )
+        return self
+
     @property
     def secret(self) -> str | None:
         """The token itself, for the Authorization header and for the log's filter."""
@@ -545,6 +556,13 @@ class Settings(BaseModel):
         import platformdirs
 
         return self.state_dir or Path(platformdirs.user_state_dir("useapi-mcp", appauthor=False))
+
+
+def bare_token(given: str) -> str:
+    """A token alone: without the quotes and the `Bearer ` it was copied with."""
+    found = _QUOTED.fullmatch(given.strip())
+    bare = found[2] if found else given
+    return re.sub(r"(?i)^bearer\s+", "", bare.strip())
 
 
 def _secrets(setting: SecretStr) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ HEX = b"jane@example.com".hex()
             f"https://a.b/files/1780000000-{'0f' * 16}/c.mp4",
             "https://a.b/files/1780000000-***/c.mp4",
         ),
+        ("at https://a.b/own-token/aB-_9 it", "at https://a.b/own-token/*** it"),
         ("at postgresql://me:a.b:c@db.example.com/x", "at postgresql://me:***@db.example.com/x"),
         ("postgres://:pw@/x?host=h", "postgres://:***@/x?host=h"),
         ("postgresql://me@db/x?password=pw&a=1", "postgresql://me@db/x?password=***&a=1"),

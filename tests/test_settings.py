@@ -482,3 +482,12 @@ def test_webhooks_without_an_address_or_a_secret_are_a_wrong_setting() -> None:
     for others in ({}, address, secret):
         assert refusal(USEAPI_WEBHOOKS="true", **others).startswith("USEAPI_WEBHOOKS needs")
     assert Settings.read({"USEAPI_WEBHOOKS": "true", **address, **secret}).webhooks
+
+
+def test_own_tokens_without_an_address_or_a_secret_are_a_wrong_setting() -> None:
+    address, secret = {"USEAPI_PUBLIC_URL": "https://a.b"}, {"USEAPI_SECRET": "s" * 32}
+    for lacking in ({}, address, secret):
+        with pytest.raises(SettingsError, match="USEAPI_OWN_TOKENS needs USEAPI_PUBLIC_URL"):
+            Settings.read({"USEAPI_OWN_TOKENS": "true", **lacking})
+    assert Settings.read({"USEAPI_OWN_TOKENS": "true", **address, **secret}).own_tokens
+    assert not Settings.read({**address, **secret}).own_tokens

@@ -166,6 +166,13 @@ def build_parser() -> argparse.ArgumentParser:
     removed = actions.add_parser("remove", help="refuse a user's token from now on; jobs stay")
     removed.add_argument("name", help="one that `list` shows")
     removed.set_defaults(run=_run_user_remove)
+    forgotten = actions.add_parser(
+        "forget-token", help="forget the useapi.net token that a user has given (USEAPI_OWN_TOKENS)"
+    )
+    forgotten.add_argument(
+        "name", help="one that `list` shows, or the subject of a user of USEAPI_OAUTH_ISSUER"
+    )
+    forgotten.set_defaults(run=_run_user_forget)
     actions.add_parser("list", help="show the users").set_defaults(run=_run_user_list)
     for action in actions.choices.values():
         _add_sandbox(action)
@@ -304,6 +311,12 @@ def _run_user_remove(settings: Settings, given: argparse.Namespace) -> None:
     from mcp_server.cli import users
 
     print(_of_users(settings, users.remove(settings, given.name)))
+
+
+def _run_user_forget(settings: Settings, given: argparse.Namespace) -> None:
+    from mcp_server.cli import users
+
+    print(_of_users(settings, users.forget(settings, given.name)))
 
 
 def _run_user_list(settings: Settings, _: argparse.Namespace) -> None:

@@ -32,8 +32,30 @@ async def remove(settings: Settings, name: str) -> str:
     return f"{name} is removed: the token is refused from now on; jobs stay."
 
 
+async def forget(settings: Settings, name: str) -> str:
+    """That a user's own useapi.net token is forgotten, in a sentence.
+
+    Args:
+        name: of a user, or the subject (`sub`) of one of the identity provider's.
+
+    Raises:
+        RequestError: there is none of this name.
+        JournalError: it can't be written down.
+    """
+    user = ""
+    if settings.oauth_issuer is not None:
+        from mcp_server.http.auth import user_id
+
+        user = user_id(settings.oauth_issuer, name)
+    async with _users(settings) as users:
+        was_there = await users.forget_token(name, user)
+    if not was_there:
+        return f"{name} has given no useapi.net token."
+    return f"The useapi.net token of {name} is forgotten: no server uses it any more; jobs stay."
+
+
 async def table(settings: Settings) -> str:
-    """The users, one a line: name, what the token is for, when it was made.
+    """The users, one a line: name, what the token is for, when it was made, and who gave his own.
 
     Raises:
         JournalError: they can't be read.
@@ -45,7 +67,7 @@ async def table(settings: Settings) -> str:
     longest = max(len(user.name) for user in known)
     return "\n".join(
         f"{user.name:<{longest}}  {'submits' if user.may_submit else 'reads  '}"
-        f"  since {iso(user.created_at)}"
+        f"  since {iso(user.created_at)}{'  own useapi.net token' if user.has_own_token else ''}"
         for user in known
     )
 

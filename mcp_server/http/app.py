@@ -30,10 +30,12 @@ from mcp_server.http.auth import (
     Challenge,
     FindUser,
     ScopeCheck,
+    Users,
     metadata_app,
     metadata_paths,
 )
 from mcp_server.http.files import LinkMiddleware, SendingMiddleware
+from mcp_server.http.own_tokens import OwnTokenMiddleware, own_account_in
 from mcp_server.http.rate_limit import RateLimit
 from mcp_server.http.stopping import Stopping
 from mcp_server.http.webhooks import HookMiddleware
@@ -70,11 +72,13 @@ def http_app(
     find_user: FindUser | None = None,
     provider: "IdentityProvider | None" = None,
     public_url: str = "",
+    page_origins: frozenset[str] = frozenset(),
     limit: RateLimit | None = None,
 ) -> ASGIApp:
     """An app with the MCP server at `/mcp`, `/health`, `/livez` and `/readyz` for probes.
 
-    With the settings for it, saved files are at `/files`, and the vendor is heard at `/hook`.
+    With the settings for it, saved files are at `/files`, the vendor is heard at `/hook`, and users
+    give useapi.net tokens of their own at `/own-token`.
 
     Args:
         stopping: knows whether it is ready, and whether it is about to stop.
@@ -82,6 +86,7 @@ def http_app(
         token: what the operator's clients send as their bearer token.
         find_user, provider: know the tokens of users. Without these and `token` none is asked for.
         public_url: this server's origin, as clients of the provider have it.
+        page_origins: origins of its own pages, as browsers send them with a form.
         limit: of the requests of one user.
         allowed_hosts: values of `Host` besides this machine's own, at the port served.
         allowed_origins: values of `Origin` besides this server's own. A request without `Origin`
@@ -115,18 +120,20 @@ def http_app(
         challenge, public = Challenge(f"{public_url}{paths[0]}"), frozenset(paths)
     app: ASGIApp = AcceptMiddleware(BodyMiddleware(inner, ScopeCheck(challenge)))
     app = SendingMiddleware(app, stopping)
-    if token is not None or find_user is not None or provider is not None:
+    users = Users(find_user, provider)
+    if token is not None or not users.are_none:
         app = AuthMiddleware(
             app,
             token,
-            find_user=find_user,
-            provider=provider,
+            users=users,
+            own_account_of=own_account_in(stopping),
             challenge=challenge,
             open_paths=_OPEN_PATHS | public,
             limit=limit,
         )
     # Outside the token's check: these addresses are known to those only whom they are for.
     app = HookMiddleware(LinkMiddleware(app, stopping), stopping)
+    app = OwnTokenMiddleware(app, stopping, users)
     if allowed_origins:
         # Outside the token's check: a browser's preflight request (OPTIONS) has no token.
         app = CORSMiddleware(
@@ -137,7 +144,7 @@ def http_app(
             allow_private_network=True,
             expose_headers=["WWW-Authenticate"],
         )
-    app = HostMiddleware(app, allowed_hosts, allowed_origins, public)
+    app = HostMiddleware(app, allowed_hosts, allowed_origins | page_origins, public)
     return CompletingMiddleware(CountingMiddleware(app, metrics), stopping)
 
 

@@ -29,8 +29,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mcp_server.errors import JournalError
 from mcp_server.http.rate_limit import RateLimit
 from mcp_server.logs import seldom_warning
-from mcp_server.models import Caller
-from mcp_server.tools.context import SUBMIT_SCOPE, SUBMITTING_TOOLS
+from mcp_server.models import Caller, OwnAccount
+from mcp_server.tools.context import SUBMIT_SCOPE, SUBMITTING_TOOLS, with_own_account
 
 if TYPE_CHECKING:
     from mcp_server.http.identity_provider import IdentityProvider
@@ -47,6 +47,9 @@ _DOTS_OF_A_JWT = 2
 
 FindUser = Callable[[str], Awaitable[Caller | None]]
 """Who was given this token by the operator; None: nobody was."""
+
+OwnAccountOf = Callable[[str], Awaitable[OwnAccount | None]]
+"""Which account a user has given the token of; None: users may give none."""
 
 
 class WrongTokenError(Exception):
@@ -74,106 +77,25 @@ def user_id(issuer: str, subject: str) -> str:
     return hashlib.sha256(json.dumps([issuer, subject]).encode()).hexdigest()
 
 
-class AuthMiddleware:
-    """Refuses a request of nobody who is known, and hands on who sent it, without the token.
+class Users:
+    """Tells whose a token is.
 
-    The SDK, and `current_caller`, know the user from `scope["user"]`; the operator has none there.
     Who guesses is slowed down: in a minute, the tenth wrong token and all after it wait a second.
 
     Args:
-        token: the operator's; None: there is none.
         find_user: knows the tokens that the operator handed out.
         provider: verifies the tokens of the identity provider.
-        challenge: what who is refused is answered.
-        open_paths: need no token.
-        limit: of the requests of one user.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        token: str | None,
-        *,
-        find_user: FindUser | None = None,
-        provider: "IdentityProvider | None" = None,
-        challenge: "Challenge | None" = None,
-        open_paths: frozenset[str] = frozenset(),
-        limit: RateLimit | None = None,
-    ) -> None:
-        if token == "" or (token is None and find_user is None and provider is None):
-            raise ValueError("an empty token would let everybody in")
-        self._app = AuthContextMiddleware(app)
-        self._token = None if token is None else token.encode()
+    def __init__(self, find_user: FindUser | None, provider: "IdentityProvider | None") -> None:
+        self.are_none = find_user is None and provider is None
+        self.has_provider = provider is not None
         self._find_user = find_user
         self._provider = provider
-        self._open_paths = open_paths
-        self._limit = limit
-        self._challenge = challenge or Challenge(None)
         self._wrong: deque[float] = deque(maxlen=_GUESSES)  # when the last ones came
         self._waiting = 0
-        self._warn = seldom_warning(log)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self._open_paths:
-            await self._app(scope, receive, send)
-            return
-        if scope["path"].startswith(_DISCOVERY):
-            nothing = PlainTextResponse("There is no OAuth server.\n", status_code=404)
-            await nothing(scope, receive, send)
-            return
-        try:
-            user = await self._user(scope)
-        except _RefusedError as refused:
-            await refused.response(scope, receive, send)
-            return
-        # Nothing behind this needs the token, and what is not there is not passed on.
-        headers = [header for header in scope["headers"] if header[0] != b"authorization"]
-        served = {**scope, "headers": headers}
-        held: AbstractContextManager[None] = nullcontext()
-        if user is not None:
-            served["user"] = AuthenticatedUser(user)
-            if self._limit is not None:
-                held = self._limit.holding(user.subject or "")
-        with held:
-            await self._app(served, receive, send)
-
-    async def _user(self, scope: Scope) -> AccessToken | None:
-        """Who sent the request; None is the operator.
-
-        Raises:
-            _RefusedError: nobody who may.
-        """
-        headers = Headers(scope=scope)
-        given = headers.getlist("authorization")
-        if self._provider is not None and _is_sent_twice_or_in_the_address(scope, given):
-            raise _RefusedError(self._challenge.malformed())
-        scheme, _, value = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-        sent = value.strip() if scheme.lower() == "bearer" else None
-        if sent is not None and self._is_operators(sent):
-            return None
-        try:
-            user = None if sent is None else await self._user_of(sent)
-        except WrongTokenError as wrong:
-            self._warn(f"Refused a token (401): {wrong}")
-            raise _RefusedError(self._challenge.unauthorized(str(wrong))) from None
-        except NoKeysError as error:
-            raise _RefusedError(_try_later("The keys of the issuer", error.retry_after_s)) from None
-        except JournalError:
-            raise _RefusedError(_try_later("The list of users", _JOURNAL_AGAIN_S)) from None
-        if user is None:
-            if given:
-                self._warn("Refused a token that is not this server's (401)")
-                await self._pause()
-            raise _RefusedError(self._challenge.unauthorized("" if sent is None else _UNKNOWN))
-        self._count(scope, user)
-        return user
-
-    def _is_operators(self, sent: str) -> bool:
-        if self._token is None:
-            return False
-        return hmac.compare_digest(sent.encode("latin-1"), self._token)
-
-    async def _user_of(self, sent: str) -> AccessToken | None:
+    async def user_of(self, sent: str) -> AccessToken | None:
         """Whose this token is; None: nobody's. What is signed can't be guessed, only be wrong.
 
         Raises:
@@ -188,16 +110,8 @@ class AuthMiddleware:
         scopes = _ALL_SCOPES.split() if caller.may_submit else [READ_SCOPE]
         return AccessToken(token="", client_id="", scopes=scopes, subject=caller.user)
 
-    def _count(self, scope: Scope, user: AccessToken) -> None:
-        if self._limit is None or scope["method"] != "POST":
-            return
-        if not self._limit.has_room(user.subject or ""):
-            raise _RefusedError(_too_many_open(self._limit.most_open))
-        wait_s = self._limit.wait_s(user.subject or "", asyncio.get_running_loop().time())
-        if wait_s > 0:
-            raise _RefusedError(_too_many(wait_s))
-
-    async def _pause(self) -> None:
+    async def pause(self) -> None:
+        """Wait where too many wrong tokens came; told of each."""
         now = asyncio.get_running_loop().time()
         self._wrong.append(now)
         is_guessing = len(self._wrong) == _GUESSES and now - self._wrong[0] < _GUESSES_S
@@ -207,6 +121,127 @@ class AuthMiddleware:
                 await asyncio.sleep(_GUESS_PAUSE_S)
             finally:
                 self._waiting -= 1
+
+
+class AuthMiddleware:
+    """Refuses a request of nobody who is known, and hands on who sent it, without the token.
+
+    The SDK, and `current_caller`, know the user from `scope["user"]`; the operator has none there.
+
+    Args:
+        token: the operator's; None: there is none.
+        users: tells whose another token is.
+        own_account_of: knows what users have given.
+        challenge: what who is refused is answered.
+        open_paths: need no token.
+        limit: of the requests of one user.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        token: str | None,
+        *,
+        users: Users | None = None,
+        own_account_of: OwnAccountOf | None = None,
+        challenge: "Challenge | None" = None,
+        open_paths: frozenset[str] = frozenset(),
+        limit: RateLimit | None = None,
+    ) -> None:
+        self._users = users or Users(None, None)
+        if token == "" or (token is None and self._users.are_none):
+            raise ValueError("an empty token would let everybody in")
+        self._app = AuthContextMiddleware(app)
+        self._token = None if token is None else token.encode()
+        self._own_account_of = own_account_of
+        self._open_paths = open_paths
+        self._limit = limit
+        self._challenge = challenge or Challenge(None)
+        self._warn = seldom_warning(log)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in self._open_paths:
+            await self._app(scope, receive, send)
+            return
+        if scope["path"].startswith(_DISCOVERY):
+            nothing = PlainTextResponse("There is no OAuth server.\n", status_code=404)
+            await nothing(scope, receive, send)
+            return
+        try:
+            user = await self._user(scope)
+            own = await self._own_account(user)
+        except _RefusedError as refused:
+            await refused.response(scope, receive, send)
+            return
+        # Nothing behind this needs the token, and what is not there is not passed on.
+        headers = [header for header in scope["headers"] if header[0] != b"authorization"]
+        served = {**scope, "headers": headers}
+        held: AbstractContextManager[None] = nullcontext()
+        if user is not None:
+            served["user"] = AuthenticatedUser(user)
+            if self._limit is not None:
+                held = self._limit.holding(user.subject or "")
+        with held, with_own_account(own):
+            await self._app(served, receive, send)
+
+    async def _user(self, scope: Scope) -> AccessToken | None:
+        """Who sent the request; None is the operator.
+
+        Raises:
+            _RefusedError: nobody who may.
+        """
+        headers = Headers(scope=scope)
+        given = headers.getlist("authorization")
+        if self._users.has_provider and _is_sent_twice_or_in_the_address(scope, given):
+            raise _RefusedError(self._challenge.malformed())
+        scheme, _, value = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+        sent = value.strip() if scheme.lower() == "bearer" else None
+        if sent is not None and self._is_operators(sent):
+            return None
+        try:
+            user = None if sent is None else await self._users.user_of(sent)
+        except WrongTokenError as wrong:
+            self._warn(f"Refused a token (401): {wrong}")
+            raise _RefusedError(self._challenge.unauthorized(str(wrong))) from None
+        except NoKeysError as error:
+            raise _RefusedError(_try_later("The keys of the issuer", error.retry_after_s)) from None
+        except JournalError:
+            raise _RefusedError(_try_later("The list of users", _JOURNAL_AGAIN_S)) from None
+        if user is None:
+            if given:
+                self._warn("Refused a token that is not this server's (401)")
+                await self._users.pause()
+            raise _RefusedError(self._challenge.unauthorized("" if sent is None else _UNKNOWN))
+        self._count(scope, user)
+        return user
+
+    def _is_operators(self, sent: str) -> bool:
+        if self._token is None:
+            return False
+        return hmac.compare_digest(sent.encode("latin-1"), self._token)
+
+    async def _own_account(self, user: AccessToken | None) -> OwnAccount | None:
+        """Which account a user's calls go to: never another one because it can't be read.
+
+        Raises:
+            _RefusedError: it can't be read.
+        """
+        if user is None or self._own_account_of is None:
+            return None
+        try:
+            return await self._own_account_of(user.subject or "")
+        except JournalError:
+            what = "The useapi.net tokens of users"
+            raise _RefusedError(_try_later(what, _JOURNAL_AGAIN_S)) from None
+
+    def _count(self, scope: Scope, user: AccessToken) -> None:
+        if self._limit is None or scope["method"] != "POST":
+            return
+        if not self._limit.has_room(user.subject or ""):
+            raise _RefusedError(_too_many_open(self._limit.most_open))
+        wait_s = self._limit.wait_s(user.subject or "", asyncio.get_running_loop().time())
+        if wait_s > 0:
+            raise _RefusedError(_too_many(wait_s))
 
 
 class Challenge:

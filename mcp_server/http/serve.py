@@ -177,8 +177,15 @@ def _app(
         find_user=_finder(stopping) if is_guarded else None,
         provider=provider,
         public_url=settings.public_url or "",
+        page_origins=page_origins(settings),
         limit=RateLimit(settings.calls_per_minute),
     )
+
+
+def page_origins(settings: Settings) -> frozenset[str]:
+    """The origin of the page at which users give tokens, where there is one."""
+    url = settings.public_url
+    return frozenset() if url is None or not settings.own_tokens else frozenset({url})
 
 
 def _finder(stopping: Stopping) -> FindUser:

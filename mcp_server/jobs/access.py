@@ -28,31 +28,40 @@ class VisibleRows:
 
     Args:
         user: sees what he asked for; "" sees all.
+        shared: he sees all that is of the server's own account, too.
     """
 
-    def __init__(self, journal: Journal, user: str = "") -> None:
+    def __init__(self, journal: Journal, user: str = "", *, shared: bool = False) -> None:
         self._journal = journal
         self._user = user
+        self._shared = shared
 
     @property
     def are_all(self) -> bool:
         return not self._user
 
+    @property
+    def are_shared(self) -> bool:
+        """Whether all rows of the server's own account are among them."""
+        return self.are_all or self._shared
+
     async def get(self, any_id: str) -> Submission | None:
         """The row with this id of ours, or the newest one of this vendor's job."""
-        return await self._journal.get(any_id, user=self._user)
+        return await self._journal.get(any_id, user=self._user, shared=self._shared)
 
     async def recent(
         self, limit: int, status: str | None = None, *, origin: str, refused: bool = True
     ) -> list[Submission]:
         """The newest rows first; see `Journal.recent`."""
         return await self._journal.recent(
-            limit, status, origin=origin, refused=refused, user=self._user
+            limit, status, origin=origin, refused=refused, user=self._user, shared=self._shared
         )
 
     async def find_made(self, *, url: str = "", path: str = "") -> list[Submission]:
         """The newest rows of jobs that this link or path may be a result of."""
-        return await self._journal.find_made(url=url, path=path, user=self._user)
+        return await self._journal.find_made(
+            url=url, path=path, user=self._user, shared=self._shared
+        )
 
     async def standing(self, some_id: str) -> Standing:
         """Whose an id is: of a job, or of a medium of one.
@@ -65,7 +74,20 @@ class VisibleRows:
         rows = await self._journal.rows_of(some_id)
         if not rows:
             return "nobodys"
+        if self._shared and any(not row.account for row in rows):
+            return "own"
         return "own" if self._user in await self._journal.users_asking(rows) else "hidden"
+
+    async def account_of(self, some_id: str) -> str | None:
+        """The account of a job, or of a medium of one; None: of none that this caller may see.
+
+        Raises:
+            JournalError: nobody can tell.
+        """
+        if await self.standing(some_id) != "own":
+            return None
+        rows = await self._journal.rows_of(some_id)
+        return rows[0].account if rows else None
 
     async def may_end(self, job_id: str) -> bool:
         """Whether a job ends for all when this caller cancels it: he pays, or nobody else asked.
@@ -78,6 +100,8 @@ class VisibleRows:
         if self.are_all:
             return True
         rows = await self._rows_of_job(job_id)
+        if self._shared and any(not row.account for row in rows):
+            return True
         payers = {row.payer for row in rows if row.evidence.get("charged") is not False}
         if payers:
             return self._user in payers
@@ -142,16 +166,31 @@ class StrangersPoller(Poller):
         return None
 
 
-class UsersReader:
-    """Reads the jobs of one user; all others as if nobody knew them.
+class Pollers(Protocol):
+    """What reads the jobs of one account; `strangers` those that its caller may not see."""
+
+    poller: Poller
+    strangers: Poller
+
+
+class PollersOf(Protocol):
+    """What reads the jobs of each account."""
+
+    def of(self, account: str) -> Pollers: ...
+
+
+class CallersReader:
+    """Reads the jobs that one caller may see, each with its account's token.
+
+    All others are read as if nobody knew them.
 
     Args:
-        strangers: reads those that the rows hide.
+        own: reads what no row has.
     """
 
-    def __init__(self, poller: Poller, strangers: Poller, rows: VisibleRows) -> None:
-        self._poller = poller
-        self._strangers = strangers
+    def __init__(self, accounts: PollersOf, own: Pollers, rows: VisibleRows) -> None:
+        self._accounts = accounts
+        self._own = own
         self._rows = rows
 
     async def read(self, job_id: str, *, afresh: bool = False, held: bool = False) -> Job:
@@ -166,17 +205,18 @@ class UsersReader:
 
     def poll_after_s(self, job: Job) -> int:
         """When a read of a running job is next worth while, in whole seconds."""
-        return self._poller.poll_after_s(job)
+        return self._own.poller.poll_after_s(job)
 
     @contextlib.asynccontextmanager
     async def _poller_of(self, job_id: str) -> AsyncIterator[Poller]:
         """What reads this job; of one that is not the user's it is only said that nobody knows."""
-        if await self._rows.get(job_id) is not None:
-            yield self._poller
+        row = await self._rows.get(job_id)
+        if row is not None or self._rows.are_all:
+            yield (self._own if row is None else self._accounts.of(row.account)).poller
             return
         is_hidden = await self._rows.standing(job_id) == "hidden"
         try:
-            yield self._strangers if is_hidden else self._poller
+            yield self._own.strangers if is_hidden else self._own.poller
         except NotFoundError:
             if job_id.startswith(OUR_ID_PREFIX):
                 raise no_submission() from None

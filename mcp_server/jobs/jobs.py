@@ -19,27 +19,22 @@ from mcp_server.errors import (
     UnsupportedError,
 )
 from mcp_server.jobs.access import (
+    CallersReader,
     DroppingUpstream,
     Reader,
     Standing,
-    StrangersPoller,
-    UsersReader,
     VisibleRows,
     not_known,
 )
-from mcp_server.jobs.downloads import Downloads
+from mcp_server.jobs.accounts import AccountJobs, Accounts
 from mcp_server.jobs.hooks import ASKED, HEARD, Hooks
-from mcp_server.jobs.polling import Poller
 from mcp_server.jobs.polling import Report as WaitReport
-from mcp_server.jobs.quotes import Quotes
 from mcp_server.jobs.recognition import made_here
 from mcp_server.jobs.repository import JobRepository
-from mcp_server.jobs.submission import Submitter
 from mcp_server.jobs.transfers import LONGEST_CALL_S
 from mcp_server.jobs.transfers import Report as BytesReport
-from mcp_server.jobs.uploads import Check, Patience, Uploads
+from mcp_server.jobs.uploads import Check, Patience
 from mcp_server.journal.journal import Journal
-from mcp_server.journal.records import Submission
 from mcp_server.media.fetch import Fetcher
 from mcp_server.media.files import OutputFolder
 from mcp_server.media.names import check_file_name
@@ -50,7 +45,7 @@ from mcp_server.services.base import Order
 from mcp_server.services.listing import MadeHere
 from mcp_server.services.registry import service_named, service_of
 from mcp_server.settings import Settings
-from mcp_server.upstream.client import Upstream
+from mcp_server.upstream.client import TokenOf, Upstream
 
 if TYPE_CHECKING:
     from mcp_server.jobs.queue import Queue
@@ -63,14 +58,14 @@ LEFT = (
 )
 TAKEN_OUT = "It was taken out of the queue before it was sent: nothing is charged."
 _UNDER_WAY = ("queued", "submitting", "running")
-_LONGEST_HOLD_S = 15.0  # the age by which any job is worth a read
 
 
 class Jobs:
     """Submits paid jobs, follows them, saves their media and cancels them.
 
     It is the operator's, who sees all; `of` gives that of a user. What it knows of rows and reads
-    of jobs is had from `_rows` and `_reader` alone, so that a user has what is his.
+    of jobs is had from `_rows` and `_reader` alone, so that a user has what is his. What is new
+    goes to the account of the caller (`_own`), and a job there is to its own (`_of_job`).
 
     Every job it returns has the path of each of its files that was saved and is still there. A job
     that was submitted or read just now and has not ended has `poll_after_seconds` too.
@@ -87,18 +82,17 @@ class Jobs:
         *,
         drain_s: float,
         metrics: Metrics | None = None,
+        token_of: TokenOf | None = None,
     ) -> None:
         """Take the parts.
 
         Args:
             drain_s: how long paid requests may take to be answered when the server stops.
             metrics: where it counts how long orders wait in the queue.
+            token_of: the tokens that users have given; None: none of them is used.
         """
         self._sharing = settings.sharing
         self._caller = Caller()
-        hold_s = _LONGEST_HOLD_S
-        if settings.sandbox:  # its jobs take as long as they are set to
-            hold_s = min(settings.sandbox_job_seconds, hold_s)
         self._clock = clock
         self._upstream = upstream
         self._journal = journal
@@ -109,35 +103,46 @@ class Jobs:
         if settings.queue_seconds:
             from mcp_server.jobs import queue
 
-            self._queue = queue.Queue(settings, clock, upstream, journal, metrics or Metrics())
-        self._submitter = Submitter(
-            settings, clock, upstream, journal, self._repository, self._hooks, self._queue
-        )
-        self._rows = self._all_rows = VisibleRows(journal)
-        parts = (clock, upstream, journal, self._repository, self._look, hold_s, self._hooks)
-        self._poller, self._strangers = Poller(*parts), StrangersPoller(*parts)
-        self._reader: Reader = self._poller
-        self._uploads = Uploads(clock, upstream, journal, self._repository, outputs, fetcher)
-        self._quotes = Quotes(clock, upstream, journal, self._repository)
-        self._downloads = Downloads(clock, outputs, journal, fetcher, self._fresh_link)
-        self._drain_s = drain_s
-        self._downloads.sweep()
-        if self._queue is not None:
-            self._queue.start(
-                self._submitter.send_queued, self._submitter.look, self._poller.read_if_due
+            self._queue = queue.Queue(
+                settings, clock, upstream.origin, journal, metrics or Metrics()
             )
+
+        def of_account(own: Upstream) -> AccountJobs:
+            shared = (journal, self._repository, outputs, fetcher)
+            return AccountJobs(settings, clock, own, *shared, hooks=self._hooks, queue=self._queue)
+
+        self._accounts = Accounts(upstream, of_account, token_of)
+        self._own = self._accounts.shared
+        self._rows = self._all_rows = VisibleRows(journal)
+        self._reader: Reader = CallersReader(self._accounts, self._own, self._rows)
+        self._drain_s = drain_s
+        self._own.downloads.sweep()
+        if self._queue is not None:
+            self._queue.start(self._accounts.of, has_own=token_of is not None)
 
     def of(self, caller: Caller) -> "Jobs":
         """The same jobs, as this caller may see and change them."""
         if caller == self._caller:
             return self
         theirs = copy.copy(self)
-        vars(theirs).update(_caller=caller)
+        own, rows = self._accounts.of(caller.account), self._rows
         if caller.user and self._sharing == "private":
             rows = VisibleRows(self._journal, caller.user)
-            reader = UsersReader(self._poller, self._strangers, rows)
-            vars(theirs).update(_rows=rows, _reader=reader)
+        elif caller.own is not None:  # a team shares what is paid with its own token
+            rows = VisibleRows(self._journal, caller.user, shared=True)
+        reader = CallersReader(self._accounts, own, rows)
+        vars(theirs).update(_caller=caller, _own=own, _rows=rows, _reader=reader)
         return theirs
+
+    @property
+    def share_account(self) -> bool:
+        """Whether all that the caller's account holds is his to see, whoever made it."""
+        return self._rows.are_shared or bool(self._caller.account)
+
+    @property
+    def upstream(self) -> Upstream:
+        """What asks useapi.net for this caller, of what is no job of his."""
+        return self._own.upstream
 
     @property
     def are_all(self) -> bool:
@@ -175,8 +180,8 @@ class Jobs:
         Raises:
             TokenError, JournalError, BudgetError: it would be refused.
         """
-        self._upstream.require_token()
-        return await self._submitter.is_live(order, read=read, user=self._caller.user)
+        self.upstream.require_token()
+        return await self._own.submitter.is_live(order, read=read, user=self._caller.user)
 
     async def submit(self, order: Order, *, may_charge: bool = True) -> Job:
         """The job of an order: a new one, the same one in flight, or the one made before.
@@ -193,7 +198,7 @@ class Jobs:
         """
         self._require_submitter()
         user = self._caller.user
-        job = await self._submitter.submit(order, may_charge=may_charge, user=user)
+        job = await self._own.submitter.submit(order, may_charge=may_charge, user=user)
         if not job.ended:
             job = job.evolve(poll_after_seconds=self._reader.poll_after_s(job))
         return await self._complete(job)
@@ -212,7 +217,7 @@ class Jobs:
         why_none: str = "",
     ) -> OwnFile:
         """The user's own file at a path, known by its content; see `Uploads.open`."""
-        return await self._uploads.open(
+        return await self._own.uploads.open(
             path,
             folders,
             check,
@@ -223,24 +228,24 @@ class Jobs:
 
     async def open_saved(self, path: str, check: Check, patience: Patience) -> OwnFile:
         """A file that this server saved, for who has our link to it or the job it is of."""
-        return await self._uploads.open(path, (Path(path).parent,), check, patience)
+        return await self._own.uploads.open(path, (Path(path).parent,), check, patience)
 
     async def fetch_file(self, url: str, kind: Kind, check: Check, patience: Patience) -> OwnFile:
         """What a link leads to, known by its content; see `Uploads.fetch`."""
-        return await self._uploads.fetch(url, kind, check, patience)
+        return await self._own.uploads.fetch(url, kind, check, patience)
 
     async def send_file(
         self, service: str, account: str, file: OwnFile, patience: Patience
     ) -> str | Job:
         """What a service calls a file that is sent to it once, or the job that still sends it."""
         self._require_submitter()
-        return await self._uploads.send(
+        return await self._own.uploads.send(
             service_named(service), account, file, patience, self._uploader
         )
 
     async def forget_file(self, service: str, account: str, file: OwnFile) -> None:
         """Let the next call send a file anew, which its service does not know any more."""
-        await self._uploads.forget(service_named(service), account, file.sha256, self._uploader)
+        await self._own.uploads.forget(service_named(service), account, file.sha256, self._uploader)
 
     async def quote(self, order: Order) -> Order:
         """The order with the price that its vendor says; as it is, where it says none.
@@ -250,7 +255,7 @@ class Jobs:
             UseapiError: it was refused, as the order would be.
         """
         self._require_submitter()
-        return replace(order, quoted=await self._quotes.price_of(order, self._caller.user))
+        return replace(order, quoted=await self._own.quotes.price_of(order, self._caller.user))
 
     async def made(self, *, url: str = "", path: str = "") -> tuple[Job, int] | None:
         """The job submitted here that a link or path leads to, and the position of its medium."""
@@ -285,18 +290,18 @@ class Jobs:
         What was refused is no job: it is left out unless `status` is "failed".
         """
         rows = await self._rows.recent(
-            limit, status, origin=self._upstream.origin, refused=status == "failed"
+            limit, status, origin=self.upstream.origin, refused=status == "failed"
         )
         return [
             self._repository.to_listed(
-                row, await self._downloads.with_paths(self._repository.to_job(row))
+                row, await self._own.downloads.with_paths(self._repository.to_job(row))
             )
             for row in rows
         ]
 
     async def made_here(self) -> Mapping[str, MadeHere]:
         """The newest jobs submitted here, by every id that a vendor's list may have for them."""
-        return await made_here(self._rows, self._repository, self._upstream.origin)
+        return await made_here(self._rows, self._repository, self.upstream.origin)
 
     async def known(self, job_id: str) -> Job | None:
         """A job submitted here, as last known; None if there is none with this id."""
@@ -311,7 +316,7 @@ class Jobs:
         media = (job.media if job is not None else None) or ()
         if not 0 <= position < len(media):
             return None
-        return await self._downloads.read(media[position], most_bytes)
+        return await self._own.downloads.read(media[position], most_bytes)
 
     async def link_of(self, source: str) -> str | None:
         """The link of a medium by its id, where its service gives one; None: it gives none.
@@ -323,8 +328,10 @@ class Jobs:
         service = service_of(source, "source")
         if service.is_job(source):  # get_job has its link
             return None
-        self._upstream.require_token()
+        self.upstream.require_token()
         upstream = self._upstream_for(await self._rows.standing(source))
+        if self._caller.own is not None and (of := await self._rows.account_of(source)) is not None:
+            upstream = self._accounts.of(of).upstream
         return await service.fresh_link(upstream, Media(kind="video", media_id=source))
 
     async def download(
@@ -350,15 +357,16 @@ class Jobs:
         stem = None if file_name is None else check_file_name(file_name, self._outputs.path)
         ends_s = self._clock.elapsed() + LONGEST_CALL_S
         job = await self.known(job_id)
-        if job is None or (job.ended and not await self._downloads.has_all(job)):
+        if job is None or (job.ended and not await self._own.downloads.has_all(job)):
             job = await self._reader.read(job_id)
         if job.status in _UNDER_WAY:
             job = await self._reader.wait(job_id, LONGEST_CALL_S, report)
         if job.status in _UNDER_WAY:
             return job, "It has not ended, so nothing is saved yet."
         left_s = max(ends_s - self._clock.elapsed(), 0.0)
-        job = await self._downloads.save(job, stem, report, left_s)
-        progress = self._downloads.how_far(job.job_id)
+        downloads = (await self._of_job(job_id)).downloads
+        job = await downloads.save(job, stem, report, left_s)
+        progress = downloads.how_far(job.job_id)
         if progress is None or all(item.path for item in job.media or ()):
             return job, ""
         return job, (
@@ -400,17 +408,24 @@ class Jobs:
                 return job, "There was nothing to cancel."
             await self._rows.leave(job_id)
             return job, LEFT
-        if row is not None and row.waits and await self._submitter.take_out(row):
-            return await self.get(job_id), TAKEN_OUT
-        if row is not None and row.state == "submitting":  # its owner may be gone
-            row = await self._submitter.look(row)
+        submitter = self._own.submitter
+        if row is not None:
+            submitter = self._accounts.of(row.account).submitter
+            if row.waits and await submitter.take_out(row):
+                return await self.get(job_id), TAKEN_OUT
+            if row.state == "submitting":  # its owner may be gone
+                row = await submitter.look(row)
         if may_give_up and row is not None and row.state == "unconfirmed":
-            await self._submitter.give_up(row)
+            await submitter.give_up(row)
             given_up = self._repository.to_job(await self._rows.get(row.id) or row)
             return await self._complete(given_up), (
                 "Given up: the vendor was not asked, and if it did take the request, "
                 "the same call will be charged a second time."
             )
+        return await self._cancel_at_vendor(job_id)
+
+    async def _cancel_at_vendor(self, job_id: str) -> tuple[Job, str]:
+        """Cancel a job that the vendor has; see `cancel`."""
         job = await self.get(job_id)
         if job.ended:
             return job, "There was nothing to cancel."
@@ -421,7 +436,7 @@ class Jobs:
                 hint="Call get_job with this job_id in a minute, then cancel it again.",
                 job_id=job.job_id,
             )
-        await service.cancel(self._upstream, job.job_id)
+        await service.cancel((await self._of_job(job_id)).upstream, job.job_id)
         job = await self._reader.read(job_id, afresh=True)
         return await self._complete(job), (
             "The vendor was asked to cancel it; credits are not known to come back."
@@ -448,7 +463,7 @@ class Jobs:
                 log.warning("a webhook was not written down: %s", error.code)
         # Before the request is answered, whoever sent it is at work on it.
         if row.state != "submitting" and not self._repository.to_job(row).ended:
-            self._poller.look_soon(row.job_id or row.id)
+            self._accounts.of(row.account).poller.look_soon(row.job_id or row.id)
         return True
 
     def answer_waiting(self) -> None:
@@ -456,14 +471,11 @@ class Jobs:
 
         For a server that is about to stop: its clients go on waiting at another one.
         """
-        self._poller.answer_now()
-        self._strangers.answer_now()
-        self._downloads.answer_now()
+        self._accounts.answer_waiting()
 
     def answer_submitting(self) -> None:
         """Answer all who submit something, with how far it is; the work itself goes on."""
-        self._submitter.answer_now()
-        self._uploads.answer_now()
+        self._accounts.answer_submitting()
 
     async def drain(self) -> None:
         """Let paid requests that are on their way be answered and written down, up to a time.
@@ -473,23 +485,27 @@ class Jobs:
         if self._queue is not None:
             await self._queue.close()
         with anyio.move_on_after(self._drain_s):
-            await self._submitter.idle()
-        await self._downloads.close()
-        await self._uploads.close()
+            for each in self._accounts:
+                await each.submitter.idle()
+        for each in self._accounts:
+            await each.close_files()
         self._outputs.discard_all()
 
     async def close(self) -> None:
         """Drain, then stop all work; what has no answer yet is looked for after a restart."""
         await self.drain()
-        await self._quotes.close()
-        await self._submitter.close()
-        await self._poller.close()
-        await self._strangers.close()
+        for each in self._accounts:
+            await each.close()
+
+    async def _of_job(self, job_id: str) -> AccountJobs:
+        """What works on a job: on one that no row has, that of the caller."""
+        row = await self._rows.get(job_id)
+        return self._own if row is None else self._accounts.of(row.account)
 
     async def _complete(self, job: Job) -> Job:
         """The job with the paths of its files, or its place in the queue."""
         if job.status != "queued":
-            return await self._downloads.with_paths(job)
+            return await self._own.downloads.with_paths(job)
         from mcp_server.jobs.queue import position
 
         row = await self._journal.get(job.job_id)
@@ -499,7 +515,7 @@ class Jobs:
 
     def _upstream_for(self, standing: Standing) -> Upstream:
         """What reads an id: of somebody else's job nothing is found."""
-        return DroppingUpstream(self._upstream) if standing == "hidden" else self._upstream
+        return DroppingUpstream(self.upstream) if standing == "hidden" else self.upstream
 
     async def _made(
         self, rows: VisibleRows, *, url: str = "", path: str = ""
@@ -507,7 +523,7 @@ class Jobs:
         """The job among these rows that a link or path leads to, and the position of its medium."""
         found: list[tuple[Job, int]] = []
         for row in await rows.find_made(url=url, path=path):
-            job = await self._downloads.with_paths(self._repository.to_job(row))
+            job = await self._own.downloads.with_paths(self._repository.to_job(row))
             for position, item in enumerate(job.media or ()):
                 if (path and item.path and _is_at(item.path, path)) or (url and item.url == url):
                     return job, position
@@ -540,22 +556,8 @@ class Jobs:
     @property
     def _uploader(self) -> str:
         """Who sends a file that nobody else is to know of; "" where it is for all."""
-        return "" if self.are_all else self._caller.user
-
-    async def _look(self, row: Submission) -> Submission:
-        """What became of a row that has come to no end."""
-        if row.operation == "upload":
-            return await self._uploads.look(row)
-        return await self._submitter.look(row)
-
-    async def _fresh_link(self, job: Job, position: int) -> str | None:
-        """A link in place of one that expired: by the vendor's own way, else by the job."""
-        item = (job.media or ())[position]
-        url = await service_named(job.service).fresh_link(self._upstream, item)
-        if url is None:
-            again = (await self._poller.read(job.job_id, afresh=True)).media or ()
-            url = again[position].url if position < len(again) else None
-        return url
+        is_for_all = self._rows.are_shared and not self._caller.account
+        return "" if is_for_all else self._caller.user
 
 
 def may_only_read() -> ForbiddenError:

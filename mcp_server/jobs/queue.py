@@ -14,11 +14,13 @@ chooses the account goes by all accounts of its service together.
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from mcp_server.clock import Clock
 from mcp_server.errors import JournalError, RateLimitError, UnreachableError, UseapiError
+from mcp_server.jobs.polling import Poller
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import NewSubmission, Running, Submission, Traffic, Waiting
 from mcp_server.metrics import Metrics
@@ -26,7 +28,9 @@ from mcp_server.services.accounts import account_hash
 from mcp_server.services.base import Order
 from mcp_server.services.registry import known_service, service_named
 from mcp_server.settings import Settings
-from mcp_server.upstream.client import Upstream
+
+if TYPE_CHECKING:
+    from mcp_server.jobs.accounts import AccountJobs
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +40,7 @@ _PAUSE_S = 10.0  # after a refusal that names no wait, and where the vendor can'
 _SLOTS_KEPT_S, _SLOTS_READ_S = 300.0, 5.0
 _BEGINS_S = 5.0  # in which what was taken out of the queue is sent, unless its server is gone
 
-Send = Callable[[Submission], None]
-Look = Callable[[Submission], Awaitable[Submission]]
-Read = Callable[[str], Awaitable[bool]]
+AccountOf = Callable[[str], "AccountJobs"]
 
 
 @dataclass
@@ -56,18 +58,20 @@ class Queue:
         self,
         settings: Settings,
         clock: Clock,
-        upstream: Upstream,
+        origin: str,
         journal: Journal,
         metrics: Metrics,
     ) -> None:
         self._lasts_s = settings.queue_seconds
         self._most = settings.max_queued
         self._clock = clock
-        self._upstream = upstream
+        self._origin = origin
         self._journal = journal
         self._metrics = metrics
-        self._slots: dict[str, _Slots] = {}
-        self._slots_reads: dict[str, asyncio.Task[None]] = {}
+        self._account_of: AccountOf  # from `start` on
+        self._has_own = False
+        self._slots: dict[tuple[str, str], _Slots] = {}  # by account and service
+        self._slots_reads: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._running: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
@@ -88,7 +92,7 @@ class Queue:
         if limit is not None and isinstance(most := order.body.get(limit.field), int | float):
             evidence["most"] = int(most)
         new = replace(new, evidence=evidence, queued_until=self._clock.now() + self._lasts_s)
-        slots = await self._slots_of(new.service)
+        slots = await self._slots_of(new.account, new.service)
         row = await self._journal.insert(
             new,
             budget=budget,
@@ -101,7 +105,7 @@ class Queue:
 
     async def begin(self, row: Submission) -> Submission | None:
         """A row whose turn it is, now to be sent; None: it must wait, or does so no more."""
-        slots = await self._slots_of(row.service)
+        slots = await self._slots_of(row.account, row.service)
         return await self._journal.begin(row, lambda traffic: self._may_start(traffic, slots))
 
     async def put_back(
@@ -136,15 +140,15 @@ class Queue:
         """Count how long a row had to wait."""
         self._metrics.queue_waits[row.service].add(self._clock.now() - row.created_at)
 
-    def start(self, send: Send, look: Look, read: Read) -> None:
+    def start(self, account_of: AccountOf, *, has_own: bool) -> None:
         """Begin to see to the queue.
 
         Args:
-            send: begins to send a row, if it is still in the queue and its turn.
-            look: finds out what became of a row of which it is not known whether it was sent.
-            read: reads a job if it is time to, and tells whether it has ended.
+            account_of: what works on the jobs of an account.
+            has_own: whether this server uses users' own tokens; else it leaves theirs to others.
         """
-        self._running = asyncio.create_task(self._run(send, look, read))
+        self._account_of, self._has_own = account_of, has_own
+        self._running = asyncio.create_task(self._run())
 
     async def close(self) -> None:
         """Begin nothing any more; what waits is left to other servers and to the next start."""
@@ -156,10 +160,10 @@ class Queue:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, send: Send, look: Look, read: Read) -> None:
+    async def _run(self) -> None:
         while True:
             self._news.clear()
-            one = asyncio.create_task(self._pass(send, look, read))
+            one = asyncio.create_task(self._pass())
             try:
                 await asyncio.wait({one})
             finally:
@@ -174,32 +178,33 @@ class Queue:
             except TimeoutError:
                 continue
 
-    async def _pass(self, send: Send, look: Look, read: Read) -> bool:
+    async def _pass(self) -> bool:
         """See to all that waits, once; whether there is anything."""
-        rows, now = await self._journal.unsent(self._upstream.origin), self._clock.now()
+        rows, now = await self._journal.unsent(self._origin), self._clock.now()
+        rows = [row for row in rows if self._has_own or not row.account]
         for row in rows:
             is_over = row.queued_until is not None and now >= row.queued_until
             is_left = row.state == "submitting" and now >= row.updated_at + _BEGINS_S
             if is_over or is_left:
-                await look(row)
-        for service in dict.fromkeys(row.service for row in rows):
-            slots = await self._slots_of(service)
-            traffic = await self._journal.traffic(self._upstream.origin, service)
+                await self._account_of(row.account).submitter.look(row)
+        for account, service in dict.fromkeys((row.account, row.service) for row in rows):
+            slots = await self._slots_of(account, service)
+            traffic = await self._journal.traffic(self._origin, service, account)
             starting = self._may_start(traffic, slots)
             for row in rows:
                 if row.id in starting and row.state == "queued":
-                    send(row)
+                    self._account_of(account).submitter.send_queued(row)
             waits_for = {each.runs_on for each in traffic.waiting}
             for job in traffic.running:
                 if job.runs_on in waits_for or "" in waits_for:
-                    self._begin_read(job, read)
+                    self._begin_read(job, self._account_of(account).poller)
         return bool(rows)
 
-    def _begin_read(self, job: Running, read: Read) -> None:
+    def _begin_read(self, job: Running, poller: Poller) -> None:
         """Learn whether a job has ended, which nobody else may ask for."""
 
         async def learn() -> None:
-            if await read(job.job_id or job.id):
+            if await poller.read_if_due(job.job_id or job.id):
                 self._news.set()
 
         if job.id not in self._reading:
@@ -216,35 +221,36 @@ class Queue:
     def _may_start(self, traffic: Traffic, slots: Mapping[str, int]) -> list[str]:
         return [each.id for each in may_start(traffic, slots, self._clock.now())]
 
-    async def _slots_of(self, service: str) -> Mapping[str, int]:
+    async def _slots_of(self, account: str, service: str) -> Mapping[str, int]:
         """What the vendor says of its accounts' slots; as last read, where it can't be now."""
-        known = self._slots.get(service)
+        place = account, service
+        known = self._slots.get(place)
         if known is None or self._clock.elapsed() >= known.until_s:
-            reading = self._slots_reads.get(service)
+            reading = self._slots_reads.get(place)
             if reading is None:  # all who ask meanwhile wait for the same answer
-                reading = asyncio.create_task(self._read_slots(service))
-                self._slots_reads[service] = reading
-                reading.add_done_callback(lambda _: self._slots_reads.pop(service))
+                reading = asyncio.create_task(self._read_slots(account, service))
+                self._slots_reads[place] = reading
+                reading.add_done_callback(lambda _: self._slots_reads.pop(place))
             await asyncio.wait({reading})
             if not reading.cancelled():
                 reading.result()  # a bug in it is raised
-        known = self._slots.get(service)
+        known = self._slots.get(place)
         return {} if known is None else known.told
 
-    async def _read_slots(self, service: str) -> None:
-        adapter, known = known_service(service), self._slots.get(service)
+    async def _read_slots(self, account: str, service: str) -> None:
+        adapter, known = known_service(service), self._slots.get((account, service))
         told: Mapping[str, int] = {} if known is None else known.told
-        kept_s = _SLOTS_READ_S
+        kept_s, upstream = _SLOTS_READ_S, self._account_of(account).upstream
         try:
             async with asyncio.timeout(_SLOTS_READ_S):
-                found = {} if adapter is None else await adapter.slots(self._upstream)
+                found = {} if adapter is None else await adapter.slots(upstream)
                 told, kept_s = (
                     {account_hash(n): number for n, number in found.items()},
                     _SLOTS_KEPT_S,
                 )
         except (UseapiError, TimeoutError) as error:
             log.info("the slots of %s could not be read: %s", service, type(error).__name__)
-        self._slots[service] = _Slots(told, self._clock.elapsed() + kept_s)
+        self._slots[account, service] = _Slots(told, self._clock.elapsed() + kept_s)
 
 
 def in_turn(traffic: Traffic, runs_on: str) -> list[Waiting]:
@@ -297,7 +303,7 @@ def may_start(traffic: Traffic, slots: Mapping[str, int], now: float) -> list[Wa
 async def position(journal: Journal, row: Submission) -> int | None:
     """How many are sent before a row that waits, and itself; None: nobody can tell."""
     try:
-        traffic = await journal.traffic(row.origin, row.service)
+        traffic = await journal.traffic(row.origin, row.service, row.account)
     except JournalError:
         return None
     names = [each.id for each in in_turn(traffic, row.runs_on)]

@@ -58,7 +58,7 @@ class Quotes:
             QuoteError: the price could not be had; the same call asks again.
             UseapiError: it was refused, as the order would be.
         """
-        key = key_of(order, self._upstream.origin)
+        key = key_of(order, self._upstream.origin, self._upstream.account)
         task = self._under_way.get(key)
         if task is None:
             task = self._under_way[key] = asyncio.create_task(self._ask_alone(order, key, user))
@@ -138,7 +138,8 @@ class Quotes:
         except UnexpectedAnswerError:
             return
         log.warning("%s answered a question for a price with a job", order.service)
-        new = submission_of(order, key, self._upstream.origin, user)
+        upstream = self._upstream
+        new = submission_of(order, key, upstream.origin, user, upstream.account)
         row = await self._journal.insert(new)
         row = await self._journal.count_post(row, expected=0)
         await self._repository.record_accepted(row, service.accepted(order, answer, row.id))

@@ -177,8 +177,10 @@ class JobRepository:
             return replace(row, state="unconfirmed", note=note)
 
 
-def submission_of(order: Order, key: str, origin: str, payer: str) -> NewSubmission:
-    """The row to write down before an order is sent."""
+def submission_of(
+    order: Order, key: str, origin: str, payer: str, account: str = ""
+) -> NewSubmission:
+    """The row to write down before an order is sent, with the token of this account."""
     return NewSubmission(
         key=key,
         origin=origin,
@@ -189,6 +191,7 @@ def submission_of(order: Order, key: str, origin: str, payer: str) -> NewSubmiss
         price=order.price,
         evidence=_evidence(order),
         payer=payer,
+        account=account,
         runs_on=service_named(order.service).runs_on(order),
     )
 
@@ -259,12 +262,15 @@ def _status(row: Submission) -> Status:
     return "running" if is_worked_on(row) else cast("Status", row.state)
 
 
-def key_of(order: Order, origin: str) -> str:
+def key_of(order: Order, origin: str, account: str = "") -> str:
     """What makes two orders the same; hashed, for ids hold the account's e-mail.
 
-    A prompt with a line's end more is none that asks for another video.
+    A prompt with a line's end more is none that asks for another video. What goes to the account of
+    a user's own token is none of another's.
     """
+    wish: list[Any]
     wish = [origin, order.service, order.operation, order.source.strip(), order.key_arguments]
+    wish += [account] if account else []
     return hashlib.sha256(json.dumps(wish).encode()).hexdigest()
 
 

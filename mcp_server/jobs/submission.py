@@ -124,7 +124,7 @@ class Submitter:
         """
         if self._journal.fault is not None:
             await self._journal.check()  # it may have healed
-        key = key_of(order, self._upstream.origin)
+        key = key_of(order, self._upstream.origin, self._upstream.account)
         row = await self._journal.find_live(key)
         if self._journal.fault is not None:
             raise self._journal.fault
@@ -136,6 +136,7 @@ class Submitter:
                 order.service,
                 order.price,
                 self._budget,
+                account=self._upstream.account,
                 payer=user,
                 user_budget=self._user_budget,
             )
@@ -156,7 +157,7 @@ class Submitter:
             UseapiError: nothing was made of it, and the error says why.
         """
         self._upstream.require_ready()
-        key = key_of(order, self._upstream.origin)
+        key = key_of(order, self._upstream.origin, self._upstream.account)
         while True:
             work = self._joined(order, key, user if may_charge else None)
             try:
@@ -374,7 +375,8 @@ class Submitter:
             return await self._recover(order, row)
         work.row_id = None  # what there was is over
         payer = self._require_payer(order, work)
-        new = submission_of(order, key, self._upstream.origin, payer)
+        upstream = self._upstream
+        new = submission_of(order, key, upstream.origin, payer, upstream.account)
         if self._hooks is not None and self._hooks.are_for(order):
             new = replace(new, evidence={**new.evidence, ASKED: True})
         budget, of_user = self._budget, self._user_budget

@@ -176,8 +176,17 @@ class Uploads:
         if self._journal.fault is not None:
             raise self._journal.fault
         progress = self._progress.setdefault(key, Progress(total_bytes=file.size_bytes))
-        origin = self._upstream.origin
-        new = NewSubmission(key, origin, service.name, "upload", file.name, {}, 0.0, payer=user)
+        new = NewSubmission(
+            key,
+            self._upstream.origin,
+            service.name,
+            "upload",
+            file.name,
+            {},
+            0.0,
+            payer=user,
+            account=self._upstream.account,
+        )
         ref = await self._sends.join(
             key,
             lambda: self._send_alone(new, service, account, file, progress),
@@ -324,6 +333,7 @@ class Uploads:
     def _key(self, service: Service, account: str, sha256: str, user: str) -> str:
         wish = [self._upstream.origin, "upload", service.name, account.lower(), sha256]
         wish += [user] if user else []
+        wish += [self._upstream.account] if self._upstream.account else []
         return hashlib.sha256(json.dumps(wish).encode()).hexdigest()
 
 

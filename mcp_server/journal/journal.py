@@ -56,8 +56,8 @@ _NO_LIMIT = 1_000_000
 _QUEUE_FULL_S = 60
 COLUMNS = (
     "id, key, state, origin, service, operation, source_id, arguments, price, posts, sent_at,"
-    " first_sent_at, job_id, job, note, evidence, created_at, updated_at, payer, runs_on,"
-    " queued_until"
+    " first_sent_at, job_id, job, note, evidence, created_at, updated_at, payer, account,"
+    " runs_on, queued_until"
 )
 _IS_UNSENT = "status in ('queued', 'submitting') and posts = 0 and queued_until is not null"
 
@@ -137,13 +137,14 @@ class Journal:
         """The row that stands in the way of submitting `key` again."""
         return _first(await self._read(f"where key = ? and {IS_LIVE}", key))
 
-    async def get(self, any_id: str, *, user: str = "") -> Submission | None:
+    async def get(self, any_id: str, *, user: str = "", shared: bool = False) -> Submission | None:
         """The row with this id of ours, or the newest one of this vendor's job.
 
         Args:
             user: only one that this user asked for.
+            shared: or that is of the server's own account.
         """
-        asked, whose = _asked_by(user)
+        asked, whose = _seen_by(user, shared=shared)
         where = f"where (id = ? or job_id = ?){asked} order by number desc limit 1"
         return _first(await self._read(where, any_id, any_id, *whose))
 
@@ -159,16 +160,18 @@ class Journal:
         origin: str,
         refused: bool = True,
         user: str = "",
+        shared: bool = False,
     ) -> list[Submission]:
         """The newest rows first, all or those of one Job status; a freed row keeps its last one.
 
         Args:
             refused: whether those are among them that failed before there was a job.
             user: only what this user asked for.
+            shared: or what is of the server's own account.
         """
         of_status, values = ("status = ? and ", (status,)) if status else ("", ())
         made = "" if refused else " and (state <> 'failed' or job_id is not null)"
-        asked, whose = _asked_by(user)
+        asked, whose = _seen_by(user, shared=shared)
         where = f"where {of_status}origin in (?, ''){made}{asked} order by number desc limit ?"
         return await self._read(where, *values, origin, *whose, limit)
 
@@ -250,18 +253,18 @@ class Journal:
             await self._prune()
         row_id = OUR_ID_PREFIX + base64.b32encode(os.urandom(16)).decode().rstrip("=").lower()
         price = new.price or 0.0
-        limits = _limits(new.origin, new.service, budget, new.payer, user_budget)
+        limits = _limits(new.origin, new.service, new.account, budget, new.payer, user_budget)
         state: State = "submitting" if may_start is None else "queued"
         names = [new.key, *(limit.name for limit in limits)]
         if may_start is not None:
-            names += _slots_of(new.origin, new.service), f"queue {new.payer}"
+            names += _slots_of(new), f"queue {new.payer}"
         async with self._store.write(*names) as rows:
             for limit in limits:
                 limit.check(await limit.spent(rows, now), new.price)
             written = await rows.all(
                 f"insert into submission({COLUMNS}, status, credits)"
                 " values(?, ?, ?, ?, ?, ?, ?, ?, ?, 0, null, null, null, null, null,"
-                f" ?, ?, ?, ?, ?, ?, ?, ?) on conflict (key) where {IS_LIVE} do nothing"
+                f" ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (key) where {IS_LIVE} do nothing"
                 " returning id",
                 row_id,
                 new.key,
@@ -276,6 +279,7 @@ class Journal:
                 now,
                 now,
                 new.payer,
+                new.account,
                 new.runs_on,
                 new.queued_until,
                 state,
@@ -289,7 +293,7 @@ class Journal:
             row = await _by_id(rows, row_id)
             if may_start is None:
                 return row
-            if row_id in may_start(await self._traffic(rows, row.origin, row.service)):
+            if row_id in may_start(await self._traffic(rows, row.origin, row.service, row.account)):
                 return await self._write(rows, replace(row, state="submitting"))
             await _check_queue(rows, row, most_queued)
             return row
@@ -299,11 +303,13 @@ class Journal:
 
         Of all servers one decides at a time, so that no more are begun than there are slots.
         """
-        async with self._store.write(seen.key, _slots_of(seen.origin, seen.service)) as rows:
+        async with self._store.write(seen.key, _slots_of(seen)) as rows:
             row = await _by_id(rows, seen.id)
             if row.state != "queued":
                 return None
-            if row.id not in may_start(await self._traffic(rows, row.origin, row.service)):
+            if row.id not in may_start(
+                await self._traffic(rows, row.origin, row.service, row.account)
+            ):
                 return None
             return await self._write(rows, replace(row, state="submitting"))
 
@@ -324,7 +330,7 @@ class Journal:
             is_full: its account has no slot free: for a while no more are sent there than ran just
                 now. The pause is longer where it had none free for as many just before.
         """
-        async with self._store.write(seen.key, _slots_of(seen.origin, seen.service)) as rows:
+        async with self._store.write(seen.key, _slots_of(seen)) as rows:
             row = await _by_id(rows, seen.id)
             if row.state != "submitting" or row.posts > was_refused or row.queued_until is None:
                 return row
@@ -342,7 +348,7 @@ class Journal:
     async def _note_refusal(
         self, rows: Rows, row: Submission, pause_s: float, *, is_full: bool
     ) -> None:
-        traffic, now = await self._traffic(rows, row.origin, row.service), self._now()
+        traffic, now = await self._traffic(rows, row.origin, row.service, row.account), self._now()
         before = traffic.refused.get(row.runs_on)
         running = [each for each in traffic.running if row.runs_on in ("", each.runs_on)]
         if not is_full:
@@ -359,12 +365,13 @@ class Journal:
                 max(len(running), 1), now, now + wait_s, min(wait_s, _LONGEST_PAUSE_S)
             )
         await rows.all(
-            "insert into slots(origin, service, runs_on, most, refused_at, not_before, pause_s)"
-            " values(?, ?, ?, ?, ?, ?, ?) on conflict (origin, service, runs_on) do update"
-            " set most = excluded.most, refused_at = excluded.refused_at,"
+            "insert into slots(origin, service, account, runs_on, most, refused_at, not_before,"
+            " pause_s) values(?, ?, ?, ?, ?, ?, ?, ?)"
+            " on conflict (origin, service, account, runs_on) do update set most = excluded.most, refused_at = excluded.refused_at,"
             " not_before = excluded.not_before, pause_s = excluded.pause_s",
             row.origin,
             row.service,
+            row.account,
             row.runs_on,
             refused.most,
             refused.at,
@@ -376,39 +383,43 @@ class Journal:
         """What waits to be sent, oldest first, and what was about to be when its server ended."""
         return await self._read(f"where {_IS_UNSENT} and origin = ? order by number", origin)
 
-    async def traffic(self, origin: str, service: str) -> Traffic:
-        """What waits and runs at a service.
+    async def traffic(self, origin: str, service: str, account: str = "") -> Traffic:
+        """What waits and runs at a service with the token of one useapi.net account.
 
         Raises:
             JournalError: it can't be read.
         """
         async with self._store.read() as rows:
-            return await self._traffic(rows, origin, service)
+            return await self._traffic(rows, origin, service, account)
 
-    async def _traffic(self, rows: Rows, origin: str, service: str) -> Traffic:
+    async def _traffic(self, rows: Rows, origin: str, service: str, account: str) -> Traffic:
         now = self._now()
         waiting = await _select(
             rows,
-            "where status = 'queued' and origin = ? and service = ? order by number",
+            "where status = 'queued' and origin = ? and service = ? and account = ?"
+            " order by number",
             origin,
             service,
+            account,
         )
         running = await rows.all(
             "select id, job_id, payer, runs_on from submission"
             " where status in ('submitting', 'running', 'unconfirmed') and origin = ?"
-            " and service = ? and operation <> 'upload'"
+            " and service = ? and account = ? and operation <> 'upload'"
             " and coalesce(first_sent_at, updated_at) > case"
             " when status = 'unconfirmed' then ? else ? end order by number",
             origin,
             service,
+            account,
             now - _LONGEST_DOUBT_S,
             now - _LONGEST_JOB_S,
         )
         refused = await rows.all(
             "select runs_on, most, refused_at, not_before, pause_s from slots"
-            " where origin = ? and service = ?",
+            " where origin = ? and service = ? and account = ?",
             origin,
             service,
+            account,
         )
         return Traffic(
             tuple(
@@ -432,11 +443,12 @@ class Journal:
         price: float | None,
         budget: float | None,
         *,
+        account: str = "",
         payer: str = "",
         user_budget: float | None = None,
     ) -> None:
         """Raise the BudgetError that `insert` would raise now."""
-        for limit in _limits(origin, service, budget, payer, user_budget):
+        for limit in _limits(origin, service, account, budget, payer, user_budget):
             spent = 0.0
             with suppress(JournalError):
                 async with self._store.read() as rows:
@@ -496,7 +508,7 @@ class Journal:
                 answered, ended or gave up on it in the meantime, or it can't be written down.
         """
         counted = {expected + is_counted}
-        limits = _limits(row.origin, row.service, budget, row.payer, user_budget)
+        limits = _limits(row.origin, row.service, row.account, budget, row.payer, user_budget)
         for _ in range(_TRIES - 1):
             with suppress(JournalCutError):
                 return await self._count_post(row, counted, expected + 1, status, limits)
@@ -668,17 +680,20 @@ class Journal:
                 json.dumps(facts),
             )
 
-    async def find_made(self, *, url: str = "", path: str = "", user: str = "") -> list[Submission]:
+    async def find_made(
+        self, *, url: str = "", path: str = "", user: str = "", shared: bool = False
+    ) -> list[Submission]:
         """The newest rows of jobs that this link or path may be a result of.
 
         Args:
             url: what follows a `?` is left out: each read of a job may bring another signature.
             path: of a file with this name: servers may see one folder at different paths.
             user: only what this user asked for.
+            shared: or what is of the server's own account.
         """
         name = PurePath(path).name
         place = json.dumps(url.partition("?")[0] or name)
-        asked, whose = _asked_by(user)
+        asked, whose = _seen_by(user, shared=shared)
         return await self._read(
             "where (job like ? escape '!' or job like ? escape '!'"  # noqa: S608 - a constant
             f" or job_id in (select job_id from saved where path in (?, ?))){asked}"
@@ -882,9 +897,9 @@ def _taken(row: Submission) -> JournalError:
     )
 
 
-def _slots_of(origin: str, service: str) -> str:
+def _slots_of(row: NewSubmission | Submission) -> str:
     """Under which transactions that begin or put back something of a service follow another."""
-    return f"slots {origin} {service}"
+    return " ".join(filter(None, ("slots", row.origin, row.service, row.account)))
 
 
 async def _check_queue(rows: Rows, row: Submission, most: int) -> None:
@@ -905,11 +920,12 @@ async def _check_queue(rows: Rows, row: Submission, most: int) -> None:
         )
 
 
-def _asked_by(user: str) -> tuple[str, tuple[str, ...]]:
-    """The end of a condition that only rows fit which this user asked for, and its values."""
+def _seen_by(user: str, *, shared: bool) -> tuple[str, tuple[str, ...]]:
+    """The end of a condition that only rows fit which this user may see, and its values."""
     if not user:
         return "", ()
-    return " and id in (select submission_id from asked where user_id = ?)", (user,)
+    asked = "id in (select submission_id from asked where user_id = ?)"
+    return f" and ({asked} or account = '')" if shared else f" and {asked}", (user,)
 
 
 async def _add_asked(rows: Rows, user: str, row_id: str) -> None:
@@ -923,21 +939,23 @@ async def _add_asked(rows: Rows, user: str, row_id: str) -> None:
 
 @dataclass(frozen=True)
 class _Limit:
-    """The credits that one service at one origin may cost in one UTC day: all, or one user."""
+    """The credits of one account that one service may cost in one UTC day: all, or one user."""
 
     credits: float
     origin: str
     service: str
+    account: str
     payer: str
 
     @property
     def name(self) -> str:
         """Under which transactions that may spend the same credits follow one another."""
-        return " ".join(filter(None, ("budget", self.origin, self.service, self.payer)))
+        whose = (self.account, self.payer)
+        return " ".join(filter(None, ("budget", self.origin, self.service, *whose)))
 
     async def spent(self, rows: Rows, now: float) -> float:
         """The credits of its rows since midnight UTC."""
-        return await _spent(rows, self.origin, self.service, now, self.payer)
+        return await _spent(rows, self.origin, self.service, now, self.account, self.payer)
 
     def check(self, spent: float, price: float | None) -> None:
         """Refuse what would exceed it; what is documented as free never does."""
@@ -961,18 +979,25 @@ class _Limit:
 
 
 def _limits(
-    origin: str, service: str, budget: float | None, payer: str, user_budget: float | None
+    origin: str,
+    service: str,
+    account: str,
+    budget: float | None,
+    payer: str,
+    user_budget: float | None,
 ) -> list[_Limit]:
-    """The budgets that a request counts for."""
+    """The budgets that a request counts for: nobody's credits count for another account's."""
     limits = []
     if budget is not None:
-        limits.append(_Limit(budget, origin, service, ""))
+        limits.append(_Limit(budget, origin, service, account, ""))
     if user_budget is not None and payer:
-        limits.append(_Limit(user_budget, origin, service, payer))
+        limits.append(_Limit(user_budget, origin, service, account, payer))
     return limits
 
 
-async def _spent(rows: Rows, origin: str, service: str, now: float, payer: str = "") -> float:
+async def _spent(
+    rows: Rows, origin: str, service: str, now: float, account: str = "", payer: str = ""
+) -> float:
     """The credits of a service's rows at this origin since midnight UTC, of all or of one payer.
 
     Everything that was or may have been charged counts. What certainly was not is a request that
@@ -981,11 +1006,12 @@ async def _spent(rows: Rows, origin: str, service: str, now: float, payer: str =
     of_payer, whose = (" and payer = ?", (payer,)) if payer else ("", ())
     ((total,),) = await rows.all(
         "select coalesce(sum(credits), 0) from submission"  # noqa: S608 - a constant
-        f" where origin in (?, '') and service = ? and created_at >= ?{of_payer}"
+        f" where origin in (?, '') and service = ? and account = ? and created_at >= ?{of_payer}"
         " and (state in ('queued', 'submitting') or job_id is not null"
         " or (posts > 0 and state <> 'failed'))",
         origin,
         service,
+        account,
         now - now % 86400,
         *whose,
     )

@@ -86,13 +86,24 @@ MIGRATIONS: tuple[Migration, ...] = (
             "alter table submission add column runs_on text not null default ''",
             "alter table submission add column queued_until double precision",
             """create table slots(
-                origin text not null, service text not null, runs_on text not null,
-                most integer not null, refused_at double precision not null,
+                origin text not null, service text not null, account text not null,
+                runs_on text not null, most integer not null, refused_at double precision not null,
                 not_before double precision not null, pause_s double precision not null,
-                primary key(origin, service, runs_on))""",
+                primary key(origin, service, account, runs_on))""",
             # When a server last did what one does for all; that may be lost.
             """create unlogged table turn(
                 name text primary key, taken_at double precision not null)""",
+        ),
+        readable_since=1,
+    ),
+    Migration(
+        (  # Users' own tokens. They are given only to servers that USEAPI_OWN_TOKENS says so to.
+            "alter table submission add column account text not null default ''",
+            """create table own_token(
+                user_id text primary key, account text not null, sealed text not null,
+                key_id text not null, version integer not null,
+                changed_at double precision not null)""",
+            "create index by_account on own_token(account)",
         ),
         readable_since=1,
     ),

@@ -17,7 +17,8 @@ class NewSubmission:
 
     `key` is the idempotency key: equal keys are the same wish. `origin` is the vendor's address.
     A `price` of None is one that nobody documents. `payer` is the user who agreed to the price; ""
-    is the operator. `runs_on` and `queued_until` are as of a Submission.
+    is the operator. `account` is the useapi.net account that it goes to; "" is that of the server.
+    `runs_on` and `queued_until` are as of a Submission.
     """
 
     key: str
@@ -29,18 +30,23 @@ class NewSubmission:
     price: float | None
     evidence: dict[str, Any] = field(default_factory=dict)
     payer: str = ""
+    account: str = ""
     runs_on: str = ""
     queued_until: float | None = None
 
 
 @dataclass(frozen=True)
 class User:
-    """Someone who was given a token: `id` is what the journal knows the user by."""
+    """Someone who was given a token: `id` is what the journal knows the user by.
+
+    `has_own_token` is known of those of a list: whether a useapi.net token of his own is kept.
+    """
 
     id: str
     name: str
     may_submit: bool
     created_at: float
+    has_own_token: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,9 +95,10 @@ class Submission:
     `body`, what is to be sent of a row that may have to wait for that; `most`, how many jobs its
     account may run at most for this one to be taken, where its caller said so.
 
-    `payer` is the user who caused the request; "" is the operator. `runs_on` is the hash of the
-    account that it runs on, "" as long as that is not known. `queued_until` is when it is given up if it could not
-    be sent by then; None where it never waits.
+    `payer` is the user who caused the request; "" is the operator. `account` is the useapi.net
+    account that it went to, of a user's own token; "" is that of the server's. `runs_on` is the hash
+    of the vendor's account that it runs on there, "" as long as that is not known. `queued_until`
+    is when it is given up if it could not be sent by then; None where it never waits.
     """
 
     id: str
@@ -113,6 +120,7 @@ class Submission:
     created_at: float
     updated_at: float
     payer: str
+    account: str
     runs_on: str
     queued_until: float | None
 

@@ -82,9 +82,20 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "alter table submission add column queued_until real",
         # What an account's refusals for want of a slot say: most jobs ran there besides.
         """create table slots(
-            origin text not null, service text not null, runs_on text not null,
-            most integer not null, refused_at real not null, not_before real not null,
-            pause_s real not null, primary key(origin, service, runs_on))""",
+            origin text not null, service text not null, account text not null,
+            runs_on text not null, most integer not null, refused_at real not null,
+            not_before real not null, pause_s real not null,
+            primary key(origin, service, account, runs_on))""",
+    ),
+    (
+        # account: whose token a request goes with; '' is the server's, and all of before.
+        "alter table submission add column account text not null default ''",
+        # Users' own useapi.net tokens, sealed. A row stays when its token is taken back, so that
+        # `version` never comes again: it says how often that has changed.
+        """create table own_token(
+            user_id text not null primary key, account text not null, sealed text not null,
+            key_id text not null, version integer not null, changed_at real not null)""",
+        "create index by_account on own_token(account)",
     ),
 )
 """The layout's history, oldest first; `user_version` counts how many were applied. Only append."""
@@ -96,7 +107,9 @@ _PROBES = (
     "select key, asked_at, told_at, price from quote limit 0",
     "select id, name, token_sha256, may_submit, created_at from users limit 0",
     "select user_id, submission_id from asked limit 0",
-    "select origin, service, runs_on, most, refused_at, not_before, pause_s from slots limit 0",
+    "select origin, service, account, runs_on, most, refused_at, not_before, pause_s from slots"
+    " limit 0",
+    "select user_id, account, sealed, key_id, version, changed_at from own_token limit 0",
 )
 """What fails on a layout that lacks a column, or the index that keeps money safe."""
 

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable
 
 from mcp_server.errors import RequestError
+from mcp_server.journal import own_tokens
 from mcp_server.journal.base import Store
 from mcp_server.journal.records import User
 
@@ -65,7 +66,7 @@ class Users:
         return token
 
     async def remove(self, name: str) -> None:
-        """Let nobody in any more with the token of a user; jobs stay.
+        """Let nobody in any more with the token of a user; jobs stay, his useapi.net token goes.
 
         Raises:
             RequestError: there is none of this name.
@@ -73,11 +74,26 @@ class Users:
         """
         async with self._store.write("users") as rows:
             removed = await rows.all("delete from users where name = ? returning id", name)
+            for (user,) in removed:
+                await own_tokens.forget(rows, user)
         if not removed:
-            raise RequestError(
-                message="There is no user of this name; nothing was done.",
-                hint="`useapi-mcp user list` shows the names.",
-            )
+            raise _no_user()
+
+    async def forget_token(self, name: str, user: str = "") -> bool:
+        """Forget a user's own useapi.net token; whether there was one.
+
+        Args:
+            user: who it is where nobody was given a token by this name; "" is nobody.
+
+        Raises:
+            RequestError: there is none of this name.
+            JournalError: it can't be written down.
+        """
+        async with self._store.write("users") as rows:
+            found = await rows.all("select id from users where name = ?", name)
+            if not found and not user:
+                raise _no_user()
+            return await own_tokens.forget(rows, found[0][0] if found else user)
 
     async def all(self) -> list[User]:
         """Every user, by name.
@@ -86,7 +102,10 @@ class Users:
             JournalError: they can't be read.
         """
         async with self._store.read() as rows:
-            found = await rows.all(f"select {_COLUMNS} from users order by name")  # noqa: S608 - names of ours
+            found = await rows.all(
+                f"select {_COLUMNS}, id in (select user_id from own_token where account <> '')"  # noqa: S608 - names of ours
+                " from users order by name"
+            )
         return [_user(*columns) for columns in found]
 
     async def find(self, token: str) -> User | None:
@@ -105,8 +124,17 @@ class Users:
         return _user(*found[0]) if found else None
 
 
-def _user(some_id: str, name: str, may_submit: int, created_at: float) -> User:
-    return User(some_id, name, bool(may_submit), created_at)
+def _user(
+    some_id: str, name: str, may_submit: int, created_at: float, has_own_token: int = 0
+) -> User:
+    return User(some_id, name, bool(may_submit), created_at, has_own_token=bool(has_own_token))
+
+
+def _no_user() -> RequestError:
+    return RequestError(
+        message="There is no user of this name; nothing was done.",
+        hint="`useapi-mcp user list` shows the names.",
+    )
 
 
 def _hash(token: str) -> str:

@@ -1,7 +1,7 @@
 """The sandbox's useapi.net account and its users: which of them have a fault to show.
 
-A token is `user:<number>-<characters>` (auth.md, 2026). Any number is a healthy user; what the few
-numbers below mean is the sandbox's own.
+A token is `user:<number>-<characters>` (auth.md, 2026). Any number is a healthy user, with jobs and
+uploads that no other user has; what the few numbers below mean is the sandbox's own.
 """
 
 import re
@@ -70,7 +70,10 @@ class Account(Vendor):
         return [Route(f"{self.prefix}/account", self.get_account, methods=["GET"])]
 
     async def get_account(self, request: Request) -> Response:
-        """GET account, 7 April 2025. The names under `accounts` are assumed."""
+        """GET account, 7 April 2025. The names under `accounts` are assumed.
+
+        Assumed, too: `id` is the number in the token, of which the page's example says nothing.
+        """
         user = user_number(request)
 
         def count(accounts: int) -> responses.Json:
@@ -79,7 +82,7 @@ class Account(Vendor):
 
         return responses.answer(
             {
-                "id": int(USER),
+                "id": user or int(USER),
                 "email": EMAIL,
                 "created": "2025-04-07T12:00:00.000Z",
                 "name": "Sandbox",

@@ -7,6 +7,7 @@ the means to. A service is one module (or a package, where that gets long) and o
 `VENDORS`.
 """
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
 from mcp_server.sandbox import media, responses
-from mcp_server.sandbox.account import USERS, Account, is_refused_by_the_edge
+from mcp_server.sandbox.account import USERS, Account, is_refused_by_the_edge, user_number
 from mcp_server.sandbox.callbacks import Callbacks, Post
 from mcp_server.sandbox.dreamina import Dreamina
 from mcp_server.sandbox.google_flow.api import GoogleFlow
@@ -76,18 +77,15 @@ class Sandbox:
         if post is not None:
             callbacks = Callbacks(job_seconds, self._record, post)
             conditions = replace(conditions, on_accepted=callbacks.accepted)
-        state = SandboxState(job_seconds=job_seconds, now=now, conditions=conditions)
-        self.accepted = state.accepted
+        self._state = SandboxState(job_seconds=job_seconds, now=now, conditions=conditions)
+        self.accepted = self._state.accepted
         self.requests: list[tuple[str, str]] = []
-        vendors = [vendor(state) for vendor in VENDORS]
-        routes = [route for vendor in vendors for route in vendor.routes()]
-        self._router = Router(
-            [*routes, *media.routes(now)], redirect_slashes=False, default=_unknown_path
-        )
+        self._routers: dict[int, Router] = {}  # by the user's number
+        self._router_of(0)  # what is there from the start is as old as the sandbox
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._router(scope, receive, send)
+            await self._router_of(0)(scope, receive, send)
             return
         self.requests.append((scope["method"], _raw_target(scope)))
         send = self._dated(send)
@@ -98,7 +96,7 @@ class Sandbox:
             await responses.gateway_page(403)(scope, receive, send)
             return
         try:
-            await self._router(scope, receive, send)
+            await self._router_of(user_number(Request(scope)))(scope, receive, send)
         except responses.RefusedError as refused:
             await refused.response(scope, receive, send)
 
@@ -117,16 +115,33 @@ class Sandbox:
             "query_string": b"",
             "headers": [(b"authorization", b"Bearer API token")],
         }
-        body = bytearray()
+        body, status = bytearray(), 0
 
         async def receive() -> Message:
             return {"type": "http.disconnect"}
 
         async def keep(part: Message) -> None:
+            nonlocal status
+            status = part.get("status", status)
             body.extend(part.get("body", b""))
 
-        await self._router(scope, receive, keep)
+        for router in list(self._routers.values()):
+            body.clear()
+            with contextlib.suppress(responses.RefusedError):
+                await router(scope, receive, keep)
+            if status == 200:  # it is this user's job
+                break
         return bytes(body)
+
+    def _router_of(self, user: int) -> Router:
+        """What answers a user: what others made is not there, and no id of theirs comes again."""
+        if user not in self._routers:
+            vendors = [vendor(self._state) for vendor in VENDORS]
+            routes = [route for vendor in vendors for route in vendor.routes()]
+            self._routers[user] = Router(
+                [*routes, *media.routes(self._now)], redirect_slashes=False, default=_unknown_path
+            )
+        return self._routers[user]
 
     def _dated(self, send: Send) -> Send:
         """Answers with the `Date` that every server sends, by this one's clock."""

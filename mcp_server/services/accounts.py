@@ -56,8 +56,16 @@ class Account:
         return self.problem is None
 
 
-async def subscription_is_active(upstream: Upstream) -> bool:
-    """Whether the useapi.net subscription is active. A result also proves the token. Free.
+@dataclass(frozen=True)
+class Subscription:
+    """The useapi.net account that a token is of; `id` is None where it is not told."""
+
+    is_active: bool
+    id: str | None
+
+
+async def subscription_of(upstream: Upstream) -> Subscription:
+    """The useapi.net account whose token the requests go with. A result proves the token. Free.
 
     Raises:
         UseapiError: there is no usable answer.
@@ -72,7 +80,9 @@ async def subscription_is_active(upstream: Upstream) -> bool:
     active = account.get("subscriptionIsActive")
     if not isinstance(active, bool):
         raise unexpected(PLATFORM, "subscription", _AGAIN)
-    return active
+    some_id = account.get("id")
+    is_told = isinstance(some_id, int | str) and not isinstance(some_id, bool) and some_id
+    return Subscription(active, str(some_id) if is_told else None)
 
 
 def linked(

@@ -16,7 +16,7 @@ from mcp_server.errors import (
     UseapiError,
 )
 from mcp_server.models import Next, Note
-from mcp_server.services.accounts import Account, subscription_is_active, without_secrets
+from mcp_server.services.accounts import Account, subscription_of, without_secrets
 from mcp_server.services.base import Service
 from mcp_server.services.registry import SERVICES
 from mcp_server.upstream.client import Upstream
@@ -92,7 +92,7 @@ async def check(
         return stopped("missing", error.message, error.hint)
     try:
         async with asyncio.timeout(_LONGEST_S):
-            active = await subscription_is_active(upstream)
+            active = (await subscription_of(upstream)).is_active
     except SubscriptionError:
         active = False
     except (UseapiError, TimeoutError) as error:

@@ -70,7 +70,7 @@ async def account_for(
         RequestError, SettingsError: none or several are meant.
         UseapiError: the accounts can't be read.
     """
-    title, setting = service.vendor.title, dict(app.settings.accounts).get(service.name)
+    title, setting = service.vendor.title, app.default_accounts.get(service.name)
     if wanted is None and belongs_to is not None:
         return belongs_to if is_needed else None  # the vendor tells it by the same
     if wanted is None and setting is None and not (service.needs_account or is_needed):

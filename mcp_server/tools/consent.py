@@ -39,7 +39,8 @@ from mcp_server.services.base import Order, Service
 from mcp_server.services.registry import service_named, title_of
 from mcp_server.settings import Settings, is_https
 from mcp_server.tools.choice import account_for
-from mcp_server.tools.context import Ctx, app_of, read_in_time
+from mcp_server.tools.context import AppContext, Ctx, app_of, read_in_time
+from mcp_server.tools.own_token import answers_of
 from mcp_server.tools.results import JobFirstError
 from mcp_server.tools.sources import find_source
 
@@ -197,7 +198,7 @@ async def plan_of(
     if "reply_url" in given:
         _check_reply_url(str(given["reply_url"]), app.settings.allowed_reply_hosts)
     is_live = await app.jobs.is_live(order)
-    is_partial = is_live and _is_open(order, given, max_credits, app.settings)
+    is_partial = is_live and _is_open(order, given, max_credits, app)
     if is_partial:  # then whether it still stands decides what has to be looked up
         is_live = is_partial = await app.jobs.is_live(order, read=True)
     account = None
@@ -272,13 +273,13 @@ def _check_size(service: Service, operation: OperationName, made: Job) -> None:
 
 
 def _is_open(
-    order: Order, given: Mapping[str, Any], max_credits: float | None, settings: Settings
+    order: Order, given: Mapping[str, Any], max_credits: float | None, app: AppContext
 ) -> bool:
     """Whether more has to be looked up before a new job may be made: files, price or account."""
     service = service_named(order.service)
     is_named = "account" in given or "account" not in order.endpoint.options
-    must_name = service.needs_account or service.name in dict(settings.accounts)
-    needs_more = bool(order.missing) or _needs_quote(order, max_credits, settings)
+    must_name = service.needs_account or service.name in app.default_accounts
+    needs_more = bool(order.missing) or _needs_quote(order, max_credits, app.settings)
     return needs_more or (must_name and not is_named)
 
 
@@ -316,7 +317,7 @@ def consenter(
             raise _unanswered(plan, "this client can't ask the user")
         if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             return await _asked(ctx, plan)
-        if not all(_is_an_answer(answer) for answer in (ctx.input_responses or {}).values()):
+        if not all(map(_is_an_answer, answers_of(ctx))):
             raise _unanswered(plan, "the question about it got no usable answer")
         return Elicit(_question(plan), Consent)
 

@@ -1,8 +1,9 @@
 """AppContext: what a running server holds open."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,6 +18,7 @@ from mcp_server.jobs.jobs import Jobs
 from mcp_server.journal.base import Store
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.locks import KeyLocks
+from mcp_server.journal.own_tokens import OwnTokens
 from mcp_server.journal.stores import store_of
 from mcp_server.journal.users import Users
 from mcp_server.media.fetch import Fetcher
@@ -25,7 +27,7 @@ from mcp_server.media.inbox import Inbox
 from mcp_server.media.links import FileLinks
 from mcp_server.media.ssrf import Resolver
 from mcp_server.metrics import Metrics
-from mcp_server.models import PAID_OPERATIONS, Caller
+from mcp_server.models import PAID_OPERATIONS, Caller, OwnAccount
 from mcp_server.settings import Settings
 from mcp_server.upstream.client import Upstream
 
@@ -62,20 +64,21 @@ class AppContext:
 
     `journal` is here because it is open; only `jobs` reads it and writes to it. `all_jobs` is for
     what starts and stops the server; whatever answers a call takes `jobs`. `users` are those who
-    were given a token. `links` are made to saved files for callers over HTTP, whose own files
+    were given a token, `own_tokens` the useapi.net tokens that users have given, None where they
+    may give none. `links` are made to saved files for callers over HTTP, whose own files
     `inbox` takes; None where the settings do not allow it. `fault` is a wrong setting, with which
     the server runs only to say so at each call.
     """
 
     settings: Settings
     clock: Clock
-    upstream: Upstream
     journal: Journal
     all_jobs: Jobs
     users: Users
     metrics: Metrics
     links: FileLinks | None
     inbox: Inbox
+    own_tokens: OwnTokens | None = None
     fault: SettingsError | None = None
 
     @property
@@ -83,9 +86,38 @@ class AppContext:
         """The jobs, as whoever made the call that is being handled may see and change them."""
         return self.all_jobs.of(current_caller())
 
+    @property
+    def upstream(self) -> Upstream:
+        """What asks useapi.net, with the token of whoever made the call being handled."""
+        return self.jobs.upstream
+
+    @property
+    def default_accounts(self) -> dict[str, str]:
+        """The account of each service that is used where a call names none: of our own token."""
+        return {} if current_caller().account else dict(self.settings.accounts)
+
+    def page_of(self, caller: Caller) -> str | None:
+        """Where this caller can give a useapi.net token of his own; None: he may not."""
+        if self.own_tokens is None or caller.own is None:
+            return None
+        return self.own_tokens.page_for(caller.user, caller.own)
+
     def remote(self, request: object | None) -> Remote | None:
         """Who sent this request over HTTP; None: there is none, on stdio."""
         return Remote(self.links) if request is not None else None
+
+
+_OWN: ContextVar[OwnAccount | None] = ContextVar("mcp_server.tools.context", default=None)
+
+
+@contextmanager
+def with_own_account(own: OwnAccount | None) -> Iterator[None]:
+    """While a call is handled, `current_caller` knows the account of its user's own token."""
+    token = _OWN.set(own)
+    try:
+        yield
+    finally:
+        _OWN.reset(token)
 
 
 Ctx = Context[AppContext]
@@ -116,7 +148,7 @@ def current_caller() -> Caller:
         return Caller()
     if not token.subject:  # never the operator, who has no token here
         raise ValueError("a token without a subject is nobody's")
-    return Caller(user=token.subject, may_submit=SUBMIT_SCOPE in token.scopes)
+    return Caller(token.subject, may_submit=SUBMIT_SCOPE in token.scopes, own=_OWN.get())
 
 
 async def read_in_time(
@@ -170,8 +202,17 @@ async def open_app(
     )
     journal = Journal(store, clock.now)
     fetcher = Fetcher(settings, clock, outputs, transport, resolve)
+    own_tokens = OwnTokens.of(settings, store, clock.now)
     jobs = Jobs(
-        settings, clock, upstream, journal, outputs, fetcher, drain_s=drain_s, metrics=metrics
+        settings,
+        clock,
+        upstream,
+        journal,
+        outputs,
+        fetcher,
+        drain_s=drain_s,
+        metrics=metrics,
+        token_of=None if own_tokens is None else own_tokens.token_of,
     )
     try:
         users = Users(store, clock.now)
@@ -180,7 +221,7 @@ async def open_app(
         if links is not None:
             inbox.sweep()
         yield AppContext(
-            settings, clock, upstream, journal, jobs, users, metrics, links, inbox, fault
+            settings, clock, journal, jobs, users, metrics, links, inbox, own_tokens, fault
         )
     finally:
         with anyio.CancelScope(shield=True):

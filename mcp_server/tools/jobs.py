@@ -10,7 +10,8 @@ from mcp.types import CallToolResult
 from mcp_server.jobs.jobs import LEFT
 from mcp_server.models import JobList
 from mcp_server.services.health import Check, check
-from mcp_server.tools.context import Ctx, app_of, remote_of
+from mcp_server.tools import own_token
+from mcp_server.tools.context import Ctx, app_of, current_caller, remote_of
 from mcp_server.tools.parameters import (
     FileName,
     JobId,
@@ -96,4 +97,12 @@ async def check_accounts(
     """
     app = app_of(ctx)
     found = await check(app.upstream, service, with_credits=credits)
-    return check_answer(found, sandbox=app.settings.sandbox)
+    caller = current_caller()
+    has_shared = app.settings.secret is not None
+    page = app.page_of(caller)
+    if found.token == "missing" and page is not None:  # noqa: S105 - a state, not a token
+        missing = own_token.needed(page)
+        found = found.model_copy(update={"problem": missing.message, "hint": missing.hint})
+        page = None  # it is told
+    note = own_token.note_on(caller, page, has_shared=has_shared)
+    return check_answer(found, note=note, sandbox=app.settings.sandbox)

@@ -38,8 +38,8 @@ async def list_media(
         limit,
         cursor,
         account,
-        dict(app.settings.accounts),
-        only_made_here=not jobs.are_all,
+        app.default_accounts,
+        only_made_here=not jobs.share_account,
     )
     found = await find_media(app.upstream, query, await jobs.made_here(), fits_a_page)
     return media_answer(found, sandbox=app.settings.sandbox)

@@ -157,9 +157,14 @@ def fits_a_page(media: Sequence[FoundMedia]) -> bool:
     return text <= LONGEST_TEXT - _LONGEST_HEAD and data <= LONGEST_LIST - _LONGEST_HEAD
 
 
-def check_answer(found: Check, *, sandbox: bool = False) -> CallToolResult:
-    """A check: a line for the whole, one a service, each fault with its hint."""
-    notes = (*(service.note for service in found.services), SANDBOX_NOTE if sandbox else "")
+def check_answer(found: Check, *, note: str = "", sandbox: bool = False) -> CallToolResult:
+    """A check: a line for the whole, one a service, each fault with its hint.
+
+    Args:
+        note: what to mind beside what the check itself says.
+    """
+    of_services = (service.note for service in found.services)
+    notes = (*of_services, note, SANDBOX_NOTE if sandbox else "")
     told = found.model_copy(
         update={
             "services": tuple(

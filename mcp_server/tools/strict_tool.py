@@ -8,7 +8,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, TypeVar
 
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
@@ -16,10 +16,16 @@ from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.types import CallToolResult
 from pydantic import BaseModel, ValidationError
 
-from mcp_server.errors import ForbiddenError, InternalError, RequestError, UseapiError
+from mcp_server.errors import (
+    ForbiddenError,
+    InternalError,
+    NoTokenError,
+    RequestError,
+    UseapiError,
+)
 from mcp_server.jobs.jobs import may_only_read
-from mcp_server.models import Job
 from mcp_server.redaction import one_line
+from mcp_server.tools import own_token
 from mcp_server.tools.context import (
     SUBMITTING_TOOLS,
     AppContext,
@@ -30,6 +36,8 @@ from mcp_server.tools.results import JobFirstError, error_answer, job_answer
 from mcp_server.tools.schema import Schema, lean, published, without_properties
 
 log = logging.getLogger(__name__)
+
+E = TypeVar("E", bound=BaseException)
 
 _ADDED_BY_HOSTS = frozenset(
     {"toolCallId", "sessionId", "action", "chatInput", "tool", "_meta", "random_string"}
@@ -155,13 +163,19 @@ class StrictTool(Tool):
         if self.name in SUBMITTING_TOOLS and not current_caller().may_submit:
             app.metrics.refusals[ForbiddenError.code] += 1
             return error_answer(may_only_read(), sandbox=app.settings.sandbox)
+        call = functools.partial(super().run, arguments, context, convert_result)
         try:
-            return await super().run(arguments, context, convert_result)
-        except ToolError as error:
+            try:
+                return await call()
+            except ToolError as error:
+                if current_caller().own is None or _cause(error, NoTokenError) is None:
+                    raise
+            return await own_token.once_given(context, call)
+        except (ToolError, UseapiError) as error:
             sandbox = app.settings.sandbox
-            if (job := _job_first(error)) is not None:
-                return job_answer(job, sandbox=sandbox, remote=remote_of(context))
-            told = self._in_our_words(error)
+            if (first := _cause(error, JobFirstError)) is not None:
+                return job_answer(first.job, sandbox=sandbox, remote=remote_of(context))
+            told = error if isinstance(error, UseapiError) else self._in_our_words(error)
             app.metrics.refusals[told.code] += 1
             return error_answer(told, sandbox=sandbox)
 
@@ -169,10 +183,8 @@ class StrictTool(Tool):
         fault = error.__cause__
         if isinstance(fault, ValidationError) and not isinstance(error, UnexpectedToolError):
             return self._refusal(fault)
-        while fault is not None:
-            if isinstance(fault, UseapiError):
-                return fault
-            fault = fault.__cause__
+        if (known := _cause(error, UseapiError)) is not None:
+            return known
         log.error("%s failed by a fault of this server", self.name, exc_info=error)
         return InternalError(
             message=f"A fault in this server ended {self.name}; its log has it.",
@@ -199,14 +211,12 @@ def _outcome(answer: Any) -> str:
     return "error" if answer.is_error else "ok"
 
 
-def _job_first(error: BaseException) -> Job | None:
-    """The job that answers a call in place of its own."""
+def _cause(error: BaseException, kind: type[E]) -> E | None:
+    """The error of this kind that led to an error."""
     fault: BaseException | None = error
-    while fault is not None:
-        if isinstance(fault, JobFirstError):
-            return fault.job
+    while fault is not None and not isinstance(fault, kind):
         fault = fault.__cause__
-    return None
+    return fault
 
 
 def _refusal(name: str, properties: Schema) -> RequestError:

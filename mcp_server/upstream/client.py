@@ -1,16 +1,23 @@
 """HTTP client for useapi.net: adds the token, retries, and reports whether a request left."""
 
 import asyncio
+import copy
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from mcp_server import __version__
 from mcp_server.clock import Clock, Turns
-from mcp_server.errors import SettingsError, TokenError
+from mcp_server.errors import (
+    NoTokenError,
+    OwnTokenError,
+    SettingsError,
+    TokenError,
+    UseapiError,
+)
 from mcp_server.media.files import OutputFolder, PartFile, SavedFile
 from mcp_server.media.names import MadeName
 from mcp_server.media.own_files import OwnFile
@@ -55,6 +62,9 @@ _PIECE_TIMEOUT_S, _UPLOADED_TIMEOUT_S, _LONGEST_UPLOAD_S = 60.0, 150.0, 12 * 360
 
 T = TypeVar("T")
 
+TokenOf = Callable[[str], Awaitable[str]]
+"""The token of an account, for a request that goes out now; raises a UseapiError if it has none."""
+
 
 @dataclass(frozen=True)
 class _Request:
@@ -85,7 +95,11 @@ class _Request:
 
 
 class Upstream:
-    """Sends requests to the vendor; the token goes to no other host."""
+    """Sends requests to the vendor; the token goes to no other host.
+
+    Attributes:
+        account: whose token the requests go with, as the journal calls it; "" is USEAPI_TOKEN.
+    """
 
     def __init__(
         self,
@@ -95,6 +109,9 @@ class Upstream:
         transport: "Transport | None" = None,
         metrics: Metrics | None = None,
     ) -> None:
+        self.account = ""
+        self._token_of: TokenOf | None = None
+        self._root = self
         self._settings = settings
         self._metrics = metrics or Metrics()
         self._clock = clock
@@ -102,6 +119,17 @@ class Upstream:
         self._transport = transport
         self._clients: tuple[httpx.AsyncClient, httpx.AsyncClient] | None = None
         self._in_flight: set[asyncio.Task[Any]] = set()
+
+    def with_token_of(self, account: str, token_of: TokenOf) -> Self:
+        """The same connections, with the token of another account.
+
+        Args:
+            token_of: asked before each request, so that a token that was replaced or taken back is
+                not used any more.
+        """
+        other = copy.copy(self)
+        vars(other).update(account=account, _token_of=token_of)
+        return other
 
     @property
     def origin(self) -> str:
@@ -189,16 +217,23 @@ class Upstream:
         return await self._send_with_retries(vendor, request)
 
     def require_token(self) -> None:
-        """Raise a TokenError if no token is set."""
-        if self._settings.secret is None:
-            raise TokenError(
+        """Raise a NoTokenError if no token is set."""
+        if self._token_of is None and self._settings.secret is None:
+            raise NoTokenError(
                 message="No useapi.net token is set, so nothing was sent.",
                 hint="Set USEAPI_TOKEN in the server's environment and restart it; "
                 "to try it without a token, start the server with --sandbox.",
             )
 
+    async def _token(self) -> str:
+        """The token that a request goes with."""
+        self.require_token()
+        if self._token_of is None:
+            return str(self._settings.secret)
+        return await self._token_of(self.account)
+
     def require_ready(self) -> None:
-        """Raise a TokenError or SettingsError if nothing can be sent with these settings."""
+        """Raise a NoTokenError or SettingsError if nothing can be sent with these settings."""
         self.require_token()
         self._client(paid=True)
 
@@ -211,11 +246,11 @@ class Upstream:
             await client.aclose()
 
     async def _send_with_retries(self, vendor: ServiceInfo, request: _Request) -> Answer:
-        self.require_token()
         tries, waited = 0, False
         while True:
             tries += 1
-            result = await self._shielded(self._counted_attempt(vendor, request))
+            token = await self._token()
+            result = await self._shielded(self._counted_attempt(vendor, request, token))
             if isinstance(result, Answer):
                 return result
             pause = pause_before_retry(
@@ -227,10 +262,22 @@ class Upstream:
                 random=random.random,
             )
             if pause is None:
-                raise result.error
+                raise self._of_this_token(result.error)
             waited = waited or result.outcome is Outcome.RATE_LIMITED
             log.info("%s: %s; once more in %.1f s", vendor.name, result.outcome.value, pause)
             await self._clock.sleep(pause)
+
+    def _of_this_token(self, error: UseapiError) -> UseapiError:
+        """An error as it is told of this account: a user's own token is not the operator's."""
+        if self._token_of is None or not isinstance(error, TokenError):
+            return error
+        return OwnTokenError(
+            message="useapi.net does not take the user's own token any more, so nothing was done.",
+            hint="Its user must give another: check_accounts tells where.",
+            vendor_text=error.vendor_text,
+            service=error.service,
+            http_status=error.http_status,
+        )
 
     async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
         """Await work that goes on when the caller is cancelled.
@@ -247,13 +294,17 @@ class Upstream:
         if not task.cancelled():
             task.exception()  # retrieved here in case the caller was cancelled
 
-    async def _counted_attempt(self, vendor: ServiceInfo, request: _Request) -> Answer | Failure:
-        result = await self._attempt(vendor, request)
+    async def _counted_attempt(
+        self, vendor: ServiceInfo, request: _Request, token: str
+    ) -> Answer | Failure:
+        result = await self._attempt(vendor, request, token)
         fate = "answered" if isinstance(result, Answer) else result.outcome.name.lower()
         self._metrics.requests[request.kind, vendor.name, fate] += 1
         return result
 
-    async def _attempt(self, vendor: ServiceInfo, request: _Request) -> Answer | Failure:
+    async def _attempt(
+        self, vendor: ServiceInfo, request: _Request, token: str
+    ) -> Answer | Failure:
         import httpx
 
         sent = False
@@ -272,7 +323,7 @@ class Upstream:
         try:
             # A server that sends byte by byte would never exceed the time-out of a single read.
             async with asyncio.timeout(request.longest_s or 2 * request.read_timeout_s):
-                return await self._send_once(vendor, request, trace)
+                return await self._send_once(vendor, request, token, trace)
         except DecompressionError as error:
             reason = quoted(str(error), 100)
             return interrupted(vendor, reason, paid=request.paid, unusable=True)
@@ -287,7 +338,11 @@ class Upstream:
             return interrupted(vendor, reason, paid=request.paid, unusable=unusable)
 
     async def _send_once(
-        self, vendor: ServiceInfo, request: _Request, trace: Callable[[str, Any], Any]
+        self,
+        vendor: ServiceInfo,
+        request: _Request,
+        token: str,
+        trace: Callable[[str, Any], Any],
     ) -> Answer | Failure:
         import httpx
 
@@ -302,7 +357,7 @@ class Upstream:
         )
         try:
             headers = {
-                "Authorization": f"Bearer {self._settings.secret}",
+                "Authorization": f"Bearer {token}",
                 "Accept": "application/json",
                 "Accept-Encoding": "identity",
                 # The vendor's edge refuses the defaults of some libraries (403, error 1010).
@@ -394,6 +449,8 @@ class Upstream:
         Raises:
             SettingsError: a proxy or a CA file of the environment can't be used.
         """
+        if self._root is not self:
+            return self._root._client(paid=paid)  # noqa: SLF001 - of this class
         from http.cookiejar import CookieJar, DefaultCookiePolicy
 
         import httpx

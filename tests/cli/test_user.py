@@ -10,9 +10,11 @@ import pytest
 
 from mcp_server.cli.main import main
 from mcp_server.clock import Clock
+from mcp_server.http.auth import user_id
 from mcp_server.journal.records import User
 from mcp_server.journal.sqlite import SqliteStore
 from mcp_server.journal.users import Users
+from tests.support.identity import ISSUER
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +68,38 @@ def test_a_list_shows_who_there_is_and_no_token(capsys: pytest.CaptureFixture[st
     assert re.fullmatch(r"bob  submits  since 20\d\d-\d\d-\d\dT\S+Z", second)
 
 
+def test_a_useapi_token_of_a_users_own_is_shown_as_given_and_forgotten(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("USEAPI_OAUTH_ISSUER", ISSUER)
+    monkeypatch.setenv("USEAPI_PUBLIC_URL", "https://mcp.example.com")
+    main(["user", "add", "alice"])
+    alice = found(folder, capsys.readouterr().out.rstrip("\n"))
+    assert alice is not None
+    subject = user_id(ISSUER, "carol")
+    with closing(sqlite3.connect(folder / "journal.sqlite", isolation_level=None)) as database:
+        for user in (alice.id, subject):
+            database.execute("insert into own_token values(?, 'a', 's', 'k', 1, 0)", (user,))
+    said = []
+    main(["user", "list"])
+    said.append(capsys.readouterr().out)
+    for name in ("alice", "alice", "carol", "carol"):
+        main(["user", "forget-token", name])
+        said.append(capsys.readouterr().out)
+    main(["user", "list"])
+    said.append(capsys.readouterr().out)
+    with closing(sqlite3.connect(folder / "journal.sqlite")) as database:
+        left = set(database.execute("select account, sealed, version from own_token"))
+
+    assert said[0].rstrip().endswith("own useapi.net token")
+    assert ["is forgotten", "has given no"] * 2 == [
+        next(part for part in ("is forgotten", "has given no") if part in line)
+        for line in said[1:5]
+    ]
+    assert "own useapi.net token" not in said[5]
+    assert {("", "", 2)} == left
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -74,6 +108,7 @@ def test_a_list_shows_who_there_is_and_no_token(capsys: pytest.CaptureFixture[st
         (["add"], "required: name"),
         (["add", "alice"], "There is a user alice already"),
         (["remove", "bob"], "There is no user of this name"),
+        (["forget-token", "bob"], "There is no user of this name"),
         (["list", "alice"], "unrecognized arguments: alice"),
         ([], "required: action"),
         (["add", "carol", "--sandbox"], "The sandbox keeps no users"),
@@ -100,7 +135,7 @@ def test_a_journal_that_can_not_be_used_is_one_line_and_exit_code_1(
 ) -> None:
     folder.write_text("a file in the folder's place")
 
-    for words in (["add", "alice"], ["remove", "alice"], ["list"]):
+    for words in (["add", "alice"], ["remove", "alice"], ["forget-token", "alice"], ["list"]):
         with pytest.raises(SystemExit) as left:
             main(["user", *words])
         printed = capsys.readouterr()

@@ -1177,7 +1177,7 @@ async def test_a_request_that_connects_while_its_server_closes_never_leaves(
         caller = asyncio.create_task(app.jobs.submit(order))
         await asyncio.sleep(1)
         connected.set()
-        await app.jobs._submitter.close()
+        await app.jobs._own.submitter.close()
         await asyncio.sleep(1)
         (row,) = await app.journal.recent(1, origin=ORIGIN)
     caller.cancel()
@@ -1201,7 +1201,7 @@ async def test_a_stale_row_that_is_looked_at_does_not_free_a_job(tmp_path: Path)
         (stale,) = await app.journal.recent(1, origin=ORIGIN)
         await caller
 
-        seen = await app.jobs._submitter.look(stale)
+        seen = await app.jobs._own.submitter.look(stale)
         again = await app.jobs.submit(order)
 
     assert ("submitting", 0) == (stale.state, stale.posts)
@@ -1228,7 +1228,7 @@ async def test_a_stale_row_that_is_looked_at_does_not_free_what_was_sent_meanwhi
         await asyncio.sleep(4)
         caller.cancel()
     async with open_app(h.settings, h.clock, h.network, kernel.process(), drain_s=0) as app:
-        seen = await app.jobs._submitter.look(stale)
+        seen = await app.jobs._own.submitter.look(stale)
         again = await app.jobs.submit(order)
 
     assert (0, 1) == (stale.posts, seen.posts)

@@ -101,6 +101,7 @@ async def test_what_is_about_to_be_submitted_is_written_down_as_it_is(journal: J
         created_at=NOON,
         updated_at=NOON,
         payer="",
+        account="",
         runs_on="",
         queued_until=None,
     )
@@ -1200,7 +1201,7 @@ LINK = "https://example.com/50%_off.mp4?Signature=a_b%2F"
     ],
 )
 async def test_a_link_or_a_path_is_found_whole(
-    journal: Journal, asked: dict[str, str], is_found: bool
+    journal: Journal, asked: dict[str, Any], is_found: bool
 ) -> None:
     media = [{"url": LINK}, {"path": "/made/é.png"}]
     row = await accepted(journal, media=media)

@@ -546,18 +546,23 @@ def test_every_tool_that_takes_an_id_is_compared() -> None:
     assert takes == compared
 
 
-LIFECYCLE = {"of", "are_all", "notify", "answer_waiting", "answer_submitting", "drain", "close"}
-"""What of Jobs is no answer to a caller."""
+LIFECYCLE = {"of", "notify", "answer_waiting", "answer_submitting", "drain", "close"}
+"""What of Jobs is no answer to a caller; nor is a property."""
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in vars(Jobs) if name[0] != "_" and name not in LIFECYCLE]
+    "name",
+    [
+        name
+        for name, part in vars(Jobs).items()
+        if name[0] != "_" and name not in LIFECYCLE and not isinstance(part, property)
+    ],
 )
 def test_what_jobs_answer_comes_from_what_the_caller_may_see(name: str) -> None:
-    """`_rows` and `_reader` are the caller's; what else reads jobs is everybody's."""
+    """`_rows` and `_reader` are the caller's, and `_own`; what else reads jobs is everybody's."""
     source = inspect.getsource(getattr(Jobs, name))
 
-    assert not re.search(r"self\._(all_rows|journal|poller|strangers)\b", source)
+    assert not re.search(r"self\._(all_rows|journal|upstream|accounts\.shared)\b", source)
 
 
 def test_no_handler_passes_by_the_jobs_of_its_caller() -> None:

@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message
 
 from mcp_server.http.app import MCP_PATH, http_app
 from mcp_server.http.auth import FindUser
+from mcp_server.http.identity_provider import IdentityProvider
+from mcp_server.http.serve import page_origins
 from mcp_server.http.stopping import Stopping
 from mcp_server.metrics import Metrics
 from mcp_server.sandbox.app import Sandbox
@@ -80,12 +82,13 @@ async def serving(
     network: Network | None = None,
     clock: VirtualClock | None = None,
     find_user: FindUser | None = None,
+    provider: IdentityProvider | None = None,
 ) -> AsyncIterator[Served]:
     """A server that clients reach at ADDRESS; a second one on the same folder is a replica.
 
     Args:
         environment: settings by their names; one that is empty is not set.
-        find_user: knows the tokens of its users.
+        find_user, provider: know the tokens of its users.
     """
     clock = clock or VirtualClock()
     network = network or Network(Sandbox(job_seconds=3, now=clock.now))
@@ -109,6 +112,9 @@ async def serving(
         metrics=metrics,
         allowed_hosts=frozenset({HOST}),
         find_user=find_user,
+        provider=provider,
+        public_url=ADDRESS,
+        page_origins=page_origins(settings),
     )
     transport = httpx.ASGITransport(app)
     async with (

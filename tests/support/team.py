@@ -16,10 +16,13 @@ from tests.support.http_memory import HTTP_TOKEN, Mode, Served, serving
 OPERATOR = HTTP_TOKEN
 READER = "reader"
 """A user whose token may only read; every other name is that of one who may submit."""
+NOBODY = "nobody"
+"""A token that is nobody's, as that of the operator and an empty one are no user's."""
 
 
-async def _find_user(token: str) -> Caller | None:
-    return Caller(token, may_submit=token != READER)
+async def find_user(token: str) -> Caller | None:
+    """Whose token this is."""
+    return None if token in ("", NOBODY, OPERATOR) else Caller(token, may_submit=token != READER)
 
 
 @dataclass
@@ -67,6 +70,6 @@ async def team(
     sandbox = Sandbox(job_seconds=job_seconds, now=clock.now, conditions=conditions or Conditions())
     network = Network(sandbox)
     async with serving(
-        folder, environment, network=network, clock=clock, find_user=_find_user
+        folder, environment, network=network, clock=clock, find_user=find_user
     ) as served:
         yield Team(served, sandbox)

@@ -1,0 +1,116 @@
+"""The way to the page at which a user gives a useapi.net token of his own.
+
+The token itself never comes this way: it is given to the page (http/own_tokens.py), which no client
+and no model sees. A client of 2026 that opens addresses is asked to (elicitation of mode `url`),
+where a call can't go on without a token; its second call waits for what the user does there. All
+others are told the address. A client of 2025 is never asked: over HTTP without sessions nobody
+knows what it can do, and a request that it does not know must not be sent.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from mcp.types import ElicitRequest, ElicitRequestURLParams, ElicitResult, InputRequiredResult
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from mcp_server.errors import DeclinedError, JournalError, OwnTokenError
+from mcp_server.models import Caller
+from mcp_server.tools.context import Ctx, app_of, current_caller, with_own_account
+
+T = TypeVar("T")
+
+_ASKED = "own token"  # the name of the question
+_LONGEST_WAIT_S, _LOOK_EVERY_S = 45.0, 1.0  # clients wait for 60 s
+_ASK = (
+    "This server needs your own useapi.net token for this. The page asks for it, and for the token"
+    " with which you use this server, so that nobody else can give one in your name."
+)
+
+
+def answers_of(ctx: Ctx) -> list[Any]:
+    """What the user has answered to all other questions."""
+    return [answer for name, answer in (ctx.input_responses or {}).items() if name != _ASKED]
+
+
+async def once_given(ctx: Ctx, call: Callable[[], Awaitable[T]]) -> T | InputRequiredResult:
+    """What a call gives once its user has given a token, or the question for it.
+
+    Raises:
+        OwnTokenError: the user has not, or can't be asked; it tells the address.
+        DeclinedError: the user does not want to.
+        JournalError: it can't be read whether he has.
+    """
+    answer = (ctx.input_responses or {}).get(_ASKED)
+    caller = current_caller()
+    if not isinstance(answer, ElicitResult):
+        page = app_of(ctx).page_of(caller)
+        if page is None or not _can_open(ctx):
+            raise needed(page)
+        asked = ElicitRequest(params=ElicitRequestURLParams(message=_ASK, url=page))
+        return InputRequiredResult(input_requests={_ASKED: asked})
+    if answer.action == "decline":
+        raise DeclinedError(
+            message="The user does not want to give a useapi.net token, so nothing was sent.",
+            hint="Without one nothing can be made here; don't ask again for the same.",
+        )
+    if answer.action == "accept":
+        await _wait(ctx, caller)
+    own_tokens = app_of(ctx).own_tokens
+    own = None if own_tokens is None else await own_tokens.known(caller.user)
+    with with_own_account(own):
+        if own is None or not own.account:
+            raise needed(app_of(ctx).page_of(current_caller()))
+        return await call()
+
+
+def needed(page: str | None) -> OwnTokenError:
+    """What is said where a call can't go on without a token of its user's own."""
+    hint = "check_accounts tells the address of the page for it."
+    if page is not None:
+        hint = (
+            f"Have the user open {page} and give it there (never in the chat); it works once, for"
+            " ten minutes. Then make the same call."
+        )
+    return OwnTokenError(
+        message="The user has not given this server a useapi.net token of his own, which it needs"
+        " here, so nothing was sent.",
+        hint=hint,
+    )
+
+
+def note_on(caller: Caller, page: str | None, *, has_shared: bool) -> str:
+    """What a check of the accounts tells of the user's own token; "" where he may give none."""
+    if page is None:
+        return ""
+    works = f"{page} (for ten minutes, once; never give a token in the chat)."
+    if caller.account:
+        return (
+            f"The user's own useapi.net token is used; it can be changed or taken back at {works}"
+        )
+    if has_shared:
+        return (
+            "The token of this server's operator is used; the user can give his own instead at"
+            f" {works}"
+        )
+    return f"The user can give his own useapi.net token at {works}"
+
+
+async def _wait(ctx: Ctx, caller: Caller) -> None:
+    """Wait until the user has given a token, for as long as clients wait for an answer."""
+    app = app_of(ctx)
+    ends_s = app.clock.elapsed() + _LONGEST_WAIT_S
+    while app.own_tokens is not None and app.clock.elapsed() < ends_s:
+        try:
+            if (await app.own_tokens.known(caller.user)).account:
+                return
+        except JournalError:  # it may be back in a moment
+            if app.clock.elapsed() + _LOOK_EVERY_S >= ends_s:
+                raise
+        await app.clock.sleep(_LOOK_EVERY_S)
+
+
+def _can_open(ctx: Ctx) -> bool:
+    """Whether the client can be asked to have the user open an address."""
+    able = ctx.client_capabilities.elicitation if ctx.client_capabilities else None
+    is_modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+    return is_modern and able is not None and able.url is not None
