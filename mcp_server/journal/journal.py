@@ -307,9 +307,8 @@ class Journal:
             row = await _by_id(rows, seen.id)
             if row.state != "queued":
                 return None
-            if row.id not in may_start(
-                await self._traffic(rows, row.origin, row.service, row.account)
-            ):
+            traffic = await self._traffic(rows, row.origin, row.service, row.account)
+            if row.id not in may_start(traffic):
                 return None
             return await self._write(rows, replace(row, state="submitting"))
 
@@ -367,7 +366,8 @@ class Journal:
         await rows.all(
             "insert into slots(origin, service, account, runs_on, most, refused_at, not_before,"
             " pause_s) values(?, ?, ?, ?, ?, ?, ?, ?)"
-            " on conflict (origin, service, account, runs_on) do update set most = excluded.most, refused_at = excluded.refused_at,"
+            " on conflict (origin, service, account, runs_on) do update"
+            " set most = excluded.most, refused_at = excluded.refused_at,"
             " not_before = excluded.not_before, pause_s = excluded.pause_s",
             row.origin,
             row.service,

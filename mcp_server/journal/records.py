@@ -96,9 +96,9 @@ class Submission:
     account may run at most for this one to be taken, where its caller said so.
 
     `payer` is the user who caused the request; "" is the operator. `account` is the useapi.net
-    account that it went to, of a user's own token; "" is that of the server's. `runs_on` is the hash
-    of the vendor's account that it runs on there, "" as long as that is not known. `queued_until`
-    is when it is given up if it could not be sent by then; None where it never waits.
+    account that it went to, of a user's own token; "" is that of the server's. `runs_on` is the
+    hash of the vendor's account that it runs on there, "" as long as that is not known.
+    `queued_until` is when it is given up if it could not be sent by then; None: it never waits.
     """
 
     id: str

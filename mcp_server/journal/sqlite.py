@@ -107,8 +107,7 @@ _PROBES = (
     "select key, asked_at, told_at, price from quote limit 0",
     "select id, name, token_sha256, may_submit, created_at from users limit 0",
     "select user_id, submission_id from asked limit 0",
-    "select origin, service, account, runs_on, most, refused_at, not_before, pause_s from slots"
-    " limit 0",
+    "select account, runs_on, most, refused_at, not_before, pause_s from slots limit 0",
     "select user_id, account, sealed, key_id, version, changed_at from own_token limit 0",
 )
 """What fails on a layout that lacks a column, or the index that keeps money safe."""

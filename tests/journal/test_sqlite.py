@@ -25,7 +25,7 @@ from mcp_server.journal.sqlite import MIGRATIONS, SqliteStore, migrate
 from tests.journal.programs import REPOSITORY, go, line, process
 from tests.journal.rows import NOON, ORIGIN, StoppedClock, accepted, job, listed, new, sent
 
-LAYOUT_VERSION = 6
+LAYOUT_VERSION = 7
 
 needs_modes = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no mode bits")
 
