@@ -90,8 +90,8 @@ class Submission:
     account may run at most for this one to be taken, where its caller said so.
 
     `payer` is the user who caused the request; "" is the operator. `runs_on` is the hash of the
-    account that it runs on, "" as long as that is not known. `queued_until` is when it is given up if it could not
-    be sent by then; None where it never waits.
+    account that it runs on, "" as long as that is not known. `queued_until` is when it is given up
+    if it could not be sent by then; None where it never waits.
     """
 
     id: str
