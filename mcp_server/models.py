@@ -161,7 +161,7 @@ class Job(BaseModel):
     failure: Failure | None = None
     created_at: Annotated[str | None, Field(description="ISO 8601 UTC")] = None
     updated_at: str | None = None
-    queue_position: Annotated[int | None, Field(description="1 = sent next")] = None
+    queue_position: int | None = None  # of one that is queued: 1 is sent next
     reused: Annotated[bool | None, Field(description="an earlier job; nothing was submitted")] = (
         None
     )

@@ -244,10 +244,8 @@ class Queue:
         try:
             async with asyncio.timeout(_SLOTS_READ_S):
                 found = {} if adapter is None else await adapter.slots(upstream)
-                told, kept_s = (
-                    {account_hash(n): number for n, number in found.items()},
-                    _SLOTS_KEPT_S,
-                )
+                told = {account_hash(name): number for name, number in found.items()}
+                kept_s = _SLOTS_KEPT_S
         except (UseapiError, TimeoutError) as error:
             log.info("the slots of %s could not be read: %s", service, type(error).__name__)
         self._slots[account, service] = _Slots(told, self._clock.elapsed() + kept_s)
