@@ -7,8 +7,8 @@ Three things keep a job from being lost or paid for twice, whatever dies and whe
   from the count its sender expects: the database refuses what our code gets wrong;
 - who is at work on a key is decided by a claim that ends with its process.
 
-The token never enters. The engine is a Store (base.py); its statements must be the only thing that
-a `read` or `write` block awaits.
+No token enters; users' own are kept sealed, apart from it (own_tokens.py). The engine is a Store
+(base.py); its statements must be the only thing that a `read` or `write` block awaits.
 """
 
 import base64

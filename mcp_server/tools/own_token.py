@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from mcp.types import ElicitRequest, ElicitRequestURLParams, ElicitResult, InputRequiredResult
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from mcp_server.errors import DeclinedError, JournalError, OwnTokenError
-from mcp_server.models import Caller
+from mcp_server.errors import DeclinedError, OwnTokenError
+from mcp_server.journal.own_tokens import OwnTokens
+from mcp_server.models import Caller, OwnAccount
 from mcp_server.tools.context import Ctx, app_of, current_caller, with_own_account
 
 T = TypeVar("T")
@@ -32,7 +33,9 @@ def answers_of(ctx: Ctx) -> list[Any]:
     return [answer for name, answer in (ctx.input_responses or {}).items() if name != _ASKED]
 
 
-async def once_given(ctx: Ctx, call: Callable[[], Awaitable[T]]) -> T | InputRequiredResult:
+async def once_given(
+    ctx: Ctx, own_tokens: OwnTokens, call: Callable[[], Awaitable[T]]
+) -> T | InputRequiredResult:
     """What a call gives once its user has given a token, or the question for it.
 
     Raises:
@@ -40,41 +43,34 @@ async def once_given(ctx: Ctx, call: Callable[[], Awaitable[T]]) -> T | InputReq
         DeclinedError: the user does not want to.
         JournalError: it can't be read whether he has.
     """
-    answer = (ctx.input_responses or {}).get(_ASKED)
     caller = current_caller()
-    if not isinstance(answer, ElicitResult):
-        page = app_of(ctx).page_of(caller)
-        if page is None or not _can_open(ctx):
-            raise needed(page)
-        asked = ElicitRequest(params=ElicitRequestURLParams(message=_ASK, url=page))
-        return InputRequiredResult(input_requests={_ASKED: asked})
-    if answer.action == "decline":
-        raise DeclinedError(
-            message="The user does not want to give a useapi.net token, so nothing was sent.",
-            hint="Without one nothing can be made here; don't ask again for the same.",
-        )
-    if answer.action == "accept":
-        await _wait(ctx, caller)
-    own_tokens = app_of(ctx).own_tokens
-    own = None if own_tokens is None else await own_tokens.known(caller.user)
-    with with_own_account(own):
-        if own is None or not own.account:
-            raise needed(app_of(ctx).page_of(current_caller()))
-        return await call()
+    answer = (ctx.input_responses or {}).get(_ASKED)
+    own = await own_tokens.known(caller.user)
+    if isinstance(answer, ElicitResult):
+        if answer.action == "decline":
+            raise DeclinedError(
+                message="The user does not want to give a useapi.net token, so nothing was sent.",
+                hint="Without one nothing can be made here; don't ask again for the same.",
+            )
+        if answer.action == "accept":
+            own = await _given(ctx, own_tokens, caller.user)
+    page = own_tokens.page_for(caller.user, own)
+    if own.account:
+        with with_own_account(own):
+            return await call()
+    if isinstance(answer, ElicitResult) or not _can_open(ctx):
+        raise needed(page)
+    asked = ElicitRequest(params=ElicitRequestURLParams(message=_ASK, url=page))
+    return InputRequiredResult(input_requests={_ASKED: asked})
 
 
-def needed(page: str | None) -> OwnTokenError:
+def needed(page: str) -> OwnTokenError:
     """What is said where a call can't go on without a token of its user's own."""
-    hint = "check_accounts tells the address of the page for it."
-    if page is not None:
-        hint = (
-            f"Have the user open {page} and give it there (never in the chat); it works once, for"
-            " ten minutes. Then make the same call."
-        )
     return OwnTokenError(
         message="The user has not given this server a useapi.net token of his own, which it needs"
         " here, so nothing was sent.",
-        hint=hint,
+        hint=f"Have the user open {page} and give it there (never in the chat); it works once, for"
+        " ten minutes. Then make the same call.",
     )
 
 
@@ -95,18 +91,13 @@ def note_on(caller: Caller, page: str | None, *, has_shared: bool) -> str:
     return f"The user can give his own useapi.net token at {works}"
 
 
-async def _wait(ctx: Ctx, caller: Caller) -> None:
-    """Wait until the user has given a token, for as long as clients wait for an answer."""
-    app = app_of(ctx)
-    ends_s = app.clock.elapsed() + _LONGEST_WAIT_S
-    while app.own_tokens is not None and app.clock.elapsed() < ends_s:
-        try:
-            if (await app.own_tokens.known(caller.user)).account:
-                return
-        except JournalError:  # it may be back in a moment
-            if app.clock.elapsed() + _LOOK_EVERY_S >= ends_s:
-                raise
-        await app.clock.sleep(_LOOK_EVERY_S)
+async def _given(ctx: Ctx, own_tokens: OwnTokens, user: str) -> OwnAccount:
+    """What a user gives, waited for as long as clients wait for an answer."""
+    clock = app_of(ctx).clock
+    ends_s = clock.elapsed() + _LONGEST_WAIT_S
+    while not (own := await own_tokens.known(user)).account and clock.elapsed() < ends_s:
+        await clock.sleep(_LOOK_EVERY_S)
+    return own
 
 
 def _can_open(ctx: Ctx) -> bool:

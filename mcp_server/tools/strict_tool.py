@@ -163,14 +163,8 @@ class StrictTool(Tool):
         if self.name in SUBMITTING_TOOLS and not current_caller().may_submit:
             app.metrics.refusals[ForbiddenError.code] += 1
             return error_answer(may_only_read(), sandbox=app.settings.sandbox)
-        call = functools.partial(super().run, arguments, context, convert_result)
         try:
-            try:
-                return await call()
-            except ToolError as error:
-                if current_caller().own is None or _cause(error, NoTokenError) is None:
-                    raise
-            return await own_token.once_given(context, call)
+            return await self._called(arguments, context, convert_result)
         except (ToolError, UseapiError) as error:
             sandbox = app.settings.sandbox
             if (first := _cause(error, JobFirstError)) is not None:
@@ -178,6 +172,18 @@ class StrictTool(Tool):
             told = error if isinstance(error, UseapiError) else self._in_our_words(error)
             app.metrics.refusals[told.code] += 1
             return error_answer(told, sandbox=sandbox)
+
+    async def _called(self, arguments: dict[str, Any], context: Any, convert_result: bool) -> Any:
+        """What the tool gives; where its user must give a token first, once he has."""
+        app: AppContext = context.request_context.lifespan_context
+        call = functools.partial(super().run, arguments, context, convert_result)
+        try:
+            return await call()
+        except ToolError as error:
+            own_tokens = app.own_tokens if current_caller().own is not None else None
+            if own_tokens is None or _cause(error, NoTokenError) is None:
+                raise
+        return await own_token.once_given(context, own_tokens, call)
 
     def _in_our_words(self, error: ToolError) -> UseapiError:
         fault = error.__cause__

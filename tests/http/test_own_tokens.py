@@ -702,6 +702,15 @@ async def test_while_the_database_is_away_nobody_goes_on_with_the_shared_token(
     assert [] == server.network.sent
 
 
+async def test_a_server_without_users_has_no_page(tmp_path: Path) -> None:
+    async with serving(tmp_path, OWN) as server:
+        page = await server.http.get("/own-token/abc")
+        checked = await server.call("check_accounts", service="dreamina")
+
+    assert 401 == page.status_code
+    assert "own-token" not in checked.text
+
+
 async def test_without_the_setting_there_is_no_page_and_nobody_is_told_of_one(
     tmp_path: Path,
 ) -> None:
