@@ -1,6 +1,7 @@
 """What every test shares: `async def` tests run in virtual time, property tests without chance."""
 
 import asyncio
+import functools
 import inspect
 import json
 import os
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from jsonschema import Draft202012Validator
+from mcp.server.mcpserver.prompts.base import Prompt
+from mcp.server.mcpserver.resources import ResourceTemplate
 
 from tests.support import virtual_time
 
@@ -35,6 +38,12 @@ def _check_schema_once(schema: Any, *rest: Any) -> None:
 
 
 Draft202012Validator.check_schema = _check_schema_once  # type: ignore[assignment]
+
+# Half of what a server in memory takes: a model of the arguments of each of the same functions.
+Prompt.from_function = functools.cache(Prompt.from_function)  # type: ignore[method-assign,assignment]
+ResourceTemplate.from_function = functools.cache(  # type: ignore[method-assign,assignment]
+    ResourceTemplate.from_function
+)
 
 # No deadline: a loaded machine would break it. The same examples each time: a red test stays red.
 settings.register_profile("quick", deadline=None, derandomize=True, max_examples=50)
