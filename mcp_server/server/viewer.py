@@ -4,6 +4,7 @@ The viewer shows a job and follows it, the gallery shows what list_media and lis
 client without Apps reads the same answers as text.
 """
 
+import functools
 import re
 from importlib import resources
 
@@ -37,6 +38,7 @@ def viewer(settings: Settings) -> Apps:
     return apps
 
 
+@functools.cache
 def page(name: str) -> str:
     """A page as it is served: with the parts that all share, without comments and indentation."""
     folder = resources.files("mcp_server.server")

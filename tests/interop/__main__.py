@@ -175,6 +175,8 @@ def tried(client: Client, transport: Transport, folder: Path) -> Row:
             text = output if isinstance(output, str) else output.decode(errors="replace")
             fault = "\n".join(text.splitlines()[-_LAST_LINES:]) or str(error)
         heard = Heard(record.read_bytes()) if transport == "stdio" else port.heard()
+    if not fault and heard.count("tools/call") == 0:
+        fault = "It called no tool."
     if client.tasks and not fault and heard.count("tasks/get") == 0:
         fault = "It followed no task."
     return Row(client.name, transport, heard, fault, time.monotonic() - began)

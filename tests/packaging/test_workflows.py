@@ -24,7 +24,7 @@ def test_every_make_target_that_is_called_exists() -> None:
     calls = [
         call
         for text in scripts
-        for call in re.findall(r"^(?:make|step) ([a-z][\w= .\"$]*)", text, re.MULTILINE)
+        for call in re.findall(r"^(?:make|step|beside) ([a-z][\w= .\"$]*)", text, re.MULTILINE)
     ]
 
     assert calls

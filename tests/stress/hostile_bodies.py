@@ -8,10 +8,12 @@ import asyncio
 import base64
 import gzip
 import json
+import multiprocessing
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -242,29 +244,46 @@ def peak_mb() -> float:
     return peak / (1_000_000 if sys.platform == "darwin" else 977)
 
 
-async def measure() -> bool:
-    """Print the table and whether all is well."""
+PARTS = 2
+
+
+def measure() -> bool:
+    """Print the table and whether all is well.
+
+    Each process of several has a part of the answers, for an answer keeps one core at work.
+    """
+    print(f"{'answer':<36} {'outcome':<20} {'s':>6} {'+MB':>6}", flush=True)
+    with ProcessPoolExecutor(PARTS, mp_context=multiprocessing.get_context("spawn")) as pool:
+        failed = sum(pool.map(measure_part, range(PARTS)))
+    print(f"hostile: {len(BODIES) + PARTS - failed} passed, {failed} failed")
+    return not failed
+
+
+def measure_part(part: int) -> int:
+    """Print the lines of a part of the answers, all given to one server; how many are wrong."""
+    slow_first = sorted(BODIES, key=lambda name: name not in SLOW)
+    return asyncio.run(_measure(slow_first[part::PARTS]))
+
+
+async def _measure(names: Iterable[str]) -> int:
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         async with hostile(Path(folder)) as vendor:
             BODIES["warm-up"] = plain(b'{"a":"' + b"a" * (8 << 20) + b'"}')
             await vendor.ask("warm-up")
             del BODIES["warm-up"]
-            print(f"{'answer':<36} {'outcome':<20} {'s':>6} {'+MB':>6}")
-            for name in BODIES:
+            for name in names:
                 before, begun = peak_mb(), time.perf_counter()
                 given = await vendor.ask(name)
                 grown, taken_s = peak_mb() - before, time.perf_counter() - begun
                 said = given.error["code"] if given.is_error else str(given.job["status"])
-                fine = grown <= MOST_GROWTH_MB and len(given.text) <= 8000
+                fine = grown <= MOST_GROWTH_MB and len(given.text) <= 8000 and said != "internal"
                 failed += not fine
                 mark = "" if fine else "  FAILED"
                 print(f"{name:<36} {said:<20} {taken_s:6.2f} {grown:6.1f}{mark}", flush=True)
         left = _half_written(Path(folder))
         print(f"temporary files left: {left}")
-    failed += bool(left)
-    print(f"hostile: {len(BODIES) + 1 - failed} passed, {failed} failed")
-    return not failed
+    return failed + bool(left)
 
 
 def _half_written(folder: Path) -> int:
@@ -272,4 +291,4 @@ def _half_written(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(not asyncio.run(measure()))
+    sys.exit(not measure())

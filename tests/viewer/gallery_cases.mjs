@@ -13,7 +13,7 @@ const tiles = (view) => view.frame.$$eval(".tile", (tiles) => tiles.map((tile) =
   calls: [...tile.querySelectorAll("button")].map(({ textContent }) => textContent),
   said: tile.querySelector(".said").textContent,
 })));
-const has = (view, count) => until(`${count} tiles`, async () => (await tiles(view)).length === count);
+const has = (view, count) => until(`${count} tiles`, async () => (await tiles(view)).length === count, async () => (await tiles(view)).length);
 const pictures = (view) => view.frame.$$eval(".picture :is(img, video)", (all) => all.filter((media) => media.naturalWidth || media.videoWidth).length);
 
 export const CASES = {
@@ -96,7 +96,11 @@ export const CASES = {
     equal(await view.text("count"), "9+");
     deepEqual(await view.asked("tools/call"), [], "nothing is asked for before");
     await view.frame.$eval(".tile", (tile) => { tile.dataset.mine = "yes"; });
-    const down = () => view.frame.$eval("#scroller", (scroller) => scroller.scrollTo(0, scroller.scrollHeight));
+    // When what came last is drawn: an observer of the end is told only of what a frame showed.
+    const down = () => view.frame.$eval("#scroller", async (scroller) => {
+      for (const _ of [1, 2]) await new Promise((resolve) => { requestAnimationFrame(resolve); });
+      scroller.scrollTo(0, scroller.scrollHeight);
+    });
     await down();
     await has(view, 18);
     await down();
@@ -291,8 +295,7 @@ export const CASES = {
       await has(narrow, 9);
       equal(await narrow.overflow(), 0);
       equal(await narrow.frame.$eval("#scroller", (scroller) => scroller.scrollWidth - scroller.clientWidth), 0);
-      const height = await narrow.height();
-      await until("its height", async () => (await narrow.asked("ui/notifications/size-changed")).at(-1)?.height === height);
+      await narrow.tellsItsHeight();
       await narrow.close();
     }
     const view = await show(host, { result: host.found({ count: 2 }) });
@@ -304,8 +307,7 @@ export const CASES = {
     }
     deepEqual(order, ["service", "kind", "full", "Upscale to 2× about 30 credits", "Raise to 60 fps about 66 credits", "Save", "Open", "Upscale to 1080p free"]);
     for (const theme of ["light", "dark"]) {
-      await view.send({ method: "ui/notifications/host-context-changed", params: { theme } });
-      await pause(100);
+      await view.turns(theme);
       deepEqual(await view.frame.evaluate(unreadable), []);
     }
     const names = await view.frame.$$eval(".calls button", (buttons) => buttons.map((button) => button.getAttribute("aria-label")));

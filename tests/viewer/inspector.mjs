@@ -61,7 +61,7 @@ export class Inspector {
       openApp: tool, appArgs: Buffer.from(JSON.stringify(given)).toString("base64url"), autoOpen: this.token,
     });
     await page.goto(`http://127.0.0.1:${this.web}/?${query}`);
-    await page.waitForSelector('[data-app-status="ready"]', { timeout: 30_000 });
+    await page.waitForSelector('[data-app-status="ready"]');
     const frame = await until("the page in a frame", async () => {
       for (const frame of page.frames()) {
         if (await frame.$("#card").catch(() => null)) return frame;

@@ -19,7 +19,7 @@ export const CASES = {
   async "interpolate_video shows 60 frames per second"(inspector) {
     const view = await inspector.call("interpolate_video", { source: dreamina(790), fps: 60, max_credits: 66 });
     await view.shows(640, 640);
-    ok((await view.text("after-facts")).includes("60 fps"));
+    await until("its rate", async () => (await view.text("after-facts")).includes("60 fps"), () => view.text("after-facts"));
     return view;
   },
 
@@ -27,14 +27,14 @@ export const CASES = {
     // This Inspector drops `tool-input` of an app it has just opened; the job's options name the image.
     const view = await inspector.call("upscale_image", { source: dreamina(789, "i"), resolution: "8k", image_index: 2, max_credits: 50 });
     await view.shows(1280, 7680);
-    equal(await view.text("after-facts"), "7680 × 4320");
+    await view.tells("after-facts", "7680 × 4320");
     return view;
   },
 
   async "a Google Flow image is a file on disk: it is read as a resource, and the page says where it is"(inspector) {
     const view = await inspector.call("upscale_image", { source: flow("image", "sample-1") });
     await view.shows(1280, 2560);
-    equal(await view.text("gain"), "2× · 4 times the pixels");
+    await view.tells("gain", "2× · 4 times the pixels");
     ok((await view.text("told")).startsWith("Saved on the server’s disk, in "));
     return view;
   },
@@ -42,7 +42,7 @@ export const CASES = {
   async "a Google Flow video stands beside its source, whose link is read as a resource"(inspector) {
     const view = await inspector.call("upscale_video", { source: flow("video", "sample-2") });
     await view.shows(1280, 1920);
-    ok((await view.zoom()) > 1, "it opens magnified");
+    await until("it opens magnified", async () => (await view.zoom()) > 1);
     return view;
   },
 

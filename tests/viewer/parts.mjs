@@ -25,12 +25,17 @@ function page(name) {
   return whole.split("\n").map((line) => line.trim()).filter(Boolean).join("\n");
 }
 
+/** What takes longer hangs: far more than a loaded machine needs, so that only a fault breaks it. */
+export const LONGEST_MS = 120_000;
+
 // A fresh profile each time; nothing of the browser's own goes out.
-export function openBrowser(options = {}) {
+export async function openBrowser(options = {}) {
   const executablePath = process.env.CHROMIUM || "/usr/bin/chromium";
   const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-  return chromium.launchPersistentContext("", { executablePath, headless: true, args, viewport: null, ...options });
+  const browser = await chromium.launchPersistentContext("", { executablePath, headless: true, args, viewport: null, timeout: LONGEST_MS, ...options });
+  browser.setDefaultTimeout(LONGEST_MS);
+  return browser;
 }
 
 /** Serves the host page and the sandbox's samples; `/expired/…` is 403 until `renew()`. */
@@ -61,10 +66,9 @@ export async function startProcess(command, args, environment, address) {
   let said = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (bytes) => { said += bytes; });
   const over = new Promise((resolve) => child.on("exit", resolve));
-  for (let tries = 0; ; tries += 1) {
-    const answers = await fetch(address).then(() => true, () => false);
-    if (answers) break;
-    if (child.exitCode !== null || tries > 300) throw new Error(`${command} ${args.join(" ")} did not start:\n${said}`);
+  const end = Date.now() + LONGEST_MS;
+  while (!(await fetch(address).then(() => true, () => false))) {
+    if (child.exitCode !== null || Date.now() > end) throw new Error(`${command} ${args.join(" ")} did not start:\n${said}`);
     await pause(100);
   }
   return { said: () => said, close: async () => { child.kill("SIGTERM"); await over; } };
@@ -80,14 +84,13 @@ export async function freePort() {
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Waits until `check` gives something true; what it gave last stands in the error. */
-export async function until(what, check, ms = 15_000) {
-  const end = Date.now() + ms;
-  let last;
+/** What `check` gives as soon as that is true; `seen` tells what was there instead, for the error. */
+export async function until(what, check, seen) {
+  const end = Date.now() + LONGEST_MS;
   while (Date.now() < end) {
-    last = await check();
+    const last = await check();
     if (last) return last;
     await pause(50);
   }
-  throw new Error(`never came true: ${what}`);
+  throw new Error(`never came true: ${what}${seen ? `; it was ${JSON.stringify(await seen())}` : ""}`);
 }

@@ -10,14 +10,17 @@ const INLINE = { theme: "light", displayMode: "inline" };
 export const CASES = {
   async "a job is followed from submitting to the finished video, without a jump"(host) {
     const sending = answer(host.job({ job_id: OUR_ID, status: "submitting", poll_after_seconds: 3 }));
-    const answers = { [`get_job ${OUR_ID}`]: [host.running()], [`get_job ${VIDEO_JOB}`]: [host.running(), host.upscaled()] };
+    const answers = { [`get_job ${OUR_ID}`]: [host.running()], [`get_job ${VIDEO_JOB}`]: [host.running(), host.held(host.upscaled())] };
+    answers[`get_job ${OUR_ID}`] = answers[`get_job ${OUR_ID}`].map(host.held);
     const view = await host.show({ result: sending, answers });
     await view.says("Handing the job to Dreamina");
     equal(await view.text("pill"), "Sending");
+    await view.release();
     await view.says("Upscaling the video");
     await view.shows(640, undefined);
     equal(await view.text("after-facts"), "not ready yet");
     const before = [await view.height(), await view.css("#stage", "height")];
+    await view.release();
     await view.reaches("completed");
     await view.shows(640, 1280);
 
@@ -77,8 +80,8 @@ export const CASES = {
     const media = [{ kind: "video", url: host.clip("640x360-60fps"), width: 640, height: 360, frame_rate: 60, size_bytes: 97_805 }];
     const view = await host.show({ result: host.upscaled({ operation: "interpolate_video", media }) });
     await view.shows(640, 640);
-    await until("the source's measured rate", async () => (await view.text("before-facts")) === "640 × 360 · 24 fps · 0:02");
-    equal(await view.text("after-facts"), "640 × 360 · 60 fps · 0:02 · 98 kB");
+    await view.tells("before-facts", "640 × 360 · 24 fps · 0:02");
+    await view.tells("after-facts", "640 × 360 · 60 fps · 0:02 · 98 kB");
     equal(await view.text("title"), "24 → 60 fps");
     equal(await view.text("gain"), "2.5 times the frames");
     return view;
@@ -95,7 +98,7 @@ export const CASES = {
       });
       await until("early enough", async () => (await view.videos())[1].currentTime < 0.9);
       await view.frame.$eval("#before video", (video, shift) => { video.currentTime += shift; }, shift);
-      await until("in step", async () => Math.abs(await apart()) < 0.04, 8_000);
+      await until("in step", async () => Math.abs(await apart()) < 0.04, apart);
     }
     await until("the end and round again", async () => (await view.videos())[1].currentTime > 1.5);
     await until("the beginning", async () => (await view.videos())[1].currentTime < 0.5);
@@ -159,7 +162,7 @@ export const CASES = {
     const view = await host.show({ result, resources: { [`useapi://media/${encodeURIComponent(FLOW_SOURCE)}`]: host.assetLink(host.clip("640x360-24fps")) } });
     await view.shows(640, 1280);
     deepEqual(await view.asked("tools/call"), []);
-    equal(await view.text("gain"), "2× · 4 times the pixels");
+    await view.tells("gain", "2× · 4 times the pixels");
     ok((await view.zoom()) > 1);
     return view;
   },
@@ -570,9 +573,10 @@ export const CASES = {
     const media = [{ kind: "video", url: host.clip("640x360-60fps"), width: 640, height: 360, frame_rate: 60 }];
     const running = host.running({ operation: "interpolate_video", options: { fps: 60 } });
     const done = host.upscaled({ operation: "interpolate_video", media });
-    const view = await host.show({ result: running, answers: { [`get_job ${VIDEO_JOB}`]: [running, done] } });
+    const view = await host.show({ result: running, answers: { [`get_job ${VIDEO_JOB}`]: [running, host.held(done)] } });
     await view.shows(640, undefined);
     const height = await view.height();
+    await view.release();
     await view.shows(640, 640);
     equal(await view.height(), height, "another height when the job ends");
     const boxes = await view.frame.$$eval("#before, #after", (layers) => layers.map((layer) => layer.getBoundingClientRect().toJSON()));
@@ -610,9 +614,9 @@ export const CASES = {
   async "the gain is said in words, and a clock stands beside the time"(host) {
     const view = await host.show({ result: host.upscaled() });
     await view.shows(640, 1280);
-    equal(await view.text("gain"), "2× · 4 times the pixels");
-    ok((await view.text("after-facts")).endsWith("0:02"));
-    ok(/^0:0\d \/ 0:02$/.test(await view.text("clock")));
+    await view.tells("gain", "2× · 4 times the pixels");
+    await until("its length", async () => (await view.text("after-facts")).endsWith("0:02"), () => view.text("after-facts"));
+    await until("a clock", async () => /^0:0\d \/ 0:02$/.test(await view.text("clock")), () => view.text("clock"));
     return view;
   },
 
@@ -745,7 +749,7 @@ export const CASES = {
       },
     });
     await view.shows(1280, 2560);
-    equal(await view.text("gain"), "2× · 4 times the pixels");
+    await view.tells("gain", "2× · 4 times the pixels");
     ok(!(await view.isShown("note")) || (await view.css("#note", "position")) === "absolute");
     ok(!(await view.isShown("open")));
     return view;
@@ -814,10 +818,11 @@ export const CASES = {
   },
 
   async "who wants less motion gets none unasked"(host) {
-    const view = await host.show({ result: host.running(), width: 320, motion: "reduce", answers: { get_job: [host.running(), host.running(), host.upscaled()] } });
+    const view = await host.show({ result: host.running(), width: 320, motion: "reduce", answers: { get_job: [host.running(), host.held(host.upscaled())] } });
     await view.says("Upscaling the video");
     equal(await view.css("#progress i", "animation-name"), "none");
     const height = await view.height();
+    await view.release();
     await view.shows(640, 1280);
     equal(await view.height(), height, "the page has another height when the job ends");
     await pause(500);
@@ -838,7 +843,7 @@ export const CASES = {
     await until("the path", async () => (await view.text("told")) === "Saved in Downloads/useapi-mcp");
     ok(!(await view.isShown("save")));
     equal(await view.frame.evaluate(() => document.activeElement.id), "copy", "the focus goes on");
-    equal((await view.text("after-facts")), "1280 × 720 · 24 fps · 0:02 · 179 kB");
+    await view.tells("after-facts", "1280 × 720 · 24 fps · 0:02 · 179 kB");
     await view.shows(640, 1280);
     deepEqual((await view.asked("tools/call")).at(-1), { name: "download_media", arguments: { job_id: VIDEO_JOB } });
     await view.frame.click("#copy");
@@ -946,8 +951,7 @@ export const CASES = {
       await pause(200);
       equal(await view.overflow(), 0);
       ok(await view.frame.evaluate(() => document.querySelector("#note").offsetHeight <= document.querySelector("#stage").clientHeight));
-      const height = await view.height();
-      await until("its height", async () => (await view.asked("ui/notifications/size-changed")).at(-1)?.height === height);
+      await view.tellsItsHeight();
     }
     return view;
   },
@@ -973,8 +977,7 @@ export const CASES = {
     const view = await host.show({ result: host.upscaled() });
     await view.shows(640, 1280);
     for (const theme of ["light", "dark"]) {
-      await view.send({ method: "ui/notifications/host-context-changed", params: { theme } });
-      await pause(100);
+      await view.turns(theme);
       deepEqual(await view.frame.evaluate(unreadable), []);
     }
     const nameless = await view.frame.$$eval("button, input, select, fieldset", (controls) => controls

@@ -135,6 +135,11 @@ export class UnitHost {
     await this.touch?.closePages();
   }
 
+  /** An answer that comes when the case calls `release()`: what was there before can be looked at. */
+  held(answer) {
+    return { isHeld: true, answer };
+  }
+
   /** The page as a host with this script shows it; the media origin is allowed unless `csp` says. */
   async show({ width = 720, height = 720, csp = `data: ${this.media.origin}`, motion = "no-preference", html = PAGE, ...script } = {}) {
     const page = await this.browser.newPage();
@@ -186,14 +191,33 @@ export class View {
   }
 
   reaches(state) {
-    return until(`state ${state}`, async () => (await this.state()) === state);
+    return until(`state ${state}`, async () => (await this.state()) === state, () => this.state());
   }
 
   says(headline) {
-    return until(`headline ${headline}`, async () => {
-      const said = await this.frame.$eval("#headline", (element) => element.textContent);
-      return headline instanceof RegExp ? headline.test(said) : said === headline;
-    });
+    const said = () => this.frame.$eval("#headline", (element) => element.textContent);
+    return until(`headline ${headline}`, async () => (await said()) === headline, said);
+  }
+
+  /** Waits for a text that the page learns from the files themselves, when they are loaded. */
+  tells(id, text) {
+    return until(`${id}: ${text}`, async () => (await this.text(id)) === text, () => this.text(id));
+  }
+
+  /** Lets the host send the next answer that the case has held back. */
+  release() {
+    return until("a held answer", () => this.page.evaluate(() => !!held[0] && (held.shift()(), true)));
+  }
+
+  /** Changes the theme, and waits until the page has it. */
+  async turns(theme) {
+    await this.send({ method: "ui/notifications/host-context-changed", params: { theme } });
+    await until(theme, async () => (await this.css("html", "color-scheme")) === theme);
+  }
+
+  /** Waits until the host was told how high the page is. */
+  tellsItsHeight() {
+    return until("its height", async () => (await this.asked("ui/notifications/size-changed")).at(-1)?.height === (await this.height()));
   }
 
   /** What is loaded, before and after: [width, height] of each picture, or null. */
@@ -209,7 +233,7 @@ export class View {
     return until(`media ${before} and ${after}`, async () => {
       const widths = (await this.loaded()).map((size) => size?.[0]);
       return widths[0] === before && widths[1] === after;
-    });
+    }, () => this.loaded());
   }
 
   videos() {
