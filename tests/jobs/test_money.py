@@ -609,12 +609,12 @@ class Money(RuleBasedStateMachine):
         else:
             self._journal.edit(
                 "update submission set evidence = '{}'",
-                *(f"drop table {table}" for table in ("quote", "users", "asked")),
+                *(f"drop table {table}" for table in ("quote", "users", "asked", "own_token")),
                 "drop index by_status",
                 "drop index by_age",
                 *(
                     f"alter table submission drop column {column}"
-                    for column in ("origin", "evidence", "has_links", "payer")
+                    for column in ("origin", "evidence", "has_links", "payer", "account")
                 ),
                 "pragma user_version = 1",
             )
