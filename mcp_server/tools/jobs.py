@@ -97,12 +97,11 @@ async def check_accounts(
     """
     app = app_of(ctx)
     found = await check(app.upstream, service, with_credits=credits)
-    caller = current_caller()
-    has_shared = app.settings.secret is not None
+    caller, note = current_caller(), ""
     page = app.page_of(caller)
-    if found.token == "missing" and page is not None:  # noqa: S105 - a state, not a token
+    if page is not None and found.token == "missing":  # noqa: S105 - a state, not a token
         missing = own_token.needed(page)
         found = found.model_copy(update={"problem": missing.message, "hint": missing.hint})
-        page = None  # it is told
-    note = own_token.note_on(caller, page, has_shared=has_shared)
+    elif page is not None:
+        note = own_token.note_on(caller, page)
     return check_answer(found, note=note, sandbox=app.settings.sandbox)

@@ -74,21 +74,15 @@ def needed(page: str) -> OwnTokenError:
     )
 
 
-def note_on(caller: Caller, page: str | None, *, has_shared: bool) -> str:
-    """What a check of the accounts tells of the user's own token; "" where he may give none."""
-    if page is None:
-        return ""
-    works = f"{page} (for ten minutes, once; never give a token in the chat)."
+def note_on(caller: Caller, page: str) -> str:
+    """What a check of the accounts tells of the user's own token."""
+    at = f"{page} (for ten minutes, once; never give a token in the chat)."
     if caller.account:
-        return (
-            f"The user's own useapi.net token is used; it can be changed or taken back at {works}"
-        )
-    if has_shared:
-        return (
-            "The token of this server's operator is used; the user can give his own instead at"
-            f" {works}"
-        )
-    return f"The user can give his own useapi.net token at {works}"
+        return f"The user's own useapi.net token is used; it can be changed or taken back at {at}"
+    return (
+        "The token of this server's operator is used; the user can give his own instead, to be"
+        f" used for him alone, at {at}"
+    )
 
 
 async def _given(ctx: Ctx, own_tokens: OwnTokens, user: str) -> OwnAccount:

@@ -617,13 +617,16 @@ class Money(RuleBasedStateMachine):
         else:
             self._journal.edit(
                 "update submission set evidence = '{}'",
-                *(f"drop table {table}" for table in ("quote", "users", "asked", "slots")),
+                *(
+                    f"drop table {table}"
+                    for table in ("quote", "users", "asked", "slots", "own_token")
+                ),
                 "drop index by_status",
                 "drop index by_age",
                 *(
                     f"alter table submission drop column {column}"
                     for column in (
-                        *("origin", "evidence", "has_links", "payer"),
+                        *("origin", "evidence", "has_links", "payer", "account"),
                         *("runs_on", "queued_until"),
                     )
                 ),
