@@ -569,6 +569,7 @@ async def test_there_is_never_a_third_post(story: Story, how: How) -> None:
     assert ("unconfirmed", 0) == (came_to, again)
 
 
+@pytest.mark.repeats
 @pytest.mark.parametrize("side", get_args(Side))
 @pytest.mark.parametrize(
     "story", [story for story in TOLD if story.acted != "lost"], ids=lambda story: story.name

@@ -18,6 +18,7 @@ CODES = {kind.code for kind in kinds()}
 QUICK = sorted(BODIES.keys() - SLOW)
 
 
+@pytest.mark.repeats
 def test_every_hostile_body_comes_out_in_our_words(tmp_path: Path) -> None:
     """Over real sockets and in real time, so all at once."""
 
