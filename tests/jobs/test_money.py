@@ -941,6 +941,7 @@ class Money(RuleBasedStateMachine):
 
     def _see(self, job: dict[str, Any], asked_at: float) -> None:
         job_id, status = job["job_id"], job["status"]
+        STEPS["told that it waits"] += status == "queued"
         if job_id not in self._ids:
             self._ids.append(job_id)
         was, told_at = self._ended.get(job_id, (None, math.inf))
