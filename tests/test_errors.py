@@ -37,8 +37,8 @@ def test_the_tree_in_the_docstring_is_the_tree_there_is() -> None:
     assert sorted(real) == sorted(drawn())
 
 
-def test_every_error_has_a_code_of_its_own() -> None:
-    codes = [kind.code for kind in kinds()]
+def test_no_two_kinds_of_error_are_given_the_same_code() -> None:
+    codes = [kind.code for kind in kinds() if "code" in vars(kind)]
 
     assert len(set(codes)) == len(codes)
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
