@@ -280,6 +280,19 @@ async def test_whoever_looks_at_a_job_reads_it_with_the_token_that_paid(tmp_path
     assert {ALICES} == asked
 
 
+async def test_whoever_cancels_a_job_does_so_with_the_token_that_paid(tmp_path: Path) -> None:
+    async with with_two(tmp_path) as (server, alice, _), server.caller(OPERATOR) as operator:
+        job_id = (await alice.call("upscale_video", source=VIDEO)).job["job_id"]
+        server.network.sent.clear()
+        cancelled = await operator.call("cancel_job", job_id=job_id)
+        methods = {request.method for request in server.network.sent}
+        asked = tokens_sent(server.network)
+
+    assert "cancelled" == cancelled.job["status"]
+    assert "DELETE" in methods
+    assert {ALICES} == asked
+
+
 async def test_another_server_goes_on_with_a_users_token(tmp_path: Path) -> None:
     """An answer that was lost is looked for by who has the journal, with the token that paid."""
     async with with_two(tmp_path) as (server, alice, _):
