@@ -280,7 +280,7 @@ class Money(RuleBasedStateMachine):
         self._processes: list[Process] = []
         self._lives: dict[Life, Process] = {}
         self._next = dict.fromkeys((*KINDS, "prompt", "file"), -1)
-        self._lost_lock = self._was_replaced = False
+        self._lost_lock = self._was_replaced = self._has_queue = False
         self._wishes: list[Wish] = []
         self._used: set[tuple[str, Wish]] = set()
         self._asked: list[tuple[str, Asked]] = []
@@ -405,6 +405,20 @@ class Money(RuleBasedStateMachine):
         wish = self._wish(template, is_fresh)
         for number in range(times):
             self._call(wish, where + number, says)
+        self.run(asyncio.sleep(pause_s))
+
+    @precondition(lambda self: self._has_queue)
+    @rule(
+        template=st.integers(0, len(TEMPLATES) - 1),
+        where=WHERE,
+        number=st.integers(2, 6),
+        pause_s=PAUSES_S,
+    )
+    def more_is_wished_for_than_there_are_slots(
+        self, template: int, where: int, number: int, pause_s: float
+    ) -> None:
+        for at in range(number):
+            self._call(self._wish(template, is_fresh=True), where + at, "yes")
         self.run(asyncio.sleep(pause_s))
 
     @precondition(lambda self: self._wishes)
