@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GROWS_S = 60.0  # after which one more is tried than ran when an account refused one
-_PASS_S, _IDLE_S = 1.0, 10.0  # between two looks at the queue, with and without something in it
+_PASS_S, _IDLE_S = 2.0, 10.0  # between two looks at the queue, with and without something in it
 _PAUSE_S = 10.0  # after a refusal that names no wait, and where the vendor can't be reached
 _SLOTS_KEPT_S, _SLOTS_READ_S = 300.0, 5.0
 _BEGINS_S = 5.0  # in which what was taken out of the queue is sent, unless its server is gone

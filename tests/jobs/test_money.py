@@ -280,7 +280,7 @@ class Money(RuleBasedStateMachine):
         self._processes: list[Process] = []
         self._lives: dict[Life, Process] = {}
         self._next = dict.fromkeys((*KINDS, "prompt", "file"), -1)
-        self._lost_lock = self._was_replaced = False
+        self._lost_lock = self._was_replaced = self._has_queue = False
         self._wishes: list[Wish] = []
         self._used: set[tuple[str, Wish]] = set()
         self._asked: list[tuple[str, Asked]] = []
@@ -303,7 +303,7 @@ class Money(RuleBasedStateMachine):
         jump_s=st.sampled_from([0.0, 0.0, 3600.0, -3600.0]),
         limit=st.sampled_from([math.inf, math.inf, 60.0, 150.0, 400.0]),
         asks_from=st.sampled_from([50.0, 50.0, 30.0, 0.0]),
-        slots=st.sampled_from([None, None, None, 1, 3]),
+        slots=st.sampled_from([*[None] * 5, 1, 3]),
     )
     def begin(
         self,
@@ -407,6 +407,20 @@ class Money(RuleBasedStateMachine):
             self._call(wish, where + number, says)
         self.run(asyncio.sleep(pause_s))
 
+    @precondition(lambda self: self._has_queue)
+    @rule(
+        template=st.integers(0, len(TEMPLATES) - 1),
+        where=WHERE,
+        number=st.integers(2, 6),
+        pause_s=PAUSES_S,
+    )
+    def more_is_wished_for_than_there_are_slots(
+        self, template: int, where: int, number: int, pause_s: float
+    ) -> None:
+        for at in range(number):
+            self._call(self._wish(template, is_fresh=True), where + at, "yes")
+        self.run(asyncio.sleep(pause_s))
+
     @precondition(lambda self: self._wishes)
     @rule(data=st.data(), where=WHERE, says=USER_SAYS, pause_s=PAUSES_S)
     def a_call_is_made_again(
@@ -507,7 +521,7 @@ class Money(RuleBasedStateMachine):
     @rule(pause_s=LONG_PAUSES_S)
     def much_time_passes(self, pause_s: float) -> None:
         # A server with a queue looks at it every few seconds, day and night.
-        self.run(asyncio.sleep(min(pause_s, 7_200.0) if self._has_queue else pause_s))
+        self.run(asyncio.sleep(min(pause_s, 1_200.0) if self._has_queue else pause_s))
 
     @precondition(lambda self: any(process.callers for process in self._processes))
     @rule(data=st.data())
