@@ -855,6 +855,7 @@ class Money(RuleBasedStateMachine):
         _ASKER.set(call)
         began = asyncio.get_running_loop().time()
         began_at = self._true_time()
+        waits = self._journal.rows("posts = 0") if self._has_queue else []  # its turn may come now
         try:
             answer = reply(await process.client.call_tool(tool, arguments))
         except (asyncio.CancelledError, DeadError):
@@ -865,7 +866,7 @@ class Money(RuleBasedStateMachine):
             return
         if call is not None:
             call.ended = len(self._asked)
-        accepted = self._accepted_since(began_at, call)
+        accepted = self._accepted_since(began_at, call, {row["id"] for row in waits})
         if not process.is_leaving:
             self._hear(tool, answer, began_at, accepted)
         if call and call.says == "pay nothing" and call.wish.asked_about > 0 and accepted:
@@ -893,8 +894,12 @@ class Money(RuleBasedStateMachine):
             if tool == "cancel_job" and "Given up" in answer.text:
                 self._note_given_up(answer.job)
 
-    def _accepted_since(self, began_at: float, call: Asked | None) -> list[Post]:
-        """What this very call made: the vendor accepted it, and has not denied it."""
+    def _accepted_since(self, began_at: float, call: Asked | None, waited: set[str]) -> list[Post]:
+        """What this very call made: the vendor accepted it, and has not denied it.
+
+        Args:
+            waited: the rows of earlier calls that were not sent when it began.
+        """
         if call is None or not self._is_alone(call):
             return []
         return [
@@ -902,6 +907,7 @@ class Money(RuleBasedStateMachine):
             for post in self._vendors.posts
             if (post.life, post.wish) == (call.life, call.wish)
             and post.left_at >= began_at
+            and post.row_id not in waited
             and post.accepted is not None
             and not post.is_denied
         ]
