@@ -270,6 +270,22 @@ async def test_what_the_shared_token_made_before_is_read_with_it(tmp_path: Path)
     assert again.job["job_id"] != job_id
 
 
+async def test_an_image_that_the_shared_token_made_before_is_still_an_image(
+    tmp_path: Path,
+) -> None:
+    async with team(tmp_path, job_seconds=5, **OWN) as server, server.caller("alice") as alice:
+        made = await alice.call("generate_image", prompt="a fox", service="google-flow")
+        done = await alice.call("get_job", job_id=made.job["job_id"], wait_seconds=50)
+        image = done.job["media"][0]["media_id"]
+        await give(server, alice, "alice", ALICES)
+        server.network.sent.clear()
+        await alice.call("generate_video", **WISH, start_image=image)
+        asked = [request for request in server.network.sent if "assets" in request.url.path]
+
+    assert asked
+    assert {f"Bearer {TOKEN}"} == {request.headers["authorization"] for request in asked}
+
+
 async def test_whoever_looks_at_a_job_reads_it_with_the_token_that_paid(tmp_path: Path) -> None:
     async with with_two(tmp_path) as (server, alice, _), server.caller(OPERATOR) as operator:
         job_id = (await alice.call("upscale_video", source=VIDEO)).job["job_id"]
