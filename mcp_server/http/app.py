@@ -133,7 +133,7 @@ def http_app(
         )
     # Outside the token's check: these addresses are known to those only whom they are for.
     app = HookMiddleware(LinkMiddleware(app, stopping), stopping)
-    app = OwnTokenMiddleware(app, stopping, users)
+    app = OwnTokenMiddleware(app, stopping, users, limit)
     if allowed_origins:
         # Outside the token's check: a browser's preflight request (OPTIONS) has no token.
         app = CORSMiddleware(

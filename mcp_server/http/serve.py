@@ -255,6 +255,12 @@ def _token(settings: Settings, host: str, *, no_auth: bool) -> str | None:
             message="With --no-auth nobody would be asked to log in at USEAPI_OAUTH_ISSUER.",
             hint="Leave one of them out.",
         )
+    if no_auth and settings.own_tokens:
+        raise SettingsError(
+            message="With --no-auth no user is told from another, so none can have a token of his"
+            " own (USEAPI_OWN_TOKENS).",
+            hint="Leave one of them out.",
+        )
     loopback = host.lower() in LOOPBACK
     is_guarded = settings.http_token is not None or settings.oauth_issuer is not None
     if not loopback and (no_auth or not is_guarded):

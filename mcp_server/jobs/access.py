@@ -74,9 +74,7 @@ class VisibleRows:
         rows = await self._journal.rows_of(some_id)
         if not rows:
             return "nobodys"
-        if self._shared and any(not row.account for row in rows):
-            return "own"
-        return "own" if self._user in await self._journal.users_asking(rows) else "hidden"
+        return "own" if any([await self._may_see(row) for row in rows]) else "hidden"
 
     async def account_of(self, some_id: str) -> str | None:
         """The account of a job, or of a medium of one; None: of none that this caller may see.
@@ -84,10 +82,11 @@ class VisibleRows:
         Raises:
             JournalError: nobody can tell.
         """
-        if await self.standing(some_id) != "own":
-            return None
-        rows = await self._journal.rows_of(some_id)
-        return rows[0].account if rows else None
+        for row in await self._journal.rows_of(some_id):
+            # The same medium may be of a job on another account, too, which is not for him.
+            if await self._may_see(row):
+                return row.account
+        return None
 
     async def may_end(self, job_id: str) -> bool:
         """Whether a job ends for all when this caller cancels it: he pays, or nobody else asked.
@@ -108,6 +107,11 @@ class VisibleRows:
         # Of what the operator asks for, only the rows that he caused are known.
         operator = {row.payer for row in rows if not row.payer}
         return await self._journal.users_asking(rows) | operator <= {self._user}
+
+    async def _may_see(self, row: Submission) -> bool:
+        if self.are_all or (self._shared and not row.account):
+            return True
+        return self._user in await self._journal.users_asking([row])
 
     async def leave(self, job_id: str) -> None:
         """Have it written down that the user wants a job no more."""
@@ -151,7 +155,19 @@ class DroppingUpstream(Upstream):
         raise NotFoundError(message=f"{vendor.title}: nothing was found.", hint="Check the id.")
 
 
-class StrangersPoller(Poller):
+class UnjournaledPoller(Poller):
+    """Reads a job as if the journal knew nothing of it."""
+
+    async def _read(self, job_id: str, apart_s: float) -> Job:
+        if job_id.startswith(OUR_ID_PREFIX):
+            raise no_submission()
+        return await service_of(job_id, "job_id").read(self._upstream, job_id, age_s=None)
+
+    async def _journaled(self, job_id: str) -> Job | None:
+        return None
+
+
+class StrangersPoller(UnjournaledPoller):
     """Reads a job as if the journal knew nothing of it, and answers that nobody knows it."""
 
     async def _read(self, job_id: str, apart_s: float) -> Job:
@@ -161,9 +177,6 @@ class StrangersPoller(Poller):
         with contextlib.suppress(NotFoundError):
             await service.read(DroppingUpstream(self._upstream), job_id, age_s=None)
         raise not_known(service)
-
-    async def _journaled(self, job_id: str) -> Job | None:
-        return None
 
 
 class Pollers(Protocol):
@@ -186,12 +199,16 @@ class CallersReader:
 
     Args:
         own: reads what no row has.
+        sees_account: all that his account holds is his to see, so its vendor says what is there.
     """
 
-    def __init__(self, accounts: PollersOf, own: Pollers, rows: VisibleRows) -> None:
+    def __init__(
+        self, accounts: PollersOf, own: Pollers, rows: VisibleRows, *, sees_account: bool
+    ) -> None:
         self._accounts = accounts
         self._own = own
         self._rows = rows
+        self._sees_account = sees_account
 
     async def read(self, job_id: str, *, afresh: bool = False, held: bool = False) -> Job:
         """The job as it is now; see `Poller.read`."""
@@ -218,6 +235,8 @@ class CallersReader:
         try:
             yield self._own.strangers if is_hidden else self._own.poller
         except NotFoundError:
+            if self._sees_account:  # the words are the vendor's, whosever job it is
+                raise
             if job_id.startswith(OUR_ID_PREFIX):
                 raise no_submission() from None
             raise not_known(service_of(job_id, "job_id")) from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mcp_server.clock import Clock
 from mcp_server.errors import OwnTokenError
-from mcp_server.jobs.access import StrangersPoller
+from mcp_server.jobs.access import StrangersPoller, UnjournaledPoller
 from mcp_server.jobs.downloads import Downloads
 from mcp_server.jobs.hooks import Hooks
 from mcp_server.jobs.polling import Poller
@@ -56,7 +56,9 @@ class AccountJobs:
         self.submitter = Submitter(settings, clock, upstream, journal, repository, hooks, queue)
         parts = (clock, upstream, journal, repository, self._look, hold_s, hooks)
         self.poller = Poller(*parts)
-        self.strangers: Poller = StrangersPoller(*parts)
+        # Who may see all that the account holds is told of what nobody asked for here, too.
+        sees_account = bool(upstream.account) or settings.sharing == "team"
+        self.strangers: Poller = (UnjournaledPoller if sees_account else StrangersPoller)(*parts)
         self.uploads = Uploads(clock, upstream, journal, repository, outputs, fetcher)
         self.quotes = Quotes(clock, upstream, journal, repository)
         self.downloads = Downloads(clock, outputs, journal, fetcher, self._fresh_link)

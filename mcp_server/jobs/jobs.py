@@ -112,9 +112,10 @@ class Jobs:
             return AccountJobs(settings, clock, own, *shared, hooks=self._hooks, queue=self._queue)
 
         self._accounts = Accounts(upstream, of_account, token_of)
+        self._has_own = token_of is not None
         self._own = self._accounts.shared
         self._rows = self._all_rows = VisibleRows(journal)
-        self._reader: Reader = CallersReader(self._accounts, self._own, self._rows)
+        self._reader: Reader = self._reader_of_caller()
         self._drain_s = drain_s
         self._own.downloads.sweep()
         if self._queue is not None:
@@ -128,10 +129,10 @@ class Jobs:
         own, rows = self._accounts.of(caller.account), self._rows
         if caller.user and self._sharing == "private":
             rows = VisibleRows(self._journal, caller.user)
-        elif caller.own is not None:  # a team shares what is paid with its own token
+        elif caller.user:  # a team shares what is paid with its own token
             rows = VisibleRows(self._journal, caller.user, shared=True)
-        reader = CallersReader(self._accounts, own, rows)
-        vars(theirs).update(_caller=caller, _own=own, _rows=rows, _reader=reader)
+        vars(theirs).update(_caller=caller, _own=own, _rows=rows)
+        vars(theirs).update(_reader=theirs._reader_of_caller())  # noqa: SLF001 - of this class
         return theirs
 
     @property
@@ -152,13 +153,13 @@ class Jobs:
     async def require_known(self, some_id: str) -> None:
         """Raise for an id of a service that nobody knows, and in the same words for another user's.
 
-        A caller who may see everything is asked nothing: the vendor will say.
+        For a caller who may see all that his account holds nothing is asked: the vendor will say.
 
         Raises:
             NotFoundError: it is one of those.
             UseapiError: it can't be read.
         """
-        if self.are_all or some_id.startswith(OUR_ID_PREFIX):
+        if self.share_account or some_id.startswith(OUR_ID_PREFIX):
             return
         standing = await self._rows.standing(some_id)
         if standing == "own":
@@ -330,8 +331,8 @@ class Jobs:
             return None
         self.upstream.require_token()
         upstream = self._upstream_for(await self._rows.standing(source))
-        if self._caller.own is not None and (of := await self._rows.account_of(source)) is not None:
-            upstream = self._accounts.of(of).upstream
+        if self._has_own and (account := await self._rows.account_of(source)) is not None:
+            upstream = self._accounts.of(account).upstream
         return await service.fresh_link(upstream, Media(kind="video", media_id=source))
 
     async def download(
@@ -514,8 +515,9 @@ class Jobs:
         )
 
     def _upstream_for(self, standing: Standing) -> Upstream:
-        """What reads an id: of somebody else's job nothing is found."""
-        return DroppingUpstream(self.upstream) if standing == "hidden" else self.upstream
+        """What reads an id: of somebody else's job on this account nothing is found."""
+        is_dropped = standing == "hidden" and not self.share_account
+        return DroppingUpstream(self.upstream) if is_dropped else self.upstream
 
     async def _made(
         self, rows: VisibleRows, *, url: str = "", path: str = ""
@@ -535,8 +537,8 @@ class Jobs:
     async def _hides_file(self, given: str) -> bool:
         """Whether a path leads to what somebody else's job may have left.
 
-        Of the output folder that is all but the caller's own: a file that was saved once more, by
-        another name, is in no row any longer.
+        Of the output folder that is all but the caller's own, unless a team shares all there is: a
+        file that was saved once more, by another name, is in no row any longer.
 
         Raises:
             JournalError: nobody can tell.
@@ -547,7 +549,11 @@ class Jobs:
         is_anothers = await self._made(self._all_rows, path=real) is not None
         if self._journal.fault is not None:
             raise self._journal.fault
-        return is_anothers or _is_below(real, self._outputs.path)
+        shares_all = self._rows.are_shared and self._caller.own is None
+        return is_anothers or (not shares_all and _is_below(real, self._outputs.path))
+
+    def _reader_of_caller(self) -> Reader:
+        return CallersReader(self._accounts, self._own, self._rows, sees_account=self.share_account)
 
     def _require_submitter(self) -> None:
         if not self._caller.may_submit:

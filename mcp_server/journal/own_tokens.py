@@ -82,6 +82,12 @@ class OwnTokens:
                 " here any more, so nothing was sent.",
                 hint=f"Its user can give it again: {_WHERE}.",
             )
+        if len(found) > 1:  # an account is one user's: somebody wrote this who is none of us
+            raise OwnTokenError(
+                message="In the database two users have the same useapi.net token of their own,"
+                " which no server has written there, so nothing was sent.",
+                hint=f"Tell the operator; each of them can give his own again: {_WHERE}.",
+            )
         ((user, sealed, key_id),) = found
         try:
             token = self._tokens.open(sealed, user, account)
@@ -142,19 +148,8 @@ class OwnTokens:
             known = await _known(rows, user)
             if version is not None and known.version != version:
                 raise used_address()
-            await rows.all(
-                "insert into own_token(user_id, account, sealed, key_id, version, changed_at)"
-                " values(?, ?, ?, ?, ?, ?) on conflict (user_id) do update"
-                " set account = excluded.account, sealed = excluded.sealed,"
-                " key_id = excluded.key_id, version = excluded.version,"
-                " changed_at = excluded.changed_at",
-                user,
-                account,
-                sealed,
-                self._tokens.key_id if sealed else "",
-                known.version + 1,
-                self._now(),
-            )
+            key_id = self._tokens.key_id if sealed else ""
+            await _write(rows, user, known, account, sealed, key_id, self._now())
         return bool(known.account)
 
     async def _seal_anew(self, user: str, account: str, before: str, token: str) -> None:
@@ -192,14 +187,32 @@ def used_address() -> UsedAddressError:
     )
 
 
-async def forget(rows: Rows, user: str) -> bool:
-    """Forget the token of a user, inside a transaction; whether there was one."""
-    gone = await rows.all(
-        "update own_token set account = '', sealed = '', key_id = '', version = version + 1"
-        " where user_id = ? and account <> '' returning user_id",
+async def forget(rows: Rows, user: str, now: float) -> bool:
+    """Forget the token of a user, inside a transaction; whether there was one.
+
+    Where there was none, too, an address that he has works no more: he may be giving one just now.
+    """
+    known = await _known(rows, user)
+    await _write(rows, user, known, "", "", "", now)
+    return bool(known.account)
+
+
+async def _write(
+    rows: Rows, user: str, known: OwnAccount, account: str, sealed: str, key_id: str, now: float
+) -> None:
+    await rows.all(
+        "insert into own_token(user_id, account, sealed, key_id, version, changed_at)"
+        " values(?, ?, ?, ?, ?, ?) on conflict (user_id) do update"
+        " set account = excluded.account, sealed = excluded.sealed,"
+        " key_id = excluded.key_id, version = excluded.version,"
+        " changed_at = excluded.changed_at",
         user,
+        account,
+        sealed,
+        key_id,
+        known.version + 1,
+        now,
     )
-    return bool(gone)
 
 
 async def _known(rows: Rows, user: str) -> OwnAccount:

@@ -75,7 +75,7 @@ class Users:
         async with self._store.write("users") as rows:
             removed = await rows.all("delete from users where name = ? returning id", name)
             for (user,) in removed:
-                await own_tokens.forget(rows, user)
+                await own_tokens.forget(rows, user, self._now())
         if not removed:
             raise _no_user()
 
@@ -93,7 +93,7 @@ class Users:
             found = await rows.all("select id from users where name = ?", name)
             if not found and not user:
                 raise _no_user()
-            return await own_tokens.forget(rows, found[0][0] if found else user)
+            return await own_tokens.forget(rows, found[0][0] if found else user, self._now())
 
     async def all(self) -> list[User]:
         """Every user, by name.

@@ -175,8 +175,7 @@ async def _image_of(ctx: Ctx, some_id: str) -> Media:
     service = None if some_id.startswith(OUR_ID_PREFIX) else service_of(some_id, "image")
     if service is not None and not service.is_job(some_id):
         alone = Media(kind="image", media_id=some_id)
-        linking = service.fresh_link(app.upstream, alone)
-        url = await read_in_time(linking, "The link to this id", service.name)
+        url = await read_in_time(app.jobs.link_of(some_id), "The link to this id", service.name)
         if url is None:
             raise UnsupportedError(
                 message=f"{service.vendor.title} gives no link to this id, so nothing was sent.",

@@ -219,10 +219,17 @@ class Upstream:
     def require_token(self) -> None:
         """Raise a NoTokenError if no token is set."""
         if self._token_of is None and self._settings.secret is None:
+            hint = (
+                "Set USEAPI_TOKEN in the server's environment and restart it; "
+                "to try it without a token, start the server with --sandbox."
+            )
+            if self._settings.own_tokens:
+                hint = (
+                    "A user can give one of his own: check_accounts tells where. For all others the"
+                    " operator sets USEAPI_TOKEN and restarts the server."
+                )
             raise NoTokenError(
-                message="No useapi.net token is set, so nothing was sent.",
-                hint="Set USEAPI_TOKEN in the server's environment and restart it; "
-                "to try it without a token, start the server with --sandbox.",
+                message="No useapi.net token is set, so nothing was sent.", hint=hint
             )
 
     async def _token(self) -> str:

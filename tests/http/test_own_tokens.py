@@ -10,9 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
+from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitRequestURLParams, ElicitResult
 
 from mcp_server.http.identity_provider import IdentityProvider
+from mcp_server.http.rate_limit import RateLimit
+from mcp_server.models import Caller, OwnAccount
 from mcp_server.sandbox import media
 from mcp_server.sandbox.app import Sandbox
 from tests.security.test_canary import logged
@@ -28,7 +31,7 @@ from tests.support.harness import (
 )
 from tests.support.http_memory import ADDRESS, HTTP_TOKEN, Mode, serving
 from tests.support.identity import AUDIENCE, BOTH_SCOPES, ISSUER, Issuer
-from tests.support.team import NOBODY, OPERATOR, Team, find_user, team
+from tests.support.team import NOBODY, OPERATOR, READER, Team, find_user, team
 
 OWN: dict[str, Any] = {
     "USEAPI_OWN_TOKENS": "true",
@@ -265,6 +268,22 @@ async def test_what_the_shared_token_made_before_is_read_with_it(tmp_path: Path)
     assert "completed" == done.job["status"]
     assert ({TOKEN}, {ALICES}) == (old, new)
     assert again.job["job_id"] != job_id
+
+
+async def test_an_image_that_the_shared_token_made_before_is_still_an_image(
+    tmp_path: Path,
+) -> None:
+    async with team(tmp_path, job_seconds=5, **OWN) as server, server.caller("alice") as alice:
+        made = await alice.call("generate_image", prompt="a fox", service="google-flow")
+        done = await alice.call("get_job", job_id=made.job["job_id"], wait_seconds=50)
+        image = done.job["media"][0]["media_id"]
+        await give(server, alice, "alice", ALICES)
+        server.network.sent.clear()
+        await alice.call("generate_video", **WISH, start_image=image)
+        asked = [request for request in server.network.sent if "assets" in request.url.path]
+
+    assert asked
+    assert {f"Bearer {TOKEN}"} == {request.headers["authorization"] for request in asked}
 
 
 async def test_whoever_looks_at_a_job_reads_it_with_the_token_that_paid(tmp_path: Path) -> None:
@@ -735,3 +754,159 @@ async def test_without_the_setting_there_is_no_page_and_nobody_is_told_of_one(
 
     assert "own-token" not in checked.text
     assert 401 == page.status_code
+
+
+# Who has less than a user, or is more than one.
+
+
+async def test_a_token_that_may_only_read_does_not_change_where_jobs_go(tmp_path: Path) -> None:
+    """Who took it from a user would otherwise have all his jobs made on an account of theirs."""
+    clock = VirtualClock()
+    issuer = Issuer(clock.now)
+    provider = IdentityProvider(ISSUER, AUDIENCE, clock, issuer.transport)
+    network = Network(Sandbox(now=clock.now))
+    narrow, wide = (issuer.token("alice", scope=scope) for scope in ("jobs:read", BOTH_SCOPES))
+    async with (
+        serving(tmp_path, OWN, network=network, clock=clock, provider=provider) as server,
+        server.client(token=narrow) as client,
+    ):
+        page = page_in(reply(await client.call_tool("check_accounts", {})).text)
+        network.sent.clear()
+        refused = [
+            await server.http.post(page, data={"proof": narrow, "token": BOBS, "do": do})
+            for do in ("keep", "take back")
+        ]
+        asked = tokens_sent(network)
+        kept = await server.http.post(page, data={"proof": wide, "token": ALICES})
+
+    assert [403, 403] == [answer.status_code for answer in refused]
+    assert all("jobs:submit" in answer.text for answer in refused)
+    assert set() == asked
+    assert 200 == kept.status_code
+
+
+async def test_a_user_who_may_only_read_can_give_a_token_of_his_own(tmp_path: Path) -> None:
+    """There is no wider token of his: nobody gains anything by this one."""
+    async with team(tmp_path, **ALONE) as server, server.caller(READER) as reader:
+        await give(server, reader, READER, ALICES)
+        listed = await reader.call("list_media", service="dreamina")
+        made = await reader.call("upscale_video", source=VIDEO)
+
+    assert not listed.is_error
+    assert "forbidden" == made.error["code"]
+
+
+async def test_a_users_requests_to_the_page_count_as_his_calls_do(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    network = Network(Sandbox(now=clock.now))
+    async with serving(
+        tmp_path, OWN, network=network, clock=clock, find_user=find_user, limit=RateLimit(3)
+    ) as server:
+        assert server.shared.own_tokens is not None
+        page = server.shared.own_tokens.page_for("alice", OwnAccount())
+        form = {"proof": "alice", "token": "user:402-ended"}
+        answers = [await server.http.post(page, data=form) for _ in range(5)]
+
+    assert [400, 400, 400, 429, 429] == [answer.status_code for answer in answers]
+    assert 20 == int(answers[-1].headers["retry-after"])
+    assert 3 == len(network.sent)
+
+
+async def test_a_page_is_answered_in_time_by_whatever_vendor(tmp_path: Path) -> None:
+    async with team(tmp_path, **OWN) as server, server.caller("alice") as alice:
+        page = await page_of(alice)
+        server.network.concerns = lambda _: True
+        server.network.faults = [Fault(before_s=1000)] * 3
+        began = server.served.clock.now()
+        answer = await fill(server, page, "alice", ALICES)
+        took_s = server.served.clock.now() - began
+        known = await server.app.own_tokens.known("alice")  # type: ignore[union-attr]
+
+    assert 503 == answer.status_code
+    assert took_s <= 30
+    assert "" == known.account
+
+
+async def test_the_token_of_the_server_itself_is_nobodys_own(tmp_path: Path) -> None:
+    """Its jobs would count for no budget of the server, and be paid for twice."""
+    async with team(tmp_path, **OWN) as server, server.caller("alice") as alice:
+        page = await page_of(alice)
+        server.network.sent.clear()
+        answer = await fill(server, page, "alice", f"Bearer {TOKEN}")
+        other = await fill(server, page, "alice", ALICES)
+
+    assert 400 == answer.status_code
+    assert "of this server" in answer.text
+    assert 200 == other.status_code
+    assert {ALICES} == tokens_sent(server.network)
+
+
+async def test_a_server_that_uses_them_no_more_shows_a_team_nothing_of_theirs(
+    tmp_path: Path,
+) -> None:
+    shared = {"USEAPI_SHARING": "team"}
+    async with with_two(tmp_path, **shared) as (server, alice, _):
+        made = await alice.call("upscale_video", source=VIDEO)
+        saved = await alice.call("get_job", job_id=made.job["job_id"], wait_seconds=50)
+        row = await server.app.journal.get(made.job["job_id"])
+        network, clock = server.network, server.served.clock
+    assert row is not None
+    job_id, url = made.job["job_id"], saved.job["media"][0]["url"]
+    async with (
+        serving(tmp_path, shared, network=network, clock=clock, find_user=find_user) as other,
+        other.client(token="bob") as client,
+    ):
+        network.sent.clear()
+        listed = reply(await client.call_tool("list_jobs", {})).job["jobs"]
+        hidden = [
+            reply(await client.call_tool(tool, {"job_id": some_id}))
+            for tool in ("get_job", "download_media", "cancel_job")
+            for some_id in (job_id, row.id)
+        ]
+        unknown = [
+            reply(await client.call_tool("get_job", {"job_id": some_id}))
+            for some_id in (f"{job_id[:-20]}{'0' * 5}{job_id[-15:]}", f"{row.id[:-5]}aaaaa")
+        ]
+        asked = tokens_sent(network)
+        at_link = await other.shared.all_jobs.of(Caller("bob")).made(url=url)
+
+    assert [] == listed
+    assert ["not_found"] * 6 == [each.error["code"] for each in hidden]
+    assert asked <= {TOKEN}
+    assert at_link is None
+    assert "not_found" == unknown[1].error["code"]
+    assert unknown[1].text.partition("{")[0] == hidden[1].text.partition("{")[0]
+
+
+async def test_two_users_of_one_useapi_account_use_what_its_list_shows(tmp_path: Path) -> None:
+    async with (
+        team(tmp_path, job_seconds=5, **OWN) as server,
+        server.caller("alice") as alice,
+        server.caller("bob") as bob,
+    ):
+        await give(server, alice, "alice", ALICES)
+        await give(server, bob, "bob", "user:11-bobs0canary")
+        made = await alice.call("upscale_video", source=PIXVERSE, max_credits=100)
+        job_id = made.job["job_id"]
+        done = await alice.call("get_job", job_id=job_id, wait_seconds=50)
+        found = (await bob.call("list_media", service="pixverse")).job["media"]
+        server.network.sent.clear()
+        read = await bob.call("get_job", job_id=job_id)
+        ours = await bob.call("list_jobs")
+        asked = tokens_sent(server.network)
+
+    assert "completed" == done.job["status"]
+    assert job_id in [item["source"] for item in found]
+    assert not read.is_error, read.text
+    assert {"user:11-bobs0canary"} == asked
+    assert [] == ours.job["jobs"]
+
+
+async def test_a_resource_and_a_task_say_who_can_give_the_token_that_is_missing(
+    tmp_path: Path,
+) -> None:
+    async with team(tmp_path, **ALONE) as server, server.caller("alice") as alice:
+        with pytest.raises(MCPError) as refused:
+            await alice.client.read_resource(f"useapi://jobs/{VIDEO}")
+
+    assert "check_accounts" in str(refused.value)

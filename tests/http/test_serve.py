@@ -102,6 +102,16 @@ async def test_without_asking_who_calls_there_is_nobody_to_log_in(tmp_path: Path
     assert "--no-auth" in await refusal(tmp_path, ISSUER, no_auth=True)
 
 
+async def test_without_asking_who_calls_nobody_has_a_token_of_his_own(tmp_path: Path) -> None:
+    own = {
+        "USEAPI_OWN_TOKENS": "true",
+        "USEAPI_PUBLIC_URL": PUBLIC_URL,
+        "USEAPI_SECRET": "s" * 32,
+    }
+
+    assert "USEAPI_OWN_TOKENS" in await refusal(tmp_path, own, no_auth=True)
+
+
 def test_an_issuer_is_enough_to_serve_others_at_the_public_address(tmp_path: Path) -> None:
     """No token is made for an operator who has set none."""
     with http_server(tmp_path, "--host", "0.0.0.0", USEAPI_BASE_URL=NOBODY, **ISSUER) as server:

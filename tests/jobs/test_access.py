@@ -77,3 +77,21 @@ async def test_a_user_sees_his_own_row_of_a_job_that_several_requests_named(
         await VisibleRows(journal, user).standing(some_id)
         for user, some_id in (("bob", "JOB-1"), ("carol", "Job-1"), ("carol", "job-2"))
     ]
+
+
+async def test_a_medium_is_read_with_the_account_of_a_job_that_its_reader_may_see(
+    journal: Journal,
+) -> None:
+    """Two accounts may have one medium, where two users have one account at useapi.net."""
+    rows = {}
+    for number, name in enumerate(("alice", "bob", "carol")):
+        added = replace(new(name), payer=name, account="" if name == "carol" else name)
+        row = await journal.insert(added)
+        rows[name] = await journal.accept(row.id, "job-1", job(), charged=number == 0)
+
+    async def account(user: str, *, shared: bool = False) -> str | None:
+        return await VisibleRows(journal, user, shared=shared).account_of("job-1")
+
+    assert ["alice", "bob", ""] == [await account(name) for name in rows]
+    assert await account("dan") is None
+    assert await account("dan", shared=True) == ""

@@ -108,6 +108,21 @@ async def test_a_row_of_one_user_opens_for_no_other(tokens: OwnTokens, store: St
         await tokens.token_of(ACCOUNT)
 
 
+async def test_an_account_that_two_users_have_in_the_database_is_used_for_neither(
+    tokens: OwnTokens, store: Store
+) -> None:
+    """Who can write to the database, and has no secret, has copied a row to his own user."""
+    await tokens.keep("alice", 0, ACCOUNT, TOKEN)
+    async with store.write("users") as rows:
+        await rows.all(
+            "insert into own_token(user_id, account, sealed, key_id, version, changed_at)"
+            " select 'bob', account, sealed, key_id, version, changed_at from own_token"
+        )
+
+    with pytest.raises(OwnTokenError, match="two users"):
+        await tokens.token_of(ACCOUNT)
+
+
 async def test_what_an_old_key_opens_is_sealed_under_the_new_one(
     tokens: OwnTokens, store: Store, clock: StoppedClock
 ) -> None:
@@ -135,6 +150,20 @@ async def test_a_user_who_is_removed_leaves_no_token(
 
     assert [True] == [user.has_own_token for user in listed]
     assert OwnAccount("", 2) == await tokens.known(alice.id)
+
+
+async def test_a_user_who_is_removed_while_he_gives_a_token_leaves_none(
+    tokens: OwnTokens, store: Store, clock: StoppedClock
+) -> None:
+    """Between the look at who he is and the write the vendor is asked about the token."""
+    users = Users(store, clock.now)
+    alice = await users.find(await users.add("alice"))
+    assert alice is not None
+    known = await tokens.known(alice.id)
+    await users.remove("alice")
+
+    with pytest.raises(UsedAddressError):
+        await tokens.keep(alice.id, known.version, ACCOUNT, TOKEN)
 
 
 async def test_credits_of_one_account_count_for_no_other(journal: Journal) -> None:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message
 from mcp_server.http.app import MCP_PATH, http_app
 from mcp_server.http.auth import FindUser
 from mcp_server.http.identity_provider import IdentityProvider
+from mcp_server.http.rate_limit import RateLimit
 from mcp_server.http.serve import page_origins
 from mcp_server.http.stopping import Stopping
 from mcp_server.metrics import Metrics
@@ -83,12 +84,14 @@ async def serving(
     clock: VirtualClock | None = None,
     find_user: FindUser | None = None,
     provider: IdentityProvider | None = None,
+    limit: RateLimit | None = None,
 ) -> AsyncIterator[Served]:
     """A server that clients reach at ADDRESS; a second one on the same folder is a replica.
 
     Args:
         environment: settings by their names; one that is empty is not set.
         find_user, provider: know the tokens of its users.
+        limit: of the requests of one user.
     """
     clock = clock or VirtualClock()
     network = network or Network(Sandbox(job_seconds=3, now=clock.now))
@@ -115,6 +118,7 @@ async def serving(
         provider=provider,
         public_url=ADDRESS,
         page_origins=page_origins(settings),
+        limit=limit,
     )
     transport = httpx.ASGITransport(app)
     async with (
