@@ -521,7 +521,9 @@ async def test_what_waited_for_a_day_is_as_young_as_its_request(tmp_path: Path) 
         await asyncio.sleep(19)
         sent = len(server.posts())
         unknown = httpx.Response(404, json={"error": "Not found"})
-        server.network.concerns = lambda request: "/videos/" in request.url.path
+        server.network.concerns = lambda request: (
+            request.method == "GET" and "/videos" in request.url.path
+        )
         server.network.faults = [Fault(reaches=False, then=unknown)] * 9
         await asyncio.sleep(10)
         again = await made(server, 2)
@@ -603,9 +605,9 @@ async def test_a_refusal_noted_by_a_clock_that_was_ahead_keeps_nothing_back(
         server.network.faults = [Fault(reaches=False, then=BUSY)]
         await made(server, 1)
         vendor.clock.jump_s = 0.0
-        reply = await made(server, 2)
+        await asyncio.sleep(30)
 
-    assert "running" == reply.job["status"]
+    assert 1 == len(server.sandbox.accepted)
 
 
 async def test_an_account_whose_slots_can_t_be_read_holds_up_no_other(tmp_path: Path) -> None:
