@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from mcp_server.clock import Clock, epoch
 from mcp_server.errors import (
+    ExpiredError,
     NotFoundError,
     RateLimitError,
     ServerError,
@@ -165,7 +166,9 @@ class Poller:
             watch.waiters -= 1
 
     async def read_if_due(self, job_id: str) -> bool:
-        """Read a job if its schedule wants it read by now; whether it was, and has ended.
+        """Read a job if its schedule wants it read by now; whether it was, and runs no more.
+
+        One that its vendor does not know any more does not run either.
 
         Raises:
             UseapiError: nobody knows such a job.
@@ -176,6 +179,9 @@ class Poller:
         if now < watch.next_read:
             return False
         await _ended(self._begin_read(job_id, watch, self._apart_s(watch)), LONGEST_READ_S)
+        self._watches.setdefault(job_id, watch)  # one that can't be read has a schedule, too
+        if isinstance(watch.error, NotFoundError | ExpiredError):
+            return True
         return watch.job is not None and watch.job.ended
 
     async def _wait(self, job_id: str, watch: _Watch, seconds: float, report: Report) -> Job:

@@ -13,7 +13,7 @@ chooses the account goes by all accounts of its service together.
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -73,6 +73,7 @@ class Queue:
         self._slots: dict[tuple[str, str], _Slots] = {}  # by account and service
         self._slots_reads: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
+        self._over: set[str] = set()  # rows of jobs that take no slot, whatever the journal says
         self._running: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._is_closed = False
@@ -113,6 +114,8 @@ class Queue:
     ) -> Submission | None:
         """A row that was not taken by its vendor, in the queue again; None: that helps nothing.
 
+        One that another server has taken over meanwhile is as that server has it.
+
         Args:
             was_in_it: its caller was told that it waits, so that nobody calls again.
         """
@@ -132,7 +135,7 @@ class Queue:
             pause_s=None if self._is_closed else pause_s,
             is_full=isinstance(error, RateLimitError),
         )
-        log.info("%s waits in the queue: %s", row.id, error.code)
+        log.info("%s was not sent (%s) and is %s", row.id, error.code, row.state)
         self._news.set()
         return row
 
@@ -182,14 +185,18 @@ class Queue:
         """See to all that waits, once; whether there is anything."""
         rows, now = await self._journal.unsent(self._origin), self._clock.now()
         rows = [row for row in rows if self._has_own or not row.account]
+        places = list(dict.fromkeys((row.account, row.service) for row in rows))
         for row in rows:
             is_over = row.queued_until is not None and now >= row.queued_until
             is_left = row.state == "submitting" and now >= row.updated_at + _BEGINS_S
             if is_over or is_left:
                 await self._account_of(row.account).submitter.look(row)
-        for account, service in dict.fromkeys((row.account, row.service) for row in rows):
-            slots = await self._slots_of(account, service)
+        # Beside each other: the vendor of one that does not answer holds up no other.
+        told = await asyncio.gather(*(self._slots_of(*place) for place in places))
+        running: set[str] = set()
+        for (account, service), slots in zip(places, told, strict=True):
             traffic = await self._journal.traffic(self._origin, service, account)
+            running.update(job.id for job in traffic.running)
             starting = self._may_start(traffic, slots)
             for row in rows:
                 if row.id in starting and row.state == "queued":
@@ -198,6 +205,7 @@ class Queue:
             for job in traffic.running:
                 if job.runs_on in waits_for or "" in waits_for:
                     self._begin_read(job, self._account_of(account).poller)
+        self._over &= running
         return bool(rows)
 
     def _begin_read(self, job: Running, poller: Poller) -> None:
@@ -205,6 +213,7 @@ class Queue:
 
         async def learn() -> None:
             if await poller.read_if_due(job.job_id or job.id):
+                self._over.add(job.id)
                 self._news.set()
 
         if job.id not in self._reading:
@@ -219,6 +228,8 @@ class Queue:
             log.error("reading a job for the queue ended by a bug", exc_info=fault)
 
     def _may_start(self, traffic: Traffic, slots: Mapping[str, int]) -> list[str]:
+        running = tuple(each for each in traffic.running if each.id not in self._over)
+        traffic = replace(traffic, running=running)
         return [each.id for each in may_start(traffic, slots, self._clock.now())]
 
     async def _slots_of(self, account: str, service: str) -> Mapping[str, int]:
@@ -257,19 +268,7 @@ def in_turn(traffic: Traffic, runs_on: str) -> list[Waiting]:
     Args:
         runs_on: the account; "" is for what its vendor chooses one.
     """
-    running = Counter(each.payer for each in traffic.running if runs_on in ("", each.runs_on))
-    of_payer: dict[str, deque[tuple[int, Waiting]]] = {}
-    for place, each in enumerate(traffic.waiting):
-        if each.runs_on == runs_on:
-            of_payer.setdefault(each.payer, deque()).append((place, each))
-    ordered = []
-    while of_payer:
-        payer = min(of_payer, key=lambda name: (running[name], of_payer[name][0][0]))
-        ordered.append(of_payer[payer].popleft()[1])
-        running[payer] += 1
-        if not of_payer[payer]:
-            del of_payer[payer]
-    return ordered
+    return [each for _, _, each in sorted(_ranked(traffic, runs_on), key=_rank)]
 
 
 def may_start(traffic: Traffic, slots: Mapping[str, int], now: float) -> list[Waiting]:
@@ -279,23 +278,54 @@ def may_start(traffic: Traffic, slots: Mapping[str, int], now: float) -> list[Wa
         slots: of each account, as far as its vendor tells.
     """
     starting: list[Waiting] = []
+    taken = Counter(each.runs_on for each in traffic.running)
+    learned: dict[str, int] = {}
+    ranked = []
     for runs_on in dict.fromkeys(each.runs_on for each in traffic.waiting):
         refused = traffic.refused.get(runs_on)
-        if refused is not None and now < refused.not_before:
-            continue
-        taken: list[Running | Waiting] = [*traffic.running, *starting]
-        busy = sum(runs_on in ("", each.runs_on) for each in taken)
-        told = slots.get(runs_on) if runs_on else sum(slots.values()) or None
-        learned = None
         if refused is not None:
-            learned = refused.most + int((now - refused.at) / GROWS_S)
-        accounts = 1 if runs_on else max(1, len(slots))
-        for each in in_turn(traffic, runs_on):
-            limits = (told if each.most is None else each.most * accounts, learned)
-            if each.queued_until > now and all(n is None or busy < n for n in limits):
-                starting.append(each)
-                busy += 1
+            if now < refused.not_before:
+                continue
+            learned[runs_on] = refused.most + int((now - refused.at) / GROWS_S)
+        ranked += _ranked(traffic, runs_on)
+    # Those that name an account and those that do not are after the same slots.
+    for _, _, each in sorted(ranked, key=_rank):
+        known = taken[each.runs_on] if each.runs_on else taken.total()
+        told = slots.get(each.runs_on) if each.runs_on else sum(slots.values()) or None
+        if each.most is not None:
+            told = each.most * (1 if each.runs_on else max(1, len(slots)))
+        busy = known + _unplaced(taken, slots, each.runs_on)
+        is_free = told is None or busy < told
+        if each.queued_until > now and is_free and known < learned.get(each.runs_on, known + 1):
+            starting.append(each)
+            taken[each.runs_on] += 1
     return starting
+
+
+def _ranked(traffic: Traffic, runs_on: str) -> list[tuple[int, int, Waiting]]:
+    """Those that wait for an account, each after how many of its payer's, and its age's place."""
+    before = Counter(each.payer for each in traffic.running if runs_on in ("", each.runs_on))
+    ranked = []
+    for place, each in enumerate(traffic.waiting):
+        if each.runs_on == runs_on:
+            ranked.append((before[each.payer], place, each))
+            before[each.payer] += 1
+    return ranked
+
+
+def _rank(ranked: tuple[int, int, Waiting]) -> tuple[int, int]:
+    return ranked[:2]
+
+
+def _unplaced(taken: Mapping[str, int], slots: Mapping[str, int], runs_on: str) -> int:
+    """How many jobs of an unknown account must run on this one: the others have no slot for them.
+
+    Of an account whose slots are not known, and of all together (""), nothing follows.
+    """
+    if runs_on not in slots:
+        return 0
+    free = (most - taken.get(name, 0) for name, most in slots.items() if name != runs_on)
+    return max(0, taken.get("", 0) - sum(max(0, number) for number in free))
 
 
 async def position(journal: Journal, row: Submission) -> int | None:

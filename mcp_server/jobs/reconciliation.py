@@ -15,6 +15,7 @@ What a look may conclude (CONTRIBUTING has the rules as a table):
   whole, listed neither ours nor anything that might be ours, and came late enough.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -40,6 +41,7 @@ LOOKS_AFTER_SILENCE_S = (2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 _CLOCK_SKEW_S = 120.0  # between the vendor's clock and ours where it is not known, *assumed*
 _ROUNDING_S = 2.0  # the vendor's `Date` has whole seconds
 _ALL_LISTED_S = 600.0  # by when all jobs of one request are in the vendor's list, *assumed*
+_REFUSED_S = 10.0  # how long looking for what was refused may hold up a request
 _NEWEST = 500  # rows of the journal in which a part of a job is looked for
 _ENDED_BADLY = ("failed", "cancelled")
 
@@ -58,11 +60,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Sighting:
-    """What one look concludes. `hint` is a job that may have to do with it and proves nothing."""
+    """What one look concludes. `hint` is a job that may have to do with it and proves nothing.
+
+    `is_part`: it is one of several jobs of the request, of which more may come.
+    """
 
     found: Found | None = None
     proves_absence: bool = False
     hint: str | None = None
+    is_part: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,10 @@ class Reconciler:
         Raises:
             UseapiError: the look failed, which proves nothing.
         """
-        row = await self._journal.latest(row)  # it may have been sent since it was read
+        # It may have been sent since it was read.
+        return await self._look(order, await self._journal.latest(row))
+
+    async def _look(self, order: Order, row: Submission) -> Sighting:
         order = order.with_refs(row.evidence.get("refs", {}))
         service = service_named(order.service)
         look = await service.find(
@@ -178,6 +187,26 @@ class Reconciler:
             evidence["horizon"] = horizon
         return await self._journal.add_evidence(row.id, **evidence)
 
+    async def look_for_refused(self, order: Order, row: Submission) -> Sighting | None:
+        """What the vendor made of a row that was refused before; None: nothing is seen of it.
+
+        A gateway may refuse, or send again, what the vendor has taken. Where requests go out
+        without a reference of ours, the jobs of others can't be told from it: nothing is looked at.
+        """
+        refused = row.evidence.get("refused")
+        if refused is None or not has_our_reference(row):
+            return None
+        facts = {name: fact for name, fact in refused.items() if name != "sent_at"}
+        row = replace(row, first_sent_at=refused["sent_at"], evidence=row.evidence | facts)
+        try:
+            async with asyncio.timeout(_REFUSED_S):
+                seen = await self._look(order, row)
+        except (UseapiError, TimeoutError) as error:
+            log.info("a look for %s, which was refused, failed: %s", row.id, type(error).__name__)
+            return None
+        is_ours = seen.found is not None and seen.found.ours
+        return seen if is_ours or seen.is_part else None
+
     def _conclude(
         self, order: Order, row: Submission, look: Look, ours: list[Job], older: list[Job]
     ) -> Sighting:
@@ -211,7 +240,7 @@ class Reconciler:
             return Sighting(found)
         ids = [item.media_id for item in found.job.media or () if item.media_id]
         shown = ", ".join(ids or [found.job.job_id])
-        return Sighting(hint=f"; of {wanted} only {shown} is listed")
+        return Sighting(hint=f"; of {wanted} only {shown} is listed", is_part=True)
 
     def is_ours(self, job: Job, row: Submission, look: Look | None = None) -> bool:
         """Whether a job was made after the row's first request left."""

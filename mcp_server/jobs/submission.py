@@ -351,6 +351,15 @@ class Submitter:
         begun = None if self._queue is None else await self._queue.begin(row)
         if begun is None or self._queue is None:
             return self.to_job(await self._journal.latest(row))
+        seen = await self._reconciler.look_for_refused(order, begun)
+        if seen is not None:
+            # Whoever refused it did so in its vendor's place: that POST was one after all.
+            begun = await self._journal.count_post(begun, expected=0)
+            if seen.found is not None:
+                return await self._take_found(order, begun, seen.found)
+            return await self._unconfirmed(
+                begun, f"it was refused and done all the same{seen.hint}"
+            )
         job = await self._send(order, begun, was_in_queue=True)
         if job.status != "queued":
             self._queue.note_sent(begun)
@@ -529,15 +538,14 @@ class Submitter:
     async def _put_back(
         self, row: Submission, error: UseapiError, *, was_in_queue: bool
     ) -> Submission | None:
-        """A row that its vendor did not take, waiting again; None: it failed."""
+        """A row that was not taken: waiting again, or another server's by now; None: it failed."""
         if self._queue is None:
             return None
         try:
-            back = await self._queue.put_back(row, error, was_in_it=was_in_queue)
+            return await self._queue.put_back(row, error, was_in_it=was_in_queue)
         except JournalError as fault:
             log.warning("%s was not put back: %s", row.id, fault.code)
             return None
-        return back if back is not None and back.waits else None
 
     async def _post(self, order: Order, row: Submission) -> Job:
         """Send it and write down the answer: what `idle` waits for."""

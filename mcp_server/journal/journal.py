@@ -53,6 +53,8 @@ _LONGEST_JOB_S = 3_600.0  # *assumed*: what began to run before, and has not end
 _LONGEST_DOUBT_S = 600.0  # the same of what may never have begun
 _LONGEST_PAUSE_S = 60.0  # after refusals that named no wait
 _NO_LIMIT = 1_000_000
+_LONGEST_QUEUED_S = 86_400.0  # as USEAPI_QUEUE_SECONDS may be
+_SKEW_S = 60.0  # by which the clock of another server may be ahead
 _QUEUE_FULL_S = 60
 COLUMNS = (
     "id, key, state, origin, service, operation, source_id, arguments, price, posts, sent_at,"
@@ -323,6 +325,8 @@ class Journal:
     ) -> Submission:
         """Put a row back into the queue, in its old place; one that was sent stays as it is.
 
+        What another process has taken over is left to it.
+
         Args:
             was_refused: nothing was made of its POST, if one was counted, which is taken off again.
             pause_s: nothing is sent to its account for so long; None: no such pause.
@@ -333,9 +337,14 @@ class Journal:
             row = await _by_id(rows, seen.id)
             if row.state != "submitting" or row.posts > was_refused or row.queued_until is None:
                 return row
+            if not await self._store.owns(rows, row.key):
+                return row
             # What was there before it is noted anew when it is sent.
             known = {"before", "horizon", "clock_s"}
             evidence = {name: fact for name, fact in row.evidence.items() if name not in known}
+            if row.posts:
+                facts = {name: fact for name, fact in row.evidence.items() if name in known}
+                evidence.setdefault("refused", {"sent_at": row.first_sent_at, **facts})
             back = replace(
                 row, state="queued", posts=0, sent_at=None, first_sent_at=None, evidence=evidence
             )
@@ -351,7 +360,7 @@ class Journal:
         before = traffic.refused.get(row.runs_on)
         running = [each for each in traffic.running if row.runs_on in ("", each.runs_on)]
         if not is_full:
-            refused = before or Refused(_NO_LIMIT, 0.0, 0.0, 0.0)
+            refused = before or Refused(_NO_LIMIT, now, now, 0.0)
             refused = replace(refused, not_before=max(refused.not_before, now + pause_s))
         else:
             wait_s = pause_s
@@ -433,7 +442,11 @@ class Journal:
                 for row in waiting
             ),
             tuple(Running(*columns) for columns in running),
-            {runs_on: Refused(*facts) for runs_on, *facts in refused},
+            {  # one of the future was noted by a clock that has been set since
+                runs_on: Refused(most, at, *times)
+                for runs_on, most, at, *times in refused
+                if at <= now + _SKEW_S
+            },
         )
 
     async def check_budget(
@@ -461,7 +474,9 @@ class Journal:
         with suppress(JournalError):
             async with self._store.read() as rows:
                 open_rows = await rows.all(
-                    "select status, count(*), min(created_at) from submission"
+                    "select status, count(*), min(case when status = 'submitting'"
+                    " and queued_until is not null then coalesce(first_sent_at, updated_at)"
+                    " else created_at end) from submission"
                     # as in OPEN
                     " where status in ('queued', 'submitting', 'running', 'unconfirmed')"
                     " and origin in (?, '') group by status",
@@ -1001,18 +1016,25 @@ async def _spent(
     """The credits of a service's rows at this origin since midnight UTC, of all or of one payer.
 
     Everything that was or may have been charged counts. What certainly was not is a request that
-    the vendor refused, and one that ended before its bytes left.
+    the vendor refused, and one that ended before its bytes left. What waited past midnight counts
+    for the day of its call, and for the one on which it was or may yet be sent.
     """
+    midnight = now - now % 86400
     of_payer, whose = (" and payer = ?", (payer,)) if payer else ("", ())
     ((total,),) = await rows.all(
         "select coalesce(sum(credits), 0) from submission"  # noqa: S608 - a constant
         f" where origin in (?, '') and service = ? and account = ? and created_at >= ?{of_payer}"
+        " and (created_at >= ? or queued_until is not null and (first_sent_at >= ? or posts = 0"
+        " and (state = 'submitting' or state = 'queued' and queued_until > ?)))"
         " and (state in ('queued', 'submitting') or job_id is not null"
         " or (posts > 0 and state <> 'failed'))",
         origin,
         service,
         account,
-        now - now % 86400,
+        midnight - _LONGEST_QUEUED_S,
         *whose,
+        midnight,
+        midnight,
+        now,
     )
     return float(total)

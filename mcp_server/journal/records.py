@@ -93,7 +93,8 @@ class Submission:
     one that this row uploaded; `reference`, that the request was sent with our id as its reference;
     `hook`, that it was sent with an address of ours to call; `hooked`, that the vendor has called;
     `body`, what is to be sent of a row that may have to wait for that; `most`, how many jobs its
-    account may run at most for this one to be taken, where its caller said so.
+    account may run at most for this one to be taken, where its caller said so; `refused`, of
+    the first POST that was refused for want of a slot: `sent_at`, and what was noted as above.
 
     `payer` is the user who caused the request; "" is the operator. `account` is the useapi.net
     account that it went to, of a user's own token; "" is that of the server's. `runs_on` is the

@@ -478,6 +478,154 @@ async def test_a_task_works_while_its_job_waits(tmp_path: Path) -> None:
     assert "completed" == done["status"]
 
 
+@pytest.mark.parametrize("service", ["pixverse", "google-flow"])
+@pytest.mark.parametrize(
+    "refusal", [BUSY, httpx.Response(429, html="<html>Too many</html>")], ids=["JSON", "page"]
+)
+async def test_what_was_refused_and_made_all_the_same_is_not_sent_again(
+    tmp_path: Path, service: str, refusal: httpx.Response
+) -> None:
+    """As by a gateway that refuses, or sends again, what the vendor has taken."""
+    async with one_server(tmp_path, job_seconds=30) as server:
+        server.network.faults = [Fault(then=refusal)]
+        reply = await made(server, 1, service)
+        job = await ended(server, reply.job["job_id"])
+
+    assert "queued" == reply.job["status"]
+    assert "completed" == job["status"]
+    assert 1 == len(server.posts()) == len(server.sandbox.accepted)
+
+
+async def test_of_several_images_that_were_refused_and_made_no_more_are_ordered(
+    tmp_path: Path,
+) -> None:
+    async with one_server(tmp_path, job_seconds=30) as server:
+        server.network.faults = [Fault(then=BUSY)]
+        reply = await server.call(
+            "generate_image", prompt="a cat", service="pixverse", count=2, max_credits=1000
+        )
+        await asyncio.sleep(900)
+        job = await server.call("get_job", job_id=reply.job["job_id"], wait_seconds=50)
+
+    assert "completed" == job.job["status"]
+    assert 1 == len(server.posts()) == len(server.sandbox.accepted)
+
+
+async def test_what_waited_past_midnight_counts_for_the_day_on_which_it_is_sent(
+    tmp_path: Path,
+) -> None:
+    """A clip of Dreamina's costs 115 credits in the sandbox, and its user has two accounts."""
+    vendor = Vendor(tmp_path)
+    async with vendor.server(USEAPI_MAX_CREDITS_PER_DAY="350") as server:
+        vendor.clock.jump_s = 86_400 - vendor.clock.now() % 86_400 - 60
+        before = [await made(server, number, "dreamina") for number in range(3)]
+        await asyncio.sleep(70)
+        while_it_waits = [await made(server, number, "dreamina") for number in range(3, 6)]
+        await asyncio.sleep(400)
+        when_it_was_sent = await made(server, 6, "dreamina")
+
+    assert ["running", "running", "queued"] == [reply.job["status"] for reply in before]
+    assert [False, False, True] == [reply.is_error for reply in while_it_waits]
+    assert "budget_spent" == while_it_waits[2].error["code"]
+    assert "budget_spent" == when_it_was_sent.error["code"]
+    assert 5 == len(server.posts())
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_job_that_can_t_be_read_is_not_read_all_the_time_for_its_slot(
+    tmp_path: Path, status: int
+) -> None:
+    async with one_server(tmp_path, job_seconds=3000) as server:
+        await made(server, 1)
+        await made(server, 2)
+        server.network.concerns = lambda request: "/videos/" in request.url.path
+        refused = httpx.Response(status, json={"error": "No"})
+        server.network.faults = [Fault(reaches=False, then=refused)] * 1000
+        await asyncio.sleep(120)
+
+    assert 1000 - len(server.network.faults) <= 120 / 4
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_a_job_that_its_vendor_does_not_know_any_more_takes_no_slot(
+    tmp_path: Path, status: int
+) -> None:
+    async with one_server(tmp_path, slots=2, job_seconds=200) as server:
+        server.network.concerns = lambda request: request.url.path.endswith("/available")
+        one_slot = httpx.Response(
+            200, json={"available": [{"email": "user@example.com", "maxJobs": 1}]}
+        )
+        server.network.faults = [Fault(then=one_slot)] * 100
+        first = await made(server, 1, "google-flow")
+        assert "running" == first.job["status"]
+        server.network.faults = []
+        busy = Fault(reaches=False, then=BUSY)
+        server.network.concerns = lambda request: (
+            request.method == "POST" or "/jobs/" in request.url.path
+        )
+        server.network.faults = [busy]
+        waiting = await made(server, 2, "google-flow")
+        gone = httpx.Response(status, json={"error": "Gone"})
+        server.network.concerns = lambda request: "/jobs/" in request.url.path
+        server.network.faults = [Fault(reaches=False, then=gone)] * 100
+        await asyncio.sleep(75)
+        sent = len(server.posts())
+
+    assert "queued" == waiting.job["status"]
+    assert 3 == sent
+
+
+async def test_a_refusal_noted_by_a_clock_that_was_ahead_keeps_nothing_back(
+    tmp_path: Path,
+) -> None:
+    vendor = Vendor(tmp_path)
+    async with vendor.server() as server:
+        vendor.clock.jump_s = 7200.0
+        server.network.faults = [Fault(reaches=False, then=BUSY)]
+        await made(server, 1)
+        vendor.clock.jump_s = 0.0
+        await asyncio.sleep(30)
+
+    assert 1 == len(server.sandbox.accepted)
+
+
+async def test_an_account_whose_slots_can_t_be_read_holds_up_no_other(tmp_path: Path) -> None:
+    async with one_server(tmp_path, slots=1, job_seconds=50) as server:
+        for service in ("pixverse", "dreamina"):
+            for number in range(3):
+                await made(server, number, service)
+        server.network.concerns = lambda request: request.url.path.endswith(
+            ("/available", "/dreamina/accounts")
+        )
+        server.network.faults = [Fault(before_s=20)] * 1000
+        await asyncio.sleep(400)
+
+    assert 6 == len(server.sandbox.accepted)
+
+
+def test_who_names_an_account_does_not_wait_for_anothers_many_that_name_none() -> None:
+    many = [replace(waiting(f"a{number}"), runs_on="") for number in range(3)]
+    traffic = Traffic(
+        (*many, waiting("b1")),
+        (Running("r1", None, "a", "y"),),
+        {},
+    )
+
+    assert ["b1"] == [each.id for each in may_start(traffic, {"x": 1, "y": 1}, NOW)]
+
+
+def test_what_runs_on_an_unknown_account_takes_a_slot_that_no_other_account_has() -> None:
+    traffic = Traffic(
+        (waiting("a1"),),
+        (Running("r1", None, "b", "y"), Running("r2", None, "b", "")),
+        {},
+    )
+
+    assert [] == may_start(traffic, {"x": 1, "y": 1}, NOW)
+    assert ["a1"] == [each.id for each in may_start(traffic, {"x": 1, "y": 2}, NOW)]
+    assert ["a1"] == [each.id for each in may_start(traffic, {"x": 2, "y": 1}, NOW)]
+
+
 def test_those_with_the_fewest_running_are_next_and_of_these_the_oldest() -> None:
     traffic = Traffic(
         tuple(waiting(name) for name in ("a1", "a2", "b1", "a3", "c1", "b2")),

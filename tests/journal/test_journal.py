@@ -1477,10 +1477,25 @@ async def test_a_refused_post_is_taken_off_and_its_row_waits_in_its_old_place(
         back.sent_at,
         back.first_sent_at,
     )
-    assert {"body": {"a": 1}} == back.evidence
+    refused = {"sent_at": NOON, "before": ["job-0"]}
+    assert {"body": {"a": 1}, "refused": refused} == back.evidence
     assert [first.id, behind.id] == [each.id for each in traffic.waiting]
     assert {"": Refused(1, NOON, NOON + 10, 10)} == traffic.refused
     assert 1 == sent_again.posts
+
+
+async def test_what_another_process_has_taken_over_is_not_put_back(journal: Journal) -> None:
+    """As one that took it, sent it, and waits for the answer to another POST than was refused."""
+    begun = await journal.begin(await queued(journal), anybody)
+    assert begun is not None
+    await journal.claim("key")
+    await journal.count_post(begun, expected=0)
+    await journal.release("key")
+
+    after = await journal.put_back(begun, was_refused=True, pause_s=10, is_full=True)
+
+    assert ("submitting", 1) == (after.state, after.posts)
+    assert {} == (await journal.traffic(ORIGIN, "dreamina")).refused
 
 
 async def test_what_was_sent_or_never_waits_is_not_put_back(journal: Journal) -> None:
@@ -1504,7 +1519,9 @@ async def test_the_pause_grows_only_while_as_few_are_refused_as_before(
             await journal.find_live("key") or await queued(journal), anybody
         )
         assert begun is not None
+        await journal.claim("key")
         await journal.put_back(begun, pause_s=10, is_full=True)
+        await journal.release("key")
         pauses.append((await journal.traffic(ORIGIN, "dreamina")).refused[""].pause_s)
 
     assert [10, 20, 40, 10] == pauses
@@ -1515,6 +1532,7 @@ async def test_a_vendor_that_is_away_is_left_alone_and_nothing_is_learned_of_its
 ) -> None:
     begun = await journal.begin(await queued(journal, runs_on="a@example.com"), anybody)
     assert begun is not None
+    await journal.claim("key")
     await journal.put_back(begun, was_refused=True, pause_s=10)
 
     refused = (await journal.traffic(ORIGIN, "dreamina")).refused["a@example.com"]
