@@ -97,7 +97,7 @@ def test_a_useapi_token_of_a_users_own_is_shown_as_given_and_forgotten(
         for line in said[1:5]
     ]
     assert "own useapi.net token" not in said[5]
-    assert {("", "", 2)} == left
+    assert {("", "", 3)} == left
 
 
 @pytest.mark.parametrize(

@@ -406,7 +406,8 @@ async def test_a_token_that_the_vendor_refuses_is_told_as_the_users_own(tmp_path
         server.network.concerns = lambda _: True
         server.network.faults = [Fault(then=httpx.Response(401, json={"error": "Unauthorized"}))]
         answer = await alice.call("list_media", service="dreamina")
-        server.network.faults = [Fault(then=httpx.Response(401, json={"error": "Unauthorized"}))]
+        refusal = Fault(then=httpx.Response(401, json={"error": "Unauthorized"}))
+        server.network.faults = [refusal] * 3  # what exists already is read first
         made = await alice.call("upscale_image", source=IMAGE)
 
     for each in (answer, made):
@@ -420,20 +421,20 @@ async def test_a_secret_that_is_replaced_keeps_tokens_and_another_one_does_not(
     async with with_two(tmp_path) as (server, _, _):
         network, clock = server.network, server.served.clock
 
-    async def calls(secret: str) -> list[Any]:
+    async def calls(secret: str, source: str = VIDEO) -> list[Any]:
         changed = {**OWN, "USEAPI_SECRET": secret}
         async with (
             serving(tmp_path, changed, network=network, clock=clock, find_user=find_user) as other,
             other.client(token="alice") as client,
         ):
             return [
-                await client.call_tool("upscale_video", {"source": VIDEO}),
+                await client.call_tool("upscale_video", {"source": source}),
                 await client.call_tool("check_accounts", {"service": "dreamina"}),
             ]
 
     both = await calls(f"{'n' * 32},{'s' * 32}")
     new_alone = await calls("n" * 32)  # what was read meanwhile was sealed anew
-    other = await calls("o" * 32)
+    other = await calls("o" * 32, PIXVERSE)
 
     assert not any(answer.is_error for answer in (*both, *new_alone))
     said = other[0].content[0].text
