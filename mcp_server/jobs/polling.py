@@ -405,7 +405,7 @@ class Poller:
         return await self._repository.record_update(row, job)
 
     def _row_age_s(self, row: Submission) -> float:
-        return self._clock.now() - (row.first_sent_at or row.created_at)
+        return self._clock.now() - row.began_at
 
     async def _journaled(self, job_id: str) -> Job | None:
         row = await self._journal.get(job_id)

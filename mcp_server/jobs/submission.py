@@ -418,7 +418,7 @@ class Submitter:
     async def _reuse(self, row: Submission) -> Job | None:
         """The job an earlier call made; None if it is free to be made again."""
         known = self.to_job(row)
-        age_s = self._clock.now() - row.created_at
+        age_s = self._clock.now() - row.began_at
         service = service_named(row.service)
         if row.job_id is None and not service.has_parts(known):  # its result is all there is of it
             if self._repository.has_a_file(known) or (_has_a_link(known) and age_s < REUSE_S):

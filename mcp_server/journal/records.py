@@ -126,6 +126,11 @@ class Submission:
     queued_until: float | None
 
     @property
+    def began_at(self) -> float:
+        """From when on its job may have been at its vendor, where it did not wait for a slot."""
+        return self.created_at if self.first_sent_at is None else self.first_sent_at
+
+    @property
     def waits(self) -> bool:
         """Whether it is to be sent later: it is in the queue, or whoever took it out is gone."""
         is_unsent = self.state in ("queued", "submitting") and self.posts == 0

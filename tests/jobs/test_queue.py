@@ -511,6 +511,27 @@ async def test_of_several_images_that_were_refused_and_made_no_more_are_ordered(
     assert 1 == len(server.posts()) == len(server.sandbox.accepted)
 
 
+async def test_what_waited_for_a_day_is_as_young_as_its_request(tmp_path: Path) -> None:
+    """A job of a day ago that its vendor does not know is made anew; this one is a minute old."""
+    vendor = Vendor(tmp_path, job_seconds=300)
+    async with vendor.server(USEAPI_QUEUE_SECONDS="86400") as server:
+        await made(server, 1)
+        await made(server, 2)
+        vendor.clock.jump_s = 86_380.0
+        await asyncio.sleep(19)
+        sent = len(server.posts())
+        unknown = httpx.Response(404, json={"error": "Not found"})
+        server.network.concerns = lambda request: (
+            request.method == "GET" and "/videos" in request.url.path
+        )
+        server.network.faults = [Fault(reaches=False, then=unknown)] * 9
+        await asyncio.sleep(10)
+        again = await made(server, 2)
+
+    assert "running" == again.job["status"]
+    assert 2 == sent == len(server.posts())
+
+
 async def test_what_waited_past_midnight_counts_for_the_day_on_which_it_is_sent(
     tmp_path: Path,
 ) -> None:
