@@ -6,7 +6,7 @@ dropped. An id in no row is read as it is: whoever has it may use it.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal, Protocol
 
 from mcp_server.errors import ExpiredError, NotFoundError
@@ -74,7 +74,7 @@ class VisibleRows:
         rows = await self._journal.rows_of(some_id)
         if not rows:
             return "nobodys"
-        return "own" if any([await self._may_see(row) for row in rows]) else "hidden"
+        return "own" if await self._may_see(rows) else "hidden"
 
     async def account_of(self, some_id: str) -> str | None:
         """The account of a job, or of a medium of one; None: of none that this caller may see.
@@ -84,7 +84,7 @@ class VisibleRows:
         """
         for row in await self._journal.rows_of(some_id):
             # The same medium may be of a job on another account, too, which is not for him.
-            if await self._may_see(row):
+            if await self._may_see([row]):
                 return row.account
         return None
 
@@ -108,10 +108,11 @@ class VisibleRows:
         operator = {row.payer for row in rows if not row.payer}
         return await self._journal.users_asking(rows) | operator <= {self._user}
 
-    async def _may_see(self, row: Submission) -> bool:
-        if self.are_all or (self._shared and not row.account):
+    async def _may_see(self, rows: Sequence[Submission]) -> bool:
+        """Whether any of these is the caller's to see."""
+        if self.are_all or (self._shared and any(not row.account for row in rows)):
             return True
-        return self._user in await self._journal.users_asking([row])
+        return self._user in await self._journal.users_asking(rows)
 
     async def leave(self, job_id: str) -> None:
         """Have it written down that the user wants a job no more."""
@@ -161,7 +162,10 @@ class UnjournaledPoller(Poller):
     async def _read(self, job_id: str, apart_s: float) -> Job:
         if job_id.startswith(OUR_ID_PREFIX):
             raise no_submission()
-        return await service_of(job_id, "job_id").read(self._upstream, job_id, age_s=None)
+        return await self._ask(service_of(job_id, "job_id"), job_id)
+
+    async def _ask(self, service: Service, job_id: str) -> Job:
+        return await service.read(self._upstream, job_id, age_s=None)
 
     async def _journaled(self, job_id: str) -> Job | None:
         return None
@@ -170,10 +174,7 @@ class UnjournaledPoller(Poller):
 class StrangersPoller(UnjournaledPoller):
     """Reads a job as if the journal knew nothing of it, and answers that nobody knows it."""
 
-    async def _read(self, job_id: str, apart_s: float) -> Job:
-        if job_id.startswith(OUR_ID_PREFIX):
-            raise no_submission()
-        service = service_of(job_id, "job_id")
+    async def _ask(self, service: Service, job_id: str) -> Job:
         with contextlib.suppress(NotFoundError):
             await service.read(DroppingUpstream(self._upstream), job_id, age_s=None)
         raise not_known(service)
