@@ -5,7 +5,7 @@ All of it holds for every engine (tests/journal/engines.py).
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -41,24 +41,9 @@ from tests.support.limits import LONGEST_S
 End = Literal["failed", "cancelled", "freed"]
 
 
-@pytest.fixture(params=NAMES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture
-def runner(engine: str) -> Iterator[asyncio.Runner]:
-    with asyncio.Runner(loop_factory=ENGINES[engine].loop) as runner:
-        yield runner
-
-
-@pytest.fixture
-def store(
-    engine: str, folder: Path, clock: StoppedClock, runner: asyncio.Runner
-) -> Iterator[Store]:
-    opened = ENGINES[engine].store(folder, clock)
-    yield opened
-    runner.run(opened.close())
+def store(store_of_engine: Store) -> Store:
+    return store_of_engine
 
 
 @asynccontextmanager

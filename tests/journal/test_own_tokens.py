@@ -1,9 +1,7 @@
 """OwnTokens: sealed in whatever database, each change once, and gone when taken back."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +12,6 @@ from mcp_server.journal.own_tokens import OwnTokens, account_of
 from mcp_server.journal.users import Users
 from mcp_server.models import OwnAccount
 from mcp_server.sealing import NotOpenedError, Sealer
-from tests.journal.engines import ENGINES, NAMES
 from tests.journal.rows import NOON, ORIGIN, StoppedClock, new
 
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -22,24 +19,9 @@ TOKEN = "user:11-canary"
 ACCOUNT = account_of("alice", "11")
 
 
-@pytest.fixture(params=NAMES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture
-def runner(engine: str) -> Iterator[asyncio.Runner]:
-    with asyncio.Runner(loop_factory=ENGINES[engine].loop) as runner:
-        yield runner
-
-
-@pytest.fixture
-def store(
-    engine: str, folder: Path, clock: StoppedClock, runner: asyncio.Runner
-) -> Iterator[Store]:
-    opened = ENGINES[engine].store(folder, clock)
-    yield opened
-    runner.run(opened.close())
+def store(store_of_engine: Store) -> Store:
+    return store_of_engine
 
 
 def own_tokens(store: Store, clock: StoppedClock, *keys: bytes) -> OwnTokens:
