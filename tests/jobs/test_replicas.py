@@ -16,6 +16,7 @@ from mcp_server.sandbox.state import Conditions
 from tests.support.harness import GOOD, Fault, Harness, Network, Reply, VirtualClock, running
 from tests.support.limits import LONGEST_S
 from tests.support.postgres import Cut, Wire, needs_postgres, schema_of, server, shared
+from tests.support.team import team
 
 pytestmark = needs_postgres
 
@@ -178,6 +179,39 @@ async def test_a_connection_that_is_cut_at_any_commit_of_a_submission_costs_noth
 
     assert 1 == posts([only])
     assert reply.job["job_id"] == again.job["job_id"]
+
+
+async def test_no_users_budget_is_exceeded_by_fifty_calls_at_once_at_two_servers(
+    runner: asyncio.Runner, tmp_path: Path
+) -> None:
+    """A clip of Dreamina's costs 115 credits in the sandbox."""
+    wish = {"prompt": "a cat", "service": "dreamina"}
+    settings: dict[str, Any] = {
+        "USEAPI_DATABASE_URL": schema_of(tmp_path),
+        "USEAPI_MAX_CREDITS_PER_USER_PER_DAY": "350",
+    }
+    sandbox = Sandbox(job_seconds=600, now=VirtualClock().now)
+    async with AsyncExitStack() as stack:
+        servers = [
+            await stack.enter_async_context(team(tmp_path / name, sandbox=sandbox, **settings))
+            for name in ("one", "two")
+        ]
+        users = [
+            [await stack.enter_async_context(each.caller(name)) for each in servers]
+            for name in ("alice", "bob")
+        ]
+        replies = await asyncio.gather(
+            *(
+                caller.call("generate_video", variation=50 * number + n, **wish)
+                for number, callers in enumerate(users, 1)
+                for n, caller in enumerate(callers * 25)
+            )
+        )
+
+    for of_one in (replies[:50], replies[50:]):
+        assert 3 == len({each.job["job_id"] for each in of_one if not each.is_error})
+        assert ["budget_spent"] * 47 == [each.error["code"] for each in of_one if each.is_error]
+    assert 6 == len(sandbox.accepted)
 
 
 async def test_several_servers_send_what_waits_once_and_never_more_than_there_are_slots(

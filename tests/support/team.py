@@ -58,16 +58,20 @@ async def team(
     *,
     job_seconds: float = 3.0,
     conditions: Conditions | None = None,
+    sandbox: Sandbox | None = None,
     **environment: str,
 ) -> AsyncIterator[Team]:
     """A server with its state below `folder`.
 
     Args:
         conditions: what a test decides about the vendor.
+        sandbox: the vendor, where several servers have the same one.
         environment: settings by their names.
     """
     clock = VirtualClock()
-    sandbox = Sandbox(job_seconds=job_seconds, now=clock.now, conditions=conditions or Conditions())
+    sandbox = sandbox or Sandbox(
+        job_seconds=job_seconds, now=clock.now, conditions=conditions or Conditions()
+    )
     network = Network(sandbox)
     async with serving(
         folder, environment, network=network, clock=clock, find_user=find_user
