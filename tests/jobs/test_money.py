@@ -749,9 +749,17 @@ class Money(RuleBasedStateMachine):
             if hasattr(self, "_vendors"):
                 self._every_call_is_made_again()
         finally:
+            self._runner.run(self._end_the_dead())
             self._runner.close()
             asyncio.run(self._close_files())
             self._folder.cleanup()
+
+    async def _end_the_dead(self) -> None:
+        """They wait at each pause of their store for ever: at the next one too, once cancelled."""
+        while dead := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in dead:
+                task.cancel()
+            await asyncio.wait(dead, timeout=1)
 
     async def _close_files(self) -> None:
         """What a kernel does for its dead."""
