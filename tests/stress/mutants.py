@@ -9,10 +9,11 @@ does nothing, or listed in `mutants_survivors.toml` with the reason why it may l
 
 Nothing on disk is changed. The tests are collected once; for each mutant the process is forked,
 the code of the changed function takes the place of the old, and the tests that run the changed
-lines are run: those that killed a neighbour first, then the file's own, then those that killed
-another mutant of the file, and then the fastest. What runs at import time (a constant, a default)
-needs a new import: such a mutant is forked before our code is imported. A test that starts another
-process tests the code as it is there, so that it kills nothing.
+lines are run: those that killed a neighbour first, then those whose names share words with the
+change, then the file's own, then those that killed another mutant of the file, and then the
+fastest. What runs at import time (a constant, a default) needs a new import: such a mutant is
+forked before our code is imported. A test that starts another process tests the code as it is
+there, so that it kills nothing.
 """
 
 import argparse
@@ -34,7 +35,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -342,6 +343,11 @@ class Tests:
     lines: dict[str, dict[str, list[int]]] = field(default_factory=dict)  # by path, by test
     killers: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
 
+    def __post_init__(self) -> None:
+        self._words = {name: _words(name.partition("::")[2]) for name in self.took_s}
+        having = Counter(word for words in self._words.values() for word in words)
+        self._weights = {word: math.log(len(self._words) / n) for word, n in having.items()}
+
     def of(self, mutant: Mutant) -> list[str]:
         """The tests that run what a mutant changes, the most promising first."""
         start, end = mutant.lines
@@ -354,11 +360,24 @@ class Tests:
             for name in names
         }  # fmt: skip
         own = f"/test_{Path(mutant.path).stem}.py::"
+        words = _words(f"{mutant.function} {mutant.was}")
 
-        def promise(name: str) -> tuple[bool, bool, bool, float]:
-            return name not in first, own not in name, name not in next_to_them, self.took_s[name]
+        def promise(name: str) -> tuple[bool, int, bool, bool, float]:
+            alike = round(sum(self._weights[word] for word in words & self._words[name]))
+            return (
+                name not in first,
+                -alike,
+                own not in name,
+                name not in next_to_them,
+                self.took_s[name],
+            )
 
         return sorted(names, key=promise)
+
+
+def _words(text: str) -> set[str]:
+    """Its words by their first letters: `_budgets` and `a_budget` have one in common."""
+    return {word[:5].lower() for word in re.findall("[A-Z]?[a-z]+", text) if len(word) > 2}
 
 
 class _InOneProcess:
