@@ -862,8 +862,10 @@ class Money(RuleBasedStateMachine):
     ) -> None:
         _ASKER.set(call)
         began = asyncio.get_running_loop().time()
-        began_at = self._true_time()
-        waits = self._journal.rows("posts = 0") if self._has_queue else []  # its turn may come now
+        began_at, sent = self._true_time(), len(self._vendors.posts)
+        # Its turn may come now; what is being sent may be refused, and wait once more.
+        begun = "posts = 0 or state = 'submitting'"
+        waits = self._journal.rows(begun) if self._has_queue else []
         try:
             answer = reply(await process.client.call_tool(tool, arguments))
         except (asyncio.CancelledError, DeadError):
@@ -874,7 +876,7 @@ class Money(RuleBasedStateMachine):
             return
         if call is not None:
             call.ended = len(self._asked)
-        accepted = self._accepted_since(began_at, call, {row["id"] for row in waits})
+        accepted = self._accepted_since(sent, call, {row["id"] for row in waits})
         if not process.is_leaving:
             self._hear(tool, answer, began_at, accepted)
         if call and call.says == "pay nothing" and call.wish.asked_about > 0 and accepted:
@@ -902,19 +904,19 @@ class Money(RuleBasedStateMachine):
             if tool == "cancel_job" and "Given up" in answer.text:
                 self._note_given_up(answer.job)
 
-    def _accepted_since(self, began_at: float, call: Asked | None, waited: set[str]) -> list[Post]:
+    def _accepted_since(self, sent: int, call: Asked | None, waited: set[str]) -> list[Post]:
         """What this very call made: the vendor accepted it, and has not denied it.
 
         Args:
-            waited: the rows of earlier calls that were not sent when it began.
+            sent: how many requests there were when it began.
+            waited: the rows of earlier calls that were not sent, or about to be, when it began.
         """
         if call is None or not self._is_alone(call):
             return []
         return [
             post
-            for post in self._vendors.posts
+            for post in self._vendors.posts[sent:]
             if (post.life, post.wish) == (call.life, call.wish)
-            and post.left_at >= began_at
             and post.row_id not in waited
             and post.accepted is not None
             and not post.is_denied
