@@ -187,9 +187,8 @@ class Queue:
         rows = [row for row in rows if self._has_own or not row.account]
         places = list(dict.fromkeys((row.account, row.service) for row in rows))
         for row in rows:
-            is_over = row.queued_until is not None and now >= row.queued_until
             is_left = row.state == "submitting" and now >= row.updated_at + _BEGINS_S
-            if is_over or is_left:
+            if row.has_waited_enough(now) or is_left:
                 await self._account_of(row.account).submitter.look(row)
         # Beside each other: the vendor of one that does not answer holds up no other.
         told = await asyncio.gather(*(self._slots_of(*place) for place in places))

@@ -233,7 +233,7 @@ class Submitter:
         A row that somebody alive is working on is left to them. One whose owner is gone is either
         found or unconfirmed afterwards.
         """
-        if row.state == "queued" and self._clock.now() < (row.queued_until or 0.0):
+        if row.state == "queued" and not row.has_waited_enough(self._clock.now()):
             return row  # there is nothing to find
         if row.key in self._works or not await self._try_claim(row.key):
             return row
@@ -310,7 +310,7 @@ class Submitter:
             return row  # somebody is at work on it
         try:
             if row.waits:
-                return row if self._clock.now() < (row.queued_until or 0.0) else None
+                return None if row.has_waited_enough(self._clock.now()) else row
             if row.posts == 0:
                 return None  # nothing of it was sent, and whoever meant to is gone
             if row.state == "accepted":

@@ -136,6 +136,10 @@ class Submission:
         is_unsent = self.state in ("queued", "submitting") and self.posts == 0
         return is_unsent and self.queued_until is not None
 
+    def has_waited_enough(self, now: float) -> bool:
+        """Whether it is given up if it has not been sent by now."""
+        return self.queued_until is not None and now >= self.queued_until
+
 
 @dataclass(frozen=True)
 class Waiting:
