@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from mcp_server.sandbox.app import Sandbox
+from mcp_server.sandbox.state import Conditions
 from tests.support.harness import GOOD, TOKEN, Fault, Network, Reply, VirtualClock
 from tests.support.http_memory import ADDRESS, Served, serving
 from tests.support.serving import free_port, http_server
 from tests.support.serving import vendor as vendor_on_a_port
+from tests.support.team import OPERATOR, team
 
 HOOKS = {
     "USEAPI_PUBLIC_URL": ADDRESS,
@@ -304,3 +306,27 @@ def test_over_a_real_port_a_job_ends_by_the_vendors_call(tmp_path: Path) -> None
     assert "completed" == waited["structuredContent"]["status"]
     assert [204] == real.called
     assert "Traceback" not in said
+
+
+async def test_what_waited_is_sent_without_an_address_where_webhooks_are_off_by_then(
+    tmp_path: Path,
+) -> None:
+    sandbox = Sandbox(job_seconds=60, now=VirtualClock().now, conditions=Conditions(slots=1))
+    bodies: list[dict[str, Any]] = []
+    replies: list[Reply] = []
+    queue: dict[str, Any] = {"USEAPI_QUEUE_SECONDS": "1800"}
+    for settings in (HOOKS | queue, POLLING | queue):
+        async with (
+            team(tmp_path, sandbox=sandbox, **settings) as server,
+            server.caller(OPERATOR) as caller,
+        ):
+            for prompt in ("a cat", "a dog"):
+                order = {"prompt": prompt, "service": "pixverse"}
+                replies.append(await caller.call("generate_video", **order))
+            if settings["USEAPI_WEBHOOKS"] == "":
+                await asyncio.sleep(100)
+            bodies += [json.loads(request.content) for request in caller.posts()]
+
+    assert ["running", "queued"] == [reply.job["status"] for reply in replies[:2]]
+    assert ["a cat", "a dog"] == [body["prompt"] for body in bodies]
+    assert [True, False] == ["replyUrl" in body for body in bodies]

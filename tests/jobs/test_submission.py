@@ -111,6 +111,23 @@ async def test_fifty_calls_at_once_are_one_post_and_one_job(tmp_path: Path) -> N
         assert {h.sandbox.accepted[0].job_id} == {reply.job["job_id"] for reply in replies}
 
 
+@pytest.mark.parametrize(
+    ("call", "reads"),
+    [(UPSCALE, 0), (INTERPOLATE, 0), (UPSCALE_FLOW_IMAGE, 0), (UPSCALE_IMAGE, 1)],
+    ids=["dreamina", "dreamina fps", "google flow image", "dreamina image"],
+)
+async def test_jobs_are_listed_before_a_request_only_where_a_lost_one_is_told_from_them(
+    tmp_path: Path, call: Call, reads: int
+) -> None:
+    """Where the vendor makes a job of each request, and answers before it has ended."""
+    async with running(tmp_path) as h:
+        await submit(h, call)
+        paths = [request.url.path for request in h.network.sent]
+        lists = [path for path in paths if path.endswith(("/scheduler", "/videos", "/jobs"))]
+
+    assert reads == len(lists)
+
+
 @ANY_CALL
 async def test_the_same_call_after_a_restart_sends_nothing(tmp_path: Path, call: Call) -> None:
     async with running(tmp_path) as h:

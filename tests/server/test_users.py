@@ -24,6 +24,7 @@ from mcp_server.models import OUR_ID_PREFIX, Caller
 from mcp_server.sandbox import media
 from mcp_server.tools.context import SUBMITTING_TOOLS
 from mcp_server.tools.registry import all_tools
+from tests.jobs.test_submission import own_500
 from tests.support.harness import GOOD, Fault, Harness, Reply
 from tests.support.http_memory import Mode
 from tests.support.tasks_client import DECLARED, Method, ask
@@ -482,6 +483,22 @@ async def test_a_user_pays_within_a_daily_budget_and_nobody_is_held_up_by_anothe
     assert joined.job["job_id"] == his.job["job_id"]
     assert not any(reply.is_error for reply in unlimited)
     assert 2 + 1 + 3 == len(alice.posts())
+
+
+async def test_a_second_request_is_not_sent_where_the_users_credits_do_not_cover_both(
+    tmp_path: Path,
+) -> None:
+    """An upscale costs 30 credits, and the first may have been charged for one that failed."""
+    async with (
+        team(tmp_path, USEAPI_MAX_CREDITS_PER_USER_PER_DAY="59") as server,
+        server.caller("alice") as alice,
+    ):
+        server.network.faults = [Fault(reaches=False, then=own_500())]
+        told = await alice.call("upscale_video", source=VIDEO)
+
+    assert "unconfirmed" == told.job["status"]
+    assert "budget_spent" in told.text
+    assert [] == server.sandbox.accepted
 
 
 async def test_nobody_learns_that_another_has_sent_the_same_file(tmp_path: Path) -> None:
