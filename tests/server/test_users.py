@@ -488,7 +488,10 @@ async def test_a_user_pays_within_a_daily_budget_and_nobody_is_held_up_by_anothe
 async def test_a_user_whose_credits_are_spent_is_told_so_before_any_question(
     tmp_path: Path,
 ) -> None:
-    settings = {"USEAPI_MAX_CREDITS_PER_USER_PER_DAY": "150", "USEAPI_CONFIRM_CREDITS": "50"}
+    settings: dict[str, Any] = {
+        "USEAPI_MAX_CREDITS_PER_USER_PER_DAY": "150",
+        "USEAPI_CONFIRM_CREDITS": "50",
+    }
     wish = {"prompt": "a cat", "service": "dreamina"}  # 115 credits
     async with team(tmp_path, **settings) as server, server.caller("alice") as alice:
         await alice.call("generate_video", **wish, max_credits=1000)
@@ -544,7 +547,10 @@ async def test_whoever_joined_what_failed_can_read_why(tmp_path: Path) -> None:
 
 async def test_who_agreed_to_no_price_is_not_told_of_anothers_budget(tmp_path: Path) -> None:
     """Bob's job ends while he repeats the call that made it, and Alice asks for the same."""
-    settings = {"USEAPI_MAX_CREDITS_PER_USER_PER_DAY": "150", "USEAPI_CONFIRM_CREDITS": "50"}
+    settings: dict[str, Any] = {
+        "USEAPI_MAX_CREDITS_PER_USER_PER_DAY": "150",
+        "USEAPI_CONFIRM_CREDITS": "50",
+    }
     wish: dict[str, Any] = {"prompt": "a cat", "service": "dreamina"}  # 115 credits
     async with (
         team(tmp_path, job_seconds=600, **settings) as server,
