@@ -505,13 +505,13 @@ async def test_how_long_was_waited_is_counted_when_it_was_sent(tmp_path: Path) -
     async with vendor.server(while_open=opened) as server:
         await made(server, 1)
         waiting = await made(server, 2)
-        server.network.faults = [Fault(reaches=False, then=BUSY)]  # when its turn comes
+        server.network.faults = [Fault(reaches=False, then=BUSY)] * 2  # when its turn comes
         await ended(server, waiting.job["job_id"])
 
     waits = opened.app.metrics.queue_waits
     assert ["pixverse"] == list(waits)
     assert 1 == sum(waits["pixverse"].counts)
-    assert 3 == len(server.posts())
+    assert 4 == len(server.posts())
 
 
 async def test_a_slot_is_free_again_though_nobody_asks_for_the_job_that_had_it(
