@@ -163,7 +163,7 @@ class Submitter:
             try:
                 job = await self._answer(order, key, work)
             except BudgetError:
-                if not may_charge or work.payer in (user, None):
+                if work.payer == user:
                     raise
                 continue  # somebody else's credits are spent
             except UseapiError:
@@ -268,10 +268,10 @@ class Submitter:
     def send_queued(self, row: Submission) -> None:
         """Begin to send a row of the queue, if it is its turn and nobody else is at it."""
         order = order_to_send(row)
-        if order is None or row.key in self._works or self._is_closed:
+        if order is None or row.key in self._works:
             return
-        work = _Work(asyncio.create_task(self._work_queued(order, row)), row.payer, row.id)
-        work.asked.add(row.payer)
+        task = asyncio.create_task(self._work_queued(order, row))
+        work = _Work(task, row.payer, row.id, {row.payer})
         self._works[row.key] = work
         work.task.add_done_callback(lambda done: self._done(row.key, done))
 
@@ -348,8 +348,10 @@ class Submitter:
 
     async def _in_turn(self, order: Order, row: Submission) -> Job:
         """With the key claimed: send a row that waits if it is its turn; else how it stands."""
-        begun = None if self._queue is None else await self._queue.begin(row)
-        if begun is None or self._queue is None:
+        if self._queue is None:  # it is sent by a server that has one
+            return self.to_job(row)
+        begun = await self._queue.begin(row)
+        if begun is None:
             return self.to_job(await self._journal.latest(row))
         seen = await self._reconciler.look_for_refused(order, begun)
         if seen is not None:

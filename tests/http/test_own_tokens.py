@@ -490,10 +490,10 @@ async def test_a_team_shares_what_is_paid_with_its_token_and_nothing_else(tmp_pa
 
 async def test_budgets_count_each_accounts_credits_apart(tmp_path: Path) -> None:
     async with with_two(tmp_path, USEAPI_MAX_CREDITS_PER_DAY="150") as (server, alice, bob):
-        made = [await caller.call("generate_video", **WISH) for caller in (alice, bob)]
-        over = await alice.call("generate_video", **WISH, variation=2)
         async with server.caller("carol") as carol:
-            made += [await carol.call("generate_video", **WISH)]
+            made = [await carol.call("generate_video", **WISH)]
+        made += [await caller.call("generate_video", **WISH) for caller in (alice, bob)]
+        over = await alice.call("generate_video", **WISH, variation=2)
 
     assert not any(each.is_error for each in made)
     assert "budget_spent" == over.error["code"]

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from mcp.types import ElicitResult
 
 from mcp_server.jobs.queue import in_turn, may_start
 from mcp_server.journal.locks import FileLocks
@@ -20,6 +23,7 @@ from tests.support.harness import (
     Fault,
     Harness,
     Network,
+    Opened,
     Reply,
     VirtualClock,
     running,
@@ -29,7 +33,7 @@ from tests.support.team import OPERATOR, team
 
 VIDEO = GOOD["dreamina", "video"]
 FLOW_VIDEO = GOOD["google-flow", "video"]
-QUEUE = {"USEAPI_QUEUE_SECONDS": "1800"}
+QUEUE: dict[str, Any] = {"USEAPI_QUEUE_SECONDS": "1800"}
 BUSY = httpx.Response(429, json={"error": "Account is busy"})
 
 
@@ -54,7 +58,11 @@ class Vendor:
         self._locks = FileLocks(folder / "state" / "journal.lock")
 
     def server(
-        self, *, client_options: dict[str, Any] | None = None, **settings: Any
+        self,
+        *,
+        client_options: dict[str, Any] | None = None,
+        while_open: Opened | None = None,
+        **settings: Any,
     ) -> contextlib.AbstractAsyncContextManager[Harness]:
         return running(
             self._folder,
@@ -63,6 +71,7 @@ class Vendor:
             network=self.network,
             locks=self._locks,
             client_options=client_options,
+            while_open=while_open,
             **{**QUEUE, **settings},
         )
 
@@ -406,6 +415,103 @@ async def test_a_lost_answer_to_what_waited_is_looked_for_and_never_sent_again(
 
     assert ["completed", "completed"] == [job["status"] for job in jobs]
     assert 3 == len(server.posts()) == len(server.sandbox.accepted)
+
+
+async def test_a_lost_answer_is_looked_for_by_the_next_server_at_once(tmp_path: Path) -> None:
+    """It is in no queue, though it might have waited there for as long as half an hour."""
+    vendor = Vendor(tmp_path)
+    async with vendor.server() as server:
+        server.network.faults = [Fault(after_s=1000)]
+        lost = await made(server, 1)
+    async with vendor.server() as server:
+        found = await server.call("get_job", job_id=lost.job["job_id"])
+
+    assert "submitting" == lost.job["status"]
+    assert found.job["status"] in ("running", "completed")
+    assert 1 == vendor.accepted
+
+
+async def test_what_waits_is_sent_as_it_was_ordered_by_whoever_asks_for_it(tmp_path: Path) -> None:
+    async with one_server(tmp_path) as server:
+        first = await server.call("upscale_video", source=VIDEO)
+        wish = {"source": VIDEO, "fps": 60}
+        waiting = await server.call("interpolate_video", reply_ref="mine", **wish)
+        await server.call("cancel_job", job_id=first.job["job_id"])
+        joined = await server.call("interpolate_video", **wish)
+
+    assert ("queued", "running") == (waiting.job["status"], joined.job["status"])
+    assert "mine" == server.sandbox.accepted[-1].body["replyRef"]
+    assert 2 == len(server.sandbox.accepted)
+
+
+async def test_what_a_newer_version_put_into_the_queue_is_left_to_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    vendor = Vendor(tmp_path)
+    async with vendor.server() as server:
+        await made(server, 1)
+        theirs = await made(server, 2)
+    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "journal.sqlite")) as database:
+        database.execute(
+            "update submission set operation = 'sing' where id = ?", (theirs.job["job_id"],)
+        )
+        database.commit()
+    async with vendor.server() as server:
+        seen = set()
+        for _ in range(40):
+            await asyncio.sleep(5)
+            listed = await server.call("list_jobs")
+            seen |= {job["status"] for job in listed.job["jobs"] if job["operation"] == "sing"}
+
+    assert {"queued"} == seen
+    assert 1 == vendor.accepted
+    assert [] == [each for each in caplog.records if each.levelno >= logging.ERROR]
+
+
+async def test_what_waits_costs_no_new_consent_until_it_has_waited_too_long(
+    tmp_path: Path,
+) -> None:
+    """Afterwards it would be a new job, and the user is asked."""
+    asked: list[str] = []
+
+    async def answer(_: Any, params: Any) -> ElicitResult:
+        asked.append(params.message)
+        return ElicitResult(action="accept", content={"confirm": True})
+
+    vendor = Vendor(tmp_path, job_seconds=5000)
+    wish: dict[str, Any] = {"service": "dreamina"}
+    async with vendor.server() as server:
+        for number in (1, 2):
+            await made(server, number, **wish)
+        waiting = await made(server, 3, **wish)
+    async with vendor.server(
+        client_options={"elicitation_callback": answer},
+        USEAPI_QUEUE_SECONDS="",
+        USEAPI_CONFIRM_CREDITS="50",
+    ) as plain:
+        joined = await made(plain, 3, **wish)
+        asked_before = len(asked)
+        await asyncio.sleep(2000)
+        await made(plain, 3, **wish)
+
+    assert "queued" == waiting.job["status"]
+    assert waiting.job["job_id"] == joined.job["job_id"]
+    assert (0, 1) == (asked_before, len(asked))
+
+
+async def test_how_long_was_waited_is_counted_when_it_was_sent(tmp_path: Path) -> None:
+    opened = Opened()
+    vendor = Vendor(tmp_path)
+    async with vendor.server(while_open=opened) as server:
+        await made(server, 1)
+        waiting = await made(server, 2)
+        server.network.faults = [Fault(reaches=False, then=BUSY)] * 2  # when its turn comes
+        await ended(server, waiting.job["job_id"])
+
+    waits = opened.app.metrics.queue_waits
+    assert ["pixverse"] == list(waits)
+    assert 1 == sum(waits["pixverse"].counts)
+    assert 4 == len(server.posts())
 
 
 async def test_a_slot_is_free_again_though_nobody_asks_for_the_job_that_had_it(

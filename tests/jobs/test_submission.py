@@ -15,11 +15,25 @@ from typing import Any
 
 import httpx
 import pytest
+from mcp import Client
 
 from mcp_server.sandbox import dreamina as dreamina_jobs
 from mcp_server.sandbox import pixverse
 from mcp_server.sandbox.google_flow import sources as google_flow_sources
-from tests.support.harness import GOOD, ORIGIN, TOKEN, Fault, Harness, Reply, running
+from mcp_server.server.factory import create_server
+from mcp_server.settings import Settings
+from tests.support.harness import (
+    GOOD,
+    ORIGIN,
+    TOKEN,
+    Fault,
+    Harness,
+    Opened,
+    Reply,
+    VirtualClock,
+    reply,
+    running,
+)
 from tests.support.processes import Kernel
 
 VIDEO = GOOD["dreamina", "video"]
@@ -153,9 +167,36 @@ async def test_a_google_flow_image_is_made_once_and_kept_as_a_file(tmp_path: Pat
 
     assert "running" == first.job["status"]
     assert "completed" == done.job["status"] == again.job["status"]
-    assert [done.job["media"][0]["path"]] == [str(file) for file in (tmp_path / "output").iterdir()]
+    (file,) = (tmp_path / "output").iterdir()
+    assert str(file) == done.job["media"][0]["path"]
+    assert file.name.startswith("google-flow-upscale-")
+    assert f"-{first.job['created_at'][:10]}-" in file.name
     assert again.job["reused"] is True
     assert 1 == len(h.posts())
+
+
+async def test_several_images_of_one_order_are_read_when_it_is_made_again(tmp_path: Path) -> None:
+    call = ("generate_image", {"prompt": "cat", "service": "pixverse", "count": 2})
+    async with running(tmp_path, job_seconds=20) as h:
+        first = await submit(h, call)
+        again = await submit(h, call)
+        await asyncio.sleep(30)
+        done = await submit(h, call)
+
+    jobs = [reply.job for reply in (first, again, done)]
+    assert ["running", "running", "completed"] == [job["status"] for job in jobs]
+    assert 1 == len({job["job_id"] for job in jobs})
+    assert 1 == len(h.posts())
+
+
+async def test_a_call_that_is_made_again_reads_its_job_once(tmp_path: Path) -> None:
+    async with running(tmp_path, job_seconds=60) as h:
+        first = await submit(h, UPSCALE)
+        h.network.sent.clear()
+        again = await submit(h, UPSCALE)
+
+        assert first.job["job_id"] == again.job["job_id"]
+        assert ["GET"] == [request.method for request in h.network.sent]
 
 
 async def test_a_job_that_completed_is_returned_with_its_result(tmp_path: Path) -> None:
@@ -351,6 +392,44 @@ async def test_a_request_that_was_still_connecting_when_the_server_stopped_never
 
     assert 1 == len(h.posts()) == len(h.sandbox.accepted)
     assert h.sandbox.accepted[0].job_id == again.job["job_id"]
+
+
+@pytest.mark.parametrize("call", [UPSCALE, UPSCALE_FLOW_IMAGE], ids=["dreamina", "google flow"])
+async def test_a_server_that_stops_answers_within_seconds_whoever_still_connects(
+    tmp_path: Path, call: Call
+) -> None:
+    opened = Opened()
+    async with running(tmp_path, while_open=opened) as h:
+        h.network.faults = [Fault(connect_s=20)]
+        caller = asyncio.create_task(submit(h, call))
+        await asyncio.sleep(1)
+        opened.app.all_jobs.answer_submitting()
+        reply = await caller
+
+        assert 5 == pytest.approx(now(), abs=0.5)
+        assert "submitting" == reply.job["status"]
+        assert [] == h.posts()
+
+
+async def test_a_server_that_stops_answers_at_once_what_was_sent_or_refused(
+    tmp_path: Path,
+) -> None:
+    opened = Opened()
+    refusal = httpx.Response(422, json={"error": "moderated"})
+    async with running(tmp_path, while_open=opened) as h:
+        opened.app.all_jobs.answer_submitting()
+        h.network.faults = [
+            Fault(connect_s=1.1, reaches=False, then=refusal),
+            Fault(connect_s=1.1, after_s=100),
+        ]
+        refused = await submit(h, INTERPOLATE)
+        refused_after = now()
+        sent = await submit(h, UPSCALE)
+
+        assert 422 == refused.error["http_status"]
+        assert 1.1 == pytest.approx(refused_after, abs=0.1)
+        assert "submitting" == sent.job["status"]
+        assert 2.2 == pytest.approx(now(), abs=0.3)
 
 
 # An answer that was lost: found by reading
@@ -1167,6 +1246,24 @@ async def test_a_disk_that_fills_up_while_the_vendor_works_loses_no_job(
         assert 1 == len(h.posts())
 
 
+async def test_an_image_that_could_not_be_written_down_is_not_made_again(tmp_path: Path) -> None:
+    """Its answer is the result: there is no job to be found at the vendor."""
+    state = tmp_path / "state"
+    async with running(tmp_path) as h:
+        h.network.faults = [Fault(after_s=10)]
+        first = await submit(h, UPSCALE_FLOW_IMAGE)
+        state.rename(tmp_path / "away")
+        state_is_a_file(state)
+        await asyncio.sleep(20)
+        state.unlink()
+        (tmp_path / "away").rename(state)
+        second = await submit(h, UPSCALE_FLOW_IMAGE)
+
+        assert "running" == first.job["status"]
+        assert not second.is_error
+        assert 1 == len(h.posts())
+
+
 @NO_LIMITS_ON_WINDOWS
 @ANY_CALL
 async def test_on_a_disk_that_fills_up_while_it_connects_nothing_leaves(
@@ -1220,6 +1317,25 @@ async def test_two_servers_that_are_asked_for_the_same_send_it_once(tmp_path: Pa
         assert first.job["job_id"] == second.job["job_id"]
         assert one.sandbox.accepted[0].job_id == later.job["job_id"]
         assert 1 == len(one.posts())
+
+
+async def test_who_waits_in_vain_for_a_key_is_told_to_call_again(tmp_path: Path) -> None:
+    """The price is asked for under the same key, and may take a minute."""
+    async with running(tmp_path) as h:
+        h.network.faults = [Fault(after_s=100)]
+        asks = asyncio.create_task(submit(h, UPSCALE_PIXVERSE, max_credits=1000))
+        await asyncio.sleep(1)
+        busy = await submit(h, UPSCALE_PIXVERSE)
+        told_at = now()
+        await asks
+        await asyncio.sleep(60)
+        after = await submit(h, UPSCALE_PIXVERSE)
+
+        assert ("journal_busy", True) == (busy.error["code"], busy.error["retryable"])
+        assert "at work on the same request" in busy.text
+        assert 42 == pytest.approx(told_at, abs=0.5)
+        assert "completed" == after.job["status"]
+        assert 1 == len(h.sandbox.accepted)
 
 
 async def test_a_look_leaves_a_row_to_the_process_that_works_on_it(tmp_path: Path) -> None:
@@ -1431,6 +1547,20 @@ async def test_an_answer_that_comes_after_it_was_given_up_is_not_lost(tmp_path: 
 
         assert made["video_id"] == found.job["job_id"]
         assert [made["video_id"]] == [job["job_id"] for job in listed]
+
+
+async def test_where_no_connection_can_be_made_nothing_is_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "nonsense://proxy.example")
+    settings = Settings.read({"USEAPI_TOKEN": TOKEN, "USEAPI_STATE_DIR": str(tmp_path)})
+    async with Client(create_server(settings, clock=VirtualClock())) as client:
+        tool, arguments = UPSCALE
+        refused = reply(await client.call_tool(tool, arguments))
+        failed = reply(await client.call_tool("list_jobs", {"status": "failed"}))
+
+    assert "wrong_setting" == refused.error["code"]
+    assert [] == failed.job["jobs"]
 
 
 async def test_without_a_token_nothing_is_sent(tmp_path: Path) -> None:

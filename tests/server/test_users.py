@@ -9,6 +9,7 @@ import contextlib
 import inspect
 import json
 import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -499,6 +500,115 @@ async def test_a_second_request_is_not_sent_where_the_users_credits_do_not_cover
     assert "unconfirmed" == told.job["status"]
     assert "budget_spent" in told.text
     assert [] == server.sandbox.accepted
+
+
+async def test_a_user_whose_credits_are_spent_is_told_so_before_any_question(
+    tmp_path: Path,
+) -> None:
+    settings: dict[str, Any] = {
+        "USEAPI_MAX_CREDITS_PER_USER_PER_DAY": "150",
+        "USEAPI_CONFIRM_CREDITS": "50",
+    }
+    wish = {"prompt": "a cat", "service": "dreamina"}  # 115 credits
+    async with team(tmp_path, **settings) as server, server.caller("alice") as alice:
+        await alice.call("generate_video", **wish, max_credits=1000)
+        refused = await alice.call("generate_video", **wish, variation=2)
+
+    assert "budget_spent" == refused.error["code"]
+
+
+async def test_a_price_that_the_vendor_tells_counts_for_a_users_budget(tmp_path: Path) -> None:
+    wish = {"source": GOOD["pixverse", "video"]}
+    async with (
+        team(tmp_path, USEAPI_MAX_CREDITS_PER_USER_PER_DAY="15") as server,
+        server.caller("alice") as alice,
+    ):
+        made = await alice.call("upscale_video", **wish)
+        refused = await alice.call("upscale_video", **wish, model="topaz-proteus")
+
+    assert "running" == made.job["status"]
+    assert "budget_spent" == refused.error["code"]
+    assert 1 == len(server.sandbox.accepted)
+
+
+async def test_whoever_joined_what_failed_can_read_why(tmp_path: Path) -> None:
+    image = {"source": GOOD["google-flow", "image"]}
+    async with (
+        team(tmp_path) as server,
+        server.caller("alice") as alice,
+        server.caller("bob") as bob,
+    ):
+        server.network.faults = [Fault(reaches=False, after_s=1, then="cut")]
+        lost = await asyncio.gather(*(c.call("upscale_image", **image) for c in (alice, bob)))
+        ids = {reply.error["job_id"] for reply in lost}
+        read = [(await c.call("get_job", job_id=min(ids))).job for c in (alice, bob)]
+
+    assert 1 == len(ids) == len(alice.posts())
+    assert ["lost", "lost"] == [job["failure"]["code"] for job in read]
+
+
+async def test_who_agreed_to_no_price_is_not_told_of_anothers_budget(tmp_path: Path) -> None:
+    """Bob's job ends while he repeats the call that made it, and Alice asks for the same."""
+    settings: dict[str, Any] = {
+        "USEAPI_MAX_CREDITS_PER_USER_PER_DAY": "150",
+        "USEAPI_CONFIRM_CREDITS": "50",
+    }
+    wish: dict[str, Any] = {"prompt": "a cat", "service": "dreamina"}  # 115 credits
+    async with (
+        team(tmp_path, job_seconds=600, **settings) as server,
+        server.caller("alice") as alice,
+        server.caller("bob") as bob,
+    ):
+        await alice.call("generate_video", **wish, variation=2, max_credits=1000)
+        job_id = (await bob.call("generate_video", **wish, max_credits=1000)).job["job_id"]
+        failed = httpx.Response(200, json={"jobid": job_id, "status": "failed", "error": "No"})
+        server.network.concerns = lambda request: request.method == "GET"
+        server.network.faults = [Fault(), Fault(reaches=False, after_s=5, then=failed)]
+        again = asyncio.create_task(bob.call("generate_video", **wish))
+        await asyncio.sleep(2)
+        hers = await alice.call("generate_video", **wish, max_credits=1000)
+        his = await again
+
+    assert "budget_spent" == hers.error["code"]
+    assert "consent_needed" == his.error["code"]
+    assert "credits for dreamina" not in his.text
+    assert 2 == len(server.sandbox.accepted)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its files can't be moved while they are open")
+async def test_a_user_whose_journal_fails_while_the_vendor_works_gets_his_job(
+    tmp_path: Path,
+) -> None:
+    state = tmp_path / "state"
+    async with team(tmp_path, job_seconds=60) as server, server.caller("alice") as alice:
+        server.network.faults = [Fault(after_s=10)]
+        asked = asyncio.create_task(alice.call("upscale_video", source=VIDEO))
+        await asyncio.sleep(5)
+        state.rename(tmp_path / "away")
+        state.write_text("a file in the folder's place")
+        reply = await asked
+        state.unlink()
+        (tmp_path / "away").rename(state)
+
+    assert server.sandbox.accepted[0].job_id == reply.job["job_id"]
+
+
+async def test_that_the_operator_asked_for_a_users_job_is_not_written_down(
+    tmp_path: Path,
+) -> None:
+    async with (
+        team(tmp_path, job_seconds=60) as server,
+        server.caller("alice") as alice,
+        server.caller(OPERATOR) as operator,
+    ):
+        job_id = (await alice.call("upscale_video", source=VIDEO)).job["job_id"]
+        joined = (await operator.call("upscale_video", source=VIDEO)).job["job_id"]
+        row = await server.app.journal.get(job_id)
+        assert row is not None
+        users = await server.app.journal.users_asking([row])
+
+    assert joined == job_id
+    assert {"alice"} == users
 
 
 async def test_nobody_learns_that_another_has_sent_the_same_file(tmp_path: Path) -> None:
