@@ -1512,6 +1512,82 @@ async def test_the_pause_grows_only_while_as_few_are_refused_as_before(
     assert [10, 20, 40, 10] == pauses
 
 
+async def test_a_refusal_holds_up_its_own_service_and_account_alone(journal: Journal) -> None:
+    begun = await journal.begin(await queued(journal), anybody)
+    assert begun is not None
+    await journal.claim("key")
+    await journal.put_back(begun, pause_s=10, is_full=True)
+
+    places = [("dreamina", ""), ("pixverse", ""), ("dreamina", "alice"), ("pixverse", "alice")]
+    refused = [(await journal.traffic(ORIGIN, *place)).refused for place in places]
+
+    assert [1, 0, 0, 0] == [len(each) for each in refused]
+    assert {} == (await journal.traffic("https://elsewhere.example", "dreamina")).refused
+
+
+async def test_what_waits_past_midnight_counts_while_it_may_still_be_sent(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    midnight = NOON + 43_200
+    await journal.insert(
+        replace(new("a"), queued_until=midnight + 600), may_start=nobody, most_queued=9
+    )
+
+    clock.at = midnight + 599
+    with pytest.raises(BudgetError):
+        await journal.check_budget(ORIGIN, "dreamina", 30, 59)
+    clock.at = midnight + 600
+    await journal.check_budget(ORIGIN, "dreamina", 30, 30)
+
+
+async def test_what_waited_until_midnight_counts_for_the_day_that_begins_then(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    midnight = NOON + 43_200
+    row = await journal.insert(
+        replace(new("a"), queued_until=midnight + 600), may_start=nobody, most_queued=9
+    )
+    clock.at = midnight
+    begun = await journal.begin(row, anybody)
+    assert begun is not None
+    await journal.claim("a")
+    await journal.count_post(begun, expected=0)
+
+    clock.at = midnight + 3600
+    with pytest.raises(BudgetError):
+        await journal.check_budget(ORIGIN, "dreamina", 30, 59)
+
+
+async def test_how_long_an_answer_is_waited_for_counts_from_the_call_where_nothing_waited(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    row = await journal.insert(new())
+    await journal.claim("key")
+    clock.at += 30
+    await journal.count_post(row, expected=0)
+    clock.at += 10
+    figures = await journal.figures(ORIGIN, ["dreamina"])
+
+    assert figures is not None
+    assert 40 == figures.oldest_submitting_s
+
+
+async def test_how_long_the_oldest_waits_to_be_sent_counts_from_its_call(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    row = await queued(journal)
+    clock.at += 30
+    begun = await journal.begin(row, anybody)
+    assert begun is not None
+    await journal.claim("key")
+    await journal.put_back(begun, pause_s=10, is_full=True)
+    clock.at += 10
+    figures = await journal.figures(ORIGIN, ["dreamina"])
+
+    assert figures is not None
+    assert 40 == figures.oldest_queued_s
+
+
 async def test_a_vendor_that_is_away_is_left_alone_and_nothing_is_learned_of_its_slots(
     journal: Journal,
 ) -> None:
