@@ -193,13 +193,11 @@ class Reconciler:
         A gateway may refuse, or send again, what the vendor has taken. Where requests go out
         without a reference of ours, the jobs of others can't be told from it: nothing is looked at.
         """
-        refused = row.evidence.get("refused")
-        if refused is None or not has_our_reference(row):
+        if "refused" not in row.evidence or not has_our_reference(row):
             return None
-        row = replace(row, first_sent_at=refused["sent_at"], evidence=row.evidence | refused)
         try:
             async with asyncio.timeout(_REFUSED_S):
-                seen = await self._look(order, row)
+                seen = await self._look(order, row.as_refused())
         except (UseapiError, TimeoutError) as error:
             log.info("a look for %s, which was refused, failed: %s", row.id, type(error).__name__)
             return None
@@ -238,7 +236,8 @@ class Reconciler:
         age_s = self._clock.now() - row.began_at
         if len(listed) + failed >= wanted or age_s >= _ALL_LISTED_S:
             return Sighting(found)
-        return Sighting(hint=f"; of {wanted} only {', '.join(listed)} is listed", is_part=True)
+        shown = ", ".join(listed)
+        return Sighting(hint=f"; of {wanted} only {shown} is listed", is_part=True)
 
     def is_ours(self, job: Job, row: Submission, look: Look | None = None) -> bool:
         """Whether a job was made after the row's first request left."""
