@@ -712,7 +712,7 @@ async def test_with_a_reference_of_the_callers_a_strangers_job_is_not_what_was_r
         async with running(
             tmp_path / "other", clock=vendor.clock, sandbox=vendor.sandbox, network=vendor.network
         ) as other:
-            await made(other, 1)
+            await made(other, 1, reply_ref="theirs")
         job = await ended(server, waiting.job["job_id"])
 
     assert "completed" == job["status"]
