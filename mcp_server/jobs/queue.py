@@ -16,6 +16,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING
 
 from mcp_server.clock import Clock
@@ -38,7 +39,6 @@ GROWS_S = 60.0  # after which one more is tried than ran when an account refused
 _PASS_S, _IDLE_S = 2.0, 10.0  # between two looks at the queue, with and without something in it
 _PAUSE_S = 10.0  # after a refusal that names no wait, and where the vendor can't be reached
 _SLOTS_KEPT_S, _SLOTS_READ_S = 300.0, 5.0
-_BEGINS_S = 5.0  # in which what was taken out of the queue is sent, unless its server is gone
 
 AccountOf = Callable[[str], "AccountJobs"]
 
@@ -90,8 +90,8 @@ class Queue:
             return await self._journal.insert(new, budget=budget, user_budget=user_budget)
         evidence = {**new.evidence, "body": dict(order.body)}
         limit = order.endpoint.options.get("max_jobs")
-        if limit is not None and isinstance(most := order.body.get(limit.field), int | float):
-            evidence["most"] = int(most)
+        if limit is not None and limit.field in order.body:
+            evidence["most"] = order.body[limit.field]
         new = replace(new, evidence=evidence, queued_until=self._clock.now() + self._lasts_s)
         slots = await self._slots_of(new.account, new.service)
         row = await self._journal.insert(
@@ -183,13 +183,11 @@ class Queue:
 
     async def _pass(self) -> bool:
         """See to all that waits, once; whether there is anything."""
-        rows, now = await self._journal.unsent(self._origin), self._clock.now()
+        rows = await self._journal.unsent(self._origin)
         rows = [row for row in rows if self._has_own or not row.account]
         places = list(dict.fromkeys((row.account, row.service) for row in rows))
-        for row in rows:
-            is_left = row.state == "submitting" and now >= row.updated_at + _BEGINS_S
-            if row.has_waited_enough(now) or is_left:
-                await self._account_of(row.account).submitter.look(row)
+        for row in rows:  # it may have waited too long, or been begun by a server that is gone
+            await self._account_of(row.account).submitter.look(row)
         # Beside each other: the vendor of one that does not answer holds up no other.
         told = await asyncio.gather(*(self._slots_of(*place) for place in places))
         running: set[str] = set()
@@ -198,7 +196,7 @@ class Queue:
             running.update(job.id for job in traffic.running)
             starting = self._may_start(traffic, slots)
             for row in rows:
-                if row.id in starting and row.state == "queued":
+                if row.id in starting:
                     self._account_of(account).submitter.send_queued(row)
             waits_for = {each.runs_on for each in traffic.waiting}
             for job in traffic.running:
@@ -267,7 +265,7 @@ def in_turn(traffic: Traffic, runs_on: str) -> list[Waiting]:
     Args:
         runs_on: the account; "" is for what its vendor chooses one.
     """
-    return [each for _, _, each in sorted(_ranked(traffic, runs_on), key=_rank)]
+    return [each for _, _, each in sorted(_ranked(traffic, runs_on))]
 
 
 def may_start(traffic: Traffic, slots: Mapping[str, int], now: float) -> list[Waiting]:
@@ -288,14 +286,14 @@ def may_start(traffic: Traffic, slots: Mapping[str, int], now: float) -> list[Wa
             learned[runs_on] = refused.most + int((now - refused.at) / GROWS_S)
         ranked += _ranked(traffic, runs_on)
     # Those that name an account and those that do not are after the same slots.
-    for _, _, each in sorted(ranked, key=_rank):
+    for _, _, each in sorted(ranked):
         known = taken[each.runs_on] if each.runs_on else taken.total()
         told = slots.get(each.runs_on) if each.runs_on else sum(slots.values()) or None
         if each.most is not None:
             told = each.most * (1 if each.runs_on else max(1, len(slots)))
         busy = known + _unplaced(taken, slots, each.runs_on)
         is_free = told is None or busy < told
-        if each.queued_until > now and is_free and known < learned.get(each.runs_on, known + 1):
+        if each.queued_until > now and is_free and known < learned.get(each.runs_on, inf):
             starting.append(each)
             taken[each.runs_on] += 1
     return starting
@@ -310,10 +308,6 @@ def _ranked(traffic: Traffic, runs_on: str) -> list[tuple[int, int, Waiting]]:
             ranked.append((before[each.payer], place, each))
             before[each.payer] += 1
     return ranked
-
-
-def _rank(ranked: tuple[int, int, Waiting]) -> tuple[int, int]:
-    return ranked[:2]
 
 
 def _unplaced(taken: Mapping[str, int], slots: Mapping[str, int], runs_on: str) -> int:

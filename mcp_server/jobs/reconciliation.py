@@ -102,7 +102,7 @@ class Reconciler:
         title = service_named(order.service).vendor.title
         began, answered, last, proven = self._clock.elapsed(), 0, Sighting(), False
         for age_s in ages_s:
-            await self._clock.sleep(max(0.0, began + age_s - self._clock.elapsed()))
+            await self._clock.sleep(began + age_s - self._clock.elapsed())
             try:
                 last = await self.look(order, row)
             except UseapiError as error:
@@ -193,14 +193,11 @@ class Reconciler:
         A gateway may refuse, or send again, what the vendor has taken. Where requests go out
         without a reference of ours, the jobs of others can't be told from it: nothing is looked at.
         """
-        refused = row.evidence.get("refused")
-        if refused is None or not has_our_reference(row):
+        if "refused" not in row.evidence or not has_our_reference(row):
             return None
-        facts = {name: fact for name, fact in refused.items() if name != "sent_at"}
-        row = replace(row, first_sent_at=refused["sent_at"], evidence=row.evidence | facts)
         try:
             async with asyncio.timeout(_REFUSED_S):
-                seen = await self._look(order, row)
+                seen = await self._look(order, row.as_refused())
         except (UseapiError, TimeoutError) as error:
             log.info("a look for %s, which was refused, failed: %s", row.id, type(error).__name__)
             return None
@@ -234,12 +231,12 @@ class Reconciler:
         Some of several are taken only when the others must have been listed, were they there.
         """
         wanted = service_named(order.service).jobs_of(order)
-        listed = len(found.job.media or ()) if found.job.job_id == row.id else 1
-        age_s = self._clock.now() - (row.first_sent_at or 0.0)
-        if listed + failed >= wanted or age_s >= _ALL_LISTED_S:
+        parts = [item.media_id for item in found.job.media or () if item.media_id]
+        listed = parts or [found.job.job_id]
+        age_s = self._clock.now() - row.began_at
+        if len(listed) + failed >= wanted or age_s >= _ALL_LISTED_S:
             return Sighting(found)
-        ids = [item.media_id for item in found.job.media or () if item.media_id]
-        shown = ", ".join(ids or [found.job.job_id])
+        shown = ", ".join(listed)
         return Sighting(hint=f"; of {wanted} only {shown} is listed", is_part=True)
 
     def is_ours(self, job: Job, row: Submission, look: Look | None = None) -> bool:
@@ -256,7 +253,7 @@ class Reconciler:
 
     def _sent_at(self, row: Submission, look: Look | None) -> float:
         """The earliest time, on the vendor's clock, at which its job can have been made."""
-        sent_at = row.first_sent_at or 0.0
+        sent_at = row.began_at
         if look is not None and row.id in self._sent_s:
             sent_at = self._clock.now() - (self._clock.elapsed() - self._sent_s[row.id])
         clock_s = row.evidence.get("clock_s") if look is None else look.clock_ahead_s

@@ -356,7 +356,7 @@ class Submitter:
         seen = await self._reconciler.look_for_refused(order, begun)
         if seen is not None:
             # Whoever refused it did so in its vendor's place: that POST was one after all.
-            begun = await self._journal.count_post(begun, expected=0)
+            begun = await self._journal.count_post(begun, expected=0, was_refused=True)
             if seen.found is not None:
                 return await self._take_found(order, begun, seen.found)
             return await self._unconfirmed(

@@ -501,6 +501,7 @@ class Journal:
         *,
         expected: int,
         is_counted: bool = False,
+        was_refused: bool = False,
         status: Status = "submitting",
         budget: float | None = None,
         user_budget: float | None = None,
@@ -513,6 +514,7 @@ class Journal:
             expected: the POSTs counted so far, as its sender knows them: 0, or 1 after a search
                 that proved absence.
             is_counted: this very POST was counted, refused as too early (429), and goes out again.
+            was_refused: it is the one that was refused when it left before, and taken all the same.
             status: the Job status the row has until it is answered.
             budget, user_budget: as of `insert`, for a second POST; the first was checked when the
                 row was inserted.
@@ -526,10 +528,14 @@ class Journal:
         limits = _limits(row.origin, row.service, row.account, budget, row.payer, user_budget)
         for _ in range(_TRIES - 1):
             with suppress(JournalCutError):
-                return await self._count_post(row, counted, expected + 1, status, limits)
+                return await self._count_post(
+                    row, counted, expected + 1, status, limits, was_refused=was_refused
+                )
             # It may be counted by now. If the claim still stands, nobody else can have done that.
             counted.add(expected + 1)
-        return await self._count_post(row, counted, expected + 1, status, limits)
+        return await self._count_post(
+            row, counted, expected + 1, status, limits, was_refused=was_refused
+        )
 
     async def _count_post(
         self,
@@ -538,6 +544,8 @@ class Journal:
         posts: int,
         status: Status,
         limits: "Iterable[_Limit]",
+        *,
+        was_refused: bool,
     ) -> Submission:
         """Make the row's count `posts`, if it is one of `counted` and the claim stands."""
         async with self._store.write(row.key, *(limit.name for limit in limits)) as rows:
@@ -553,6 +561,7 @@ class Journal:
                 for limit in limits:
                     spent = await limit.spent(rows, min(now, known.created_at))
                     limit.check(spent, known.price)
+            known = known.as_refused() if was_refused else known
             first = now if known.first_sent_at is None else known.first_sent_at
             sent = replace(known, posts=posts, sent_at=now, first_sent_at=first)
             return await self._write(rows, sent, status)

@@ -1,7 +1,7 @@
 """A submission as the journal keeps it, and the states it can take."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from mcp_server.models import Status
@@ -135,6 +135,15 @@ class Submission:
         """Whether it is to be sent later: it is in the queue, or whoever took it out is gone."""
         is_unsent = self.state in ("queued", "submitting") and self.posts == 0
         return is_unsent and self.queued_until is not None
+
+    def as_refused(self) -> "Submission":
+        """As it was when the request left that was refused, and may have been taken all the same.
+
+        Raises:
+            KeyError: none was refused.
+        """
+        noted = dict(self.evidence["refused"])
+        return replace(self, first_sent_at=noted.pop("sent_at"), evidence=self.evidence | noted)
 
     def has_waited_enough(self, now: float) -> bool:
         """Whether it is given up if it has not been sent by now."""

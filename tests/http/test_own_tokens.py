@@ -255,6 +255,19 @@ async def test_the_same_wish_of_two_accounts_is_two_jobs_and_of_one_is_one(tmp_p
     assert "not_found" == hidden.error["code"]
 
 
+async def test_what_waits_for_a_slot_is_sent_with_its_users_own_token(tmp_path: Path) -> None:
+    async with with_two(tmp_path, USEAPI_QUEUE_SECONDS="1800") as (server, alice, _):
+        busy = httpx.Response(429, json={"error": "Account is busy"})
+        server.network.faults = [Fault(reaches=False, then=busy)]
+        waiting = await alice.call("generate_video", **WISH)
+        await asyncio.sleep(30)
+        sent = tokens_sent(server.network)
+
+    assert "queued" == waiting.job["status"]
+    assert 1 == len(server.sandbox.accepted)
+    assert {ALICES} == sent
+
+
 async def test_what_the_shared_token_made_before_is_read_with_it(tmp_path: Path) -> None:
     async with team(tmp_path, **OWN) as server, server.caller("alice") as alice:
         job_id = (await alice.call("upscale_video", source=VIDEO)).job["job_id"]

@@ -314,6 +314,20 @@ async def test_slots_that_nobody_tells_are_learned_from_a_refusal(tmp_path: Path
     assert 6 == len(server.sandbox.accepted)
 
 
+async def test_no_more_than_ran_when_an_account_was_full_are_tried_within_a_minute(
+    tmp_path: Path,
+) -> None:
+    async with one_server(tmp_path, job_seconds=3000) as server:
+        for number in range(5):
+            await made(server, number, "google-flow")
+        await asyncio.sleep(55)
+        tried_soon = len(server.posts())
+        await asyncio.sleep(10)
+        tried_later = len(server.posts())
+
+    assert (2, 3) == (tried_soon, tried_later)
+
+
 async def test_slots_that_can_t_be_read_are_learned_too(tmp_path: Path) -> None:
     async with one_server(tmp_path, job_seconds=50) as server:
         server.network.concerns = lambda request: request.url.path.endswith("/available")
@@ -387,6 +401,142 @@ async def test_what_waits_counts_for_the_budgets_until_it_is_over(tmp_path: Path
     assert "queued" == waiting.job["status"]
     assert "budget_spent" == replies[3].error["code"]
     assert "queued" == after.job["status"]
+
+
+@pytest.mark.parametrize("given", [{}, {"captcha_token": "x" * 40}], ids=["waits", "can't wait"])
+@pytest.mark.parametrize(
+    "budget", ["USEAPI_MAX_CREDITS_PER_DAY", "USEAPI_MAX_CREDITS_PER_USER_PER_DAY"]
+)
+async def test_what_is_ordered_at_one_time_stays_within_the_budgets(
+    tmp_path: Path, budget: str, given: dict[str, Any]
+) -> None:
+    """A clip of Google Flow's costs 20 credits in the sandbox."""
+    environment = {**QUEUE, budget: "30"}
+    async with (
+        team(tmp_path, **environment) as server,
+        team(tmp_path, sandbox=server.sandbox, **environment) as other,
+        server.caller("alice") as alice,
+        other.caller("alice") as again,
+    ):
+        replies = await asyncio.gather(
+            *(
+                made(caller, number, "google-flow", **given)
+                for number, caller in enumerate((alice, again))
+            )
+        )
+
+    refused = [reply.error["code"] for reply in replies if reply.is_error]
+    assert ["budget_spent"] == refused
+    assert 1 == len(server.sandbox.accepted)
+
+
+async def test_who_can_call_again_is_told_at_once_that_the_vendor_can_t_be_reached(
+    tmp_path: Path,
+) -> None:
+    async with one_server(tmp_path) as server:
+        server.network.faults = [Fault(connects=False)] * 9
+        refused = await made(server, 1)
+        left = len(server.network.faults)
+        await asyncio.sleep(60)
+
+    assert "unreachable" == refused.error["code"]
+    assert 0 < left == len(server.network.faults)
+
+
+async def test_what_waits_fails_if_its_vendor_refuses_it_for_another_reason(
+    tmp_path: Path,
+) -> None:
+    async with one_server(tmp_path) as server:
+        await made(server, 1)
+        waiting = await made(server, 2)
+        said = httpx.Response(422, json={"error": "Your prompt has been moderated"})
+        server.network.faults = [Fault(reaches=False, then=said)]
+        job = await ended(server, waiting.job["job_id"])
+        await asyncio.sleep(60)
+
+    assert ("failed", "moderated") == (job["status"], job["failure"]["code"])
+    assert 2 == len(server.posts())
+
+
+async def test_what_waits_is_not_given_up_because_its_server_stops_when_it_is_refused(
+    tmp_path: Path,
+) -> None:
+    """A pause would last longer than it may wait; the next server makes none."""
+    vendor = Vendor(tmp_path, job_seconds=10)
+    settings: dict[str, Any] = {"USEAPI_QUEUE_SECONDS": "30"}
+    async with vendor.server(**settings) as server:
+        await made(server, 1)
+        vendor.network.faults = [Fault(reaches=False, after_s=8, then=BUSY)]
+        waiting = await made(server, 2)
+        await asyncio.sleep(20)
+    assert [] == vendor.network.faults
+    async with vendor.server(**settings) as server:
+        job = await ended(server, waiting.job["job_id"])
+
+    assert "completed" == job["status"]
+    assert 2 == vendor.accepted
+
+
+async def test_what_was_about_to_be_sent_when_its_server_ended_is_sent_by_the_next(
+    tmp_path: Path,
+) -> None:
+    """Nobody asks for it."""
+    vendor = Vendor(tmp_path, job_seconds=10)
+    async with vendor.server() as server:
+        await made(server, 1)
+        vendor.network.faults = [Fault(connect_s=3000)]
+        await made(server, 2)
+        await asyncio.sleep(20)
+    assert [] == vendor.network.faults
+    async with vendor.server() as server:
+        await asyncio.sleep(20)
+        (last,) = (await server.call("list_jobs", limit=1)).job["jobs"]
+
+    assert "running" == last["status"]
+    assert 2 == vendor.accepted
+
+
+async def test_what_waited_too_long_is_over_though_nobody_asks_for_it(tmp_path: Path) -> None:
+    async with one_server(tmp_path, job_seconds=500, USEAPI_QUEUE_SECONDS="60") as server:
+        await made(server, 1)
+        await made(server, 2)
+        await asyncio.sleep(65)
+        waiting = await server.call("list_jobs", status="queued")
+
+    assert [] == waiting.job["jobs"]
+
+
+async def test_what_comes_to_wait_is_looked_at_at_once_and_then_every_two_seconds(
+    tmp_path: Path,
+) -> None:
+    """Else the queue is looked at every ten."""
+    async with one_server(tmp_path, job_seconds=3) as server:
+        await asyncio.sleep(1)
+        first = await made(server, 1)
+        await made(server, 2)
+        await asyncio.sleep(4)
+        read = await server.call("get_job", job_id=first.job["job_id"])
+        await asyncio.sleep(2.5)
+        sent = len(server.posts())
+
+    assert "completed" == read.job["status"]
+    assert 2 == sent
+
+
+async def test_what_was_refused_for_a_second_is_sent_again_soon(tmp_path: Path) -> None:
+    """The second refusal comes when the queue, which is empty, has just been looked at."""
+    async with one_server(tmp_path) as server:
+        await asyncio.sleep(1)
+        busy = httpx.Response(429, json={"error": "Busy"}, headers={"Retry-After": "1"})
+        server.network.faults = [
+            Fault(reaches=False, then=busy),
+            Fault(reaches=False, after_s=2.5, then=busy),
+        ]
+        reply = await made(server, 1)
+        await asyncio.sleep(4)
+        read = await server.call("get_job", job_id=reply.job["job_id"])
+
+    assert ("queued", "running") == (reply.job["status"], read.job["status"])
 
 
 async def test_what_waits_is_not_given_up_while_its_vendor_can_t_be_reached(
@@ -617,6 +767,65 @@ async def test_of_several_images_that_were_refused_and_made_no_more_are_ordered(
     assert 1 == len(server.posts()) == len(server.sandbox.accepted)
 
 
+@pytest.mark.parametrize(("later_s", "is_listed_then"), [(100, True), (600, False)])
+async def test_of_images_that_were_refused_and_made_some_are_waited_for(
+    tmp_path: Path, later_s: float, is_listed_then: bool
+) -> None:
+    """At first one of the two is listed, and after ten minutes that one is all there is."""
+    hidden = ""
+
+    def without_one(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
+        if is_listed_then and server.clock.now() > began + 100:
+            return answer
+        listed = answer.json()
+        rows = listed["data"] if isinstance(listed, dict) else listed
+        rows[:] = [row for row in rows if row.get("id", row.get("image_id")) != hidden]
+        return httpx.Response(200, json=listed, headers={"Date": answer.headers["date"]})
+
+    async with one_server(tmp_path, job_seconds=30) as server:
+        began = server.clock.now()
+        server.network.faults = [Fault(then=BUSY)]
+        reply = await server.call(
+            "generate_image", prompt="a cat", service="pixverse", count=2, max_credits=1000
+        )
+        first = server.sandbox.accepted[0].job_id or ""
+        number = first.rpartition(":")[2]
+        hidden = first.replace(number, str(int(number) + 1))
+        server.network.concerns = lambda request: request.url.path.endswith(
+            ("/images", "/scheduler")
+        )
+        server.network.faults = [Fault(then=without_one)] * 1000
+        await asyncio.sleep(45)
+        unsure = await server.call("get_job", job_id=reply.job["job_id"])
+        await asyncio.sleep(later_s)
+        job = await server.call("get_job", job_id=reply.job["job_id"], wait_seconds=50)
+
+    assert ("queued", "unconfirmed") == (reply.job["status"], unsure.job["status"])
+    assert f"of 2 only {first} is listed" in unsure.job["failure"]["message"]
+    assert "completed" == job.job["status"]
+    images = {item["media_id"] for item in job.job["media"]}
+    assert images == ({first, hidden} if is_listed_then else {first})
+    assert 1 == len(server.posts()) == len(server.sandbox.accepted)
+
+
+async def test_with_a_reference_of_the_callers_a_strangers_job_is_not_what_was_refused(
+    tmp_path: Path,
+) -> None:
+    vendor = Vendor(tmp_path, slots=2)
+    async with vendor.server() as server:
+        vendor.network.faults = [Fault(reaches=False, then=BUSY)]
+        waiting = await made(server, 1, reply_ref="mine")
+        async with running(
+            tmp_path / "other", clock=vendor.clock, sandbox=vendor.sandbox, network=vendor.network
+        ) as other:
+            await made(other, 1, reply_ref="theirs")
+        job = await ended(server, waiting.job["job_id"])
+
+    assert "completed" == job["status"]
+    assert "mine" == vendor.sandbox.accepted[-1].body["replyRef"]
+    assert 2 == vendor.accepted
+
+
 async def test_what_waited_for_a_day_is_as_young_as_its_request(tmp_path: Path) -> None:
     """A job of a day ago that its vendor does not know is made anew; this one is a minute old."""
     vendor = Vendor(tmp_path, job_seconds=300)
@@ -702,6 +911,33 @@ async def test_a_job_that_its_vendor_does_not_know_any_more_takes_no_slot(
     assert 3 == sent
 
 
+@pytest.mark.parametrize("status", [404, 410])
+async def test_a_job_that_its_vendor_did_not_know_once_never_takes_a_slot_again(
+    tmp_path: Path, status: int
+) -> None:
+    """Those that wait want to run alone there, so that nothing else lets them begin."""
+    told: list[int] = []
+
+    def answer(_: httpx.Request, __: httpx.Response) -> httpx.Response:
+        is_young = server.clock.now() < began + 70  # and may not be known everywhere yet
+        told.append(500 if is_young or status in told else status)
+        return httpx.Response(told[-1], json={"error": "No"})
+
+    async with one_server(tmp_path, slots=2, job_seconds=30) as server:
+        began = server.clock.now()
+        first = await made(server, 1, "dreamina", account="ca:")
+        server.network.concerns = lambda request: first.job["job_id"] in request.url.path
+        server.network.faults = [Fault(then=answer)] * 1000
+        waiting = [
+            await made(server, number, "dreamina", account="ca:", max_jobs=1) for number in (2, 3)
+        ]
+        await asyncio.sleep(250)
+
+    assert status in told
+    assert ["queued", "queued"] == [reply.job["status"] for reply in waiting]
+    assert 3 == len(server.posts()) == len(server.sandbox.accepted)
+
+
 async def test_a_refusal_noted_by_a_clock_that_was_ahead_keeps_nothing_back(
     tmp_path: Path,
 ) -> None:
@@ -775,6 +1011,7 @@ def test_those_with_the_fewest_running_are_next_and_of_these_the_oldest() -> Non
         ({}, {"x": Refused(1, NOW - 130, NOW - 120, 10)}, 2),
         ({"x": 2}, {"x": Refused(9, NOW - 130, NOW - 120, 10)}, 1),
         ({"x": 9}, {"x": Refused(9, NOW - 5, NOW + 5, 10)}, 0),
+        ({}, {"x": Refused(2, NOW - 10, NOW, 10)}, 1),
     ],
 )
 def test_no_more_start_than_an_account_has_slots_for(
@@ -787,6 +1024,17 @@ def test_no_more_start_than_an_account_has_slots_for(
     )
 
     assert expected == len(may_start(traffic, slots, NOW))
+
+
+@pytest.mark.parametrize(
+    ("most", "slots", "expected"), [(1, {}, 1), (2, {}, 2), (1, {"x": 9, "y": 9}, 2)]
+)
+def test_the_number_of_an_order_whose_account_its_vendor_chooses_is_of_each_account(
+    most: int, slots: dict[str, int], expected: int
+) -> None:
+    many = [replace(waiting(f"a{number}"), runs_on="", most=most) for number in range(3)]
+
+    assert expected == len(may_start(Traffic(tuple(many), (), {}), slots, NOW))
 
 
 def test_what_waited_too_long_does_not_start() -> None:

@@ -189,6 +189,49 @@ async def test_an_older_job_that_the_noted_list_lacked_is_not_ours_by_the_vendor
     assert is_ours == (sighting.found is not None)
 
 
+async def test_a_job_without_a_time_that_the_noted_list_lacked_may_be_ours(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path, PixVerse()) as s:
+        s.row = await s.journal.add_evidence(s.row.id, before=[], horizon=None, clock_s=0.0)
+        job_id = await s.add()
+        del s.vendor.jobs[job_id]["created_at"]
+        sighting = await s.look()
+
+    assert sighting.found is not None
+    assert job_id == sighting.found.job.job_id
+
+
+@pytest.mark.parametrize(
+    ("age_s", "was_there", "is_seen"),
+    [(30, False, True), (60, False, False), (30, True, False)],
+)
+async def test_what_was_refused_is_looked_for_by_what_was_noted_when_it_left(
+    tmp_path: Path, age_s: float, was_there: bool, is_seen: bool
+) -> None:
+    """It left fifty seconds ago."""
+    async with scene(tmp_path, PixVerse()) as s:
+        job_id = await s.add(age_s=age_s)
+        noted = {"before": [job_id] if was_there else [], "horizon": None, "clock_s": 0.0}
+        refused = {"sent_at": s.vendor.now() - 50, **noted}
+        s.row = await s.journal.add_evidence(s.row.id, reference="ours", refused=refused)
+        sighting = await s.reconciler.look_for_refused(s.order, s.row)
+
+    assert is_seen == (sighting is not None)
+
+
+async def test_an_earlier_job_is_not_what_a_refused_request_made(tmp_path: Path) -> None:
+    async with scene(tmp_path, GoogleFlow()) as s:
+        await s.add(age_s=3000)
+        refused = {"sent_at": s.vendor.now()}
+        s.row = await s.journal.add_evidence(s.row.id, reference="ours", refused=refused)
+        found = (await s.look()).found
+        sighting = await s.reconciler.look_for_refused(s.order, s.row)
+
+    assert found is not None
+    assert sighting is None
+
+
 @pytest.mark.parametrize(
     ("created_at", "is_ours"), [("2020-01-01T00:00:00Z", False), (None, False), ("now", True)]
 )
