@@ -721,6 +721,21 @@ async def test_a_server_that_stops_answers_who_waits_and_sends_nothing_more(
     assert 1 == len(caller.posts())
 
 
+async def test_a_server_that_stops_while_it_reads_the_slots_answers_when_it_has_sent(
+    tmp_path: Path,
+) -> None:
+    async with team(tmp_path, **QUEUE) as server, server.caller(OPERATOR) as caller:
+        server.network.concerns = lambda request: request.url.path.endswith("/available")
+        server.network.faults = [Fault(after_s=3)]
+        asked = asyncio.create_task(made(caller, 1))
+        await asyncio.sleep(1)
+        server.app.all_jobs.answer_waiting()
+        answered = await asked
+
+    assert "running" == answered.job["status"]
+    assert [] == server.network.faults
+
+
 async def test_a_task_works_while_its_job_waits(tmp_path: Path) -> None:
     vendor = Vendor(tmp_path, job_seconds=30)
     async with vendor.server(client_options=DECLARED) as server:
