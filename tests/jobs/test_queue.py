@@ -729,7 +729,7 @@ async def test_a_server_that_stops_while_it_reads_the_slots_answers_when_it_has_
         server.network.faults = [Fault(after_s=3)]
         asked = asyncio.create_task(made(caller, 1))
         await asyncio.sleep(1)
-        server.app.all_jobs.answer_waiting()
+        server.app.all_jobs.answer_submitting()
         answered = await asked
 
     assert "running" == answered.job["status"]
