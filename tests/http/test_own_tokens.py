@@ -923,7 +923,8 @@ def own_clip(folder: Path) -> str:
 
 async def test_a_file_is_sent_to_each_account_that_its_user_has_had(tmp_path: Path) -> None:
     """What one account's vendor calls it means nothing to another's."""
-    clip, folder = own_clip(tmp_path), {"USEAPI_INPUT_DIRS": str(tmp_path / "own")}
+    clip = own_clip(tmp_path)
+    folder: dict[str, Any] = {"USEAPI_INPUT_DIRS": str(tmp_path / "own")}
     tokens = (TOKEN, ALICES, "user:33-elsewhere")
     async with team(tmp_path, **OWN, **folder) as server, server.caller("alice") as alice:
         for token in tokens:
