@@ -149,14 +149,13 @@ class JobRepository:
 
     async def back_in_queue(self, row: Submission, now: float) -> Submission:
         """A row that waits, in its place in the queue; failed, where it has waited too long."""
-        if row.queued_until is not None and now >= row.queued_until:
-            waited_s = row.queued_until - row.created_at
+        if row.has_waited_enough(now):
             message = (
-                f"No slot of its account became free within {waited_s:.0f} s, so it was not sent,"
-                " and nothing was charged. The same call, made again, waits once more."
+                f"No slot of its account became free within {row.waits_s:.0f} s, so it was not"
+                " sent, and nothing was charged. The same call, made again, waits once more."
             )
             return await self.record_failure(row, "queue_timeout", message)
-        return row if row.state == "queued" else await self._journal.put_back(row)
+        return await self._journal.put_back(row)
 
     async def close_abandoned(self, row: Submission) -> Submission | None:
         """Close the row of a dead process, unless there may be something to find of it."""

@@ -365,10 +365,12 @@ class Journal:
         else:
             wait_s = pause_s
             # With as few it was refused a moment ago, so somebody else has the slots.
-            if before is not None and len(running) <= before.most:
-                goes_on = now < before.not_before + _LONGEST_PAUSE_S
-                longer_s = min(2 * before.pause_s, _LONGEST_PAUSE_S) if goes_on else 0.0
-                wait_s = max(pause_s, longer_s)
+            if (
+                before is not None
+                and len(running) <= before.most
+                and now < before.not_before + _LONGEST_PAUSE_S
+            ):
+                wait_s = max(pause_s, min(2 * before.pause_s, _LONGEST_PAUSE_S))
             refused = Refused(
                 max(len(running), 1), now, now + wait_s, min(wait_s, _LONGEST_PAUSE_S)
             )

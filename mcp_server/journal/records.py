@@ -136,6 +136,11 @@ class Submission:
         is_unsent = self.state in ("queued", "submitting") and self.posts == 0
         return is_unsent and self.queued_until is not None
 
+    @property
+    def waits_s(self) -> float:
+        """For how long it waits at most, from its call on; 0 where it never does."""
+        return 0.0 if self.queued_until is None else self.queued_until - self.created_at
+
     def as_refused(self) -> "Submission":
         """As it was when the request left that was refused, and may have been taken all the same.
 

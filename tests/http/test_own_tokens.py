@@ -18,6 +18,7 @@ from mcp_server.http.rate_limit import RateLimit
 from mcp_server.models import Caller, OwnAccount
 from mcp_server.sandbox import media
 from mcp_server.sandbox.app import Sandbox
+from tests.jobs.test_uploads import uploads
 from tests.security.test_canary import logged
 from tests.support.harness import (
     GOOD,
@@ -924,3 +925,53 @@ async def test_a_resource_and_a_task_say_who_can_give_the_token_that_is_missing(
             await alice.client.read_resource(f"useapi://jobs/{VIDEO}")
 
     assert "check_accounts" in str(refused.value)
+
+
+def own_clip(folder: Path) -> str:
+    path = folder / "own" / "clip.mp4"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(media.read(media.clip(640, 360, 24)))
+    return str(path)
+
+
+async def test_a_file_is_sent_to_each_account_that_its_user_has_had(tmp_path: Path) -> None:
+    """What one account's vendor calls it means nothing to another's."""
+    clip = own_clip(tmp_path)
+    folder: dict[str, Any] = {"USEAPI_INPUT_DIRS": str(tmp_path / "own")}
+    tokens = (TOKEN, ALICES, "user:33-elsewhere")
+    async with team(tmp_path, **OWN, **folder) as server, server.caller("alice") as alice:
+        for token in tokens:
+            if token != TOKEN:
+                await give(server, alice, "alice", token)
+            for resolution in ("4K", "1080p"):
+                order = {"model": "topaz-proteus", "resolution": resolution}
+                made = await alice.call("upscale_video", source=clip, **order, max_credits=100)
+                assert "upscale_video" == made.job["operation"]
+        sent, questions = uploads(alice), len(alice.posts()) - len(uploads(alice))
+
+    assert [f"Bearer {token}" for token in tokens] == [
+        request.headers["authorization"] for request in sent
+    ]
+    # For each a price is asked and an order sent: nobody was told of a file that is not there.
+    assert (12, 6) == (questions, len(server.sandbox.accepted))
+
+
+async def test_a_file_on_its_way_to_a_users_own_account_is_none_of_the_teams(
+    tmp_path: Path,
+) -> None:
+    clip, folder = own_clip(tmp_path), {"USEAPI_INPUT_DIRS": str(tmp_path / "own")}
+    async with (
+        with_two(tmp_path, USEAPI_SHARING="team", **folder) as (server, alice, bob),
+        server.caller("carol") as carol,
+    ):
+        server.network.faults = [Fault(before_s=100)]
+        upload = await alice.call("upscale_video", source=clip, max_credits=100)
+        seen = [
+            [job["job_id"] for job in (await caller.call("list_jobs")).job["jobs"]]
+            for caller in (alice, bob, carol)
+        ]
+        hidden = await carol.call("get_job", job_id=upload.job["job_id"])
+
+    assert ("upload", "running") == (upload.job["operation"], upload.job["status"])
+    assert [[upload.job["job_id"]], [], []] == seen
+    assert "not_found" == hidden.error["code"]

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from mcp_server.clock import iso
+from mcp_server.services import dreamina
 from tests.jobs.test_never_lost import add_row
+from tests.jobs.test_queue import Vendor, ended, made, one_server
 from tests.support.harness import EPOCH, GOOD, Fault, Harness, running
 from tests.support.vendors import (
     DREAMINA_IMAGE,
@@ -226,3 +228,106 @@ async def test_a_list_names_the_file_of_a_job_once_it_is_saved(tmp_path: Path) -
 
     assert "path" not in before
     assert saved.job["media"][0]["path"] == after["path"]
+
+
+async def test_a_record_of_a_job_does_not_change_what_was_asked_for_and_when(
+    tmp_path: Path,
+) -> None:
+    """PixVerse has no word for some of it, and its clock is its own."""
+    vendor = PixVerse()
+    async with running(tmp_path, vendor=vendor) as h:
+        first = (await h.call("upscale_video", source=PIXVERSE_VIDEO, resolution="4K")).job
+        vendor.finish()
+        record = vendor.jobs[first["job_id"]]
+        record |= {"upscaled": False, "created_at": iso(EPOCH + 30)}
+        await asyncio.sleep(20)
+        read = (await h.call("get_job", job_id=first["job_id"])).job
+
+    assert "completed" == read["status"]
+    for name in ("operation", "source", "options", "created_at"):
+        assert first[name] == read[name]
+
+
+async def test_an_image_that_is_not_sent_yet_does_not_run(tmp_path: Path) -> None:
+    """Its service answers only when it is done, so it runs from when its request leaves."""
+    async with running(tmp_path) as h:
+        h.network.faults = [Fault(connect_s=10)]
+        before = await h.call("upscale_image", source=GOOD["google-flow", "image"])
+        sent_before = len(h.posts())
+        await asyncio.sleep(9)
+        (after,) = await listed_by(h, "running")
+
+    assert ("submitting", 0) == (before.job["status"], sent_before)
+    assert before.job["job_id"] == after["job_id"]
+
+
+# What waits for a slot
+
+
+def change_rows(folder: Path, what: str, row_id: str) -> None:
+    """Change a row as another server may have left it."""
+    with closing(sqlite3.connect(folder / "state" / "journal.sqlite")) as database, database:
+        assert database.execute(f"update submission set {what} where id = ?", [row_id]).rowcount
+
+
+async def test_what_a_server_took_out_of_the_queue_and_died_is_sent_by_the_next(
+    tmp_path: Path,
+) -> None:
+    vendor = Vendor(tmp_path)
+    async with vendor.server() as server:
+        await made(server, 1)
+        waiting = (await made(server, 2)).job["job_id"]
+    change_rows(tmp_path, "state = 'submitting', status = 'submitting'", waiting)
+    async with vendor.server() as server:
+        job = await ended(server, waiting)
+
+    assert "completed" == job["status"]
+    assert 2 == vendor.accepted
+
+
+async def test_what_waits_and_is_not_understood_holds_up_nothing_that_waits_behind_it(
+    tmp_path: Path,
+) -> None:
+    """A newer version's is sent by a server of that version."""
+    newer = {"operation": "restyle_video", "evidence": json.dumps({"body": {"style": "ink"}})}
+    unsent = {"posts": 0, "sent_at": None, "first_sent_at": None, "queued_until": EPOCH + 9000}
+    async with one_server(tmp_path, slots=2) as server:
+        for number in (1, 2):
+            await made(server, number)
+        row_id = add_row(tmp_path, state="queued", status="queued", **newer, **unsent)
+        behind = await made(server, 3)
+        job = await ended(server, behind.job["job_id"])
+        still = await server.call("get_job", job_id=row_id)
+
+    assert ("queued", "completed") == (behind.job["status"], job["status"])
+    assert "queued" == still.job["status"]
+    assert 3 == len(server.posts())
+
+
+async def test_what_waits_without_what_is_to_be_sent_is_sent_by_the_same_call(
+    tmp_path: Path,
+) -> None:
+    async with one_server(tmp_path) as server:
+        await made(server, 1)
+        waiting = await made(server, 2)
+        change_rows(tmp_path, "evidence = '{}'", waiting.job["job_id"])
+        await asyncio.sleep(200)
+        still = await server.call("get_job", job_id=waiting.job["job_id"])
+        sent_by_then = len(server.posts())
+        again = await made(server, 2)
+
+    assert ("queued", 1) == (still.job["status"], sent_by_then)
+    assert "running" == again.job["status"]
+    assert 2 == len(server.posts())
+
+
+async def test_a_job_takes_the_slot_of_the_account_that_its_vendor_chose(tmp_path: Path) -> None:
+    """The sandbox's user has two accounts on Dreamina, of which one is free."""
+    async with one_server(tmp_path) as server:
+        chosen = await made(server, 1, "dreamina")
+        beside = await server.call("upscale_video", source=GOOD["dreamina", "video"])
+
+    account = dreamina.account_of(GOOD["dreamina", "video"])
+    assert account == dreamina.account_of(chosen.job["job_id"])
+    assert "queued" == beside.job["status"]
+    assert 1 == len(server.posts())

@@ -6,18 +6,18 @@ All of it holds for every engine (tests/journal/engines.py).
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_server.errors import BudgetError, JournalError, QueueFullError, RequestError
-from mcp_server.journal.base import Store
+from mcp_server.journal.base import Rows, Store
 from mcp_server.journal.journal import Journal
 from mcp_server.journal.records import LIVE, Figures, Quote, Refused, Submission, Traffic
 from mcp_server.journal.users import TOKEN_PREFIX, Users
@@ -1254,6 +1254,19 @@ async def test_a_row_is_found_by_every_id_that_has_to_do_with_it(journal: Journa
         assert [] == await journal.rows_of(unknown), unknown
 
 
+async def test_an_id_is_first_looked_for_as_it_is_written_and_then_the_newest_come_first(
+    journal: Journal,
+) -> None:
+    rows = [
+        await accepted(journal, "one", "job-1"),
+        await accepted(journal, "two", "JOB-1"),
+        await accepted(journal, "three", "job-3", media=[{"kind": "image", "media_id": "job-1"}]),
+    ]
+
+    assert rows[:1] == await journal.rows_of("job-1")
+    assert rows[::-1] == await journal.rows_of("Job-1")
+
+
 async def test_what_a_link_or_a_path_leads_to_is_found_for_who_asked_for_it(
     journal: Journal,
 ) -> None:
@@ -1488,6 +1501,7 @@ async def test_what_was_sent_or_never_waits_is_not_put_back(journal: Journal) ->
     taken = await journal.begin(await queued(journal, "taken"), anybody)
     assert taken is not None
     await journal.accept(taken.id, "job-1", job())
+    await journal.claim("taken")
 
     for row in (plain, taken):
         after = await journal.put_back(row, was_refused=True)
@@ -1600,6 +1614,104 @@ async def test_a_vendor_that_is_away_is_left_alone_and_nothing_is_learned_of_its
 
     assert NOON + 10 == refused.not_before
     assert refused.most > 1000
+
+
+async def refused_slot(
+    journal: Journal, runs_on: str = "x", *, pause_s: float = 10, is_full: bool = True
+) -> Refused:
+    """What is known of an account's slots after it refused one that waits, which is then over."""
+    begun = await journal.begin(await queued(journal, runs_on=runs_on), anybody)
+    assert begun is not None
+    await journal.claim("key")
+    back = await journal.put_back(begun, was_refused=True, pause_s=pause_s, is_full=is_full)
+    await journal.release("key")
+    await journal.close_row(back, "cancelled", "over")
+    return (await journal.traffic(ORIGIN, "dreamina")).refused[runs_on]
+
+
+async def runs(journal: Journal, key: str, runs_on: str = "x") -> None:
+    """A job on this account."""
+    row = await sent(journal, key)
+    await journal.accept(row.id, f"job of {key}", job(), runs_on=runs_on)
+
+
+async def test_an_account_that_refuses_has_as_many_slots_as_jobs_run_on_it(
+    journal: Journal,
+) -> None:
+    for key, runs_on in (("one", "x"), ("two", "x"), ("three", "y")):
+        await runs(journal, key, runs_on)
+
+    assert 2 == (await refused_slot(journal, "x")).most
+    assert 1 == (await refused_slot(journal, "y")).most
+    assert 3 == (await refused_slot(journal, "")).most  # whichever its vendor chooses
+
+
+async def test_who_is_refused_beside_as_many_as_before_waits_longer(journal: Journal) -> None:
+    await runs(journal, "one")
+
+    pauses = [(await refused_slot(journal)).pause_s for _ in range(2)]
+    await runs(journal, "two")
+    pauses.append((await refused_slot(journal)).pause_s)
+
+    assert [10, 20, 10] == pauses
+
+
+async def test_a_vendor_that_is_away_changes_nothing_of_what_is_known_of_its_slots(
+    journal: Journal, clock: StoppedClock
+) -> None:
+    await runs(journal, "one")
+    await refused_slot(journal)
+    clock.at += 5
+
+    away = await refused_slot(journal, pause_s=3, is_full=False)
+    for_longer = await refused_slot(journal, pause_s=30, is_full=False)
+
+    assert Refused(1, NOON, NOON + 10, 10) == away
+    assert Refused(1, NOON, NOON + 35, 10) == for_longer
+
+
+async def test_a_pause_while_a_vendor_was_away_makes_none_longer(journal: Journal) -> None:
+    await refused_slot(journal, is_full=False)
+
+    assert Refused(1, NOON, NOON + 1, 1) == await refused_slot(journal, pause_s=1)
+
+
+class Noting:
+    """A store that keeps the names of its transactions."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.names: list[set[str]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def write(self, *names: str) -> AbstractAsyncContextManager[Rows]:
+        self.names.append(set(names))
+        return self._store.write(*names)
+
+
+async def test_what_takes_slots_or_a_place_in_the_queue_goes_one_after_the_other(
+    store: Store, clock: StoppedClock
+) -> None:
+    """Of servers that share a journal: transactions that share no name go beside each other."""
+    noting = Noting(store)
+    journal = Journal(cast("Store", noting), clock.now)
+    await journal.insert(new("at once"))
+    first = await queued(journal, "first")
+    await queued(journal, "second")
+    await queued(journal, "elsewhere", service="pixverse")
+    await queued(journal, "another payer's", service="google-flow", payer="bob")
+    begun = await journal.begin(first, anybody)
+    assert begun is not None
+    await journal.put_back(begun)
+
+    at_once, one, two, elsewhere, another, begin, put_back = (each for each in noting.names if each)
+    assert one & two & begin & put_back
+    assert one & elsewhere
+    assert not one & elsewhere & begin
+    assert not another & (one | elsewhere | begin)
+    assert not at_once & (one | begin)
 
 
 async def test_a_slot_is_taken_by_what_runs_and_by_what_may_run(
