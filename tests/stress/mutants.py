@@ -1,6 +1,6 @@
 """Changes the money code, one place at a time, and says which change no test notices.
 
-    python -m tests.stress.mutants                        # the whole of it: half an hour
+    python -m tests.stress.mutants                        # the whole of it: about an hour
     python -m tests.stress.mutants --since origin/main    # what a change touches
     python -m tests.stress.mutants --only jobs/submission.py:120
 
