@@ -155,7 +155,7 @@ class JobRepository:
                 " sent, and nothing was charged. The same call, made again, waits once more."
             )
             return await self.record_failure(row, "queue_timeout", message)
-        return await self._journal.put_back(row)
+        return row if row.state == "queued" else await self._journal.put_back(row)
 
     async def close_abandoned(self, row: Submission) -> Submission | None:
         """Close the row of a dead process, unless there may be something to find of it."""

@@ -18,7 +18,7 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import partial, wraps
 from pathlib import PurePath
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -528,16 +528,15 @@ class Journal:
         """
         counted = {expected + is_counted}
         limits = _limits(row.origin, row.service, row.account, budget, row.payer, user_budget)
+        count = partial(
+            self._count_post, row, counted, expected + 1, status, limits, was_refused=was_refused
+        )
         for _ in range(_TRIES - 1):
             with suppress(JournalCutError):
-                return await self._count_post(
-                    row, counted, expected + 1, status, limits, was_refused=was_refused
-                )
+                return await count()
             # It may be counted by now. If the claim still stands, nobody else can have done that.
             counted.add(expected + 1)
-        return await self._count_post(
-            row, counted, expected + 1, status, limits, was_refused=was_refused
-        )
+        return await count()
 
     async def _count_post(
         self,

@@ -141,6 +141,10 @@ class Submission:
         """For how long it waits at most, from its call on; 0 where it never does."""
         return 0.0 if self.queued_until is None else self.queued_until - self.created_at
 
+    def has_waited_enough(self, now: float) -> bool:
+        """Whether it is given up if it has not been sent by now."""
+        return self.queued_until is not None and now >= self.queued_until
+
     def as_refused(self) -> "Submission":
         """As it was when the request left that was refused, and may have been taken all the same.
 
@@ -149,10 +153,6 @@ class Submission:
         """
         noted = dict(self.evidence["refused"])
         return replace(self, first_sent_at=noted.pop("sent_at"), evidence=self.evidence | noted)
-
-    def has_waited_enough(self, now: float) -> bool:
-        """Whether it is given up if it has not been sent by now."""
-        return self.queued_until is not None and now >= self.queued_until
 
 
 @dataclass(frozen=True)
