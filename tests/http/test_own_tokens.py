@@ -32,6 +32,7 @@ from tests.support.harness import (
 )
 from tests.support.http_memory import ADDRESS, HTTP_TOKEN, Mode, serving
 from tests.support.identity import AUDIENCE, BOTH_SCOPES, ISSUER, Issuer
+from tests.support.stores import journal_away
 from tests.support.team import NOBODY, OPERATOR, READER, Team, find_user, team
 
 OWN: dict[str, Any] = {
@@ -733,17 +734,11 @@ async def test_while_the_database_is_away_nobody_goes_on_with_the_shared_token(
     async with with_two(tmp_path) as (server, alice, _):
         page = await page_of(alice)
         server.network.sent.clear()
-        state = tmp_path / "state"
-        state.rename(tmp_path / "away")
-        state.write_text("a file in the folder's place")
-        try:
+        with journal_away(tmp_path):
             answer = await server.served.http.post(
                 "/mcp", json={}, headers={"Authorization": "Bearer alice"}
             )
             shown = await fill(server, page, "alice", ALICES)
-        finally:
-            state.unlink()
-            (tmp_path / "away").rename(state)
 
     assert [503, 503] == [answer.status_code, shown.status_code]
     assert "Retry-After" in answer.headers

@@ -99,6 +99,13 @@ async def ended(server: Harness, job_id: str) -> dict[str, Any]:
             return job
 
 
+def change_row(folder: Path, what: str, row_id: str) -> None:
+    """Change a row as another server may have left it."""
+    path = folder / "state" / "journal.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        assert database.execute(f"update submission set {what} where id = ?", [row_id]).rowcount
+
+
 async def test_an_order_that_finds_no_slot_free_waits_and_is_sent_when_one_is(
     tmp_path: Path,
 ) -> None:
@@ -601,11 +608,7 @@ async def test_what_a_newer_version_put_into_the_queue_is_left_to_it(
     async with vendor.server() as server:
         await made(server, 1)
         theirs = await made(server, 2)
-    with contextlib.closing(sqlite3.connect(tmp_path / "state" / "journal.sqlite")) as database:
-        database.execute(
-            "update submission set operation = 'sing' where id = ?", (theirs.job["job_id"],)
-        )
-        database.commit()
+    change_row(tmp_path, "operation = 'sing'", theirs.job["job_id"])
     async with vendor.server() as server:
         seen = set()
         for _ in range(40):

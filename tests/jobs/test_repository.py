@@ -12,7 +12,7 @@ import pytest
 from mcp_server.clock import iso
 from mcp_server.services import dreamina
 from tests.jobs.test_never_lost import add_row
-from tests.jobs.test_queue import Vendor, ended, made, one_server
+from tests.jobs.test_queue import Vendor, change_row, ended, made, one_server
 from tests.support.harness import EPOCH, GOOD, Fault, Harness, running
 from tests.support.vendors import (
     DREAMINA_IMAGE,
@@ -264,12 +264,6 @@ async def test_an_image_that_is_not_sent_yet_does_not_run(tmp_path: Path) -> Non
 # What waits for a slot
 
 
-def change_rows(folder: Path, what: str, row_id: str) -> None:
-    """Change a row as another server may have left it."""
-    with closing(sqlite3.connect(folder / "state" / "journal.sqlite")) as database, database:
-        assert database.execute(f"update submission set {what} where id = ?", [row_id]).rowcount
-
-
 async def test_what_a_server_took_out_of_the_queue_and_died_is_sent_by_the_next(
     tmp_path: Path,
 ) -> None:
@@ -277,7 +271,7 @@ async def test_what_a_server_took_out_of_the_queue_and_died_is_sent_by_the_next(
     async with vendor.server() as server:
         await made(server, 1)
         waiting = (await made(server, 2)).job["job_id"]
-    change_rows(tmp_path, "state = 'submitting', status = 'submitting'", waiting)
+    change_row(tmp_path, "state = 'submitting', status = 'submitting'", waiting)
     async with vendor.server() as server:
         job = await ended(server, waiting)
 
@@ -310,7 +304,7 @@ async def test_what_waits_without_what_is_to_be_sent_is_sent_by_the_same_call(
     async with one_server(tmp_path) as server:
         await made(server, 1)
         waiting = await made(server, 2)
-        change_rows(tmp_path, "evidence = '{}'", waiting.job["job_id"])
+        change_row(tmp_path, "evidence = '{}'", waiting.job["job_id"])
         await asyncio.sleep(200)
         still = await server.call("get_job", job_id=waiting.job["job_id"])
         sent_by_then = len(server.posts())

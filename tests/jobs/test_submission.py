@@ -35,6 +35,7 @@ from tests.support.harness import (
     running,
 )
 from tests.support.processes import Kernel
+from tests.support.stores import journal_away
 
 VIDEO = GOOD["dreamina", "video"]
 IMAGE = GOOD["dreamina", "image"]
@@ -1248,15 +1249,11 @@ async def test_a_disk_that_fills_up_while_the_vendor_works_loses_no_job(
 
 async def test_an_image_that_could_not_be_written_down_is_not_made_again(tmp_path: Path) -> None:
     """Its answer is the result: there is no job to be found at the vendor."""
-    state = tmp_path / "state"
     async with running(tmp_path) as h:
         h.network.faults = [Fault(after_s=10)]
         first = await submit(h, UPSCALE_FLOW_IMAGE)
-        state.rename(tmp_path / "away")
-        state_is_a_file(state)
-        await asyncio.sleep(20)
-        state.unlink()
-        (tmp_path / "away").rename(state)
+        with journal_away(tmp_path):
+            await asyncio.sleep(20)
         second = await submit(h, UPSCALE_FLOW_IMAGE)
 
         assert "running" == first.job["status"]

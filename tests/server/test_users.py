@@ -28,6 +28,7 @@ from mcp_server.tools.registry import all_tools
 from tests.jobs.test_submission import own_500
 from tests.support.harness import GOOD, Fault, Harness, Reply
 from tests.support.http_memory import Mode
+from tests.support.stores import journal_away
 from tests.support.tasks_client import DECLARED, Method, ask
 from tests.support.team import OPERATOR, READER, Team, team
 
@@ -579,16 +580,12 @@ async def test_who_agreed_to_no_price_is_not_told_of_anothers_budget(tmp_path: P
 async def test_a_user_whose_journal_fails_while_the_vendor_works_gets_his_job(
     tmp_path: Path,
 ) -> None:
-    state = tmp_path / "state"
     async with team(tmp_path, job_seconds=60) as server, server.caller("alice") as alice:
         server.network.faults = [Fault(after_s=10)]
         asked = asyncio.create_task(alice.call("upscale_video", source=VIDEO))
         await asyncio.sleep(5)
-        state.rename(tmp_path / "away")
-        state.write_text("a file in the folder's place")
-        reply = await asked
-        state.unlink()
-        (tmp_path / "away").rename(state)
+        with journal_away(tmp_path):
+            reply = await asked
 
     assert server.sandbox.accepted[0].job_id == reply.job["job_id"]
 
@@ -636,10 +633,7 @@ async def test_while_the_journal_can_not_be_read_nobody_sees_what_may_be_another
 ) -> None:
     async with alices(tmp_path) as (server, theirs), server.caller("bob") as bob:
         job_id, _ = theirs.ids["Dreamina's video: job"]
-        state = tmp_path / "state"
-        state.rename(tmp_path / "away")
-        state.write_text("a file in the folder's place")
-        try:
+        with journal_away(tmp_path):
             replies = [
                 await bob.call(name, **{argument: job_id})
                 for name, argument in {
@@ -649,9 +643,6 @@ async def test_while_the_journal_can_not_be_read_nobody_sees_what_may_be_another
                     "upscale_video": "source",
                 }.items()
             ]
-        finally:
-            state.unlink()
-            (tmp_path / "away").rename(state)
 
     assert ["journal_unusable"] * 4 == [reply.error["code"] for reply in replies]
 

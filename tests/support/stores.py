@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from mcp_server.clock import Clock
@@ -14,6 +14,19 @@ from mcp_server.journal.sqlite import SqliteStore
 from tests.support.processes import Life
 
 _PAUSES_S = (0.0, 0.0, 0.0, 0.001, 0.02, 0.3)
+
+
+@contextmanager
+def journal_away(folder: Path) -> Iterator[None]:
+    """While it is open, a file stands in the place of a server's state folder below `folder`."""
+    state, away = folder / "state", folder / "away"
+    state.rename(away)
+    state.write_text("a file in the folder's place", encoding="utf-8")
+    try:
+        yield
+    finally:
+        state.unlink()
+        away.rename(state)
 
 
 class WeakStore:
